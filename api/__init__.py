@@ -1,0 +1,1 @@
+"""People and machines ask: HTTP, pages, command line."""

@@ -1,0 +1,117 @@
+"""The cells of a site, as the workstation sees them: it can only ask."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from api.errors import CellNotStarted, NotFound
+from api.settings import CellEntry, Settings
+
+
+class CellPort(Protocol):
+    """What a cell answers; `printer.cell_client.CellClient` is the real one. All calls block.
+
+    They may raise CellUnreachable or CellRefused.
+    """
+
+    def describe(self) -> dict[str, JsonValue]: ...
+
+    def create_run(self, job: Mapping[str, JsonValue]) -> dict[str, JsonValue]: ...
+
+    def start(self, run: str, actor: Mapping[str, str]) -> None: ...
+
+    def pause(self, run: str, actor: Mapping[str, str], reason: str) -> None: ...
+
+    def resume(self, run: str, actor: Mapping[str, str], reason: str) -> None: ...
+
+    def stop(self, run: str, strength: str, actor: Mapping[str, str], reason: str) -> None: ...
+
+    def acknowledge_alarm(self, alarm: str, actor: Mapping[str, str], comment: str) -> None: ...
+
+    def confirm_removal(self, unit: str, actor: Mapping[str, str], signature: Mapping[str, JsonValue]) -> None: ...
+
+    def status(self, trace_since_us: int = 0) -> dict[str, JsonValue]: ...
+
+    def trail(self, start: int, limit: int = 2000) -> list[str]: ...
+
+    def checkpoint(self) -> str: ...
+
+    def blob(self, sha256: str) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+Connector = Callable[[CellEntry, Settings, str, int], CellPort]
+
+
+def connect(entry: CellEntry, settings: Settings, host: str, port: int) -> CellPort:
+    """Return a client of the cell at an address, with the certificates of this installation."""
+    from printer.cell_client import CellAddress, CellClient  # the client is wanted only where there is a cell
+
+    return CellClient(
+        CellAddress(
+            host=host,
+            port=port,
+            name=entry.name,
+            ca=settings.path(entry.ca),
+            certificate=settings.path(entry.certificate),
+            key=settings.path(entry.key),
+        )
+    )
+
+
+class CellDirectory:
+    """Finds the cells of a site by name; follows a cell that came back at another port.
+
+    A client answers one question at a time, so there are two for each cell: STOP never waits behind the fetching of a trail.
+
+    Lifetime: that of the workstation process. Concurrency: safe for several threads.
+    """
+
+    def __init__(self, settings: Settings, connector: Connector = connect) -> None:
+        self._settings = settings
+        self._entries: Mapping[str, CellEntry] = {entry.name: entry for entry in settings.cells}
+        self._connector = connector
+        self._clients: dict[tuple[str, bool], tuple[str, int, CellPort]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._entries)
+
+    def client(self, name: str, *, urgent: bool = False) -> CellPort:
+        """Return a client of a cell. Raises NotFound, or CellNotStarted where the cell has written no address."""
+        entry = self._entries.get(name)
+        if entry is None:
+            raise NotFound(f"There is no cell {name!r} at this site.", remedy=f"The cells are: {', '.join(self._entries) or 'none'}.")
+        host, port = self._address(name, self._settings.path(entry.address_file))
+        with self._lock:
+            known = self._clients.get((name, urgent))
+            if known is not None and known[:2] == (host, port):
+                return known[2]
+            client = self._connector(entry, self._settings, host, port)
+            self._clients[name, urgent] = (host, port, client)
+            return client
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for _, _, client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+    @staticmethod
+    def _address(name: str, path: Path) -> tuple[str, int]:
+        try:
+            address = json.loads(path.read_text(encoding="utf-8"))
+            return str(address["host"]), int(address["port"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise CellNotStarted(
+                f"The cell {name} has no address yet ({path} cannot be read).", remedy="Start the cell's process, then try again."
+            ) from None

@@ -1,0 +1,174 @@
+"""`dosewright demo`: the whole job on the virtual bench, from prescription to verified package."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+from rich.console import Console
+from rich.table import Table
+
+from api import cli_options as options
+from api.cases import Changes
+from api.cli_verify import check, read_keys, show
+from api.demo import PACKAGE, PROGRAM, RECORD_PDF, DemoOptions, Outcome, run_demo
+from api.errors import InputInvalid
+from api.site import CELL, VERIFIER_KEYS
+from audit.quantities import QuantityError, decimal_from_text
+from audit.report import Report, VerificationStatus
+
+STATUS_NOT_RELEASED = 3
+_STATUS_NOT_VERIFIED = 1
+_MARKS = {"accepted": "✓ accepted", "rejected": "✕ rejected", "scrapped": "⊘ scrapped"}
+
+
+def demo(
+    case: options.Case = "cyclophosphamide",
+    fault: Annotated[str | None, typer.Option(help="Fault of the bench: clog, bubble, drift, unplug; with a unit: clog:3.")] = None,
+    directory: Annotated[Path, typer.Option("--dir", help="Folder to leave the files in; made fresh.")] = Path("demo"),
+    rate: Annotated[str, typer.Option(help="Seconds of process time per second.")] = "60",
+    seed: Annotated[int, typer.Option(help="Seed of everything random on the bench.")] = 1,
+    recipe: options.RecipeId = None,
+    height: options.Height = None,
+    weight: options.Weight = None,
+    dose: options.Dose = None,
+    units: options.Units = None,
+    basis: options.Basis = None,
+    ink_assay: options.InkAssay = None,
+    ink_expires: options.InkExpires = None,
+    cartridge_ml: options.CartridgeMl = None,
+    port_printer: Annotated[str | None, typer.Option(help="Another address for the printer than the bench's.")] = None,
+    port_balance: Annotated[str | None, typer.Option(help="Another address for the balance than the bench's.")] = None,
+    port_pressure: Annotated[str | None, typer.Option(help="Another address for the pressure sensor than the bench's.")] = None,
+) -> None:
+    """Print a made-up prescription on the virtual bench and prove it.
+
+    Exit status: 0 released and verified; 3 not released (with a fault this is the right end); 1 the package does not verify.
+    """
+    began = time.monotonic()
+    places = {"printer": port_printer, "balance": port_balance, "pressure": port_pressure}
+    asked = DemoOptions(
+        folder=directory,
+        case=case,
+        fault=fault or None,
+        rate=_rate(rate),
+        seed=seed,
+        changes=Changes(recipe, height, weight, dose, units, basis, ink_assay, ink_expires, cartridge_ml),
+        ports={name: place for name, place in places.items() if place is not None},
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("Demonstration, not for patients: virtual bench, process time at " + asked.rate + "×", style="bold")
+    outcome = run_demo(asked, console)
+    keys = read_keys([directory / VERIFIER_KEYS])
+    reports = {name: check(directory / name, keys) for name in (PACKAGE, "workstation.db", f"{CELL}.db")}
+    summarise(console, outcome, reports, case, time.monotonic() - began)
+    if any(report.status is not VerificationStatus.VERIFIED for report in reports.values()):
+        raise typer.Exit(_STATUS_NOT_VERIFIED)
+    raise typer.Exit(0 if outcome.disposition == "released" else STATUS_NOT_RELEASED)
+
+
+def _rate(text: str) -> str:
+    try:
+        rate = decimal_from_text(text, "rate")
+    except QuantityError as error:
+        raise InputInvalid(f"{error}.", remedy="Write for example 60.") from None
+    if not 1 <= rate <= 1000:
+        raise InputInvalid(f"rate: {text} is not between 1 and 1000.", remedy="Write for example 60.")
+    return text.strip()
+
+
+def _objects(value: JsonValue) -> list[dict[str, JsonValue]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _rounded(value: JsonValue, places: int = 2) -> str:
+    try:
+        return f"{decimal_from_text(str(value)):.{places}f}"
+    except QuantityError:
+        return "–"
+
+
+def summarise(console: Console, outcome: Outcome, reports: dict[str, Report], case: str, wall_s: float) -> None:
+    """Print what came of it: masses, statistic, disposition, verification, files, next command."""
+    record = outcome.record
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim", title=None)
+    for name, justify in (("unit", "right"), ("strength", "right"), ("mass", "right"), ("content", "right"), ("verdict", "left")):
+        table.add_column(name, justify="right" if justify == "right" else "left")
+    for unit in _objects(record.get("units")):
+        mass = f"{unit['mass_mg']} mg" if unit.get("mass_mg") else "–"
+        content = f"{_rounded(unit['content_percent'])} %" if unit.get("content_percent") else "–"
+        verdict = _MARKS.get(str(unit.get("verdict")), str(unit.get("verdict")))
+        table.add_row(str(unit.get("n")), f"{unit.get('strength_mg')} mg", mass, content, verdict)
+    console.print("Units", style="bold")
+    console.print(table)
+    for unit in _objects(record.get("units")):
+        reasons = unit.get("reasons")
+        if isinstance(reasons, list) and reasons:
+            console.print(f"  unit {unit.get('n')}: {'; '.join(str(reason) for reason in reasons)}", markup=False)
+    for alarm in _objects(record.get("alarms")):
+        console.print(f"  ▲ {alarm.get('name')}: {alarm.get('message')}. Cause: {alarm.get('cause')}", markup=False, style="red")
+    console.print("Uniformity", style="bold")
+    for strength in _objects(record.get("strengths")):
+        _strength(console, strength)
+    _ending(console, outcome)
+    console.print("Verification with the site's keys", style="bold")
+    for name, report in reports.items():
+        if report.findings:
+            show(console, name, report)
+        else:
+            console.print(f"  {name}: {report.status.value}", markup=False)
+    _files(console, outcome.folder, case, wall_s, faulty=bool(outcome.refusal))
+
+
+def _strength(console: Console, strength: dict[str, JsonValue]) -> None:
+    uniformity = strength.get("uniformity")
+    if not isinstance(uniformity, dict):
+        return
+    statistic = uniformity.get("statistic")
+    value = ""
+    if isinstance(statistic, dict) and statistic.get("value_percent") is not None:
+        # only where it is one may it be called an acceptance value
+        label = "AV" if str(statistic.get("name")).startswith("acceptance value") else "statistic"
+        value = f"; {label} {_rounded(statistic['value_percent'])}, limit {statistic.get('limit_percent')}"
+    console.print(
+        f"  {strength.get('strength_mg')} mg: n = {uniformity.get('n')}, mean {_rounded(uniformity.get('mean_percent'))} % of label{value}",
+        markup=False,
+    )
+    if uniformity.get("claim"):
+        console.print(f"  {uniformity['claim']}", markup=False, style="dim")
+
+
+def _ending(console: Console, outcome: Outcome) -> None:
+    if outcome.refusal:
+        console.print("Release was tried with the rejected unit on the plate, and refused:", style="bold")
+        for reason in outcome.refusal:
+            console.print(f"  {reason}", markup=False)
+        numbers = ", ".join(str(number) for number in outcome.removed)
+        console.print(f"Then a second person confirmed that unit {numbers} left the plate.", markup=False)
+    released = outcome.disposition == "released"
+    console.print(f"Disposition: {outcome.disposition}", style="bold green" if released else "bold red")
+    if not released:
+        proposal = outcome.record.get("proposal")
+        reasons = proposal.get("reasons") if isinstance(proposal, dict) else None
+        for text in reasons if isinstance(reasons, list) else []:
+            console.print(f"  {text}", markup=False)
+        console.print("Nothing was released. This is exit status 3, and with a fault it is the right end.")
+
+
+def _files(console: Console, folder: Path, case: str, wall_s: float, *, faulty: bool) -> None:
+    console.print(f"Files in {folder}", style="bold", markup=False)
+    for name, what in (
+        (PROGRAM, "the program as it was sent"),
+        (RECORD_PDF, "the batch record, with its data inside"),
+        (PACKAGE, "what a QP takes away"),
+        (VERIFIER_KEYS, "the site's verifier keys, from outside the package"),
+        ("workstation.db, cell-1.db", "the two trails"),
+    ):
+        console.print(f"  {name:<26} {what}", markup=False)
+    shown = Path(folder.name) if folder.parent == Path.cwd() else folder
+    console.print(f"Done in {wall_s:.1f} s. Next: dosewright verify {shown / PACKAGE} --trusted-key {shown / VERIFIER_KEYS}", markup=False)
+    if not faulty:
+        console.print(f"See it stop: dosewright demo --case {case} --fault clog", markup=False)

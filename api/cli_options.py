@@ -1,0 +1,18 @@
+"""Options that several commands share. Values are text: what they mean is read, and refused, by the code that uses them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Case = Annotated[str, typer.Option(help="Demonstration case: cyclophosphamide, sildenafil, hydrocortisone or minoxidil.")]
+RecipeId = Annotated[str | None, typer.Option("--recipe", help="Another recipe than that of the case.")]
+Height = Annotated[str | None, typer.Option(help="Height in cm.")]
+Weight = Annotated[str | None, typer.Option(help="Weight in kg.")]
+Dose = Annotated[str | None, typer.Option(help="Prescribed amount, in the unit of the case (mg/m2 or mg).")]
+Units = Annotated[str | None, typer.Option(help="Number of units.")]
+Basis = Annotated[str | None, typer.Option(help="Basis in which the prescription states the active, for example anhydrous.")]
+InkAssay = Annotated[str | None, typer.Option(help="Assayed strength of the ink lot in mg/g.")]
+InkExpires = Annotated[str | None, typer.Option(help="Expiry of the ink lot, YYYY-MM-DD.")]
+CartridgeMl = Annotated[str | None, typer.Option(help="Filling of the cartridge in mL.")]

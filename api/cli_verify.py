@@ -1,0 +1,98 @@
+"""`dosewright verify`: check packages and stores offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from api.errors import InputInvalid
+from audit.checkpoint import VerifierKey
+from audit.report import Report, VerificationStatus
+
+_SQLITE = b"SQLite format 3\x00"
+# where several files are checked, the worst outcome is the status: failed, then signer not established
+_WORST = (VerificationStatus.FAILED, VerificationStatus.SIGNER_NOT_ESTABLISHED, VerificationStatus.VERIFIED)
+
+
+def read_keys(paths: Iterable[Path]) -> tuple[VerifierKey, ...]:
+    """Read verifier keys, one per line. Raises InputInvalid for a file that cannot be read, NoteInvalid for a line that is no key."""
+    keys: list[VerifierKey] = []
+    for path in paths:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise InputInvalid(
+                f"The key file {path} cannot be read.", remedy="Name a file with verifier keys, for example site.vkey."
+            ) from None
+        found = [VerifierKey.parse(line.strip()) for line in lines if line.strip()]
+        if not found:
+            raise InputInvalid(f"The key file {path} holds no key.", remedy="Name a file with verifier keys, for example site.vkey.")
+        keys.extend(found)
+    return tuple(keys)
+
+
+def check(path: Path, trusted: Sequence[VerifierKey]) -> Report:
+    """Check one file: a store by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(len(_SQLITE))
+    except OSError as error:
+        raise InputInvalid(f"{path} cannot be read: {error.strerror}.", remedy="Name a review package or a store.") from None
+    if start == _SQLITE or path.suffix == ".db":
+        from audit.verify import verify_store
+
+        return verify_store(path, trusted)
+    from audit.release.package_check import verify_package
+
+    return verify_package(path, trusted or None)
+
+
+def verify(
+    paths: Annotated[list[Path], typer.Argument(help="Review packages (.zip) and stores (.db).")],
+    trusted_key: Annotated[
+        list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check packages and stores offline.
+
+    Exit status: 0 verified; 1 a finding; 3 internally consistent, but nothing from outside says who signed; 2 an error.
+    """
+    trusted = read_keys(trusted_key or [])
+    reports = {str(path): check(path, trusted) for path in paths}
+    if as_json:
+        print(json.dumps({name: _record(report) for name, report in reports.items()}, indent=1))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for name, report in reports.items():
+            show(console, name, report)
+    worst = min(reports.values(), key=lambda report: _WORST.index(report.status))
+    raise typer.Exit(worst.exit_status)
+
+
+def _record(report: Report) -> dict[str, object]:
+    findings = [{"place": finding.place, "problem": finding.problem} for finding in report.findings]
+    return {
+        "status": report.status.value,
+        "signer_established": report.signer_established,
+        "findings": findings,
+        "checked": list(report.checked),
+    }
+
+
+def show(console: Console, name: str, report: Report) -> None:
+    """Print one report: the outcome first, then the findings or what was looked at."""
+    mark = {VerificationStatus.VERIFIED: "✓", VerificationStatus.FAILED: "✕", VerificationStatus.SIGNER_NOT_ESTABLISHED: "?"}[report.status]
+    console.print(f"{mark} {name}: {report.status.value}", markup=False, style="bold")
+    for finding in report.findings:
+        console.print(f"  {finding}", markup=False)
+    if not report.findings:
+        for line in report.checked:
+            console.print(f"  {line}", markup=False)
+    if report.status is VerificationStatus.SIGNER_NOT_ESTABLISHED:
+        console.print("  Give the site's keys, received from outside the package, with --trusted-key.", markup=False)

@@ -1,0 +1,73 @@
+"""A person at the workstation, over HTTP: what the demonstration's accounts do is what anybody may do there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+from pydantic import JsonValue
+
+from api.errors import WorkstationError
+from api.status import CellStatus
+
+
+class Refused(WorkstationError):
+    """An answer of the workstation that is not what was asked for; `reasons` as it listed them."""
+
+    def __init__(self, message: str, *, remedy: str, code: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(message, remedy=remedy)
+        self.answer_code = code
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One logged-in account. Lifetime: until `close`. Concurrency: one caller at a time."""
+
+    username: str
+    password: str
+    client: httpx.Client
+
+    @classmethod
+    def log_in(cls, base: str, username: str, password: str) -> Desk:
+        """Log in and keep the token. Raises Refused."""
+        client = httpx.Client(base_url=f"{base}/api/v1", timeout=90.0)
+        desk = cls(username, password, client)
+        token = desk.post("/session", {"username": username, "password": password})["token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        return desk
+
+    @property
+    def signature(self) -> dict[str, JsonValue]:
+        """Re-authentication for one scripted signature."""
+        return {"password": self.password, "scripted": True}
+
+    def post(self, path: str, body: Mapping[str, JsonValue] | None = None) -> dict[str, JsonValue]:
+        answer: dict[str, JsonValue] = self._checked(self.client.post(path, json=None if body is None else dict(body))).json()
+        return answer
+
+    def get(self, path: str) -> dict[str, JsonValue]:
+        answer: dict[str, JsonValue] = self._checked(self.client.get(path)).json()
+        return answer
+
+    def download(self, path: str) -> bytes:
+        return self._checked(self.client.post(path)).content
+
+    def status(self, cell: str, since_us: int = 0) -> CellStatus:
+        return CellStatus.model_validate_json(self._checked(self.client.get(f"/cells/{cell}/status?trace_since_us={since_us}")).content)
+
+    def close(self) -> None:
+        self.client.close()
+
+    @staticmethod
+    def _checked(response: httpx.Response) -> httpx.Response:
+        if response.is_success:
+            return response
+        try:
+            body = response.json()
+        except ValueError:
+            body = {}
+        detail = str(body.get("detail", f"The workstation answered {response.status_code}."))
+        reasons = tuple(str(reason) for reason in body.get("reasons", ()))
+        raise Refused(detail, remedy=str(body.get("remedy", "")), code=str(body.get("code", "")), reasons=reasons)

@@ -1,0 +1,23 @@
+"""What routes take from the application: the workstation's services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends, Request
+
+from api.errors import WorkstationError
+from api.wiring import Workstation
+
+
+def workstation_of(request: Request) -> Workstation:
+    found: object = request.app.state.workstation
+    if not isinstance(found, Workstation):
+        raise WorkstationError("The application has no workstation.", remedy="Build it with create_app.")
+    return found
+
+
+Services = Annotated[Workstation, Depends(workstation_of)]
+Answer: TypeAlias = Mapping[str, object]
+Answers: TypeAlias = Sequence[Answer]

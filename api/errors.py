@@ -1,0 +1,78 @@
+"""Errors of the workstation.
+
+DosewrightError
+└── WorkstationError        AP-001  a request that the workstation cannot carry out
+    ├── SettingsInvalid     AP-002  the deployment file is wrong
+    ├── SiteExists          AP-003  there is a site in the folder already
+    ├── SiteIncomplete      AP-004  the folder is not a whole site
+    ├── NotFound            AP-010  no such order, batch, recipe, cell
+    ├── WrongState          AP-011  the object is not in a state that allows it
+    ├── EntriesDiffer       AP-012  the second person's entry differs from the first
+    ├── InputInvalid        AP-014  a value cannot be read
+    ├── NotLoggedIn         AP-020  no session
+    ├── CrossOrigin         AP-021  the request comes from another site's page
+    ├── ProcessFailed       AP-030  a process that the workstation started did not come up
+    ├── FolderNotOurs       AP-031  a folder that no demonstration made
+    ├── CellNotStarted      AP-040  the cell has no address yet
+    └── CellTrailInvalid    AP-041  a cell's trail does not fit its checkpoint
+"""
+
+from __future__ import annotations
+
+from audit.errors import DosewrightError
+
+
+class WorkstationError(DosewrightError):
+    code = "AP-001"
+
+
+class SettingsInvalid(WorkstationError):
+    code = "AP-002"
+
+
+class SiteExists(WorkstationError):
+    code = "AP-003"
+
+
+class SiteIncomplete(WorkstationError):
+    code = "AP-004"
+
+
+class NotFound(WorkstationError):
+    code = "AP-010"
+
+
+class WrongState(WorkstationError):
+    code = "AP-011"
+
+
+class EntriesDiffer(WorkstationError):
+    code = "AP-012"
+
+
+class InputInvalid(WorkstationError):
+    code = "AP-014"
+
+
+class NotLoggedIn(WorkstationError):
+    code = "AP-020"
+
+
+class CrossOrigin(WorkstationError):
+    code = "AP-021"
+
+
+class ProcessFailed(WorkstationError):
+    code = "AP-030"
+
+
+class FolderNotOurs(WorkstationError):
+    code = "AP-031"
+
+
+class CellNotStarted(WorkstationError):
+    code = "AP-040"
+
+
+class CellTrailInvalid(WorkstationError):
+    code = "AP-041"

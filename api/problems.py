@@ -1,0 +1,126 @@
+"""Errors as `application/problem+json` (RFC 9457): the code decides the HTTP status; text is for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from audit.errors import DosewrightError
+from audit.quantities import QuantityError
+
+MEDIA_TYPE = "application/problem+json"
+
+_BY_CODE: Mapping[str, HTTPStatus] = {
+    "AU-002": HTTPStatus.SERVICE_UNAVAILABLE,
+    "AU-005": HTTPStatus.CONFLICT,
+    "AU-020": HTTPStatus.FORBIDDEN,
+    "AU-021": HTTPStatus.UNAUTHORIZED,
+    "AU-022": HTTPStatus.FORBIDDEN,
+    "AU-023": HTTPStatus.FORBIDDEN,
+    "AU-030": HTTPStatus.CONFLICT,
+    "AP-010": HTTPStatus.NOT_FOUND,
+    "AP-011": HTTPStatus.CONFLICT,
+    "AP-012": HTTPStatus.CONFLICT,
+    "AP-014": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "AP-020": HTTPStatus.UNAUTHORIZED,
+    "AP-021": HTTPStatus.FORBIDDEN,
+    "AP-040": HTTPStatus.SERVICE_UNAVAILABLE,
+    "AP-041": HTTPStatus.CONFLICT,
+}
+_BY_ROOM: Mapping[str, HTTPStatus] = {
+    "AU-": HTTPStatus.SERVICE_UNAVAILABLE,
+    "RC-": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "RE-": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "PR-1": HTTPStatus.SERVICE_UNAVAILABLE,
+    "PR-": HTTPStatus.CONFLICT,
+}
+
+
+def status_of(error: DosewrightError) -> HTTPStatus:
+    """Return the HTTP status of an error: by its code, else by the room it comes from, else 400."""
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code]
+    for prefix, status in _BY_ROOM.items():
+        if error.code.startswith(prefix):
+            return status
+    return HTTPStatus.BAD_REQUEST
+
+
+def reasons_of(error: DosewrightError) -> list[str]:
+    """Return the single reasons that a refusal lists, if it lists any."""
+    reasons: object = getattr(error, "reasons", ())
+    return [str(reason) for reason in reasons] if isinstance(reasons, (tuple, list)) else []
+
+
+def problem(status: HTTPStatus, code: str, detail: str, *, remedy: str = "", reasons: Sequence[str] = ()) -> JSONResponse:
+    """Return one problem document."""
+    body = {
+        "type": f"urn:dosewright:error:{code}",
+        "title": status.phrase,
+        "status": int(status),
+        "code": code,
+        "detail": detail,
+        "remedy": remedy,
+        "reasons": list(reasons),
+    }
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_of(error: DosewrightError) -> JSONResponse:
+    return problem(status_of(error), error.code, error.message, remedy=error.remedy, reasons=reasons_of(error))
+
+
+def _validation(errors: Sequence[Mapping[str, object]]) -> JSONResponse:
+    reasons = []
+    for item in errors:
+        location = item.get("loc", ())
+        parts = [str(part) for part in location if part != "body"] if isinstance(location, (tuple, list)) else []
+        reasons.append(f"{'.'.join(parts) or 'body'}: {item.get('msg', 'not valid')}")
+    return problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "AP-014",
+        "The request cannot be read: " + "; ".join(reasons) + ".",
+        remedy="Correct the fields named and send it again.",
+        reasons=reasons,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application with a problem document; nothing internal is shown."""
+
+    @app.exception_handler(DosewrightError)
+    def _dosewright(request: Request, error: DosewrightError) -> JSONResponse:
+        return problem_of(error)
+
+    @app.exception_handler(RequestValidationError)
+    def _request(request: Request, error: RequestValidationError) -> JSONResponse:
+        return _validation(error.errors())
+
+    @app.exception_handler(ValidationError)
+    def _value(request: Request, error: ValidationError) -> JSONResponse:
+        return _validation([dict(item) for item in error.errors()])
+
+    @app.exception_handler(QuantityError)
+    def _quantity(request: Request, error: QuantityError) -> JSONResponse:
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "AP-014", str(error), remedy="Correct the value and send it again.")
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        return problem(status, f"HTTP-{error.status_code}", str(error.detail))
+
+    @app.exception_handler(Exception)
+    def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+        return problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "DW-000",
+            "The workstation met an error that it did not foresee; the request was not carried out as far as is known.",
+            remedy="Look at the state of the object before you try again; the process log holds the details.",
+        )

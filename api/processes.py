@@ -1,0 +1,163 @@
+"""The processes of a demonstration: bench, cell, workstation. Each ends with its parent, in every case.
+
+Every child is started with a pipe as standard input; it ends when that pipe closes, which the operating system does even
+where the parent is killed. `close` is the orderly way: it asks, waits, and then insists.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from api.errors import ProcessFailed
+from api.site import CELL, Bench
+
+_ASK_S = 4.0
+_POLL_S = 0.02
+
+
+class Child:
+    """One child process with its log file. Lifetime: until `close`."""
+
+    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        self.name = name
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "api.kept", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def check(self) -> None:
+        """Raise ProcessFailed with the last words of the process if it has ended."""
+        if not self.ended:
+            return
+        words = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = next((line for line in reversed(words) if line.strip()), "it said nothing")
+        raise ProcessFailed(f"The {self.name} ended with status {self._process.returncode}: {last}", remedy=f"Its log is {self._log}.")
+
+    def close(self) -> None:
+        """Ask the process to end, then insist."""
+        if not self.ended:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_ASK_S)
+        if not self.ended:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+
+class Children:
+    """The children of one demonstration, ended in the reverse order of their start."""
+
+    def __init__(self, log_folder: Path) -> None:
+        self._folder = log_folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self, name: str, *arguments: str) -> Child:
+        child = Child(name, arguments, self._folder / f"{name}.log")
+        self._children.append(child)
+        return child
+
+    def check(self) -> None:
+        """Raise ProcessFailed if any of them has ended."""
+        for child in self._children:
+            child.check()
+
+    def close(self) -> None:
+        while self._children:
+            self._children.pop().close()
+
+
+def wait_for_file(path: Path, child: Child, seconds: float) -> dict[str, object]:
+    """Wait until a child has written its JSON file, and read it. Raises ProcessFailed."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        child.check()
+        with suppress(OSError, ValueError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        time.sleep(_POLL_S)
+    raise ProcessFailed(f"The {child.name} did not come up within {seconds:g} s.", remedy=f"Look at its log beside {path}.")
+
+
+def wait_for_port(port: int, child: Child, seconds: float) -> None:
+    """Wait until a child accepts connections on a loopback port. Raises ProcessFailed."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        child.check()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(_POLL_S)
+    raise ProcessFailed(f"The {child.name} did not come up within {seconds:g} s.", remedy="Look at its log.")
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start_bench(children: Children, ready: Path, *, case: str, fault: str | None, rate: str, seed: int, truth: Path) -> tuple[Child, Path]:
+    """Start the virtual bench; it is up when `ready` is there."""
+    ready.unlink(missing_ok=True)
+    arguments = ["hil_tests.serve", "--case", case, "--rate", rate, "--seed", str(seed), "--ready", str(ready), "--truth", str(truth)]
+    if os.name == "nt":
+        arguments.append("--tcp")
+    if fault:
+        arguments += ["--fault", fault]
+    return children.start("bench", *arguments), ready
+
+
+def read_bench(child: Child, ready: Path) -> Bench:
+    """Wait for the bench and return where its ports are."""
+    found = wait_for_file(ready, child, 15.0)
+    ports = found.get("ports")
+    if not isinstance(ports, dict):
+        raise ProcessFailed("The bench does not say where its ports are.", remedy=f"Look at {ready}.")
+    return Bench({str(name): str(place) for name, place in ports.items()}, str(found["time"]), str(found["token"]))
+
+
+def start_cell(children: Children, folder: Path) -> Child:
+    """Start the cell of a site folder; it is up when its address file is there."""
+    (folder / CELL / "address.json").unlink(missing_ok=True)
+    return children.start("cell", "printer.wiring_cell", "--config", str(folder / CELL / "cell.toml"))
+
+
+def start_workstation(children: Children, folder: Path, port: int, *, page: bool) -> Child:
+    arguments = ["api.app", "--site", str(folder), "--port", str(port)]
+    return children.start("workstation", *arguments, *([] if page else ["--no-page"]))

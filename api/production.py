@@ -1,0 +1,309 @@
+"""From a prescription to a running batch: orders that two people sign, batches, runs on a cell.
+
+Every method is one act of one person; the entry that says so is written in the workstation's trail. What the cell does
+with a request is in the cell's own trail: the workstation can only ask.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic import JsonValue as Json
+
+from api.access import Credentials, actor_of, actor_record
+from api.cells import CellDirectory, CellPort
+from api.errors import EntriesDiffer, NotFound, WrongState
+from api.people import DEVICE, People
+from api.security import Permission, Session
+from api.shelf import Shelf
+from audit.canonical import JsonObject, JsonValue, canonical
+from audit.events import EntryDraft, EventKind, Subject
+from audit.store import TrailStore
+from recipes.dose import calculate
+from recipes.model import DoseOrder, Prescription
+from recipes.prescription import PrescriptionEntry, read_prescription
+
+# What the two signatures on an order mean; a cell refuses an order signed with other words.
+MEANING_ENTERED = "prescription entered"
+MEANING_CONFIRMED = "prescription confirmed"
+
+
+class OrderRequest(BaseModel):
+    """A prescription as one person types it, and the recipe, ink lot and cartridge it is to be made from.
+
+    Every field is text as typed; numbers are plain decimals in the unit of their field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str = Field(max_length=64)
+    ink_lot: str = Field(max_length=64)
+    cartridge: str = Field(max_length=64)
+    patient: str = Field(max_length=64)
+    moiety: str = Field(max_length=200)
+    basis: str = Field(max_length=200)
+    height_cm: str = Field(default="", max_length=40)
+    weight_kg: str = Field(default="", max_length=40)
+    prescribed: str = Field(max_length=40)
+    unit: str = Field(max_length=10)
+    per: str = Field(max_length=10)
+    schedule: str = Field(max_length=200)
+    days: str = Field(max_length=10)
+
+    def prescription(self) -> Prescription:
+        """Read the fields. Raises PrescriptionRefused with every field that cannot be read."""
+        typed = self.model_dump(exclude={"recipe", "ink_lot", "cartridge"})
+        return read_prescription(PrescriptionEntry(**typed))
+
+
+class SecondEntry(BaseModel):
+    """What the second person types from the prescription, without sight of the first entry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    height_cm: str = Field(default="", max_length=40)
+    weight_kg: str = Field(default="", max_length=40)
+    prescribed: str = Field(max_length=40)
+
+    def beside(self, first: Prescription) -> Prescription:
+        """Return the first entry with this person's figures in place of its own. Raises PrescriptionRefused."""
+        return read_prescription(
+            PrescriptionEntry(
+                patient=first.patient,
+                moiety=first.moiety,
+                basis=first.basis,
+                height_cm=self.height_cm,
+                weight_kg=self.weight_kg,
+                prescribed=self.prescribed,
+                unit=type(first.prescribed).unit,
+                per=first.per,
+                schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
+                days=str(first.days),
+            )
+        )
+
+
+class Production:
+    """Orders, batches and runs.
+
+    Lifetime: that of the workstation. Concurrency: one lock for the numbers of orders and batches and for every change of
+    state, so that two people who press at once get one order each; calls to a cell are made under it too.
+    """
+
+    def __init__(self, store: TrailStore, people: People, shelf: Shelf, cells: CellDirectory, *, demonstration: bool) -> None:
+        self._store = store
+        self._people = people
+        self._shelf = shelf
+        self._cells = cells
+        self._demonstration = demonstration
+        self._lock = threading.RLock()
+
+    def preview(self, request: OrderRequest) -> JsonObject:
+        """Return the dose with its arithmetic; nothing is entered. Raises PrescriptionRefused, DoseRefused, NotFound."""
+        recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
+        result = calculate(recipe, request.prescription(), ink)
+        return {"dose": result.as_record(), "arithmetic": list(result.arithmetic)}
+
+    def enter_order(self, session: Session, request: OrderRequest, credentials: Credentials) -> JsonObject:
+        """Enter and sign an order. Raises what `preview` raises, and what a signature may."""
+        actor = actor_of(session, Permission.ENTER_ORDER)
+        recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
+        cartridge, prescription = self._shelf.cartridge(request.cartridge), request.prescription()
+        result = calculate(recipe, prescription, ink)
+        with self._lock:
+            order_id = self._next("order", "O")
+            order = DoseOrder.create(order_id, recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
+            subject = Subject("order", order_id)
+            signature = self._people.sign(
+                session, credentials, permission=Permission.ENTER_ORDER, meaning=MEANING_ENTERED, digest=order.sha256, subject=subject
+            )
+            new: JsonObject = {
+                "status": "entered",
+                "order": order.as_record(),
+                "order_sha256": order.sha256,
+                "entered": signature.as_record(),
+            }
+            self._store.append(EntryDraft(EventKind.ORDER_PRESCRIPTION_ENTERED, subject, new, actor, DEVICE))
+        return {"order": order_id, "status": "entered", "dose": result.as_record(), "arithmetic": list(result.arithmetic)}
+
+    def confirm_order(self, session: Session, order_id: str, entry: SecondEntry, credentials: Credentials) -> JsonObject:
+        """Compare a second person's blind entry and sign. Raises EntriesDiffer (naming fields, never the first values)."""
+        actor = actor_of(session, Permission.CONFIRM_ORDER)
+        with self._lock:
+            state = self.order(order_id)
+            if state.get("status") != "entered":
+                raise WrongState(
+                    f"Order {order_id} is {state.get('status')}, not waiting for a second person.", remedy="Look at the order."
+                )
+            if _signer(state, "entered") == (credentials.username or session.username):
+                raise WrongState("The same person cannot enter and confirm an order.", remedy="Let a second person confirm it.")
+            order = DoseOrder.model_validate(state["order"])
+            again = entry.beside(order.prescription)
+            differing = [name for name in ("height", "weight", "prescribed") if not _same(order.prescription, again, name)]
+            if differing:
+                raise EntriesDiffer(
+                    f"The two entries differ in: {', '.join(differing)}.",
+                    remedy="Compare both entries with the prescription; the order stays unconfirmed.",
+                )
+            signature = self._people.sign(
+                session,
+                credentials,
+                permission=Permission.CONFIRM_ORDER,
+                meaning=MEANING_CONFIRMED,
+                digest=order.sha256,
+                subject=Subject("order", order_id),
+            )
+            new: JsonObject = {"status": "confirmed", "confirmed": signature.as_record()}
+            self._store.append(EntryDraft(EventKind.ORDER_PRESCRIPTION_CONFIRMED, Subject("order", order_id), new, actor, DEVICE))
+        return {"order": order_id, "status": "confirmed"}
+
+    def create_batch(self, session: Session, order_id: str, cell: str) -> JsonObject:
+        """Open a batch for a confirmed order on a cell. Raises NotFound, WrongState, CellUnreachable."""
+        actor = actor_of(session, Permission.CREATE_BATCH)
+        description = self._cells.client(cell).describe()
+        with self._lock:
+            state = self.order(order_id)
+            if state.get("status") != "confirmed":
+                raise WrongState(
+                    f"Order {order_id} is {state.get('status')}.", remedy="A second person confirms it first; an order makes one batch."
+                )
+            order = DoseOrder.model_validate(state["order"])
+            recipe = self._shelf.recipe(order.recipe)
+            batch_id = self._next("batch", "B")
+            new: JsonObject = {
+                "status": "created",
+                "order": order_id,
+                "recipe": recipe.reference,
+                "recipe_digest": order.recipe_digest,
+                "ink_lot": order.ink_lot,
+                "cartridge": order.cartridge,
+                "cell": cell,
+                "machine": recipe.machine,
+                "dose": calculate(recipe, order.prescription, self._shelf.ink(order.ink_lot)).as_record(),
+                "demonstration": self._demonstration or description.get("demonstration") is True,
+            }
+            self._store.append(
+                EntryDraft(EventKind.BATCH_RECORD_CREATED, Subject("batch", batch_id), new, actor, DEVICE),
+            )
+        return {"batch": batch_id, **new}
+
+    def request_run(self, session: Session, batch_id: str) -> Mapping[str, object]:
+        """Ask the cell for a run: it checks, compiles, proves and goes through the gates. Raises CellRefused with reasons."""
+        actor = actor_of(session, Permission.RUN)
+        with self._lock:
+            batch = self.batch(batch_id)
+            if batch.get("status") != "created":
+                raise WrongState(
+                    f"Batch {batch_id} is {batch.get('status')}.", remedy="A run is requested once, for a batch that was created."
+                )
+            state = self.order(str(batch["order"]))
+            order = DoseOrder.model_validate(state["order"])
+            job: JsonObject = {
+                "batch": batch_id,
+                "order": state["order"],
+                "entered": state["entered"],
+                "confirmed": state["confirmed"],
+                "recipe_bundle": self._shelf.bundle(order.recipe),
+                "ink_lot": self._shelf.ink(order.ink_lot).as_record(),
+                "cartridge": self._shelf.cartridge(order.cartridge).as_record(),
+                "line_clearance": {"done_by": actor.username, "signature": None},
+                "actor": actor_record(actor),
+            }
+            answer = self._cell(batch).create_run(json_tree(job))
+            new: JsonObject = {"status": "running", "run": str(answer["run"])}
+            self._store.append(EntryDraft(EventKind.BATCH_RUN_REQUESTED, Subject("batch", batch_id), new, actor, DEVICE))
+        return answer
+
+    def start(self, session: Session, batch_id: str) -> JsonObject:
+        actor = actor_of(session, Permission.RUN)
+        batch, run = self._running(batch_id)
+        self._cell(batch).start(run, actor_record(actor))
+        return {"batch": batch_id, "run": run, "asked": "start"}
+
+    def pause(self, session: Session, batch_id: str, reason: str) -> JsonObject:
+        actor = actor_of(session, Permission.RUN)
+        batch, run = self._running(batch_id)
+        self._cell(batch).pause(run, actor_record(actor), reason)
+        return {"batch": batch_id, "run": run, "asked": "pause"}
+
+    def resume(self, session: Session, batch_id: str, reason: str) -> JsonObject:
+        actor = actor_of(session, Permission.RUN)
+        batch, run = self._running(batch_id)
+        self._cell(batch).resume(run, actor_record(actor), reason)
+        return {"batch": batch_id, "run": run, "asked": "resume"}
+
+    def stop(self, session: Session, cell: str, strength: str, reason: str) -> JsonObject:
+        """Stop whatever a cell does. Takes no lock and writes no entry here: the cell stops first and records it."""
+        actor = actor_of(session, Permission.STOP)
+        client = self._cells.client(cell, urgent=True)
+        run = client.status().get("run")
+        if not isinstance(run, str):
+            raise WrongState(f"No run is on {cell}.", remedy="There is nothing to stop.")
+        client.stop(run, strength, actor_record(actor), reason)
+        return {"cell": cell, "run": run, "asked": f"stop: {strength}"}
+
+    def acknowledge(self, session: Session, cell: str, alarm: str, comment: str) -> JsonObject:
+        actor = actor_of(session, Permission.ACKNOWLEDGE)
+        self._cells.client(cell).acknowledge_alarm(alarm, actor_record(actor), comment)
+        return {"alarm": alarm, "asked": "acknowledge"}
+
+    def order(self, order_id: str) -> JsonObject:
+        state = self._store.state("order", order_id)
+        if state is None:
+            raise NotFound(f"There is no order {order_id!r}.", remedy="Look at the list of orders.")
+        return state
+
+    def batch(self, batch_id: str) -> JsonObject:
+        state = self._store.state("batch", batch_id)
+        if state is None:
+            raise NotFound(f"There is no batch {batch_id!r}.", remedy="Look at the list of batches.")
+        return state
+
+    def orders(self) -> list[JsonObject]:
+        """Return number, status and people of every order; the figures stay hidden until it is confirmed (blind second entry)."""
+        return [
+            {
+                "order": name,
+                "status": state.get("status"),
+                "entered_by": _signer(state, "entered"),
+                "confirmed_by": _signer(state, "confirmed"),
+            }
+            for name, state in self._store.objects("order")
+        ]
+
+    def batches(self) -> list[JsonObject]:
+        return [{"batch": name, **state} for name, state in self._store.objects("batch")]
+
+    def _cell(self, batch: JsonObject) -> CellPort:
+        return self._cells.client(str(batch["cell"]))
+
+    def _running(self, batch_id: str) -> tuple[JsonObject, str]:
+        batch = self.batch(batch_id)
+        run = batch.get("run")
+        if not isinstance(run, str):
+            raise WrongState(f"Batch {batch_id} has no run yet.", remedy="Request its run first.")
+        return batch, run
+
+    def _next(self, type_: str, letter: str) -> str:
+        return f"{letter}{sum(1 for _ in self._store.objects(type_)) + 1:05d}"
+
+
+def json_tree(value: Mapping[str, object]) -> dict[str, Json]:
+    """Return a record as plain lists and dicts, as a cell takes it."""
+    tree: dict[str, Json] = json.loads(canonical(value))
+    return tree
+
+
+def _signer(state: JsonObject, field: str) -> str | None:
+    signature = state.get(field)
+    signer: JsonValue = signature.get("signer") if isinstance(signature, dict) else None
+    return signer if isinstance(signer, str) else None
+
+
+def _same(first: Prescription, second: Prescription, name: str) -> bool:
+    one: object = getattr(first, name)
+    other: object = getattr(second, name)
+    return one == other

@@ -1,0 +1,224 @@
+"""From a run that ended to a signed disposition and a review package.
+
+The record is built from the two trails alone; the cell's is fetched whole and checked against the checkpoint that the
+cell signed with the key it was enrolled with, before anything is built on it.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.access import Credentials, actor_of, actor_record
+from api.cells import CellDirectory, CellPort
+from api.errors import CellTrailInvalid, InputInvalid, NotFound, WrongState
+from api.people import DEVICE, People
+from api.production import Production, json_tree
+from api.security import Permission, Session
+from api.status import CellStatus
+from audit.canonical import JsonObject, JsonValue, digest, sha256_hex
+from audit.chain import root
+from audit.checkpoint import Checkpoint, SigningKey, VerifierKey, parse_checkpoint, verify_note
+from audit.errors import NoteInvalid
+from audit.events import Entry, EntryDraft, EventKind, Subject
+from audit.release import batch_record
+from audit.store import TrailStore
+
+_PAGE = 2000
+_GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class CellTrail:
+    """A cell's trail up to a signed checkpoint: canonical lines, the note as the cell gave it, what it states."""
+
+    lines: tuple[bytes, ...]
+    note: str
+    checkpoint: Checkpoint
+
+
+def fetch_trail(cell: CellPort, origin: str, verifier_key: str) -> CellTrail:
+    """Fetch a cell's whole trail and recompute chain and root. Raises CellTrailInvalid at the first place that does not fit."""
+    note = cell.checkpoint()
+    try:
+        text, _ = verify_note(note, [VerifierKey.parse(verifier_key)])
+        stated = parse_checkpoint(text)
+    except NoteInvalid as error:
+        raise _invalid(f"its checkpoint is not signed by the key it was enrolled with: {error.message}") from error
+    if stated.origin != origin:
+        raise _invalid(f"its checkpoint is of {stated.origin}, it was enrolled as {origin}")
+    lines: list[bytes] = []
+    while len(lines) < stated.size:
+        page = cell.trail(len(lines), min(_PAGE, stated.size - len(lines)))
+        if not page:
+            raise _invalid(f"it ends at entry {len(lines)}, its checkpoint states {stated.size}")
+        lines.extend(line.encode() for line in page)
+    del lines[stated.size :]
+    previous = _GENESIS
+    for number, line in enumerate(lines):
+        entry = Entry(line)
+        if entry.seq != number or entry.prev != previous:
+            raise _invalid(f"entry {number} does not follow the one before it")
+        previous = entry.digest
+    if root(lines) != stated.root:
+        raise _invalid(f"the root over its {stated.size} entries is not the one of its checkpoint")
+    return CellTrail(tuple(lines), note, stated)
+
+
+def _invalid(what: str) -> CellTrailInvalid:
+    return CellTrailInvalid(
+        f"The cell's trail cannot be relied on: {what}.", remedy="Stop using the cell, run `dosewright verify` on its store."
+    )
+
+
+def removal_digest(unit: str) -> str:
+    """Return the digest that a second person signs to confirm that a unit left the plate."""
+    return digest({"statement": "unit removed from the plate", "unit": unit})
+
+
+class ReleaseDesk:
+    """Review, confirmation of removals, disposition, package.
+
+    Lifetime: that of the workstation. Concurrency: one lock, so that a batch gets one disposition.
+    """
+
+    def __init__(self, store: TrailStore, key: SigningKey, people: People, production: Production, cells: CellDirectory) -> None:
+        self._store = store
+        self._key = key
+        self._people = people
+        self._production = production
+        self._cells = cells
+        self._lock = threading.RLock()
+
+    def close_run(self, session: Session, batch_id: str) -> JsonObject:
+        """Tie the cell's trail to the batch when its run is over. Raises WrongState, CellTrailInvalid, CellUnreachable."""
+        actor = actor_of(session, Permission.REVIEW)
+        with self._lock:
+            batch = self._production.batch(batch_id)
+            if batch.get("status") != "running":
+                raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy="A run is closed once, after it was started.")
+            status = CellStatus.model_validate(self._cell(batch).status())
+            if status.run == batch.get("run") and not status.ended:
+                raise WrongState(f"The run of batch {batch_id} is {status.state}.", remedy="Wait until it is over, or stop it.")
+            trail = self._trail(batch)
+            if not _run_closed(trail, str(batch.get("run"))):
+                raise WrongState(
+                    f"The cell's trail does not hold the end of the run of batch {batch_id}.", remedy="Wait until it is recorded."
+                )
+            new: JsonObject = {
+                "status": "awaiting review",
+                "cell_origin": trail.checkpoint.origin,
+                "cell_size": trail.checkpoint.size,
+                "cell_root": base64.b64encode(trail.checkpoint.root).decode(),
+            }
+            self._store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
+        return {"batch": batch_id, **new}
+
+    def review(self, batch_id: str) -> JsonObject:
+        """Return the batch record as the two trails show it now, with the proposed disposition and its reasons."""
+        batch = self._production.batch(batch_id)
+        if not isinstance(batch.get("run"), str):
+            raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to review before a run.")
+        return batch_record.build(list(self._store.lines()), self._trail(batch).lines, batch_id)
+
+    def confirm_removal(self, session: Session, batch_id: str, number: int, credentials: Credentials) -> JsonObject:
+        """Confirm, as a person other than the operator, that a rejected or scrapped unit left the plate."""
+        actor = actor_of(session, Permission.CONFIRM_REMOVAL)
+        batch = self._production.batch(batch_id)
+        status = CellStatus.model_validate(self._cell(batch).status())
+        unit = next((item for item in status.units if item.n == number), None)
+        if unit is None or status.run != batch.get("run"):
+            raise NotFound(f"Batch {batch_id} has no unit {number} on the cell.", remedy="Look at the numbers on the plate map.")
+        if not unit.needs_removal:
+            raise WrongState(f"Unit {number} is not waiting to be removed.", remedy="Only rejected and scrapped units are.")
+        signature = self._people.sign(
+            session,
+            credentials,
+            permission=Permission.CONFIRM_REMOVAL,
+            meaning="removal confirmed",
+            digest=removal_digest(unit.unit),
+            subject=Subject("unit", unit.unit),
+        )
+        self._cell(batch).confirm_removal(unit.unit, actor_record(actor), json_tree(signature.as_record()))
+        return {"unit": unit.unit, "removed": True}
+
+    def dispose(self, session: Session, batch_id: str, disposition: str, credentials: Credentials, comment: str = "") -> JsonObject:
+        """Sign a disposition over the batch record. Raises ReleaseBlocked with every reason, and what a signature may."""
+        actor = actor_of(session, Permission.DISPOSE)
+        if credentials.username not in (None, session.username):
+            raise InputInvalid("A disposition is signed by the person who is logged in.", remedy="Log in as the person who signs.")
+        with self._lock:
+            batch = self._production.batch(batch_id)
+            if batch.get("status") != "awaiting review":
+                raise WrongState(f"Batch {batch_id} is {batch.get('status')}, not awaiting review.", remedy="Close its run first.")
+            trail = self._trail(batch)
+            record = batch_record.decide(
+                list(self._store.lines()), trail.lines, batch_id, disposition, releaser=actor.username, role=actor.role
+            )
+            subject = Subject("batch", batch_id)
+            signature = self._people.sign(
+                session,
+                credentials,
+                permission=Permission.DISPOSE,
+                meaning=disposition,
+                digest=batch_record.record_sha256(record),
+                subject=subject,
+            )
+            new, attachments = batch_record.disposition_entry(record, signature.as_record())
+            self._store.append(
+                EntryDraft(EventKind.BATCH_DISPOSITION_SIGNED, subject, new, actor, DEVICE, reason=comment or None, attachments=attachments)
+            )
+        return {"batch": batch_id, "disposition": disposition, "record_sha256": batch_record.record_sha256(record)}
+
+    def export(self, session: Session, batch_id: str) -> bytes:
+        """Write the review package of a signed batch and return its bytes; the export is an entry."""
+        actor = actor_of(session, Permission.EXPORT)
+        with self._lock:
+            batch = self._production.batch(batch_id)
+            if "disposition" not in batch:
+                raise WrongState(f"Batch {batch_id} has no disposition yet.", remedy="Sign its disposition first.")
+            data = self._package(batch, batch_id)
+            new: JsonObject = {"package_sha256": sha256_hex(data), "package_bytes": len(data)}
+            self._store.append(EntryDraft(EventKind.BATCH_PACKAGE_EXPORTED, Subject("batch", batch_id), new, actor, DEVICE))
+        return data
+
+    def _package(self, batch: JsonObject, batch_id: str) -> bytes:
+        from audit.release.package import TrailExport, write_package  # the document writer is loaded only when it is wanted
+
+        cell = self._trail(batch)
+        with tempfile.TemporaryDirectory(prefix="dosewright-") as folder:
+            path = write_package(
+                Path(folder) / "review-package.zip",
+                batch=batch_id,
+                workstation=TrailExport.from_store(self._store),
+                cell=TrailExport.from_lines(cell.lines, cell.note, self._enrolled(batch)[1]),
+                blob=self._cell(batch).blob,
+                key=self._key,
+                created=self._store.clock.utc().at,
+            )
+            return path.read_bytes()
+
+    def _cell(self, batch: JsonObject) -> CellPort:
+        return self._cells.client(str(batch["cell"]))
+
+    def _enrolled(self, batch: JsonObject) -> tuple[str, str]:
+        cell = self._store.state("cell", str(batch["cell"]))
+        if cell is None:
+            raise NotFound(f"The cell {batch['cell']} is not enrolled.", remedy="Enrol it with its origin and verifier key.")
+        return _text(cell.get("origin")), _text(cell.get("verifier_key"))
+
+    def _trail(self, batch: JsonObject) -> CellTrail:
+        return fetch_trail(self._cell(batch), *self._enrolled(batch))
+
+
+def _run_closed(trail: CellTrail, run: str) -> bool:
+    return any(
+        entry.kind == EventKind.RUN_RECORD_CLOSED and entry.subject == Subject("run", run) for entry in map(Entry, reversed(trail.lines))
+    )
+
+
+def _text(value: JsonValue) -> str:
+    return value if isinstance(value, str) else ""

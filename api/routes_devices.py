@@ -1,0 +1,93 @@
+"""Cells: state, alarms, and STOP."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Literal
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import Answer, Services
+from api.security import Permission, Session, guard
+from audit.events import EventKind
+
+router = APIRouter(prefix="/api/v1", tags=["devices"])
+_LARGEST = 4096
+
+
+class Stop(BaseModel):
+    """How to stop; without a word it is at once, with the heaters left on."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    strength: Literal["finish_unit", "quickstop", "kill"] = "quickstop"
+    reason: str = Field(default="STOP", max_length=500)
+
+
+class Acknowledge(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    alarm: str = Field(max_length=200)
+    comment: str = Field(default="", max_length=500)
+
+
+_See = Annotated[Session, Depends(guard(Permission.SEE))]
+_Stop = Annotated[Session, Depends(guard(Permission.STOP, EventKind.RUN_COMMAND_RECEIVED))]
+_Acknowledge = Annotated[Session, Depends(guard(Permission.ACKNOWLEDGE, EventKind.ALARM_CONDITION_ACKNOWLEDGED))]
+
+
+@router.get("/cells")
+def cells(services: Services, session: _See) -> list[str]:
+    return list(services.cells.names)
+
+
+@router.get("/cells/{cell}")
+def describe(services: Services, session: _See, cell: str) -> Answer:
+    return services.cells.client(cell).describe()
+
+
+@router.get("/cells/{cell}/status")
+def status(services: Services, session: _See, cell: str, trace_since_us: int = 0) -> Answer:
+    return services.cells.client(cell).status(max(0, trace_since_us))
+
+
+@router.get("/cells/{cell}/alarms")
+def alarms(services: Services, session: _See, cell: str) -> Answer:
+    return {"alarms": services.cells.client(cell).status().get("alarms", [])}
+
+
+@router.post("/cells/{cell}/alarms/acknowledge")
+def acknowledge(services: Services, session: _Acknowledge, cell: str, body: Acknowledge) -> Answer:
+    return services.production.acknowledge(session, cell, body.alarm, body.comment)
+
+
+@router.post("/cells/{cell}/stop")
+async def stop(request: Request, services: Services, session: _Stop, cell: str) -> Response:
+    """Stop a cell. JSON, a plain HTML form or an empty body: whatever cannot be read means stop at once."""
+    wanted = _read(await _body(request), request.headers.get("content-type", ""))
+    answer = await run_in_threadpool(services.production.stop, session, cell, wanted.strength, wanted.reason)
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
+    return JSONResponse(answer)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST:
+            return b""
+    return body
+
+
+def _read(body: bytes, content_type: str) -> Stop:
+    try:
+        if content_type.startswith("application/json"):
+            return Stop.model_validate_json(body)
+        return Stop.model_validate({name: values[0] for name, values in parse_qs(body.decode(), max_num_fields=8).items()})
+    except (ValidationError, ValueError):
+        return Stop()

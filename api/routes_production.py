@@ -1,0 +1,111 @@
+"""Orders, batches and runs."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.access import Credentials
+from api.dependencies import Answer, Answers, Services
+from api.production import OrderRequest, SecondEntry
+from api.security import Permission, Session, guard
+from audit.events import EventKind
+
+router = APIRouter(prefix="/api/v1", tags=["production"])
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EnterOrder(_Body):
+    order: OrderRequest
+    signature: Credentials
+
+
+class ConfirmOrder(_Body):
+    entry: SecondEntry
+    signature: Credentials
+
+
+class NewBatch(_Body):
+    order: str = Field(max_length=64)
+    cell: str = Field(max_length=64)
+
+
+class Reason(_Body):
+    reason: str = Field(min_length=1, max_length=500)
+
+
+_See = Annotated[Session, Depends(guard(Permission.SEE))]
+_Enter = Annotated[Session, Depends(guard(Permission.ENTER_ORDER, EventKind.ORDER_PRESCRIPTION_ENTERED))]
+_Preview = Annotated[Session, Depends(guard(Permission.ENTER_ORDER))]
+_Confirm = Annotated[Session, Depends(guard(Permission.CONFIRM_ORDER, EventKind.ORDER_PRESCRIPTION_CONFIRMED))]
+_Create = Annotated[Session, Depends(guard(Permission.CREATE_BATCH, EventKind.BATCH_RECORD_CREATED))]
+_Request = Annotated[Session, Depends(guard(Permission.RUN, EventKind.BATCH_RUN_REQUESTED))]
+_Command = Annotated[Session, Depends(guard(Permission.RUN, EventKind.RUN_COMMAND_RECEIVED))]
+
+
+@router.get("/orders")
+def orders(services: Services, session: _See) -> Answers:
+    """List orders; figures are not shown, so that the second entry stays blind."""
+    return services.production.orders()
+
+
+@router.post("/doses")
+def preview(services: Services, session: _Preview, order: OrderRequest) -> Answer:
+    """Calculate a dose with its arithmetic; nothing is entered."""
+    return services.production.preview(order)
+
+
+@router.post("/orders", status_code=HTTPStatus.CREATED)
+def enter_order(services: Services, session: _Enter, body: EnterOrder) -> Answer:
+    """Enter and sign a prescription."""
+    return services.production.enter_order(session, body.order, body.signature)
+
+
+@router.post("/orders/{order}/confirm")
+def confirm_order(services: Services, session: _Confirm, order: str, body: ConfirmOrder) -> Answer:
+    """Enter the figures again, blind, as a second person, and sign."""
+    return services.production.confirm_order(session, order, body.entry, body.signature)
+
+
+@router.get("/batches")
+def batches(services: Services, session: _See) -> Answers:
+    return services.production.batches()
+
+
+@router.get("/batches/{batch}")
+def batch(services: Services, session: _See, batch: str) -> Answer:
+    return {"batch": batch, **services.production.batch(batch)}
+
+
+@router.post("/batches", status_code=HTTPStatus.CREATED)
+def create_batch(services: Services, session: _Create, body: NewBatch) -> Answer:
+    """Open a batch for a confirmed order on a cell."""
+    return services.production.create_batch(session, body.order, body.cell)
+
+
+@router.post("/batches/{batch}/run")
+def request_run(services: Services, session: _Request, batch: str) -> Answer:
+    """Ask the cell for a run; it checks, compiles, proves and goes through its gates."""
+    return services.production.request_run(session, batch)
+
+
+@router.post("/batches/{batch}/start")
+def start(services: Services, session: _Command, batch: str) -> Answer:
+    return services.production.start(session, batch)
+
+
+@router.post("/batches/{batch}/pause")
+def pause(services: Services, session: _Command, batch: str, body: Reason) -> Answer:
+    """Pause after the unit in progress."""
+    return services.production.pause(session, batch, body.reason)
+
+
+@router.post("/batches/{batch}/resume")
+def resume(services: Services, session: _Command, batch: str, body: Reason) -> Answer:
+    return services.production.resume(session, batch, body.reason)

@@ -1,0 +1,91 @@
+"""Review, disposition, package, and the trail."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.access import Credentials
+from api.dependencies import Answer, Answers, Services
+from api.security import Permission, Session, guard
+from audit.events import EventKind
+
+router = APIRouter(prefix="/api/v1", tags=["records"])
+
+
+class Disposition(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    disposition: str = Field(max_length=40)
+    comment: str = Field(default="", max_length=1000)
+    signature: Credentials
+
+
+_See = Annotated[Session, Depends(guard(Permission.SEE))]
+_Search = Annotated[Session, Depends(guard(Permission.SEARCH_TRAIL))]
+_Review = Annotated[Session, Depends(guard(Permission.REVIEW))]
+_Close = Annotated[Session, Depends(guard(Permission.REVIEW, EventKind.BATCH_RUN_CLOSED))]
+_Removal = Annotated[Session, Depends(guard(Permission.CONFIRM_REMOVAL, EventKind.UNIT_REMOVAL_CONFIRMED))]
+_Dispose = Annotated[Session, Depends(guard(Permission.DISPOSE, EventKind.BATCH_DISPOSITION_SIGNED))]
+_Export = Annotated[Session, Depends(guard(Permission.EXPORT, EventKind.BATCH_PACKAGE_EXPORTED))]
+
+
+@router.post("/batches/{batch}/close")
+def close_run(services: Services, session: _Close, batch: str) -> Answer:
+    """Tie the cell's trail to the batch once its run is over."""
+    return services.release.close_run(session, batch)
+
+
+@router.get("/batches/{batch}/review")
+def review(services: Services, session: _Review, batch: str) -> Answer:
+    """Return the batch record with the proposed disposition and its reasons."""
+    return services.release.review(batch)
+
+
+@router.post("/batches/{batch}/units/{number}/removal")
+def confirm_removal(services: Services, session: _Removal, batch: str, number: int, signature: Credentials) -> Answer:
+    """Confirm that a rejected or scrapped unit left the plate; not by the person who ran the batch."""
+    return services.release.confirm_removal(session, batch, number, signature)
+
+
+@router.post("/batches/{batch}/disposition")
+def dispose(services: Services, session: _Dispose, batch: str, body: Disposition) -> Answer:
+    """Sign released, partly released or rejected."""
+    return services.release.dispose(session, batch, body.disposition, body.signature, body.comment)
+
+
+@router.post("/batches/{batch}/package", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
+def package(services: Services, session: _Export, batch: str) -> Response:
+    """Write and download the review package; the export is recorded, so this is not a GET."""
+    data = services.release.export(session, batch)
+    return Response(data, media_type="application/zip", headers={"Content-Disposition": 'attachment; filename="review-package.zip"'})
+
+
+@router.get("/trail")
+def trail(
+    services: Services,
+    session: _Search,
+    kind: str | None = None,
+    actor: str | None = None,
+    subject_type: str | None = None,
+    subject_id: str | None = None,
+    after_seq: Annotated[int | None, Query(ge=0)] = None,
+    before_seq: Annotated[int | None, Query(ge=0)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Answers:
+    """Search the workstation's trail; entries in order."""
+    found = services.store.search(
+        kind=kind, actor=actor, subject_type=subject_type, subject_id=subject_id, after_seq=after_seq, before_seq=before_seq, limit=limit
+    )
+    return [json.loads(entry.canonical) for entry in found]
+
+
+@router.get("/trail/checkpoint")
+def checkpoint(services: Services, session: _See) -> Answer:
+    """Return origin, size and verifier key of the workstation's trail, and its last signed checkpoint."""
+    store = services.store
+    return {"origin": store.origin, "size": store.size, "verifier_key": store.verifier_key, "checkpoint": store.last_checkpoint()}

@@ -1,0 +1,104 @@
+"""Deployment of one workstation: a TOML file plus environment (`DOSEWRIGHT_…`); an unknown key is an error.
+
+Nothing that decides about a print or a record is here: limits are in recipes and machine profiles, and no setting
+switches the audit off.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from api.errors import SettingsInvalid, SiteIncomplete
+
+FILE_NAME = "workstation.toml"
+ENVIRONMENT_PREFIX = "DOSEWRIGHT_"
+
+
+class CellEntry(BaseModel):
+    """Where one cell is found and with which certificates it is spoken to. Paths are relative to the site folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    address_file: Path
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+class Settings(BaseSettings):
+    """What a workstation process needs to know of its site. `folder` is where the file lies; paths are relative to it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX)
+
+    folder: Path
+    site: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    zone: str = "UTC"
+    clock_sync: str = "unknown"
+    demonstration: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    store: Path = Path("workstation.db")
+    signing_key: Path = Path("keys/workstation.key")
+    patients_key: Path = Path("keys/patients.key")
+    session_minutes: int = Field(default=480, ge=1, le=1440)
+    cells: tuple[CellEntry, ...] = ()
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _no_wildcard(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("*" in host for host in value):
+            raise ValueError("name each host; a wildcard would let a foreign page reach the workstation")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    def path(self, relative: Path) -> Path:
+        """Return a path of the settings as an absolute one."""
+        return (self.folder / relative).resolve()
+
+
+def _unknown_environment() -> list[str]:
+    known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in known)
+
+
+def load_settings(folder: Path) -> Settings:
+    """Read `workstation.toml` of a site folder. Raises SiteIncomplete where it is missing, SettingsInvalid where it is wrong."""
+    path = folder / FILE_NAME
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SiteIncomplete(
+            f"{folder} holds no {FILE_NAME}", remedy="Name the folder of a site, or make one with `dosewright serve --site FOLDER`."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path} is not a TOML file: {error}", remedy="Correct the file at the place named.") from None
+    if unknown := _unknown_environment():
+        raise SettingsInvalid(
+            f"the environment holds settings that do not exist: {', '.join(unknown)}", remedy="Unset them, or correct their names."
+        )
+    try:
+        return Settings(**{**values, "folder": folder.resolve()})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+        raise SettingsInvalid(f"{path}: {problems}", remedy="Correct the file; unknown keys are errors.") from None

@@ -1,0 +1,221 @@
+"""Lay out a site folder: keys, certificates, stores, people, recipes, and the folders of its cells.
+
+    FOLDER/
+      workstation.toml   workstation.db   site.vkey
+      keys/              workstation.key (signs the trail), patients.key          0600
+      tls/               ca.pem, workstation.pem, cell-1.pem and their keys       0600
+      cell-1.db
+      cell-1/            cell.toml, cell.key, address.json, trusted/people.json
+
+Only demonstration sites are laid out whole here, with accounts whose passwords are made at random; a clinical site's
+people and recipes come from the site itself.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.certificates import make_certificates, write_private
+from api.errors import SiteExists, SiteIncomplete
+from api.people import DEVICE
+from api.settings import FILE_NAME
+from api.shelf import Shelf
+from audit.checkpoint import SigningKey
+from audit.clock import SystemClock
+from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
+from audit.identity import Identity, Person, Role
+from audit.signatures import sign
+from audit.store import TrailStore
+from audit.version import SOFTWARE
+from recipes.library import load_recipe, recipe_bytes, recipe_ids
+from recipes.order import Cartridge, InkLot
+from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
+
+WORKSTATION = "workstation"
+CELL = "cell-1"
+VERIFIER_KEYS = "site.vkey"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account of a demonstration site."""
+
+    username: str
+    name: str
+    roles: frozenset[Role]
+
+
+DEMONSTRATION_ACCOUNTS: tuple[Account, ...] = (
+    Account("administrator", "Demonstration administrator", frozenset({Role.ADMINISTRATOR})),
+    Account("engineer", "Demonstration process engineer", frozenset({Role.PROCESS_ENGINEER})),
+    Account("quality", "Demonstration quality assurance", frozenset({Role.QUALITY_ASSURANCE})),
+    Account("pharmacist", "Demonstration pharmacist", frozenset({Role.PHARMACIST})),
+    Account("second", "Demonstration second pharmacist", frozenset({Role.PHARMACIST})),
+    Account("operator", "Demonstration operator", frozenset({Role.OPERATOR})),
+    Account("qp", "Demonstration qualified person", frozenset({Role.QUALIFIED_PERSON})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What was laid out: the folder, each account's password (shown this once), the verifier keys."""
+
+    folder: Path
+    passwords: Mapping[str, str]
+    verifier_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a cell needs to know of its demonstration bench: ports, time port and token."""
+
+    ports: Mapping[str, str]
+    time: str
+    token: str
+
+
+def create_site(folder: Path, *, site: str = "demonstration", inks: Sequence[tuple[InkLot, Cartridge]] = ()) -> Site:
+    """Lay out a demonstration site with one cell. Raises SiteExists; what else may fail is of the stores."""
+    if (folder / FILE_NAME).exists() or (folder / "workstation.db").exists():
+        raise SiteExists(f"There is a site in {folder} already.", remedy="Choose an empty folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (folder / "keys").mkdir(exist_ok=True)
+    cell_folder = folder / CELL
+    (cell_folder / "trusted").mkdir(parents=True, exist_ok=True)
+    clock = SystemClock()
+    key, cell_key = SigningKey.generate(f"{WORKSTATION}.{site}"), SigningKey.generate(f"{CELL}.{site}")
+    key.save(folder / "keys" / "workstation.key")
+    cell_key.save(cell_folder / "cell.key")
+    write_private(folder / "keys" / "patients.key", secrets.token_bytes(32))
+    make_certificates(folder / "tls", site=site, workstation=WORKSTATION, cells=(CELL,))
+    TrailStore.create(folder / f"{CELL}.db", origin=cell_key.name, key=cell_key, clock=clock, software=SOFTWARE, demonstration=True).close()
+    store = TrailStore.create(folder / "workstation.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True)
+    try:
+        passwords, people = _people(Identity(store, clock))
+        _enrol(store, cell_key)
+        _recipes(store, Identity(store, clock), passwords)
+        for ink, cartridge in inks:
+            Shelf(store).receive_ink(ink, SYSTEM)
+            Shelf(store).receive_cartridge(cartridge, SYSTEM)
+    finally:
+        store.close()
+    _write_trusted(cell_folder / "trusted" / "people.json", people)
+    (folder / FILE_NAME).write_text(_settings_text(site), encoding="utf-8")
+    keys = (key.verifier_key, cell_key.verifier_key)
+    (folder / VERIFIER_KEYS).write_text("".join(f"{text}\n" for text in keys), encoding="utf-8")
+    return Site(folder, passwords, keys)
+
+
+def _people(identity: Identity) -> tuple[dict[str, str], list[Person]]:
+    """Make the accounts, the administrator first: from then on only the administrator can make another."""
+    passwords: dict[str, str] = {}
+    people: list[Person] = []
+    by = SYSTEM
+    for account in DEMONSTRATION_ACCOUNTS:
+        passwords[account.username] = _password()
+        people.append(identity.create_person(account.username, account.name, sorted(account.roles), passwords[account.username], by))
+        by = Actor(people[0].username, people[0].name, Role.ADMINISTRATOR.value)
+    return passwords, people
+
+
+def _password() -> str:
+    """Return a random password of 96 bits in groups that can be typed; hexadecimal, so that no username is in it."""
+    text = secrets.token_hex(12)
+    return "-".join(text[start : start + 6] for start in range(0, len(text), 6))
+
+
+def _enrol(store: TrailStore, cell_key: SigningKey) -> None:
+    store.append(
+        EntryDraft(
+            kind=EventKind.CELL_RECORD_ENROLLED,
+            subject=Subject("cell", CELL),
+            new={"cell": CELL, "origin": cell_key.name, "verifier_key": cell_key.verifier_key},
+            actor=SYSTEM,
+            device=DEVICE,
+        )
+    )
+
+
+def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]) -> None:
+    """Have every recipe of the library signed by its author and its approver, and make it effective."""
+    shelf = Shelf(store)
+    for recipe_id in recipe_ids():
+        recipe = load_recipe(recipe_id)
+        author, approver = (
+            sign(
+                identity,
+                username,
+                passwords[username],
+                meaning=meaning,
+                digest=recipe.digest,
+                role=role,
+                subject=Subject("recipe", recipe.reference),
+                scripted=True,
+            )
+            for username, meaning, role in (
+                ("engineer", MEANING_AUTHOR, Role.PROCESS_ENGINEER),
+                ("quality", MEANING_APPROVER, Role.QUALITY_ASSURANCE),
+            )
+        )
+        shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver).as_record(), SYSTEM)
+
+
+def _write_trusted(path: Path, people: Sequence[Person]) -> None:
+    """Write the cell's own list of the people whose signatures it believes."""
+    trusted = {
+        person.verifier_key: {"username": person.username, "roles": sorted(role.value for role in person.roles)} for person in people
+    }
+    path.write_text(json.dumps(trusted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _settings_text(site: str) -> str:
+    return "\n".join(
+        [
+            f'site = "{site}"',
+            "demonstration = true",
+            "",
+            "[[cells]]",
+            f'name = "{CELL}"',
+            f'address_file = "{CELL}/address.json"',
+            'ca = "tls/ca.pem"',
+            f'certificate = "tls/{WORKSTATION}.pem"',
+            f'key = "tls/{WORKSTATION}.key"',
+            "",
+        ]
+    )
+
+
+def write_cell_configuration(folder: Path, *, machine: str, bench: Bench, zone: str = "UTC") -> Path:
+    """Write `cell.toml` for a bench that is up; return its path. Raises SiteIncomplete where the folder is not a site."""
+    cell_folder = (folder / CELL).resolve()
+    if not cell_folder.is_dir():
+        raise SiteIncomplete(f"{folder} has no folder for {CELL}.", remedy="Lay the site out anew.")
+    tls = folder.resolve() / "tls"
+    origin = SigningKey.load(cell_folder / "cell.key").name
+    values = {
+        "name": CELL,
+        "origin": origin,
+        "listen_host": "127.0.0.1",
+        "address_file": str(cell_folder / "address.json"),
+        "data_dir": str(cell_folder),
+        "store": str(folder.resolve() / f"{CELL}.db"),
+        "signing_key": str(cell_folder / "cell.key"),
+        "ca": str(tls / "ca.pem"),
+        "certificate": str(tls / f"{CELL}.pem"),
+        "key": str(tls / f"{CELL}.key"),
+        "trusted_people": str(cell_folder / "trusted" / "people.json"),
+        "machine": machine,
+        "zone": zone,
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()] + ["listen_port = 0", "", "[ports]"]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in sorted(bench.ports.items())]
+    lines += ["", "[bench]", f"time = {json.dumps(bench.time)}", f"token = {json.dumps(bench.token)}", ""]
+    path = cell_folder / "cell.toml"
+    path.unlink(missing_ok=True)
+    write_private(path, "\n".join(lines).encode())
+    return path

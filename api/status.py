@@ -1,0 +1,153 @@
+"""What a cell says of itself, read into values that pages and the command line can show.
+
+A cell of a later version may say more; what is not known here is passed over, because showing is all that is done with it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Quality = Literal["good", "stale", "unknown"]
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Sensor(_Shown):
+    """One reading: decimal text and unit, its age in ms and what it is worth."""
+
+    value: str | None = None
+    unit: str = ""
+    age_ms: int | None = None
+    quality: Quality = "unknown"
+    low: str | None = None
+    high: str | None = None
+    stable: bool | None = None
+
+
+class Link(_Shown):
+    state: str = "unknown"
+    age_ms: int | None = None
+    quality: Quality = "unknown"
+
+
+class UnitStatus(_Shown):
+    """One unit: its target and limits in mg (decimal text) and what became of it."""
+
+    unit: str
+    n: int
+    strength_mg: str
+    target_mass_mg: str
+    low_mg: str | None = None
+    high_mg: str | None = None
+    mass_mg: str | None = None
+    state: str = "planned"
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    removed: bool = False
+    x: str | None = None
+    y: str | None = None
+
+    @property
+    def needs_removal(self) -> bool:
+        """True for a unit that must be taken off the plate before anything is released."""
+        return self.verdict in {"rejected", "scrapped"} and not self.removed
+
+
+class AlarmStatus(_Shown):
+    alarm: str
+    name: str
+    priority: str = "high"
+    message: str = ""
+    cause: str = ""
+    consequence: str = ""
+    action: str = ""
+    unit_n: int | None = None
+    state: str = "unacknowledged"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == "unacknowledged"
+
+
+class GateStatus(_Shown):
+    """One gate before a print: met by what, or what is missing."""
+
+    gate: str
+    met: bool
+    evidence: str = ""
+    reason: str = ""
+
+
+class Allowed(_Shown):
+    """Whether an action is open now, and the reasons if it is not."""
+
+    allowed: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+class CellStatus(_Shown):
+    """The state of a cell and its run at one moment of its process time (µs)."""
+
+    cell: str
+    at_us: int = 0
+    state: str = "IDLE"
+    run: str | None = None
+    batch: str | None = None
+    demonstration: bool = False
+    rate: str = "1"
+    link: Link = Link()
+    sensors: dict[str, Sensor] = Field(default_factory=dict)
+    units: tuple[UnitStatus, ...] = ()
+    alarms: tuple[AlarmStatus, ...] = ()
+    gates: tuple[GateStatus, ...] = ()
+    ended_as: str | None = Field(default=None, validation_alias="ended")
+    trace: tuple[tuple[int, str], ...] = ()
+    time_left_s: int | None = None
+    allowed_actions: dict[str, Allowed] = Field(default_factory=dict)
+
+    @property
+    def judged(self) -> int:
+        return sum(1 for unit in self.units if unit.verdict is not None)
+
+    @property
+    def current(self) -> UnitStatus | None:
+        """The unit that is being printed or weighed."""
+        return next((unit for unit in self.units if unit.state in {"printing", "weighing", "settling"}), None)
+
+    def may(self, action: str) -> Allowed:
+        return self.allowed_actions.get(action, Allowed(reasons=("the cell does not offer it",)))
+
+    @property
+    def ended(self) -> bool:
+        return self.state == "AWAITING_REVIEW"
+
+
+def deviation_percent(mass: str, target: str) -> Decimal:
+    """Return (mass - target) / target in %, to two decimals; both are positive decimal texts in mg."""
+    wanted = Decimal(target)
+    return ((Decimal(mass) - wanted) / wanted * 100).quantize(Decimal("0.01"))
+
+
+STATE_WORDS: dict[str, tuple[str, str]] = {
+    "IDLE": ("Idle", "No run on this cell"),
+    "CREATED": ("Ready to begin", "The program is proved; nothing moves yet"),
+    "PREFLIGHT": ("Checking", "The gates before a print"),
+    "READY": ("Ready", "All gates are met; start when the cell is clear"),
+    "PREPARING": ("Preparing", "Heating, homing, priming"),
+    "PRINTING": ("Printing", "Each unit is printed, settled, weighed and judged"),
+    "PAUSING": ("Pausing", "The unit in progress is finished first"),
+    "PAUSED": ("Paused", "Nothing moves"),
+    "RESUMING": ("Resuming", "Back to the next unit"),
+    "FINISHING": ("Finishing", "Parking and cooling"),
+    "ABORTING": ("Stopping", "The printer was told to stop"),
+    "ABORTED": ("Stopped", "This run will never send again"),
+    "FAULTED": ("Faulted", "The run was stopped; this run will never send again"),
+    "INTERRUPTED": ("Interrupted", "The cell ended in mid-run; the unit in progress is scrapped"),
+    "AWAITING_REVIEW": ("Awaiting review", "Printing is over; the record is open for review"),
+    "UNKNOWN": ("Unknown", "The cell does not answer; what it does now is not known"),
+}

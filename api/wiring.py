@@ -1,0 +1,67 @@
+"""Composes the web process: settings, store, people, services. The only place where they meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.cell_feed import CellFeeds
+from api.cells import CellDirectory, Connector, connect
+from api.people import People
+from api.production import Production
+from api.release_desk import ReleaseDesk
+from api.security import Sessions
+from api.settings import Settings, load_settings
+from api.shelf import Shelf
+from audit.checkpoint import SigningKey
+from audit.clock import Clock, SystemClock
+from audit.identity import Identity
+from audit.store import TrailStore
+from audit.version import SOFTWARE
+
+
+@dataclass(frozen=True, slots=True)
+class Workstation:
+    """All services of one workstation process.
+
+    Lifetime: from `build_workstation` to `close`, which signs a checkpoint and closes the store.
+    """
+
+    settings: Settings
+    clock: Clock
+    store: TrailStore
+    sessions: Sessions
+    people: People
+    shelf: Shelf
+    cells: CellDirectory
+    feeds: CellFeeds
+    production: Production
+    release: ReleaseDesk
+
+    def close(self) -> None:
+        self.cells.close()
+        self.store.close()
+
+
+def build_workstation(folder: Path, *, connector: Connector = connect) -> Workstation:
+    """Open a site folder. Raises SettingsInvalid, SiteIncomplete, StoreMissing, StoreReadOnly, NoteInvalid."""
+    settings = load_settings(folder)
+    clock = SystemClock(zone=settings.zone, sync=settings.clock_sync)
+    key = SigningKey.load(settings.path(settings.signing_key))
+    store = TrailStore.open(settings.path(settings.store), key=key, clock=clock, software=SOFTWARE)
+    sessions = Sessions(clock, settings.session_minutes)
+    people = People(Identity(store, clock), sessions, demonstration=settings.demonstration)
+    shelf, cells = Shelf(store), CellDirectory(settings, connector)
+    production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
+    return Workstation(
+        settings=settings,
+        clock=clock,
+        store=store,
+        sessions=sessions,
+        people=people,
+        shelf=shelf,
+        cells=cells,
+        feeds=CellFeeds(cells),
+        production=production,
+        release=ReleaseDesk(store, key, people, production, cells),
+    )

@@ -1,0 +1,1 @@
+"""Workstation pages: thin, over the same services as the routes."""

@@ -1,0 +1,144 @@
+"""The end of a batch on the page: what is proposed and why, units to take off, the signature, the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+from nicegui import ui
+
+from api.access import Credentials
+from api.security import Session
+from api.status import CellStatus
+from api.workstation.visitor import Visitor
+from audit.canonical import JsonObject, JsonValue
+
+_MARKS = {"met": "✓", "not met": "✕", "missing": "○"}
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: JsonValue) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def review_html(record: JsonObject) -> str:
+    """The proposal or the signed disposition first, then its reasons, exceptions before what is met."""
+    proposal = record.get("proposal")
+    proposal = proposal if isinstance(proposal, dict) else {}
+    signed = record.get("disposition") != "held"
+    word = str(record.get("disposition") if signed else proposal.get("disposition", "held"))
+    heading = "Signed" if signed else "Proposed"
+    reasons = "".join(f"<li>✕ {escape(reason)}</li>" for reason in _texts(proposal.get("reasons")))
+    evidence = sorted(_objects(record.get("evidence")), key=lambda item: item.get("state") == "met")
+    rows = "".join(
+        f"<li>{_MARKS.get(str(item.get('state')), '○')} {escape(str(item.get('item')))}: {escape(str(item.get('state')))}"
+        f' <span class="dw-quiet">({escape(str(item.get("detail")))})</span></li>'
+        for item in evidence
+    )
+    return (
+        f'<p class="dw-verdict-big">{heading}: {escape(word)}</p><ul class="dw-list">{reasons}</ul>'
+        f'<details><summary class="dw-quiet">Evidence, {len(evidence)} items</summary><ul class="dw-list">{rows}</ul></details>'
+    )
+
+
+class ClosingPanel:
+    """Shown when a run is over. Lifetime: that of the page."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._key: object = None
+        self._record: JsonObject | None = None
+        self._place = ui.element("div").classes("w-full")
+
+    def update(self, status: CellStatus) -> None:
+        """Rebuild the panel when the run, a removal or the batch's state has changed."""
+        if not status.ended or status.batch is None:
+            if self._key is not None:
+                self._key, self._record = None, None
+                self._place.clear()
+            return
+        state = self._visitor.workstation.store.state("batch", status.batch) or {}
+        key = (status.batch, state.get("status"), tuple(unit.removed for unit in status.units), self._record is None)
+        if key != self._key:
+            self._key = key
+            self._build(status, str(state.get("status")))
+
+    def _build(self, status: CellStatus, batch_status: str) -> None:
+        self._place.clear()
+        batch = status.batch or ""
+        with self._place, ui.element("section").classes("dw-card"):
+            ui.html("<h2>Review and disposition</h2>", sanitize=False)
+            for unit in (unit for unit in status.units if unit.needs_removal):
+                self._removal(batch, unit.n)
+            if batch_status == "running":
+                ui.button("Close the run and review it", on_click=self._closer(batch)).props("unelevated no-caps color=primary")
+                return
+            ui.button("Show the review", on_click=self._reviewer(batch)).props("outline no-caps color=primary")
+            if self._record is not None:
+                ui.html(review_html(self._record), sanitize=False).classes("w-full")
+                self._signing(batch, batch_status)
+
+    def _closer(self, batch: str) -> Callable[[], object]:
+        release = self._visitor.workstation.release
+
+        async def close() -> None:
+            await self._visitor.act(lambda session: release.close_run(session, batch), "The run is closed.")
+
+        return close
+
+    def _reviewer(self, batch: str) -> Callable[[], object]:
+        release = self._visitor.workstation.release
+
+        def fetch(session: Session) -> None:
+            self._record = release.review(batch)
+
+        async def review() -> None:
+            if await self._visitor.act(fetch):
+                self._key = None
+
+        return review
+
+    def _removal(self, batch: str, number: int) -> None:
+        release = self._visitor.workstation.release
+        ui.html(f"<p><b>Unit {number}: take it off the plate.</b> A person who did not run the batch confirms it.</p>", sanitize=False)
+        with ui.row().classes("w-full gap-3 items-center"):
+            username = ui.input("User name").props("outlined dense autocomplete=off")
+            password = ui.input("Password", password=True).props("outlined dense autocomplete=off")
+
+            async def confirm() -> None:
+                credentials = Credentials(username=str(username.value or "") or None, password=str(password.value or ""))
+                password.value = ""
+                done = f"Removal of unit {number} confirmed."
+                await self._visitor.act(lambda session: release.confirm_removal(session, batch, number, credentials), done)
+
+            ui.button(f"Unit {number} is off the plate", on_click=confirm).props("outline no-caps color=primary")
+
+    def _signing(self, batch: str, batch_status: str) -> None:
+        if batch_status != "awaiting review":
+            ui.html(
+                f'<form method="post" action="/api/v1/batches/{escape(batch)}/package" style="margin-top:.8rem">'
+                '<button class="dw-plain">Download the review package</button></form>',
+                sanitize=False,
+            )
+            return
+        proposal = self._record.get("proposal") if self._record is not None else None
+        choices = _texts(proposal.get("open")) if isinstance(proposal, dict) else []
+        if not choices:
+            return
+        release = self._visitor.workstation.release
+        with ui.row().classes("w-full gap-3 items-center mt-3"):
+            chosen = ui.select(choices, value=choices[0], label="Disposition").props("outlined dense").style("min-width:12rem")
+            password = ui.input("Your password", password=True).props("outlined dense autocomplete=off")
+
+            async def sign() -> None:
+                credentials, disposition = Credentials(password=str(password.value or "")), str(chosen.value)
+                password.value = ""
+                if await self._visitor.act(
+                    lambda session: release.dispose(session, batch, disposition, credentials), f"Signed: {disposition}."
+                ):
+                    self._record, self._key = None, None
+
+            ui.button("Sign", on_click=sign).props("unelevated no-caps color=primary")

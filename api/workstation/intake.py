@@ -1,0 +1,154 @@
+"""The beginning of a batch on the page: prescription, second person, run. Shown while the cell is free."""
+
+from __future__ import annotations
+
+from html import escape
+
+from nicegui import run, ui
+
+from api.access import Credentials
+from api.production import OrderRequest, SecondEntry
+from api.security import Session
+from api.status import CellStatus
+from api.workstation.visitor import Visitor
+from audit.canonical import JsonObject
+from audit.errors import DosewrightError
+
+_FIELDS = (
+    ("patient", "Patient (pseudonym)", ""),
+    ("height_cm", "Height, cm", ""),
+    ("weight_kg", "Weight, kg", ""),
+    ("prescribed", "Prescribed amount", ""),
+    ("schedule", "Times of day", "once daily"),
+    ("days", "Days", ""),
+)
+
+
+class IntakePanel:
+    """Three steps by two people. Lifetime: that of the page."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._key: object = None
+        self._place = ui.element("div").classes("w-full")
+
+    def update(self, status: CellStatus) -> None:
+        """Rebuild when the cell becomes free, or an order or batch has changed; never while somebody types."""
+        store, batch = self._visitor.workstation.store, None
+        if status.batch is not None:
+            batch = (store.state("batch", status.batch) or {}).get("disposition")
+        free = status.state != "UNKNOWN" and (status.run is None or (status.ended and batch is not None))
+        orders = tuple((order["order"], order["status"]) for order in self._visitor.workstation.production.orders()) if free else ()
+        batches = tuple((item["batch"], item["status"]) for item in self._visitor.workstation.production.batches()) if free else ()
+        key = (free, orders, batches)
+        if key == self._key:
+            return
+        self._key = key
+        self._place.clear()
+        if not free:
+            return
+        used = {item.get("order") for item in self._visitor.workstation.production.batches()}
+        with self._place, ui.element("section").classes("dw-card"):
+            ui.html("<h2>New batch</h2>", sanitize=False)
+            for order in self._visitor.workstation.production.orders():
+                if order["status"] == "entered":
+                    self._second(str(order["order"]))
+                elif order["order"] not in used:
+                    self._begin(str(order["order"]))
+            for item in self._visitor.workstation.production.batches():
+                if item.get("status") == "created":
+                    self._prepare(str(item["batch"]))
+            with ui.expansion("Enter a prescription", value=not orders).classes("w-full"):
+                self._first()
+
+    def _first(self) -> None:
+        shelf = self._visitor.workstation.shelf
+        recipes = {str(item["id"]): str(item["title"]) for item in shelf.recipes()}
+        inks = [str(item["lot"]) for item in shelf.inks()]
+        cartridges = [str(item["serial"]) for item in shelf.cartridges()]
+        suitable = self._suitable(recipes, inks)
+        with ui.row().classes("w-full gap-3"):
+            recipe = ui.select(recipes, value=suitable, label="Recipe").props("outlined dense").style("min-width:20rem")
+            ink = ui.select(inks, value=inks[0] if inks else None, label="Ink lot").props("outlined dense").style("min-width:11rem")
+            cartridge = ui.select(cartridges, value=cartridges[0] if cartridges else None, label="Cartridge").props("outlined dense")
+        with ui.row().classes("w-full gap-3"):
+            inputs = {name: ui.input(label, value=value).props("outlined dense autocomplete=off") for name, label, value in _FIELDS}
+            unit = ui.select(["mg/m2", "mg/kg", "mg"], value="mg/m2", label="Unit").props("outlined dense")
+            per = ui.select(["day", "dose"], value="day", label="Per").props("outlined dense")
+        shown = ui.html("", sanitize=False).classes("w-full")
+
+        def request() -> OrderRequest:
+            active = shelf.recipe(str(recipe.value)).active
+            typed = {name: str(field.value or "") for name, field in inputs.items()}
+            chosen = {"recipe": str(recipe.value), "ink_lot": str(ink.value), "cartridge": str(cartridge.value)}
+            return OrderRequest(moiety=active.moiety, basis=active.basis, unit=str(unit.value), per=str(per.value), **typed, **chosen)
+
+        async def preview() -> None:
+            try:
+                answer = await run.io_bound(lambda: self._visitor.workstation.production.preview(request()))
+            except DosewrightError as error:
+                shown.set_content(f'<p class="dw-problem" role="alert">▲ {escape(str(error))}</p>')
+                return
+            lines = (answer or {}).get("arithmetic")
+            text = "\n".join(str(line) for line in lines) if isinstance(lines, list) else ""
+            shown.set_content(f'<pre class="dw-arith">{escape(text)}</pre>')
+
+        with ui.row().classes("w-full gap-3 items-center"):
+            ui.button("Show the dose", on_click=preview).props("outline no-caps color=primary")
+            password = ui.input("Your password", password=True).props("outlined dense autocomplete=off")
+
+            async def enter() -> None:
+                credentials = Credentials(password=str(password.value or ""))
+                password.value = ""
+                await self._visitor.act(
+                    lambda session: self._visitor.workstation.production.enter_order(session, request(), credentials),
+                    "Entered. A second person confirms it.",
+                )
+
+            ui.button("Sign the entry", on_click=enter).props("unelevated no-caps color=primary")
+
+    @staticmethod
+    def _suitable(recipes: dict[str, str], inks: list[str]) -> str | None:
+        """Choose the recipe whose name the first ink lot carries, as a beginning; nothing is decided by it."""
+        first = inks[0][:3].lower() if inks else ""
+        return next((name for name in recipes if name.startswith(first)), next(iter(recipes), None))
+
+    def _second(self, order: str) -> None:
+        ui.html(f"<p><b>Order {escape(order)}</b>: a second person enters the figures again from the prescription.</p>", sanitize=False)
+        with ui.row().classes("w-full gap-3 items-center"):
+            height = ui.input("Height, cm").props("outlined dense autocomplete=off")
+            weight = ui.input("Weight, kg").props("outlined dense autocomplete=off")
+            amount = ui.input("Prescribed amount").props("outlined dense autocomplete=off")
+            password = ui.input("Your password", password=True).props("outlined dense autocomplete=off")
+
+            async def confirm() -> None:
+                credentials = Credentials(password=str(password.value or ""))
+                password.value = ""
+                entry = SecondEntry(
+                    height_cm=str(height.value or ""), weight_kg=str(weight.value or ""), prescribed=str(amount.value or "")
+                )
+                await self._visitor.act(
+                    lambda session: self._visitor.workstation.production.confirm_order(session, order, entry, credentials), "Confirmed."
+                )
+
+            ui.button("Sign the confirmation", on_click=confirm).props("unelevated no-caps color=primary")
+
+    def _begin(self, order: str) -> None:
+        production, cell = self._visitor.workstation.production, self._visitor.cell
+
+        def begin(session: Session) -> object:
+            batch: JsonObject = production.create_batch(session, order, cell)
+            return production.request_run(session, str(batch["batch"]))
+
+        async def do() -> None:
+            await self._visitor.act(begin, "The cell has compiled and proved the program.")
+
+        with ui.row().classes("w-full gap-3 items-center"):
+            ui.html(f"<p><b>Order {escape(order)}</b> is confirmed.</p>", sanitize=False)
+            ui.button("The cell is clear: prepare the batch", on_click=do).props("unelevated no-caps color=primary")
+
+    def _prepare(self, batch: str) -> None:
+        async def do() -> None:
+            await self._visitor.act(lambda session: self._visitor.workstation.production.request_run(session, batch))
+
+        ui.button(f"Prepare batch {batch} again", on_click=do).props("outline no-caps color=primary")

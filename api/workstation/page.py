@@ -1,0 +1,214 @@
+"""The running-batch page: one screen, thin over the same services as the routes.
+
+STOP is a plain form in the head of the page, above every dialog and independent of the page's websocket. Every event
+of a visitor is authorised anew: a page left open after log-out can no longer do anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from nicegui import app as nicegui_app
+from nicegui import run, ui
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from api.cell_feed import CellView
+from api.errors import NotLoggedIn
+from api.security import Permission, Session, session_of, token_of
+from api.status import AlarmStatus, CellStatus
+from api.wiring import Workstation
+from api.workstation import panels
+from api.workstation.closing import ClosingPanel
+from api.workstation.intake import IntakePanel
+from api.workstation.look import PAGE_STYLE
+from api.workstation.visitor import Visitor
+
+_REFRESH_S = 0.25
+_LOGO = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' "
+    "fill='%230b6b53'/%3E%3Cellipse cx='16' cy='20' rx='9' ry='5' fill='%23fff'/%3E%3Cpath d='M16 4v8' stroke='%23fff' "
+    "stroke-width='4' stroke-linecap='round'/%3E%3C/svg%3E"
+)
+
+
+class _Changing:
+    """A piece of the page that is sent again only when its text changes."""
+
+    def __init__(self, classes: str = "") -> None:
+        self._element = ui.html("", sanitize=False).classes(f"w-full {classes}")
+        self._shown = ""
+
+    def show(self, html: str) -> None:
+        if html != self._shown:
+            self._shown = html
+            self._element.set_content(html)
+
+
+class AlarmPanel:
+    """Open alarms with cause and action, each with its own acknowledgement."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._shown: tuple[AlarmStatus, ...] | None = None
+        with ui.element("section").classes("dw-card"):
+            ui.html("<h2>Alarms</h2>", sanitize=False)
+            self._place = ui.column().classes("w-full gap-3")
+
+    def update(self, alarms: tuple[AlarmStatus, ...]) -> None:
+        if alarms == self._shown:
+            return
+        self._shown = alarms
+        self._place.clear()
+        with self._place:
+            if not alarms:
+                ui.html('<p class="dw-quiet">✓ No alarm in this run.</p>', sanitize=False)
+            for alarm in sorted(alarms, key=lambda item: not item.is_open):
+                ui.html(panels.alarm_text(alarm), sanitize=False).classes("w-full")
+                if alarm.is_open:
+                    ui.button("Acknowledge", on_click=self._asker(alarm)).props("outline no-caps color=primary").classes("dw-act")
+
+    def _asker(self, alarm: AlarmStatus) -> Callable[[], None]:
+        def ask() -> None:
+            with ui.dialog() as dialog, ui.card().style("min-width:26rem"):
+                ui.label(f"Acknowledge: {panels.alarm_title(alarm)}").classes("text-lg font-semibold")
+                comment = ui.input("What did you see, what did you do?").props("outlined autofocus").classes("w-full")
+
+                async def confirm() -> None:
+                    text = str(comment.value or "")
+                    done = await self._visitor.act(
+                        lambda session: self._visitor.workstation.production.acknowledge(session, self._visitor.cell, alarm.alarm, text)
+                    )
+                    if done:
+                        dialog.close()
+
+                with ui.row().classes("w-full justify-end"):
+                    ui.button("Not yet", on_click=dialog.close).props("flat no-caps")
+                    ui.button("Acknowledge", on_click=confirm).props("unelevated no-caps color=primary")
+            dialog.open()
+
+        return ask
+
+
+class RunControls:
+    """Start, pause and resume; one that is not open says why."""
+
+    _ACTIONS = (("start", "Start"), ("pause", "Pause after this unit"), ("resume", "Resume"))
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._shown: object = None
+        self._place = ui.element("div").classes("w-full")
+
+    def update(self, status: CellStatus) -> None:
+        key = (status.run, status.ended, tuple(status.may(name) for name, _ in self._ACTIONS))
+        if key == self._shown:
+            return
+        self._shown = key
+        self._place.clear()
+        if status.run is None or status.ended:
+            return
+        with self._place, ui.row().classes("w-full gap-3 items-center"):
+            for name, label in self._ACTIONS:
+                allowed = status.may(name)
+                button = (
+                    ui.button(label, on_click=self._doer(name, status.batch or "")).props("outline no-caps color=primary").classes("dw-act")
+                )
+                button.set_enabled(allowed.allowed)
+                if allowed.reasons:
+                    button.tooltip("; ".join(allowed.reasons))
+
+    def _doer(self, name: str, batch: str) -> Callable[[], object]:
+        production = self._visitor.workstation.production
+        acts: dict[str, Callable[[Session], object]] = {
+            "start": lambda session: production.start(session, batch),
+            "pause": lambda session: production.pause(session, batch, "paused on the page"),
+            "resume": lambda session: production.resume(session, batch, "resumed on the page"),
+        }
+
+        async def do() -> None:
+            await self._visitor.act(acts[name])
+
+        return do
+
+
+class RunningPage:
+    """Builds the page and keeps it right, four times a second, as long as a browser looks at it."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._feed = visitor.workstation.feeds.of(visitor.cell)
+        session = visitor.session()
+        self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
+        with ui.element("header").classes("dw-top"):
+            self._head = _Changing()
+            ui.html(
+                '<form method="post" action="/api/v1/session/close" style="margin:0"><button class="dw-plain">Log out</button></form>',
+                sanitize=False,
+            )
+            ui.html(panels.stop_form(visitor.cell), sanitize=False)
+        self._banner = _Changing()
+        with ui.element("main").classes("dw-body"):
+            with ui.element("div").classes("dw-col"):
+                self._state = _Changing()
+                self._controls = RunControls(visitor)
+                self._intake = IntakePanel(visitor)
+                self._closing = ClosingPanel(visitor)
+                with ui.element("section").classes("dw-card"):
+                    ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
+                    self._grid = _Changing()
+            with ui.element("div").classes("dw-col"):
+                self._alarms = AlarmPanel(visitor)
+                with ui.element("section").classes("dw-card"):
+                    ui.html("<h2>Pressure in the ink path, kPa</h2>", sanitize=False)
+                    self._chart = _Changing()
+                with ui.element("section").classes("dw-card"):
+                    ui.html("<h2>Readings</h2>", sanitize=False)
+                    self._sensors = _Changing()
+
+    async def refresh(self) -> None:
+        """Ask the shared view of the cell and show it."""
+        try:
+            self._visitor.session()
+        except NotLoggedIn:
+            ui.navigate.to("/login")
+            return
+        view = await run.io_bound(self._feed.view)
+        if view is not None:
+            self._show(view)
+
+    def _show(self, view: CellView) -> None:
+        status = view.status
+        settings = self._visitor.workstation.settings
+        self._head.show(panels.header(status.cell, status.batch, self._person, self._role))
+        self._banner.show(panels.demonstration_banner(status.rate) if status.demonstration or settings.demonstration else "")
+        self._state.show(panels.state_panel(status, view.problem))
+        self._grid.show(panels.unit_grid(status.units))
+        self._chart.show(panels.pressure_chart(status.trace, status.sensors.get("pressure")))
+        self._sensors.show(panels.sensor_panel(status))
+        self._alarms.update(status.alarms)
+        self._controls.update(status)
+        self._intake.update(status)
+        self._closing.update(status)
+
+
+def mount(app: FastAPI, workstation: Workstation) -> None:
+    """Put the page at `/` of an application. NiceGUI is one per process, so this is done once per process."""
+
+    @ui.page("/", title="Dosewright", favicon=_LOGO)
+    async def running(request: Request, cell: str = "") -> Response | None:
+        session_of(request).role_for(Permission.SEE)
+        names = workstation.cells.names
+        chosen = cell if cell in names else (names[0] if names else "")
+        if not chosen:
+            return RedirectResponse("/login")
+        ui.add_css(PAGE_STYLE)
+        ui.colors(primary="#1d6f58")
+        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen))
+        await page.refresh()
+        ui.timer(_REFRESH_S, page.refresh)
+        return None
+
+    nicegui_app.on_shutdown(workstation.close)
+    ui.run_with(app, title="Dosewright", dark=None, language="en-GB", show_welcome_message=False, reconnect_timeout=10.0, favicon=_LOGO)

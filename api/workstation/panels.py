@@ -1,0 +1,255 @@
+"""The parts of the running-batch page, as HTML and SVG text made from values; nothing here knows NiceGUI.
+
+Colour never speaks alone: every verdict, quality and priority has a word and a symbol. All text from outside is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from api.status import STATE_WORDS, AlarmStatus, CellStatus, Sensor, UnitStatus, deviation_percent
+
+UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
+    "accepted": ("✓", "accepted"),
+    "rejected": ("✕", "rejected"),
+    "scrapped": ("⊘", "scrapped"),
+    "printing": ("▸", "printing"),
+    "settling": ("▸", "settling"),
+    "weighing": ("⇣", "weighing"),
+    "judged": ("·", "judged"),
+    "planned": ("·", "planned"),
+}
+_PRIORITIES = {"critical": "▲▲ critical", "high": "▲ high", "medium": "△ medium", "low": "▽ low"}
+_SENSOR_NAMES = {"pressure": "Pressure", "nozzle": "Nozzle", "plate": "Plate", "balance": "Balance"}
+_UNITS = {"degC": "°C", "uL": "µL"}
+
+
+def header(cell: str, batch: str | None, person: str, role: str) -> str:
+    """Word mark, cell, batch and person."""
+    return (
+        '<div class="dw-head"><span class="dw-mark">Dosewright</span>'
+        f'<span class="dw-fact"><small>Cell</small>{escape(cell)}</span>'
+        f'<span class="dw-fact"><small>Batch</small>{escape(batch or "none")}</span>'
+        f'<span class="dw-fact"><small>{escape(role)}</small>{escape(person)}</span></div>'
+    )
+
+
+def stop_form(cell: str) -> str:
+    """STOP as a plain form: it needs neither script nor websocket, only the session's cookie."""
+    return (
+        f'<form class="dw-stop" method="post" action="/api/v1/cells/{escape(cell)}/stop">'
+        '<input type="hidden" name="strength" value="quickstop"><input type="hidden" name="reason" value="STOP pressed on the page">'
+        '<button type="submit" aria-label="Stop the printer now"><span aria-hidden="true">■</span> STOP</button></form>'
+    )
+
+
+def demonstration_banner(rate: str) -> str:
+    speed = "" if rate in {"1", ""} else f" · process time runs at {escape(rate)}×"
+    return f'<div class="dw-demo" role="note"><b>Demonstration, not for patients</b><span>virtual bench{speed}</span></div>'
+
+
+def duration(seconds: int | None) -> str:
+    """Return a span in words a person reads at a glance."""
+    if seconds is None:
+        return "not known"
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def state_panel(status: CellStatus, problem: str = "") -> str:
+    """The state in large letters, the unit in progress, what is left."""
+    word, meaning = STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), ""))
+    total, done = len(status.units), status.judged
+    counts = {verdict: sum(1 for unit in status.units if unit.verdict == verdict) for verdict in ("accepted", "rejected", "scrapped")}
+    facts = [f'<span class="dw-count"><b>{done}</b> of {total} judged</span>'] if total else []
+    facts += [
+        f'<span class="dw-count dw-is-{name}"><i aria-hidden="true">{UNIT_SYMBOLS[name][0]}</i> <b>{number}</b> {name}</span>'
+        for name, number in counts.items()
+        if number or (name == "accepted" and total)
+    ]
+    if status.run is not None and status.time_left_s and not status.ended:
+        facts.append(f'<span class="dw-count">about <b>{duration(status.time_left_s)}</b> left</span>')
+    current = status.current
+    if current is not None:
+        meaning = f"Unit {current.n} of {total}: {UNIT_SYMBOLS.get(current.state, ('', current.state))[1]}"
+    share = f"{done / total * 100:.1f}" if total else "0"
+    notice = f'<p class="dw-problem" role="alert"><b>▲ </b>{escape(problem)}</p>' if problem else ""
+    return (
+        f'<section class="dw-state" data-state="{escape(status.state)}" aria-live="polite"><h1>{escape(word)}</h1>'
+        f'<p class="dw-meaning">{escape(meaning)}</p>{notice}<div class="dw-counts">{"".join(facts)}</div>'
+        f'<div class="dw-progress" role="progressbar" aria-label="units judged" aria-valuemin="0" aria-valuemax="{total}" '
+        f'aria-valuenow="{done}"><div style="width:{share}%"></div></div></section>'
+    )
+
+
+def _position(value: float, low: float, high: float) -> float:
+    """Place a mass on a bar whose middle three fifths are the tolerance; beyond the ends it stays at the end."""
+    share = 0.5 if high <= low else (value - low) / (high - low)
+    return max(1.5, min(98.5, 20.0 + share * 60.0))
+
+
+def _tolerance_bar(unit: UnitStatus) -> str:
+    if unit.low_mg is None or unit.high_mg is None:
+        return ""
+    marker = ""
+    if unit.mass_mg is not None:
+        place = _position(float(unit.mass_mg), float(unit.low_mg), float(unit.high_mg))
+        marker = f'<i class="dw-marker" style="left:{place:.1f}%"></i>'
+    return (
+        f'<div class="dw-bar" aria-hidden="true"><b></b><u></u>{marker}</div>'
+        f'<div class="dw-ends"><span>{escape(unit.low_mg)}</span><span>{escape(unit.high_mg)}</span></div>'
+    )
+
+
+def unit_card(unit: UnitStatus) -> str:
+    """One unit: number, strength, mass, where the mass lies between its limits, verdict by symbol and word, reasons."""
+    key = unit.verdict or unit.state
+    symbol, word = UNIT_SYMBOLS.get(key, ("·", key))
+    if unit.mass_mg is not None:
+        deviation = deviation_percent(unit.mass_mg, unit.target_mass_mg)
+        mass = f"<b>{escape(unit.mass_mg)}</b> mg <small>{deviation:+} %</small>"
+    else:
+        mass = f'<span class="dw-none">{"no mass" if unit.verdict else "–"}</span> <small>target {escape(unit.target_mass_mg)} mg</small>'
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in unit.reasons)
+    if unit.needs_removal:
+        reasons += "<li><b>take it off the plate</b></li>"
+    elif unit.verdict in {"rejected", "scrapped"}:
+        reasons += "<li>removal confirmed</li>"
+    return (
+        f'<li class="dw-unit dw-is-{escape(key)}" data-unit="{unit.n}"><div class="dw-unit-top"><span class="dw-n">{unit.n}</span>'
+        f"<span>{escape(unit.strength_mg)} mg</span>"
+        f'<span class="dw-verdict"><i aria-hidden="true">{symbol}</i> {escape(word)}</span></div>'
+        f'<div class="dw-mass">{mass}</div>{_tolerance_bar(unit)}' + (f"<ul>{reasons}</ul>" if reasons else "") + "</li>"
+    )
+
+
+def unit_grid(units: Sequence[UnitStatus]) -> str:
+    """All units of the run, in printing order."""
+    if not units:
+        return '<p class="dw-quiet">The units of a run appear here, each with its mass against its tolerance.</p>'
+    return f'<ol class="dw-units">{"".join(unit_card(unit) for unit in units)}</ol>'
+
+
+def _age(age_ms: int | None) -> str:
+    if age_ms is None:
+        return "never read"
+    return f"{age_ms} ms ago" if age_ms < 1000 else f"{age_ms / 1000:.1f} s ago"
+
+
+def _sensor(name: str, sensor: Sensor) -> str:
+    unit = _UNITS.get(sensor.unit, sensor.unit)
+    # a reading that is not good is never shown as if it were one
+    value = escape(sensor.value) if sensor.value is not None and sensor.quality == "good" else "unknown"
+    mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[sensor.quality]
+    limits = f"limits {escape(sensor.low or '–')} to {escape(sensor.high or '–')} {escape(unit)}" if sensor.low or sensor.high else ""
+    steady = "" if sensor.stable is None else (", steady" if sensor.stable else ", moving")
+    return (
+        f'<div class="dw-sensor dw-q-{sensor.quality}"><small>{escape(_SENSOR_NAMES.get(name, name))}</small>'
+        f"<div><b>{value}</b> <span>{escape(unit) if value != 'unknown' else ''}</span></div>"
+        f"<small>{mark}{steady} · {_age(sensor.age_ms)}</small><small>{limits}</small></div>"
+    )
+
+
+def sensor_panel(status: CellStatus) -> str:
+    """Every reading with its unit, its age and what it is worth; the link to the printer likewise."""
+    cards = [_sensor(name, sensor) for name, sensor in status.sensors.items()]
+    link = status.link
+    state = escape(link.state.lower()) if link.quality == "good" else "unknown"
+    mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[link.quality]
+    cards.append(
+        f'<div class="dw-sensor dw-q-{link.quality}"><small>Printer link</small><div><b>{state}</b></div><small>{mark} · '
+        f"{_age(link.age_ms)}</small></div>"
+    )
+    return f'<div class="dw-sensors">{"".join(cards)}</div>'
+
+
+def alarm_title(alarm: AlarmStatus) -> str:
+    """The alarm's name and what was seen, each once."""
+    name = alarm.name.replace("_", " ").replace(".", " ")
+    if not alarm.message or name.lower() in alarm.message.lower():
+        return alarm.message or name.capitalize()
+    return f"{name.capitalize()}: {alarm.message}"
+
+
+def alarm_text(alarm: AlarmStatus) -> str:
+    """What happened, why, what follows, and what to do."""
+    unit = f" · unit {alarm.unit_n}" if alarm.unit_n is not None else ""
+    rows = (("Cause", alarm.cause), ("Consequence", alarm.consequence), ("Do now", alarm.action))
+    details = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows if text)
+    return (
+        f'<div class="dw-alarm dw-p-{escape(alarm.priority)}" role="alert"><div class="dw-alarm-top">'
+        f"<span>{escape(_PRIORITIES.get(alarm.priority, alarm.priority))}{unit}</span><span>{escape(alarm.state)}</span></div>"
+        f"<h3>{escape(alarm_title(alarm))}</h3><dl>{details}</dl></div>"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Maps (µs, kPa) to the picture."""
+
+    start: int
+    span: int
+    top: float
+    width: float = 720.0
+    height: float = 200.0
+    left: float = 46.0
+    base: float = 172.0
+
+    def x(self, t_us: int) -> float:
+        return self.left + (t_us - self.start) / self.span * (self.width - self.left - 8)
+
+    def y(self, value: float) -> float:
+        return self.base - max(0.0, min(value, self.top)) / self.top * (self.base - 10)
+
+
+def _round_top(value: float) -> float:
+    """Return a round number at or above a value, so that the scale does not jump with every reading."""
+    step = 50.0
+    while value > step * 10:
+        step *= 2
+    return step * max(1, -(-value // step))
+
+
+def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, window_s: int = 60) -> str:
+    """Draw the pressure of the last seconds of process time with its limits; the last value also stands in words."""
+    limit = float(sensor.high) if sensor is not None and sensor.high else None
+    points = [(t_us, float(value)) for t_us, value in trace]
+    end = points[-1][0] if points else window_s * 1_000_000
+    shown = [(t_us, value) for t_us, value in points if t_us >= end - window_s * 1_000_000]
+    top = _round_top(max([value for _, value in shown] + ([limit * 1.1] if limit else []) + [50.0]))
+    scale = _Scale(end - window_s * 1_000_000, window_s * 1_000_000, top)
+    grid = "".join(
+        f'<line x1="{scale.left}" x2="{scale.width - 8}" y1="{scale.y(value):.1f}" y2="{scale.y(value):.1f}"/>'
+        f'<text x="{scale.left - 8}" y="{scale.y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
+        for value in (0.0, top / 2, top)
+    )
+    times = "".join(
+        f'<text x="{scale.x(end - back * 1_000_000):.1f}" y="192" text-anchor="{anchor}">{text}</text>'
+        for back, text, anchor in (
+            (window_s, f"−{window_s} s", "start"),
+            (window_s // 2, f"−{window_s // 2} s", "middle"),
+            (0, "now", "end"),
+        )
+    )
+    limits = ""
+    for text, label in ((sensor.high if sensor else None, "high limit"), (sensor.low if sensor else None, "low limit")):
+        if text and float(text) > 0:
+            y = scale.y(float(text))
+            limits += f'<line class="dw-limit" x1="{scale.left}" x2="{scale.width - 8}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            limits += f'<text class="dw-limit-text" x="{scale.width - 10}" y="{y - 5:.1f}" text-anchor="end">{label} {escape(text)}</text>'
+    line = " ".join(f"{scale.x(t_us):.1f},{scale.y(value):.1f}" for t_us, value in shown)
+    area = ""
+    if len(shown) > 1:
+        area = f'<polygon points="{scale.x(shown[0][0]):.1f},{scale.base} {line} {scale.x(shown[-1][0]):.1f},{scale.base}"/>'
+    said = f"last {shown[-1][1]:g} kPa" if shown else "no readings yet"
+    return (
+        f'<svg class="dw-chart" viewBox="0 0 {scale.width:g} {scale.height:g}" role="img" aria-label="Pressure over the last {window_s} '
+        f'seconds, {said}"><g class="dw-grid">{grid}{times}</g>{area}<polyline points="{line}"/>{limits}</svg>'
+    )

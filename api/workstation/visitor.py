@@ -1,0 +1,42 @@
+"""One open page: its session, asked for anew at every event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nicegui import run, ui
+
+from api.errors import NotLoggedIn
+from api.security import Session
+from api.wiring import Workstation
+from audit.errors import DosewrightError
+
+
+class Visitor:
+    """Who looks at a page, and the only way in which a page does anything.
+
+    Lifetime: that of the page. Concurrency: the event loop's thread; acts run in worker threads.
+    """
+
+    def __init__(self, workstation: Workstation, token: str, cell: str) -> None:
+        self.workstation = workstation
+        self.cell = cell
+        self._token = token
+
+    def session(self) -> Session:
+        """Return the session, or raise NotLoggedIn when it has ended since the page was opened."""
+        session = self.workstation.sessions.find(self._token)
+        if session is None:
+            raise NotLoggedIn("The session has ended.", remedy="Log in again.")
+        return session
+
+    async def act(self, action: Callable[[Session], object], done: str = "") -> bool:
+        """Carry out one act off the event loop; show why it was refused. Returns whether it was done."""
+        try:
+            await run.io_bound(action, self.session())
+        except DosewrightError as error:
+            ui.notify(str(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button="Close")
+            return False
+        if done:
+            ui.notify(done, type="positive", position="bottom")
+        return True

@@ -1,0 +1,1 @@
+"""The record: what happened, who signed, and can it be proved."""

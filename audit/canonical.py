@@ -1,0 +1,78 @@
+"""Canonical bytes: RFC 8785 (JCS) on the value domain of a record, which is what gets hashed and signed.
+
+The domain is narrower than JSON: ASCII keys, text, booleans, null, and integers below 2⁵³ in magnitude, in lists and
+objects. On it Python's own encoder gives the bytes of RFC 8785 (key order of ASCII names is the same in UTF-16 and in
+code points, and no number needs ECMAScript formatting); a property test holds it equal to the `rfc8785` package.
+Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from audit.errors import EntryInvalid
+
+JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonObject: TypeAlias = "dict[str, JsonValue]"
+
+_INTEGER_LIMIT = 2**53
+_DEPTH_LIMIT = 64
+_DOMAIN = "Use ASCII keys, text, booleans, null, integers below 2^53, lists and objects; write measured values as decimal text."
+
+
+def _refuse(where: str, what: str) -> EntryInvalid:
+    return EntryInvalid(f"{where or 'value'}: {what}.", remedy=_DOMAIN)
+
+
+def _check(value: object, where: str, depth: int) -> None:
+    """Walk the value and refuse whatever is outside the domain, naming the place."""
+    if value is None or isinstance(value, (str, bool)):
+        return
+    if isinstance(value, int):
+        if not -_INTEGER_LIMIT < value < _INTEGER_LIMIT:
+            raise _refuse(where, "an integer of 2^53 or more does not survive JSON readers")
+        return
+    if depth >= _DEPTH_LIMIT:
+        raise _refuse(where, f"nested deeper than {_DEPTH_LIMIT} levels")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str) or not key.isascii():
+                raise _refuse(where, f"the key {key!r} is not ASCII text")
+            _check(item, f"{where}.{key}" if where else key, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            _check(item, f"{where}[{number}]", depth + 1)
+    elif isinstance(value, float):
+        raise _refuse(where, f"the binary floating-point number {value!r} has no exact text")
+    else:
+        raise _refuse(where, f"a {type(value).__name__} is not a value of a record")
+
+
+# `default` meets only the mappings that are not dicts: `_check` has refused everything else.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":"), default=dict)
+
+
+def canonical(value: object) -> bytes:
+    """Return the RFC 8785 bytes of a value.
+
+    Raises EntryInvalid, naming the place, for floats, non-ASCII keys, integers of 2⁵³ or more, lone surrogates,
+    nesting beyond 64 levels and every other type. Source: RFC 8785 §3.2.
+    """
+    _check(value, "", 0)
+    try:
+        return _ENCODER.encode(value).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise _refuse("value", f"text holds a lone surrogate (U+{ord(error.object[error.start]):04X})") from error
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return SHA-256 as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 hex digest of the canonical bytes of a value. Raises EntryInvalid."""
+    return sha256_hex(canonical(value))

@@ -1,0 +1,1 @@
+"""Release: uniformity, conformity, batch record, documents, review package."""

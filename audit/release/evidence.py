@@ -1,0 +1,319 @@
+"""The entries of one batch, gathered from both trails, and the evidence that they give for its release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from audit.canonical import JsonObject, JsonValue, digest
+from audit.errors import EntryInvalid, RecordError
+from audit.events import EventKind
+from audit.release.conformity import Evidence, Item, State
+from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
+from audit.release.uniformity import Uniformity
+
+
+@dataclass(frozen=True)
+class BatchEntries:
+    """What both trails hold of one batch. Nothing is checked here; the properties are lookups."""
+
+    workstation: TrailView
+    cell: TrailView
+    batch_id: str
+
+    @cached_property
+    def batch(self) -> JsonObject:
+        found = self.workstation.state("batch", self.batch_id)
+        if not found:
+            raise RecordError(f"The workstation trail holds no batch {self.batch_id}.", remedy="Check the batch number.")
+        return found
+
+    @cached_property
+    def created(self) -> TrailEntry | None:
+        return self.workstation.last("batch", self.batch_id, EventKind.BATCH_RECORD_CREATED)
+
+    @cached_property
+    def order_id(self) -> str:
+        return text_of(self.batch.get("order")) or ""
+
+    @cached_property
+    def order(self) -> JsonObject:
+        return self.workstation.state("order", self.order_id)
+
+    @cached_property
+    def ink(self) -> JsonObject:
+        return _nested(self.workstation.state("ink_lot", text_of(self.batch.get("ink_lot")) or ""), "certificate")
+
+    @cached_property
+    def cartridge(self) -> JsonObject:
+        return _nested(self.workstation.state("cartridge", text_of(self.batch.get("cartridge")) or ""), "cartridge")
+
+    @cached_property
+    def recipe(self) -> JsonObject:
+        """The recipe's state when the batch was created: a version superseded later was effective then."""
+        before = self.created.seq if self.created else 0
+        reference = text_of(self.batch.get("recipe")) or ""
+        return fold([entry for entry in self.workstation.of("recipe", reference) if entry.seq < before])
+
+    @cached_property
+    def runs(self) -> tuple[str, ...]:
+        """The batch's runs in order of creation."""
+        return tuple(
+            entry.subject[1]
+            for entry in self.cell
+            if entry.kind == EventKind.RUN_RECORD_CREATED and text_of(entry.new.get("batch")) == self.batch_id
+        )
+
+    @cached_property
+    def run_states(self) -> dict[str, JsonObject]:
+        return {run: self.cell.state("run", run) for run in self.runs}
+
+    @cached_property
+    def last_run(self) -> JsonObject:
+        return self.run_states[self.runs[-1]] if self.runs else {}
+
+    @cached_property
+    def units(self) -> tuple[tuple[str, JsonObject], ...]:
+        """Identifier and state of each unit whose print was intended, by run and number."""
+        found: list[tuple[str, JsonObject]] = []
+        for run in self.runs:
+            states = [(id_, fold(entries)) for id_, entries in self.cell.under("unit", run).items()]
+            found.extend(sorted(states, key=lambda item: (count_of(item[1].get("n")) or 0, item[0])))
+        return tuple(found)
+
+    @cached_property
+    def alarms(self) -> tuple[tuple[str, list[TrailEntry]], ...]:
+        return tuple((id_, entries) for run in self.runs for id_, entries in self.cell.under("alarm", run).items())
+
+    @cached_property
+    def deviations(self) -> tuple[tuple[str, JsonObject], ...]:
+        return tuple((id_, fold(entries)) for run in self.runs for id_, entries in self.cell.under("deviation", run).items())
+
+    @cached_property
+    def operators(self) -> tuple[str, ...]:
+        """Usernames of those who asked for the run or commanded it."""
+        asked = [e for e in self.workstation.of("batch", self.batch_id) if e.kind == EventKind.BATCH_RUN_REQUESTED]
+        commanded = [e for run in self.runs for e in self.cell.of("run", run) if e.kind == EventKind.RUN_COMMAND_RECEIVED]
+        names = (text_of(entry.body.get("actor")) for entry in (*asked, *commanded))
+        return tuple(dict.fromkeys(name for name in names if name and name != "system"))
+
+    @cached_property
+    def entered_by(self) -> tuple[str, ...]:
+        signer = text_of(as_object(self.order.get("entered")).get("signer"))
+        return (signer,) if signer else ()
+
+    def fact(self, name: str) -> JsonValue:
+        """Return a figure that the run, the batch or the recipe entry states; the cell's own statement comes first."""
+        return next((source[name] for source in (self.last_run, self.batch, self.recipe) if source.get(name) is not None), None)
+
+    @cached_property
+    def relevant(self) -> tuple[tuple[str, TrailEntry], ...]:
+        """Every entry that the record rests on, with its trail's name: those about the batch's objects."""
+        reference = text_of(self.batch.get("recipe")) or ""
+        wanted = {
+            ("batch", self.batch_id),
+            ("order", self.order_id),
+            ("ink_lot", text_of(self.batch.get("ink_lot")) or ""),
+            ("cartridge", text_of(self.batch.get("cartridge")) or ""),
+            ("recipe", reference),
+            ("cell", text_of(self.batch.get("cell")) or ""),
+        }
+        mine = [("workstation", entry) for entry in self.workstation if entry.subject in wanted]
+        cell = [("cell", entry) for entry in self.cell if self._of_a_run(entry)]
+        return (*mine, *cell)
+
+    def _of_a_run(self, entry: TrailEntry) -> bool:
+        type_, id_ = entry.subject
+        return (type_ == "run" and id_ in self.runs) or (type_ in ("unit", "alarm", "deviation") and id_.rpartition("/")[0] in self.runs)
+
+
+def _nested(state: JsonObject, field: str) -> JsonObject:
+    inner = state.get(field)
+    return inner if isinstance(inner, dict) else state
+
+
+def gather(entries: BatchEntries, uniformity: Iterable[Uniformity]) -> tuple[Evidence, ...]:
+    """Return one piece of evidence for each item of `conformity.Item`."""
+    return (
+        _order(entries),
+        _recipe(entries),
+        _ink(entries),
+        _program(entries),
+        _gates(entries),
+        _ended(entries),
+        _judged(entries),
+        _removal(entries),
+        _trail(entries),
+        _alarms(entries),
+        _deviations(entries),
+        _statistic(tuple(uniformity)),
+    )
+
+
+def _decide(item: Item, met: bool, detail: str) -> Evidence:
+    return Evidence(item, State.MET if met else State.NOT_MET, detail)
+
+
+def _missing(item: Item, detail: str) -> Evidence:
+    return Evidence(item, State.MISSING, detail)
+
+
+def _order(entries: BatchEntries) -> Evidence:
+    item = Item.ORDER_CONFIRMED
+    order, sha256 = entries.order, text_of(entries.order.get("order_sha256"))
+    entered, confirmed = as_object(order.get("entered")), as_object(order.get("confirmed"))
+    if not entered or not confirmed:
+        return _missing(item, f"order {entries.order_id} has no signature of the person {'who confirmed' if entered else 'who entered'} it")
+    try:
+        actual = digest(order.get("order"))
+    except EntryInvalid as error:
+        return _decide(item, False, error.message)
+    if not actual == sha256 == text_of(entered.get("digest")) == text_of(confirmed.get("digest")):
+        return _decide(item, False, "the signatures are not over this order")
+    if entries.last_run and text_of(entries.last_run.get("order_sha256")) != sha256:
+        return _decide(item, False, "the cell ran another order")
+    first, second = text_of(entered.get("signer")), text_of(confirmed.get("signer"))
+    if first == second:
+        return _decide(item, False, f"{first} entered and confirmed it")
+    return _decide(item, True, f"entered by {first}, confirmed by {second}")
+
+
+def _recipe(entries: BatchEntries) -> Evidence:
+    item, reference = Item.RECIPE_EFFECTIVE, text_of(entries.batch.get("recipe"))
+    if not entries.recipe:
+        return _missing(item, f"no entry makes {reference} effective before the batch")
+    if text_of(entries.recipe.get("status")) != "effective":
+        return _decide(item, False, f"{reference} was {text_of(entries.recipe.get('status'))}")
+    digests = {text_of(source.get(name)) for source, name in ((entries.recipe, "digest"), (entries.batch, "recipe_digest"))}
+    digests |= {text_of(state.get("recipe_digest")) for state in entries.run_states.values()}
+    return _decide(item, len(digests) == 1, f"{reference}" if len(digests) == 1 else f"{reference}: the digests differ between the entries")
+
+
+def _ink(entries: BatchEntries) -> Evidence:
+    item = Item.INK_IN_DATE
+    expires, in_use = text_of(entries.ink.get("expires")), text_of(entries.cartridge.get("in_use_until"))
+    days = [entry.at[:10] for run in entries.runs for entry in entries.cell.of("run", run)]
+    if expires is None or in_use is None or not days:
+        return _missing(item, "no certificate, no cartridge entry or no run")
+    lot = text_of(entries.batch.get("ink_lot"))
+    if text_of(entries.cartridge.get("ink_lot")) != lot:
+        return _decide(item, False, f"the cartridge is not of lot {lot}")
+    last = max(days)
+    return _decide(item, last <= min(expires[:10], in_use[:10]), f"used {last}; lot expires {expires}, cartridge to be used until {in_use}")
+
+
+def _program(entries: BatchEntries) -> Evidence:
+    item = Item.PROGRAM_PROVED
+    created = [entries.cell.last("run", run, EventKind.RUN_RECORD_CREATED) for run in entries.runs]
+    if not created:
+        return _missing(item, "no run")
+    for entry in created:
+        attached = entry.attachments if entry else {}
+        if "proof.json" not in attached:
+            return _missing(item, "the run has no proof")
+        if not entry or attached.get("program-planned.gcode") != text_of(entry.new.get("program_sha256")):
+            return _decide(item, False, "the program attached is not the one that the run names")
+        if (dose := entries.batch.get("dose")) is not None and attached.get("dose.json") != digest(dose):
+            return _decide(item, False, "the cell calculated another dose than the workstation")
+    return _decide(item, True, f"program {(text_of(entries.last_run.get('program_sha256')) or '')[:16]}…")
+
+
+def _gates(entries: BatchEntries) -> Evidence:
+    item, passed = Item.GATES_PASSED, 0
+    for run in entries.runs:
+        outcomes = [e for e in entries.cell.of("run", run) if e.kind in (EventKind.RUN_GATES_PASSED, EventKind.RUN_GATES_REFUSED)]
+        if not outcomes:
+            return _missing(item, f"run {run} has no gates entry")
+        gates = [as_object(gate) for gate in as_list(outcomes[-1].new.get("gates"))]
+        unmet = [text_of(gate.get("gate")) or "unnamed" for gate in gates if gate.get("met") is not True]
+        printed = any(id_.startswith(f"{run}/") for id_, _ in entries.units)
+        if printed and (outcomes[-1].kind != EventKind.RUN_GATES_PASSED or unmet or not gates):
+            return _decide(item, False, "not met: " + (", ".join(unmet) or "gates were refused"))
+        passed += len(gates) if printed else 0
+    return _decide(item, passed > 0, f"{passed} gates") if entries.runs else _missing(item, "no run")
+
+
+def _ended(entries: BatchEntries) -> Evidence:
+    item = Item.RUN_ENDED
+    if not entries.runs or any(text_of(state.get("ended")) is None for state in entries.run_states.values()):
+        return _missing(item, "a run has not ended" if entries.runs else "no run")
+    ended = text_of(entries.last_run.get("ended")) or ""
+    if ended == "FINISHED":
+        return _decide(item, True, ended)
+    permits = entries.fact("partial_release_permitted") is True
+    return _decide(item, permits, f"{ended}; the recipe {'permits' if permits else 'does not permit'} partial release of a stopped run")
+
+
+def _judged(entries: BatchEntries) -> Evidence:
+    item = Item.UNITS_JUDGED
+    if not entries.units:
+        return _missing(item, "no unit was printed")
+    unjudged = [id_ for id_, unit in entries.units if text_of(unit.get("verdict")) not in ("accepted", "rejected", "scrapped")]
+    unweighed = [id_ for id_, unit in entries.units if unit.get("verdict") == "accepted" and number_of(unit.get("mass_mg")) is None]
+    if unjudged or unweighed:
+        return _decide(item, False, ", ".join([f"{id_} has no verdict" for id_ in unjudged] + [f"{id_} has no mass" for id_ in unweighed]))
+    return _decide(item, True, f"{len(entries.units)} units")
+
+
+def _removal(entries: BatchEntries) -> Evidence:
+    item = Item.REMOVAL_CONFIRMED
+    condemned = [(id_, unit) for id_, unit in entries.units if unit.get("verdict") != "accepted"]
+    problems = [f"{id_}: {problem}" for id_, unit in condemned if (problem := _removal_problem(unit, entries.operators))]
+    if problems:
+        return _decide(item, False, "; ".join(problems))
+    return _decide(item, True, f"{len(condemned)} of {len(condemned)} removed" if condemned else "no unit was rejected or scrapped")
+
+
+def _removal_problem(unit: JsonObject, operators: tuple[str, ...]) -> str | None:
+    if unit.get("removed") is not True:
+        return "its removal is not confirmed"
+    signer = text_of(as_object(unit.get("confirmed")).get("signer"))
+    if signer is None and "balance" not in (text_of(unit.get("removal_method")) or ""):
+        return "neither the balance nor a second person confirmed its removal"
+    return f"{signer} operated the printer and cannot confirm it alone" if signer in operators else None
+
+
+def _trail(entries: BatchEntries) -> Evidence:
+    item = Item.TRAIL_CLOSED
+    closed = entries.workstation.last("batch", entries.batch_id, EventKind.BATCH_RUN_CLOSED)
+    if closed is None:
+        return _missing(item, "the workstation has not closed the run")
+    size, root = count_of(closed.new.get("cell_size")), text_of(closed.new.get("cell_root"))
+    if text_of(closed.new.get("cell_origin")) != entries.cell.origin:
+        return _decide(item, False, f"the trail is of {entries.cell.origin}, the workstation recorded {closed.new.get('cell_origin')}")
+    if size is None or not 0 < size <= entries.cell.size or entries.cell.root(size) != root:
+        return _decide(item, False, f"the first {size} entries of the cell do not have the root that was recorded")
+    ends = [entries.cell.last("run", run, EventKind.RUN_RECORD_CLOSED) for run in entries.runs]
+    if any(end is None or end.seq >= size for end in ends):
+        return _decide(item, False, "the end of the run is not among the entries that the workstation recorded")
+    return _decide(item, True, f"{entries.cell.origin}, {size} entries")
+
+
+def _alarms(entries: BatchEntries) -> Evidence:
+    item = Item.ALARMS_ACKNOWLEDGED
+    critical = [(id_, found) for id_, found in entries.alarms if text_of(fold(found).get("priority")) == "critical"]
+    silent = [id_ for id_, found in critical if all(entry.kind != EventKind.ALARM_CONDITION_ACKNOWLEDGED for entry in found)]
+    detail = f"not acknowledged: {', '.join(silent)}" if silent else f"{len(critical)} raised"
+    return _decide(item, not silent, detail)
+
+
+def _deviations(entries: BatchEntries) -> Evidence:
+    accepted = {(id_.rpartition("/")[0], count_of(unit.get("n"))) for id_, unit in entries.units if unit.get("verdict") == "accepted"}
+
+    def touches(id_: str, deviation: JsonObject) -> bool:
+        unit = count_of(deviation.get("unit_n"))
+        return unit is None or (id_.rpartition("/")[0], unit) in accepted
+
+    touching = [id_ for id_, deviation in entries.deviations if text_of(deviation.get("status")) != "closed" and touches(id_, deviation)]
+    detail = f"open: {', '.join(touching)}" if touching else f"{len(entries.deviations)} opened, none touches an accepted unit"
+    return _decide(Item.NO_OPEN_DEVIATION, not touching, detail)
+
+
+def _statistic(uniformity: tuple[Uniformity, ...]) -> Evidence:
+    item = Item.STATISTIC_WITHIN
+    evaluated = [result for result in uniformity if result.within is not None]
+    if not evaluated:
+        return _missing(item, "no accepted unit to evaluate")
+    outside = [result for result in evaluated if not result.within]
+    return _decide(item, not outside, outside[0].claim if outside else evaluated[0].claim)

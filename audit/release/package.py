@@ -1,0 +1,189 @@
+"""The review package that a QP takes away: both trails with their checkpoints, the record, the programs, the readings.
+
+Format `dosewright-review/1`, described in docs/review-package.md so that a stranger can write a verifier; the check is in
+`audit.release.package_check`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from audit.canonical import canonical, sha256_hex
+from audit.checkpoint import SigningKey, VerifierKey, parse_checkpoint, split_note
+from audit.errors import RecordError, StoreReadOnly, VerificationError
+from audit.reader import TrailReader
+from audit.release import batch_record
+from audit.release.archive import read_archive, write_archive
+from audit.release.document import render_record
+from audit.release.evidence import BatchEntries
+from audit.release.trail_view import TrailView
+from audit.store import TrailStore
+
+FORMAT = "dosewright-review/1"
+MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
+_PROGRAMS = frozenset({"program-planned.gcode", "program.gcode"})
+_FOLDERS = ("journal/", "traces/")
+
+
+@dataclass(frozen=True, slots=True)
+class TrailExport:
+    """A trail as its writer gives it out: canonical lines from entry 0, a signed checkpoint, the verifier key's text."""
+
+    origin: str
+    lines: tuple[bytes, ...]
+    checkpoint: str
+    key: str
+
+    @classmethod
+    def from_store(cls, store: TrailStore) -> TrailExport:
+        """Take a checkpoint of an open store and export the lines that it covers."""
+        return cls.from_lines(tuple(store.lines()), store.checkpoint(), store.verifier_key)
+
+    @classmethod
+    def from_reader(cls, reader: TrailReader) -> TrailExport:
+        """Export a store that is only read, as far as its last checkpoint. Raises RecordError where it has none."""
+        note = reader.last_checkpoint()
+        if note is None:
+            raise RecordError("The store has no checkpoint.", remedy="Let its own process take one.")
+        return cls.from_lines(tuple(reader.lines()), note, reader.verifier_key)
+
+    @classmethod
+    def from_lines(cls, lines: tuple[bytes, ...], checkpoint: str, key: str) -> TrailExport:
+        """Pair a checkpoint with the lines that it covers; lines beyond it are left out. Raises RecordError for too few lines."""
+        stated = parse_checkpoint(split_note(checkpoint)[0])
+        if stated.size > len(lines):
+            raise RecordError(
+                f"The trail {stated.origin} has {len(lines)} entries here, its checkpoint counts {stated.size}.",
+                remedy="Fetch the trail again.",
+            )
+        return cls(stated.origin, lines[: stated.size], checkpoint, key)
+
+
+def trail_name(origin: str) -> str:
+    return f"trails/{origin}.jsonl"
+
+
+def checkpoint_name(origin: str) -> str:
+    return f"checkpoints/{origin}"
+
+
+def attached_files(entries: BatchEntries) -> dict[str, str]:
+    """Return the files that a package of this batch must hold, with the SHA-256 that the cell's trail gives each.
+
+    They are the programs, journals and traces attached to the entries of the batch's runs; those of runs before the last
+    stand under `runs/<run>/`.
+    """
+    found: dict[str, str] = {}
+    for trail, entry in entries.relevant:
+        if trail != "cell":
+            continue
+        type_, id_ = entry.subject
+        run = id_ if type_ == "run" else id_.rpartition("/")[0]
+        prefix = "" if run == entries.runs[-1] else f"runs/{run}/"
+        for name, sha256 in entry.attachments.items():
+            if name in _PROGRAMS or name.startswith(_FOLDERS):
+                found[prefix + name] = sha256
+    return found
+
+
+def write_package(
+    path: Path, *, batch: str, workstation: TrailExport, cell: TrailExport, blob: Callable[[str], bytes], key: SigningKey, created: str
+) -> Path:
+    """Write the review package of a batch to `path` in one step (a partial file never stands there); return the path.
+
+    `blob` gives an attachment of the cell's trail by its SHA-256; `key` is the workstation's; `created` is RFC 3339 UTC. Raises
+    RecordError (unknown batch, missing or damaged attachment, limits) and StoreReadOnly (the folder refuses).
+    """
+    files = {trail_name(trail.origin): b"".join(line + b"\n" for line in trail.lines) for trail in (workstation, cell)} | {
+        checkpoint_name(trail.origin): trail.checkpoint.encode() for trail in (workstation, cell)
+    }
+    record = batch_record.build(workstation.lines, cell.lines, batch)
+    files[RECORD] = canonical(record)
+    files[DOCUMENT] = render_record(record, files[RECORD])
+    files[KEYS] = canonical({"keys": list(dict.fromkeys([workstation.key, cell.key]))})
+    files[README] = resources.files("audit.release").joinpath("templates", "README.txt").read_bytes()
+    entries = BatchEntries(TrailView(workstation.lines), TrailView(cell.lines), batch)
+    files |= dict(_attachments(attached_files(entries), blob))
+    manifest = {"format": FORMAT, "created": created, "files": {name: sha256_hex(data) for name, data in files.items()}}
+    files[MANIFEST] = canonical(manifest)
+    files[NOTE] = key.sign_note(f"{FORMAT}\n{sha256_hex(files[MANIFEST])}\n").encode()
+    _write(path, write_archive(files))
+    return path
+
+
+def _attachments(wanted: Mapping[str, str], blob: Callable[[str], bytes]) -> Iterator[tuple[str, bytes]]:
+    for name, sha256 in sorted(wanted.items()):
+        data = blob(sha256)
+        if sha256_hex(data) != sha256:
+            raise RecordError(
+                f"The attachment {name} is not the one that the cell's trail names.", remedy="Run `dosewright verify` on the cell's store."
+            )
+        yield name, data
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        descriptor, draft = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreReadOnly(
+            f"The package cannot be written to {path}: {error.strerror}.", remedy="Choose a folder that can be written."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package as read: its files, the record and the keys that travel inside. Reading is not checking."""
+
+    files: Mapping[str, bytes]
+
+    @property
+    def record(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.files[RECORD])
+        return found
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        return tuple(VerifierKey.parse(text) for text in json.loads(self.files[KEYS])["keys"])
+
+
+def read_package(path: Path) -> Package:
+    """Read a package whose container is sound. Raises VerificationError naming the first place that is not.
+
+    Refused: names that are not plain relative paths, a name twice, more than 10 000 files or 1 GiB, compression, bytes before,
+    between or after the members. Use `verify_package` before believing the contents.
+    """
+    archive = read_archive(read_bytes(path))
+    if archive.findings:
+        raise VerificationError(
+            f"{path.name} is not a sound review package: {archive.findings[0]}.", remedy="Get the package again from its site."
+        )
+    for name in (MANIFEST, NOTE, KEYS, RECORD):
+        if name not in archive.files:
+            raise VerificationError(
+                f"{path.name} is not a review package: {name} is missing.", remedy="Get the package again from its site."
+            )
+    return Package(archive.files)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of at most the largest size a package may have. Raises RecordError where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read((1 << 30) + 1)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error

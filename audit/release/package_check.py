@@ -1,0 +1,162 @@
+"""Check a review package offline: no server, no store, and no trust in anything that travels inside it.
+
+The numbers of the steps are those of docs/review-package.md. Every step reports all that it finds; what a broken step
+leaves unreadable, later steps report as missing rather than skip in silence. Steps 5 to 9 on trails and record are in
+`audit.release.package_trails`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from audit.canonical import JsonObject, canonical, sha256_hex
+from audit.checkpoint import VerifierKey, split_note, verify_note
+from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
+from audit.release.archive import read_archive
+from audit.release.package import DOCUMENT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, read_bytes
+from audit.release.package_trails import Checked, check_trails
+from audit.release.trail_view import as_list, as_object, text_of
+from audit.report import Report
+
+_MOST_FINDINGS = 200
+_STREAM = re.compile(rb"/Type ?/EmbeddedFile.*?stream\r?\n", re.DOTALL)
+_LARGEST_ATTACHMENT = 1 << 26
+
+
+def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None) -> Report:
+    """Check a review package; return a report with every finding and its place, whatever the package holds.
+
+    `trusted` are verifier keys from outside the package (C2SP). Without them the report can at best say *internally consistent,
+    signer not established*. Raises RecordError only where the file cannot be read.
+    """
+    archive = read_archive(read_bytes(path))
+    state = Checked(dict(archive.files))
+    state.findings.extend(archive.findings)  # step 1
+    state.say(f"1 container: {len(archive.files)} files, every byte accounted for" if not archive.findings else "1 container: damaged")
+    keys = _keys(state)
+    _manifest_note(state, keys)
+    _manifest(state)
+    record = _json_file(state, RECORD)
+    origins = check_trails(state, keys, record)
+    _document(state)
+    established = _trusted(state, trusted or (), origins)
+    findings = tuple(dict.fromkeys(state.findings))[:_MOST_FINDINGS]
+    return Report(findings=findings, signer_established=established and not findings, checked=tuple(state.said))
+
+
+def _json_file(state: Checked, name: str) -> JsonObject:
+    """Return the object in a JSON file that must be in canonical form; a finding and an empty object otherwise."""
+    data = state.files.get(name)
+    if data is None:
+        state.find(name, "is missing")
+        return {}
+    try:
+        found = json.loads(data)
+        if canonical(found) != data:
+            state.find(name, "is not in canonical form (RFC 8785)")
+    except (ValueError, RecursionError, EntryInvalid) as error:
+        state.find(name, f"is not canonical JSON: {error}")
+        return {}
+    if not isinstance(found, dict):
+        state.find(name, "is not an object")
+        return {}
+    return found
+
+
+def _keys(state: Checked) -> list[VerifierKey]:
+    keys: list[VerifierKey] = []
+    for text in as_list(_json_file(state, KEYS).get("keys")):
+        try:
+            keys.append(VerifierKey.parse(text_of(text) or ""))
+        except NoteInvalid as error:
+            state.find(KEYS, error.message)
+    return keys
+
+
+def _manifest_note(state: Checked, keys: Sequence[VerifierKey]) -> None:
+    """Step 2: the note is signed by a key of keys.json, and its text is the format and the manifest's digest."""
+    text = state.note(NOTE, keys)
+    if text is None:
+        return
+    wanted = f"{FORMAT}\n{sha256_hex(state.files.get(MANIFEST, b''))}\n"
+    if text.split("\n")[0] != FORMAT:
+        state.find(NOTE, f"is of the format {text.split(chr(10))[0]!r}; this verifier reads {FORMAT}")
+    elif text != wanted:
+        state.find(MANIFEST, "is not the manifest that manifest.note was signed for")
+    state.say("2 manifest.note: signature and digest of the manifest")
+
+
+def _manifest(state: Checked) -> None:
+    """Steps 3 and 4: the manifest is canonical, names every other file, and every file has the digest it names."""
+    manifest = _json_file(state, MANIFEST)
+    if manifest and (set(manifest) != {"format", "created", "files"} or manifest.get("format") != FORMAT):
+        state.find(MANIFEST, "does not have exactly the members format, created and files of this format")
+    named = as_object(manifest.get("files"))
+    for name in sorted(set(state.files) - set(named) - {MANIFEST, NOTE}):
+        state.find(name, "is in the container but not in the manifest")
+    for name, sha256 in sorted(named.items()):
+        data = state.files.get(name)
+        if name in (MANIFEST, NOTE):
+            state.find(MANIFEST, f"names {name}, which it must not")
+        elif data is None:
+            state.find(name, "is named in the manifest but missing")
+        elif sha256_hex(data) != sha256:
+            state.find(name, "is not the file that the manifest names (SHA-256 differs)")
+    for name in (README, DOCUMENT):
+        if name not in named:
+            state.find(name, "is not named in the manifest")
+    state.say(f"3 manifest.json: canonical; 4 files: {len(named)} digests")
+
+
+def _document(state: Checked) -> None:
+    """Step 10: the record attached to the PDF is record.json, byte for byte."""
+    data, record = state.files.get(DOCUMENT), state.files.get(RECORD)
+    if data is None or record is None:
+        return
+    if not any(record == content for content in _attachments(data)):
+        state.find(DOCUMENT, "does not carry record.json as its attachment")
+    state.say("10 record.pdf: carries record.json")
+
+
+def _attachments(pdf: bytes) -> list[bytes]:
+    """Return the embedded file streams of a PDF written by us: stored or deflated, no filter chains, no encryption."""
+    found: list[bytes] = []
+    for match in _STREAM.finditer(pdf):
+        end = pdf.find(b"endstream", match.end())
+        raw = pdf[match.end() : end if end >= 0 else len(pdf)]
+        plain = raw.removesuffix(b"\n").removesuffix(b"\r")
+        found.extend((raw, plain))
+        try:
+            found.append(zlib.decompressobj().decompress(raw, _LARGEST_ATTACHMENT))
+        except zlib.error:
+            continue
+    return found
+
+
+def _trusted(state: Checked, trusted: Sequence[VerifierKey], notes: Sequence[str]) -> bool:
+    """Step 11: with trusted keys, manifest.note and every checkpoint is signed by one of them."""
+    if not trusted:
+        state.say("11 trusted keys: none given, the signer is not established")
+        return False
+    established = True
+    for name in (NOTE, *notes):
+        try:
+            text = state.files[name].decode()
+            _, signers = split_note(text)
+            verify_note(text, trusted)
+        except KeyError:
+            established = False
+        except UnicodeDecodeError:
+            established = False
+            state.find(name, "is not a signed note")
+        except DosewrightError as error:
+            established = False
+            unknown = "No known key" in error.message
+            names = ", ".join(signer for signer, _ in signers) if unknown else ""
+            state.find(name, f"is signed by a key that is not the trusted one (it names {names})" if unknown else error.message)
+    state.say(f"11 trusted keys: {', '.join(key.name for key in trusted)}")
+    return established

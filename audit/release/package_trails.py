@@ -1,0 +1,290 @@
+"""Steps 5 to 9 of a package check: trails, checkpoints, signatures of people, the record rebuilt, attachments."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
+from audit.chain import GENESIS, entry_digest
+from audit.checkpoint import VerifierKey, parse_checkpoint, split_note, verify_note
+from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
+from audit.events import EntryBody, EventKind
+from audit.release import batch_record
+from audit.release.conformity import Disposition, releaser_refusals
+from audit.release.evidence import BatchEntries
+from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, attached_files, checkpoint_name, trail_name
+from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, text_of
+from audit.report import Finding
+from audit.signatures import verify_signature
+
+_MEMBERS = frozenset(EntryBody.__required_keys__)
+
+
+@dataclass(slots=True)
+class Checked:
+    """The files under check, what was found so far, and what was looked at."""
+
+    files: dict[str, bytes]
+    findings: list[Finding] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def find(self, place: str, problem: str) -> None:
+        self.findings.append(Finding(place, problem))
+
+    def say(self, what: str) -> None:
+        self.said.append(what)
+
+    def note(self, name: str, keys: Sequence[VerifierKey]) -> str | None:
+        """Return the text of a signed note, or None with a finding."""
+        data = self.files.get(name)
+        if data is None:
+            self.find(name, "is missing")
+            return None
+        try:
+            note = data.decode("utf-8")
+            text, _ = verify_note(note, keys)
+        except (UnicodeDecodeError, NoteInvalid) as error:
+            self.find(name, f"is not a note signed by a key of {KEYS}: {error}")
+            return None
+        # Base64 has spare bits: only the one form that encoding gives is accepted.
+        lines = [f"\N{EM DASH} {signer} {base64.b64encode(value).decode()}\n" for signer, value in split_note(note)[1]]
+        if f"{text}\n{''.join(lines)}" != note:
+            self.find(name, "is not written in the one form of a signed note")
+        return text
+
+
+def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject) -> tuple[str, ...]:
+    """Carry out steps 5 to 9; return the names of the checkpoints that should be in the package."""
+    trails = as_object(record.get("trails"))
+    origins = [text_of(as_object(trails.get(side)).get("origin")) or "" for side in ("workstation", "cell")]
+    views = [_trail(state, origin) for origin in origins]
+    if len(set(origins)) != 2 or "" in origins:
+        state.find(RECORD, "does not name the origins of two trails")
+    state.say("5 trails: canonical entries, numbers, links and states")
+    known = {key.text for key in keys}
+    signers = {_checkpoint(state, origin, view, keys) for origin, view in zip(origins, views, strict=True) if view}
+    if known != signers:
+        state.find(KEYS, "does not hold exactly the keys that the two trails name in their first entries")
+    state.say("6 checkpoints: signatures, sizes and roots")
+    workstation, cell = views
+    if workstation is not None and cell is not None:
+        _enrolment(state, workstation, cell, text_of(as_object(record.get("cell")).get("name")) or "")
+        _people(state, workstation, cell)
+        _guarded(state, workstation, cell, record)
+    return tuple(checkpoint_name(origin) for origin in origins)
+
+
+def _trail(state: Checked, origin: str) -> TrailView | None:
+    """Step 5: each line is the canonical bytes of entry number `line`, linked to the one before; nothing after the last line feed."""
+    name = trail_name(origin)
+    data = state.files.get(name)
+    if data is None:
+        state.find(name, "is missing")
+        return None
+    *lines, rest = data.split(b"\n")
+    if rest or not lines:
+        state.find(name, "does not end with a line feed after its last entry")
+    previous, states, sound = GENESIS, dict[tuple[str, str], JsonObject](), True
+    for seq, line in enumerate(lines):
+        problem = _entry_problem(seq, line, previous, states)
+        if problem:
+            state.find(f"{name} line {seq + 1} (entry {seq})", problem)
+            sound = sound and problem.startswith("its ")
+        previous = entry_digest(line)
+    if not sound or not lines:
+        return None
+    view = TrailView(lines)
+    if view.origin != origin:
+        state.find(f"{name} line 1 (entry 0)", f"states the origin {view.origin}")
+    return view
+
+
+def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str, str], JsonObject]) -> str | None:
+    """Return what is wrong with an entry. Problems that begin with `its` leave the entry readable."""
+    try:
+        body = json.loads(line)
+        if not isinstance(body, dict) or body.keys() != _MEMBERS:
+            return "does not have exactly the members of an entry"
+        if canonical(body) != line:
+            return "is not in canonical form (RFC 8785)"
+    except (ValueError, RecursionError, EntryInvalid) as error:
+        return f"is not canonical JSON: {error}"
+    subject, new = as_object(body["subject"]), body["new"]
+    if subject.keys() != {"type", "id"} or not isinstance(new, dict) or not isinstance(body["at"], str):
+        return "has a member of the wrong type"
+    known = states.setdefault((str(subject["type"]), str(subject["id"])), {})
+    before = {name: known.get(name) for name in new}
+    known.update(new)
+    if body["seq"] != seq:
+        return f"its number is {body['seq']}"
+    if body["prev"] != previous:
+        return "its `prev` is not the digest of the line before"
+    return None if body["old"] == before else "its `old` is not what the entries before lead to"
+
+
+def _checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequence[VerifierKey]) -> str:
+    """Step 6: the checkpoint is signed by the key of the trail's first entry and states the trail's size and root. Return that key."""
+    name, own = checkpoint_name(origin), text_of(view.entries[0].new.get("verifier_key")) or ""
+    # The key's name is the trail's origin (C2SP), so that the key of one trail can never vouch for another.
+    text = state.note(name, [key for key in keys if key.text == own and key.name == origin])
+    if text is None:
+        return own
+    try:
+        stated = parse_checkpoint(text)
+    except NoteInvalid as error:
+        state.find(name, error.message)
+        return own
+    if stated.origin != origin or stated.extensions:
+        state.find(name, f"states the origin {stated.origin}, or more than origin, size and root")
+    if stated.size != view.size:
+        state.find(name, f"counts {stated.size} entries; {trail_name(origin)} has {view.size}")
+    elif base64.b64encode(stated.root).decode() != view.root():
+        state.find(name, f"its root is not the root over {trail_name(origin)}")
+    return own
+
+
+def _enrolment(state: Checked, workstation: TrailView, cell: TrailView, name: str) -> None:
+    """Step 6: the workstation knows this cell by the key that signs its trail, and its own key signed the manifest."""
+    enrolled, own = workstation.state("cell", name), cell.entries[0].new.get("verifier_key")
+    if not enrolled:
+        state.find(trail_name(workstation.origin or ""), f"does not enrol the cell {name!r}")
+    elif (enrolled.get("verifier_key"), enrolled.get("origin")) != (own, cell.origin):
+        state.find(trail_name(workstation.origin or ""), f"enrols the cell {name!r} with another key or origin")
+    try:
+        key = VerifierKey.parse(text_of(workstation.entries[0].new.get("verifier_key")) or "")
+        verify_note(state.files.get(NOTE, b"").decode("utf-8"), [key])
+    except (UnicodeDecodeError, NoteInvalid):
+        state.find(NOTE, "is not signed by the workstation's key")
+
+
+def _people(state: Checked, workstation: TrailView, cell: TrailView) -> None:
+    """Step 7: each signature in an entry verifies, by a key enrolled for its signer, in a role that the signer holds."""
+    count = 0
+    for view in (workstation, cell):
+        for entry in view:
+            for signature in _signatures(entry.new):
+                count += 1
+                place = f"{trail_name(view.origin or '')} line {entry.seq + 1} (entry {entry.seq})"
+                before = entry.seq if view is workstation else workstation.size
+                problem = _signature_problem(signature, entry, workstation, before)
+                if problem:
+                    state.find(place, problem)
+    state.say(f"7 signatures of people: {count}")
+
+
+def _signatures(value: JsonValue) -> Iterator[JsonObject]:
+    if isinstance(value, dict):
+        if {"signer", "key", "value", "digest"} <= value.keys():
+            yield value
+        for item in value.values():
+            yield from _signatures(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _signatures(item)
+
+
+def _signature_problem(signature: JsonObject, entry: TrailEntry, workstation: TrailView, before: int) -> str | None:
+    try:
+        verify_signature(signature)
+    except DosewrightError as error:
+        return error.message
+    if entry.subject[0] == "recipe":
+        return None  # a recipe may come signed from another site; its digest, not its signers, ties it to the batch
+    signer = text_of(signature.get("signer")) or ""
+    account = [earlier for earlier in workstation.of("person", signer) if earlier.seq < before]
+    if signature.get("key") not in [earlier.new.get("verifier_key") for earlier in account]:
+        return f"the key of the signature of {signer} is not enrolled for that person"
+    roles = {text_of(role) for earlier in account for role in as_list(earlier.new.get("roles"))}
+    return (
+        None if signature.get("role") in roles else f"{signer} signed in the role {signature.get('role')}, which that person does not hold"
+    )
+
+
+def _guarded(state: Checked, workstation: TrailView, cell: TrailView, record: JsonObject) -> None:
+    """Steps 8 and 9, with any shape of entry that defeats the rebuilding turned into a finding."""
+    batch = text_of(record.get("batch")) or ""
+    lines = [[canonical(entry.body) for entry in view] for view in (workstation, cell)]
+    try:
+        built = batch_record.build(lines[0], lines[1], batch)
+        _record(state, built, workstation, batch)
+        entries = BatchEntries(workstation, cell, batch)
+        _disposition(state, built, workstation, entries)
+        _attached(state, entries)
+    except DosewrightError as error:
+        state.find(RECORD, f"cannot be rebuilt from the trails: {error.message}")
+    except (ArithmeticError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        state.find(RECORD, f"cannot be rebuilt from the trails, an entry has an unexpected shape ({type(error).__name__}: {error})")
+
+
+def _record(state: Checked, built: JsonObject, workstation: TrailView, batch: str) -> None:
+    """Step 8: record.json is the record that the trails give, statistics included."""
+    data = state.files.get(RECORD, b"")
+    if canonical(built) != data:
+        found = as_object(json.loads(data))
+        differing = sorted(name for name in {*built, *found} if built.get(name) != found.get(name)) or ["form"]
+        state.find(RECORD, f"is not the record that the trails give; these fields differ: {', '.join(differing)}")
+    signed = workstation.last("batch", batch, EventKind.BATCH_DISPOSITION_SIGNED)
+    place = f"{trail_name(workstation.origin or '')} entry {signed.seq if signed else '-'}"
+    if signed and signed.attachments.get("record.json") != sha256_hex(data):
+        state.find(RECORD, f"is not the record.json that {place} names")
+    state.say("8 record: rebuilt from the trails" + (", and signed" if signed else "; it is not signed"))
+
+
+def _disposition(state: Checked, built: JsonObject, workstation: TrailView, entries: BatchEntries) -> None:
+    """Step 8: one signature, over this record, by the person of the entry, for a disposition that was open to that person."""
+    signed = [e for e in workstation.of("batch", entries.batch_id) if e.kind == EventKind.BATCH_DISPOSITION_SIGNED]
+    for extra in signed[1:]:
+        state.find(f"{trail_name(workstation.origin or '')} entry {extra.seq}", "signs a batch that was signed before")
+    if not signed:
+        return
+    entry, signature = signed[-1], as_object(signed[-1].new.get("signature"))
+    place = f"{trail_name(workstation.origin or '')} entry {entry.seq}"
+    sha256 = batch_record.record_sha256(built)
+    if not sha256 == entry.new.get("record_sha256") == signature.get("digest"):
+        state.find(place, "its signature is not over the record that the trails give")
+    if signature.get("signer") != entry.body.get("actor"):
+        state.find(place, "its actor is not its signer")
+    if entry.new.get("cell_root") != as_object(as_object(built["trails"])["cell"])["root"]:
+        state.find(place, "its cell_root is not the root of the cell's trail at that size")
+    disposition, signer, role = built["disposition"], text_of(signature.get("signer")) or "", text_of(signature.get("role")) or ""
+    if disposition not in as_list(as_object(built["proposal"])["open"]):
+        state.find(
+            place, f"the disposition {disposition!r} was not open: {'; '.join(map(str, as_list(as_object(built['proposal'])['reasons'])))}"
+        )
+    refused = releaser_refusals(Disposition(str(disposition)), signer, role, operators=entries.operators, entered_by=entries.entered_by)
+    for reason in refused:
+        state.find(place, reason)
+
+
+def _attached(state: Checked, entries: BatchEntries) -> None:
+    """Step 9: programs, journals and traces are those of the cell's trail, all of them and no others; the trails are tied together."""
+    wanted = attached_files(entries) if entries.runs else {}
+    for name, sha256 in sorted(wanted.items()):
+        if name not in state.files:
+            state.find(name, "is missing, though the cell's trail names it")
+        elif sha256_hex(state.files[name]) != sha256:
+            state.find(name, "is not the file that the cell's trail names (SHA-256 differs)")
+    origins = [entries.workstation.origin or "", entries.cell.origin or ""]
+    fixed = {MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README, *map(trail_name, origins), *map(checkpoint_name, origins)}
+    for name in sorted(set(state.files) - fixed - set(wanted)):
+        state.find(name, "is not a file of this format that the trails name")
+    run = entries.last_run
+    for name, field_name in (("program-planned.gcode", "program_sha256"), ("program.gcode", "program_sent_sha256")):
+        if name in wanted and wanted[name] != text_of(run.get(field_name)):
+            state.find(name, f"is not the {field_name} of the run")
+    _tie(state, entries)
+    state.say(f"9 attachments: {len(wanted)} named in the cell's trail; the workstation's entry ties the two trails")
+
+
+def _tie(state: Checked, entries: BatchEntries) -> None:
+    for closed in entries.workstation.of("batch", entries.batch_id):
+        if closed.kind != EventKind.BATCH_RUN_CLOSED:
+            continue
+        place, size = f"{trail_name(entries.workstation.origin or '')} entry {closed.seq}", count_of(closed.new.get("cell_size"))
+        if closed.new.get("cell_origin") != entries.cell.origin:
+            state.find(place, f"closes a run of {closed.new.get('cell_origin')}, not of {entries.cell.origin}")
+        elif size is None or not 0 < size <= entries.cell.size or entries.cell.root(size) != closed.new.get("cell_root"):
+            state.find(place, f"its size and root are not those of {trail_name(entries.cell.origin or '')}")

@@ -1,0 +1,1 @@
+"""Bytes and devices: links, instruments, ports."""

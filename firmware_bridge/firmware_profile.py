@@ -1,0 +1,119 @@
+"""Firmware profiles: what one approved firmware is, as data, and the comparison with what M115 reports.
+
+A profile is a controlled record: a printer whose firmware differs from it in any named point is refused, with every
+difference in words. Dialect facts: serial-protocol notes on Marlin 2.0.5, Marlin 2.1, and the M115 reply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+SECOND = 1_000_000
+
+_FIELD = re.compile(r"(?:^|(?<=\s))([A-Z][A-Z0-9_]+):")
+
+
+class Match(StrEnum):
+    EXACT = "exact"
+    PREFIX = "prefix"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedField:
+    """One field of the M115 reply that the approval pins: the whole value, or its beginning."""
+
+    name: str
+    value: str
+    match: Match = Match.EXACT
+
+    def difference(self, found: str | None) -> str | None:
+        """Return a sentence if `found` is not the approved value, else None."""
+        if found is None:
+            return f"{self.name}: approved {self.value!r}, not reported"
+        same = found == self.value if self.match is Match.EXACT else found.startswith(self.value)
+        return None if same else f"{self.name}: approved {self.value!r}{' …' * (self.match is Match.PREFIX)}, found {found!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareProfile:
+    """An approved firmware. Times in µs, lengths in bytes.
+
+    `command_slots` is the firmware's command queue (BUFSIZE), `rx_bytes` its receive ring less one; `flow_control` says
+    that the port holds the host back, so that bytes in flight need no bound. `keepalive`: it says `busy` every few
+    seconds while a command runs, so that silence means something. `max_line` is MAX_CMD_SIZE, the number of bytes that
+    a line may have with its end.
+    """
+
+    name: str
+    identity: tuple[ExpectedField, ...]
+    capabilities: tuple[tuple[str, bool], ...] = ()
+    advanced_ok: bool = True
+    command_slots: int = 4
+    rx_bytes: int = 127
+    flow_control: bool = False
+    keepalive: bool = True
+    max_line: int = 96
+    max_reply: int = 1024
+    hello_timeout_us: int = 2 * SECOND
+    hello_tries: int = 8
+    ack_timeout_us: int = 8 * SECOND
+    slow_timeout_us: int = 900 * SECOND
+    busy_limit_us: int = 3600 * SECOND
+    probe_timeout_us: int = 8 * SECOND
+    max_probes: int = 4
+    max_resends: int = 10
+    resend_settle_us: int = SECOND // 10
+    slow_commands: tuple[bytes, ...] = (
+        b"G28", b"G29", b"G30", b"G32", b"G33", b"G4", b"M109", b"M190", b"M191", b"M303", b"M400", b"M600", b"M0", b"M1", b"M226",
+    )  # fmt: skip
+
+    def differences(self, fields: Mapping[str, str], capabilities: Mapping[str, bool]) -> tuple[str, ...]:
+        """Compare an M115 reply with the approval; empty means that it is the approved firmware."""
+        named = [expected.difference(fields.get(expected.name)) for expected in self.identity]
+        able = [_capability_difference(name, wanted, capabilities.get(name)) for name, wanted in self.capabilities]
+        return tuple(text for text in (*named, *able) if text is not None)
+
+    def is_slow(self, command: bytes) -> bool:
+        """Tell whether the command may take minutes before its `ok`."""
+        return command.partition(b" ")[0] in self.slow_commands
+
+
+def _capability_difference(name: str, wanted: bool, found: bool | None) -> str | None:
+    if found is wanted or (found is None and not wanted):
+        return None
+    return f"capability {name}: approved {_yes(wanted)}, found {'not reported' if found is None else _yes(found)}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def parse_identity(line: str) -> dict[str, str]:
+    """Split a `FIRMWARE_NAME:…` line at its upper-case keys; values may hold blanks and colons."""
+    found = list(_FIELD.finditer(line))
+    ends = [match.start() for match in found[1:]] + [len(line)]
+    return {match.group(1): line[match.end() : end].strip() for match, end in zip(found, ends, strict=True)}
+
+
+def marlin_profile(
+    name: str = "marlin-2.1",
+    *,
+    firmware_name: str = "Marlin",
+    match: Match = Match.PREFIX,
+    required: Iterable[str] = ("EMERGENCY_PARSER", "AUTOREPORT_TEMP"),
+    advanced_ok: bool = True,
+) -> FirmwareProfile:
+    """Return a profile for a Marlin build: the firmware name that is approved and the capabilities it must report."""
+    return FirmwareProfile(
+        name=name,
+        identity=(ExpectedField("FIRMWARE_NAME", firmware_name, match),),
+        capabilities=tuple((capability, True) for capability in required),
+        advanced_ok=advanced_ok,
+    )
+
+
+MARLIN_2_1 = marlin_profile("marlin-2.1", firmware_name="Marlin")
+MARLIN_2_0 = marlin_profile("marlin-2.0", firmware_name="Marlin 2.0", required=("AUTOREPORT_TEMP",), advanced_ok=False)

@@ -1,0 +1,256 @@
+"""Mettler-Toledo balances: MT-SICS levels 0 and 1 as a sans-I/O machine.
+
+Commands `I2 I3 I4` (model, software, serial number), `S` (stable weight), `SI` (weight now), `Z`, `T`. Replies name their
+command, then a status letter: `S S` stable, `S D` moving, `S I` not now or not stable in time, `S +` and `S -` over- and
+underload; `ES ET EL` refuse a command. Source: MT-SICS reference manual, levels 0 and 1.
+
+A reply that cannot be read is not waited out: the driver asks for the serial number, and whatever weight comes before
+that answer is thrown away, so that a late weight can never be taken for the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from decimal import Decimal
+from enum import StrEnum
+
+from audit.quantities import EXACT, Milligram
+from firmware_bridge.balance import (
+    DAMAGED,
+    DEVICE_ERROR,
+    NO_ANSWER,
+    NOT_NOW,
+    NOT_STABLE,
+    OTHER_BALANCE,
+    OVERLOAD,
+    REFUSED,
+    RESTARTED,
+    UNDERLOAD,
+    WRONG_UNIT,
+    BalanceAdjusted,
+    BalanceEvent,
+    BalanceFault,
+    BalanceIdentified,
+    WeighFailed,
+    WeighResult,
+)
+from firmware_bridge.errors import LocalProtocolError
+
+_WEIGHT = re.compile(rb"(?:S|SI|T) ([SD]) +(-?[0-9]{1,9}(?:\.[0-9]{1,6})?) ([a-zA-Z]{1,5}) *\Z")
+_TEXT = re.compile(rb'(I[234]) A "([ !#-~]{0,60})"\s*\Z')
+_ERROR = re.compile(rb"(?:S|SI) S +Error +([0-9]{1,2}[bt])\s*\Z")
+_IN_MILLIGRAM = {b"mg": Decimal(1), b"g": Decimal(1000), b"kg": Decimal(1_000_000)}
+_REFUSALS = {b"ES": "syntax error", b"ET": "transmission error", b"EL": "logical error"}
+_MAX_LINE = 120
+_MAX_EVENTS = 256
+
+
+class _Waiting(StrEnum):
+    NOTHING = "nothing"
+    IDENTITY = "identity"
+    WEIGHT = "weight"
+    ADJUSTMENT = "adjustment"
+    RESYNCHRONISING = "resynchronising"
+
+
+class MtSics:
+    """One MT-SICS balance. Times in µs; weights in mg, exact; raw bytes without their line end.
+
+    Lifetime: one opened port. Concurrency: one thread. Memory is bounded.
+    """
+
+    def __init__(self, *, stable_timeout_us: int = 40_000_000, answer_timeout_us: int = 2_000_000) -> None:
+        self.stable_timeout_us, self.answer_timeout_us = stable_timeout_us, answer_timeout_us
+        self.model = self.serial = self.software = ""
+        self.unexpected_lines = 0
+        self.fault: BalanceFault | None = None
+        self._waiting = _Waiting.NOTHING
+        self._command = b""
+        self._identity: dict[bytes, str] = {}
+        self._failure: WeighFailed | None = None
+        self._out = bytearray()
+        self._events: deque[BalanceEvent] = deque()
+        self._buffer = b""
+        self._skipping = False
+        self._deadline: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        """True while an answer is awaited; a second command would mix up the balance."""
+        return self._waiting is not _Waiting.NOTHING
+
+    @property
+    def device(self) -> str:
+        return f"{self.model} {self.serial}".strip()
+
+    def identify(self, now: int) -> None:
+        """Ask for model, software and serial number; the way out of a fault as well."""
+        if self.busy:
+            raise LocalProtocolError(f"The balance still owes an answer to {self._command.decode()}.")
+        self.fault = None
+        self._identity = {}
+        self._ask(b"I2", _Waiting.IDENTITY, self.answer_timeout_us, now)
+
+    def request_weight(self, now: int) -> None:
+        """Ask for a stable weight (`S`); the balance itself waits for stability."""
+        self._request(b"S", _Waiting.WEIGHT, self.stable_timeout_us, now)
+
+    def request_immediate(self, now: int) -> None:
+        """Ask for the weight of this moment (`SI`), stable or not."""
+        self._request(b"SI", _Waiting.WEIGHT, self.answer_timeout_us, now)
+
+    def request_zero(self, now: int) -> None:
+        """Set the zero (`Z`); answered by BalanceAdjusted or WeighFailed."""
+        self._request(b"Z", _Waiting.ADJUSTMENT, self.stable_timeout_us, now)
+
+    def request_tare(self, now: int) -> None:
+        """Tare (`T`); answered by BalanceAdjusted or WeighFailed."""
+        self._request(b"T", _Waiting.ADJUSTMENT, self.stable_timeout_us, now)
+
+    def receive(self, data: bytes, now: int) -> None:
+        """Take bytes as they came. Never raises."""
+        *complete, rest = (self._buffer + data).split(b"\n")
+        for line in complete:
+            if self._skipping:
+                self._skipping = False
+                self._damaged(line[:_MAX_LINE], now)
+            elif line := line.removesuffix(b"\r"):
+                self._line(line[: _MAX_LINE + 1], now)
+        self._skipping = self._skipping or len(rest) > _MAX_LINE
+        self._buffer = b"" if self._skipping else rest
+
+    def tick(self, now: int) -> None:
+        """Let time pass: no answer in time is a fault."""
+        if self._deadline is not None and now >= self._deadline:
+            self._fail(NO_ANSWER, f"The balance did not answer {self._command.decode()} in time.")
+
+    def next_event(self) -> BalanceEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def bytes_to_send(self) -> bytes:
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def next_deadline(self) -> int | None:
+        return self._deadline
+
+    # ---- inside
+
+    def _request(self, command: bytes, waiting: _Waiting, limit_us: int, now: int) -> None:
+        if self.busy:
+            raise LocalProtocolError(f"The balance still owes an answer to {self._command.decode()}.")
+        if not self.serial or self.fault is not None:
+            raise LocalProtocolError("The balance is not identified; identify it before it weighs.")
+        self._ask(command, waiting, limit_us, now)
+
+    def _ask(self, command: bytes, waiting: _Waiting, limit_us: int, now: int) -> None:
+        self._command, self._waiting, self._deadline = command, waiting, now + limit_us
+        self._out += command + b"\r\n"
+
+    def _emit(self, event: BalanceEvent) -> None:
+        if len(self._events) >= _MAX_EVENTS:
+            self._events.popleft()
+        self._events.append(event)
+
+    def _done(self, event: BalanceEvent) -> None:
+        self._waiting, self._deadline = _Waiting.NOTHING, None
+        self._emit(event)
+
+    def _fail(self, code: str, text: str) -> None:
+        self.fault = BalanceFault(code, text)
+        self._done(self.fault)
+
+    def _line(self, line: bytes, now: int) -> None:
+        named = _TEXT.match(line)
+        if named is not None:
+            self._named(named.group(1), named.group(2).decode("ascii").strip(), line, now)
+        elif self._waiting is _Waiting.WEIGHT or self._waiting is _Waiting.ADJUSTMENT:
+            self._answer(line, now)
+        elif self._waiting is _Waiting.IDENTITY and (line in _REFUSALS or line == self._command + b" I"):
+            self._fail(NOT_NOW, f"The balance refused {self._command.decode()}: {_REFUSALS.get(line, 'not executable now')}.")
+        else:
+            self.unexpected_lines += 1
+
+    def _named(self, command: bytes, text: str, line: bytes, now: int) -> None:
+        if self._waiting is _Waiting.IDENTITY and command == self._command:
+            self._identity[command] = text
+            following = {b"I2": b"I3", b"I3": b"I4"}.get(command)
+            if following is not None:
+                self._ask(following, _Waiting.IDENTITY, self.answer_timeout_us, now)
+            else:
+                self._identified()
+        elif self._waiting is _Waiting.RESYNCHRONISING and command == b"I4" and self._failure is not None:
+            if text == self.serial:
+                self._done(self._failure)
+            else:
+                self._fail(OTHER_BALANCE, f"Another balance answers: serial number {text}, expected {self.serial}.")
+        elif command == b"I4" and self.serial and self._waiting is not _Waiting.IDENTITY:
+            # Sent without being asked after switching on: tare and zero are gone.
+            self._fail(RESTARTED, f"The balance restarted by itself ({line.decode('latin-1')}).")
+        else:
+            self.unexpected_lines += 1
+
+    def _identified(self) -> None:
+        model, software, serial = (self._identity[command] for command in (b"I2", b"I3", b"I4"))
+        if not serial:
+            self._fail(OTHER_BALANCE, "The balance reports an empty serial number.")
+            return
+        if self.serial and serial != self.serial:
+            self._fail(OTHER_BALANCE, f"Another balance answers: serial number {serial}, expected {self.serial}.")
+            return
+        self.model, self.software, self.serial = model, software, serial
+        self._done(BalanceIdentified(model, serial, software))
+
+    def _answer(self, line: bytes, now: int) -> None:
+        status = line.rstrip().removeprefix(self._command + b" ") if line.startswith(self._command + b" ") else b""
+        if line.rstrip() in _REFUSALS:
+            self._done(WeighFailed(REFUSED, f"The balance refused {self._command.decode()}: {_REFUSALS[line.rstrip()]}.", line))
+        elif status == b"I":
+            reason = NOT_STABLE if self._command == b"S" else NOT_NOW
+            self._done(WeighFailed(reason, "No stable value in time, or the balance is occupied.", line))
+        elif status == b"L":
+            self._done(WeighFailed(REFUSED, "The balance does not accept the command.", line))
+        elif status == b"+":
+            self._done(WeighFailed(OVERLOAD, "Overload: more than the weighing range.", line))
+        elif status == b"-":
+            self._done(WeighFailed(UNDERLOAD, "Underload: the pan is missing or lifted.", line))
+        elif self._command == b"Z" and status == b"A":
+            self._done(BalanceAdjusted("zero", line))
+        else:
+            self._weight(line, now)
+
+    def _weight(self, line: bytes, now: int) -> None:
+        # The balance answers SI with `S`, as it does S.
+        error, match = _ERROR.match(line), _WEIGHT.match(line)
+        if error is not None:
+            self._done(WeighFailed(DEVICE_ERROR, f"The balance reports error {error.group(1).decode()}.", line))
+        elif line[:3] in (b"S +", b"S -") and len(line.rstrip()) == 3:
+            over = line[2:3] == b"+"
+            self._done(WeighFailed(OVERLOAD if over else UNDERLOAD, "Overload." if over else "Underload.", line))
+        elif line.rstrip() == b"S I":
+            self._done(WeighFailed(NOT_NOW, "The balance is occupied.", line))
+        elif match is None or line.startswith(b"T ") != (self._command == b"T"):
+            self._damaged(line, now)
+        else:
+            self._value(match.group(1), match.group(2), match.group(3), line, now)
+
+    def _value(self, status: bytes, number: bytes, unit: bytes, line: bytes, now: int) -> None:
+        factor = _IN_MILLIGRAM.get(unit)
+        if factor is None:
+            self._done(WeighFailed(WRONG_UNIT, f"The balance weighs in {unit.decode()}; set it to g, mg or kg.", line))
+        elif self._command == b"T":
+            self._done(BalanceAdjusted("tare", line))
+        elif self._command == b"S" and status == b"D":
+            self._done(WeighFailed(NOT_STABLE, "The balance gave a moving value where a stable one was asked.", line))
+        else:
+            value = Milligram(EXACT.multiply(Decimal(number.decode("ascii")), factor))
+            self._done(WeighResult(value, status == b"S", line, self.device, now))
+
+    def _damaged(self, line: bytes, now: int) -> None:
+        self.unexpected_lines += 1
+        if self._waiting is _Waiting.WEIGHT or self._waiting is _Waiting.ADJUSTMENT:
+            self._failure = WeighFailed(DAMAGED, f"The answer to {self._command.decode()} cannot be read.", line)
+            limit = self.stable_timeout_us if self._command == b"S" else self.answer_timeout_us
+            self._ask(b"I4", _Waiting.RESYNCHRONISING, limit, now)

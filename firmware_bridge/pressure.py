@@ -1,0 +1,120 @@
+"""Pressure from the sensor hub: lines `seq,kPa`, read into readings that know their gap, quality and age.
+
+The hub sends without being asked, about 100 lines a second; `seq` counts up by one and wraps. A lost line shows as a
+gap; a line that cannot be read is counted and gives no reading, so it shows as a gap too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from audit.quantities import Kilopascal
+
+_LINE = re.compile(rb"([0-9]{1,10}),(-?[0-9]{1,5}(?:\.[0-9]{1,4})?)\Z")
+DEFAULT_LOW, DEFAULT_HIGH = Kilopascal("-20"), Kilopascal("2000")
+_MAX_LINE = 64
+_MAX_EVENTS = 4096
+
+
+class PressureQuality(StrEnum):
+    GOOD = "good"
+    AFTER_GAP = "after a gap"
+    RESTARTED = "sequence restarted"
+    OUT_OF_RANGE = "out of range"
+    STALE = "stale"
+    NONE = "no reading"
+
+
+@dataclass(frozen=True, slots=True)
+class PressureReading:
+    """One reading in kPa; `at` is the process time in µs at which its line was complete; `missed` counts lines lost before it."""
+
+    seq: int
+    value: Kilopascal
+    at: int
+    quality: PressureQuality
+    missed: int = 0
+
+
+class PressureHub:
+    """Reads the hub's lines. Deterministic; memory is bounded: one line, the last reading, and a bounded event queue.
+
+    Lifetime: one opened port. Concurrency: one thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        low: Kilopascal = DEFAULT_LOW,
+        high: Kilopascal = DEFAULT_HIGH,
+        stale_after_us: int = 500_000,
+        wrap: int = 2**32,
+    ) -> None:
+        self.low, self.high, self.stale_after_us, self.wrap = low, high, stale_after_us, wrap
+        self.last: PressureReading | None = None
+        self.lines = self.gaps = self.missed = self.damaged = self.restarts = self.overrun = 0
+        self._buffer = bytearray()
+        self._skipping = False
+        self._events: deque[PressureReading] = deque()
+
+    def receive(self, data: bytes, now: int) -> None:
+        """Take bytes as they came; every complete line becomes a reading or is counted as damaged."""
+        *complete, rest = (bytes(self._buffer) + data).split(b"\n")
+        for line in complete:
+            if self._skipping:
+                self._skipping = False
+            else:
+                self._line(line.removesuffix(b"\r"), now)
+        if len(rest) > _MAX_LINE:
+            if not self._skipping:
+                self.damaged += 1
+            self._skipping, rest = True, b""
+        self._buffer = bytearray(b"" if self._skipping else rest)
+
+    def next_event(self) -> PressureReading | None:
+        """Return the oldest reading not yet taken, or None."""
+        return self._events.popleft() if self._events else None
+
+    def age(self, now: int) -> int | None:
+        """Return the age of the last reading in µs, or None if there is none."""
+        return None if self.last is None else now - self.last.at
+
+    def quality(self, now: int) -> PressureQuality:
+        """Return the quality of the last reading as of `now`: an old reading is STALE whatever it was."""
+        if self.last is None:
+            return PressureQuality.NONE
+        return PressureQuality.STALE if now - self.last.at > self.stale_after_us else self.last.quality
+
+    def _line(self, line: bytes, now: int) -> None:
+        match = _LINE.match(line)
+        seq = int(match.group(1)) if match else 0
+        if match is None or seq >= self.wrap:
+            self.damaged += 1
+            return
+        value = Kilopascal(Decimal(match.group(2).decode("ascii")))
+        quality, missed = self._sequence(seq)
+        if not self.low <= value <= self.high:
+            quality = PressureQuality.OUT_OF_RANGE
+        self.lines += 1
+        self.last = PressureReading(seq, value, now, quality, missed)
+        if len(self._events) >= _MAX_EVENTS:
+            self._events.popleft()
+            self.overrun += 1
+        self._events.append(self.last)
+
+    def _sequence(self, seq: int) -> tuple[PressureQuality, int]:
+        if self.last is None:
+            return PressureQuality.GOOD, 0
+        step = (seq - self.last.seq) % self.wrap
+        if step == 1:
+            return PressureQuality.GOOD, 0
+        if step == 0 or step > self.wrap // 2:
+            self.restarts += 1
+            return PressureQuality.RESTARTED, 0
+        self.gaps += 1
+        self.missed += step - 1
+        return PressureQuality.AFTER_GAP, step - 1

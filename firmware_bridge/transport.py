@@ -1,0 +1,233 @@
+"""Open a port: a serial device, `socket://host:port`, or a pair in memory for tests. The only import of `serial`."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import serial
+from serial.tools import list_ports as serial_ports
+
+from firmware_bridge.errors import LinkLost, PortBusy, PortMissing
+
+_READ_SIZE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class PortIdentity:
+    """A serial port with what its USB device says of itself; empty texts where it is not a USB device."""
+
+    path: str
+    description: str
+    usb_id: str
+    serial_number: str
+    manufacturer: str
+    location: str
+
+
+class Transport(Protocol):
+    """A byte stream with a file descriptor. `read` and `write` never block; a lost port raises LinkLost."""
+
+    name: str
+
+    def fileno(self) -> int: ...
+
+    def read(self) -> bytes:
+        """Return what is there; empty means nothing now. Raises LinkLost at the end of the stream."""
+        ...
+
+    def write(self, data: bytes) -> int:
+        """Write what fits and return how many bytes were taken, possibly none. Raises LinkLost."""
+        ...
+
+    def discard_output(self) -> int:
+        """Throw away what the operating system has not yet sent, where it can; return the number of bytes if known."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DescriptorTransport:
+    """A transport over one non-blocking file descriptor.
+
+    Lifetime: from opening to `close`, which may be repeated. Concurrency: one reader; writers serialise themselves,
+    except that a single `write` is safe beside another (the kernel takes each write whole or in order).
+    """
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self) -> bytes:
+        try:
+            data = os.read(self._descriptor, _READ_SIZE)
+        except BlockingIOError:
+            return b""
+        except OSError as problem:
+            raise LinkLost(f"Port {self.name} was lost while reading: {problem.strerror}.") from problem
+        if not data:
+            raise LinkLost(f"Port {self.name} was closed at the other end.")
+        return data
+
+    def write(self, data: bytes) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            return 0
+        except OSError as problem:
+            raise LinkLost(f"Port {self.name} was lost while writing: {problem.strerror}.") from problem
+
+    def discard_output(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+class SerialTransport(DescriptorTransport):
+    """A serial device opened by pyserial for us alone. A pty or USB device hangs up with EIO, a vanished one with no data."""
+
+    def __init__(self, name: str, port: serial.Serial) -> None:
+        super().__init__(name, port.fileno())
+        self._port = port
+
+    def read(self) -> bytes:
+        # A terminal reads as empty when nothing is there and when it is gone; only the poll tells them apart.
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLIN)
+        return super().read() if poller.poll(0) else b""
+
+    def discard_output(self) -> int:
+        try:
+            waiting = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
+            termios.tcflush(self._descriptor, termios.TCOFLUSH)
+        except OSError:
+            return 0
+        return int(struct.unpack("I", waiting)[0])
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._descriptor = -1
+            with suppress(OSError, serial.SerialException):
+                self._port.close()
+
+
+class SocketTransport(DescriptorTransport):
+    """A TCP connection without delay of small writes."""
+
+    def __init__(self, name: str, connection: socket.socket) -> None:
+        super().__init__(name, connection.fileno())
+        self._connection = connection
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._descriptor = -1
+            self._connection.close()
+
+
+class MemoryPair:
+    """Two connected transports inside one process, `ours` and `theirs`, for tests. Lifetime: close both ends."""
+
+    def __init__(self, name: str = "memory") -> None:
+        left, right = socket.socketpair()
+        self.ours: Transport = SocketTransport(name, left)
+        self.theirs: Transport = SocketTransport(f"{name} (far end)", right)
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+
+def open_transport(address: str, baud: int = 250_000, *, write_timeout: float = 1.0, connect_timeout: float = 3.0) -> Transport:
+    """Open `address`, a device path or `socket://host:port`, for us alone; timeouts in s.
+
+    Raises PortMissing, PortBusy or LinkLost.
+    """
+    if address.startswith("socket://"):
+        return _open_socket(address, connect_timeout)
+    return _open_serial(address, baud, write_timeout)
+
+
+def _open_socket(address: str, connect_timeout: float) -> Transport:
+    parts = urlsplit(address)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or port is None:
+        raise LinkLost(f"{address!r} is not a socket address.", remedy="Write it as socket://127.0.0.1:5000.")
+    try:
+        connection = socket.create_connection((host, port), timeout=connect_timeout)
+    except OSError as problem:
+        raise LinkLost(f"Nothing answers at {address}: {problem}.", remedy="Check the address and the device server.") from problem
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return SocketTransport(address, connection)
+
+
+def _open_serial(address: str, baud: int, write_timeout: float) -> Transport:
+    if not Path(address).exists():
+        raise PortMissing(address, [found.path for found in list_ports()])
+    port = serial.Serial()
+    port.port, port.baudrate = address, baud
+    port.timeout, port.write_timeout, port.exclusive = 0, write_timeout, True
+    with _without_modem_lines():
+        port.dtr = port.rts = False
+    try:
+        port.open()
+    except (OSError, ValueError) as problem:
+        # pyserial's own exception is an OSError whose number is set only sometimes.
+        if _is_busy(problem):
+            raise PortBusy(address) from problem
+        if getattr(problem, "errno", None) in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+            raise PortMissing(address, [found.path for found in list_ports()]) from problem
+        raise LinkLost(f"Port {address} cannot be opened: {problem}.", remedy="Check the account's right to use serial ports.") from problem
+    return SerialTransport(address, port)
+
+
+@contextmanager
+def _without_modem_lines() -> Iterator[None]:
+    """A pty has no DTR and RTS and answers with errno 25."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno not in (errno.ENOTTY, errno.EINVAL):
+            raise
+
+
+def _is_busy(problem: Exception) -> bool:
+    return getattr(problem, "errno", None) in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in str(problem)
+
+
+def list_ports() -> list[PortIdentity]:
+    """Return the serial ports that are there, with their USB identity, in order of path."""
+    found = []
+    for port in serial_ports.comports():
+        usb = f"{port.vid:04x}:{port.pid:04x}" if port.vid is not None and port.pid is not None else ""
+        found.append(
+            PortIdentity(
+                path=str(port.device),
+                description=str(port.description or ""),
+                usb_id=usb,
+                serial_number=str(port.serial_number or ""),
+                manufacturer=str(port.manufacturer or ""),
+                location=str(port.location or ""),
+            )
+        )
+    return sorted(found, key=lambda identity: identity.path)

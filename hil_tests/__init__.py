@@ -1,0 +1,1 @@
+"""The bench: virtual devices behind real ports, and the qualification scenarios."""

@@ -1,0 +1,352 @@
+"""The plant: what happens to the medicine, whatever the controller believes.
+
+Plunger → compliance of syringe and paste → Herschel–Bulkley flow through the nozzle → patches on the plate, which dry.
+Heaters are here too. Floats are allowed: this is a simulation. Everything random is drawn from seeded generators.
+Units: µL, mm, s, kPa, mg; stresses inside the flow law in Pa.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+SAMPLE_US = 10_000
+_TINY_UL = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Rheology:
+    """A Herschel–Bulkley fluid in a straight tube: τ = yield + consistency · rate^index (Pa, Pa·s^n)."""
+
+    radius_mm: float
+    length_mm: float
+    index: float
+    consistency: float
+    yield_pa: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeaterConfig:
+    """A first-order heater. `full_power_rise_c`: how far above ambient it would settle at full power."""
+
+    ambient_c: float
+    tau_s: float
+    full_power_rise_c: float
+    noise_c: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlantConfig:
+    """The physics of one case. `lag_s` is the time constant of the flow at `nominal_flow`; it sets the compliance."""
+
+    e_area_mm2: float
+    rheology: Rheology
+    lag_s: float
+    nominal_flow: float
+    density: float
+    strength: float
+    cartridge_uL: float
+    drying_fraction: float
+    drying_tau_s: float
+    nozzle: HeaterConfig
+    plate: HeaterConfig
+    onset_uL: float
+    bubble_uL: float
+    scatter_rsd: float = 0.006
+    stall_kPa: float = 1500.0
+    patch_margin_mm: float = 2.5
+    plate_min_mm: float = 20.0
+    plate_max_mm: float = 185.0
+
+
+class Motion(NamedTuple):
+    """One stretch of even motion: times in µs, positions in mm, `e` in mm of plunger (or filament) moved within it."""
+
+    t0: int
+    t1: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    z: float
+    e: float
+
+
+class TubeFlow:
+    """Steady Herschel–Bulkley flow through a round tube, in closed form.
+
+    Integrating r²·γ̇ over the section (Rabinowitsch) gives Q; its derivative follows from the same integral.
+    """
+
+    __slots__ = ("_a", "_b", "_c", "_exponent", "_inverse_k", "_pi_r3", "_stress_per_kpa", "_yield", "yield_kPa")
+
+    def __init__(self, rheology: Rheology) -> None:
+        m = 1.0 / rheology.index
+        self._exponent = m
+        self._inverse_k = 1.0 / rheology.consistency
+        self._yield = rheology.yield_pa
+        self._stress_per_kpa = 1000.0 * rheology.radius_mm / (2.0 * rheology.length_mm)
+        self._pi_r3 = math.pi * rheology.radius_mm**3
+        self._a, self._b, self._c = 1.0 / (3.0 + m), 2.0 * rheology.yield_pa / (2.0 + m), rheology.yield_pa**2 / (1.0 + m)
+        self.yield_kPa = rheology.yield_pa / self._stress_per_kpa
+
+    def flow(self, pressure_kpa: float) -> float:
+        """Return the flow in µL/s at a pressure drop in kPa; 0 up to the yield pressure."""
+        return self.flow_and_slope(pressure_kpa)[0]
+
+    def flow_and_slope(self, pressure_kpa: float) -> tuple[float, float]:
+        """Return the flow in µL/s and dQ/dP in µL/s/kPa."""
+        wall = pressure_kpa * self._stress_per_kpa
+        over = wall - self._yield
+        if over <= 0.0:
+            return 0.0, 0.0
+        shear_rate = (over * self._inverse_k) ** self._exponent
+        flow = self._pi_r3 * shear_rate * over * (self._a * over * over + self._b * over + self._c) / (wall * wall * wall)
+        return flow, (self._pi_r3 * shear_rate - 3.0 * flow) / wall * self._stress_per_kpa
+
+    def pressure(self, flow: float) -> float:
+        """Return the pressure in kPa that a steady flow in µL/s needs (bisection on the closed form)."""
+        low, high = self.yield_kPa, self.yield_kPa + 1.0
+        while self.flow(high) < flow:
+            high *= 2.0
+        for _ in range(80):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self.flow(middle) < flow else (low, middle)
+        return 0.5 * (low + high)
+
+
+class Heater:
+    """A heated body with its thermistor and a controller that knows its steady power."""
+
+    def __init__(self, config: HeaterConfig, seed: str) -> None:
+        self._config = config
+        self._random = random.Random(seed)
+        self.temperature = config.ambient_c
+        self.target = 0.0
+        self.power = 0.0
+        self.element_dead = False
+        self.stuck_on = False
+        self.thermistor_open = False
+
+    def advance(self, seconds: float) -> None:
+        """Move the temperature on, exactly for the power held over steps of at most a quarter second."""
+        config = self._config
+        while seconds > 1e-9:
+            step = min(seconds, 0.25)
+            wanted = (self.target - config.ambient_c) / config.full_power_rise_c + 0.08 * (self.target - self.temperature)
+            self.power = min(1.0, max(0.0, wanted)) if self.target > 0.0 else 0.0
+            real = 1.0 if self.stuck_on else 0.0 if self.element_dead else self.power
+            final = config.ambient_c + real * config.full_power_rise_c
+            self.temperature = final + (self.temperature - final) * math.exp(-step / config.tau_s)
+            seconds -= step
+
+    def reading(self) -> float:
+        """Return what the thermistor says, in °C; an open one reads far below zero, as Marlin shows it."""
+        if self.thermistor_open:
+            return -15.0
+        return self.temperature + self._random.gauss(0.0, self._config.noise_c)
+
+
+@dataclass(slots=True)
+class Patch:
+    """What lies together on the plate: one unit, if all went well. Masses in mg."""
+
+    index: int
+    x_min: float
+    x_max: float
+    y_min: float
+    y_max: float
+    slip: float
+    wet_mg: float = 0.0
+    active_mg: float = 0.0
+    dried_mg: float = 0.0
+    plunger_uL: float = 0.0
+    last_deposit_us: int = 0
+
+    def holds(self, x: float, y: float, margin: float) -> bool:
+        return self.x_min - margin <= x <= self.x_max + margin and self.y_min - margin <= y <= self.y_max + margin
+
+    def grow(self, x: float, y: float) -> None:
+        self.x_min, self.x_max = min(self.x_min, x), max(self.x_max, x)
+        self.y_min, self.y_max = min(self.y_min, y), max(self.y_max, y)
+
+
+class Plant:
+    """Syringe, nozzle, plate. Volume is conserved exactly: what leaves is what was pushed in less what is compressed.
+
+    Fault scripts change the public fields; nothing else does.
+    """
+
+    def __init__(self, config: PlantConfig, seed: int, start_us: int = 0) -> None:
+        self.config = config
+        self.tube = TubeFlow(config.rheology)
+        slope = self.tube.flow_and_slope(self.tube.pressure(config.nominal_flow))[1]
+        self.compliance = config.lag_s * slope
+        self.seed = seed
+        self.now = start_us
+        self.pressure = 0.0
+        self.samples: list[float] = []
+        self.patches: list[Patch] = []
+        self.extruded_mg = 0.0
+        self.waste_mg = 0.0
+        self.hanging_uL = 0.0
+        self.delivered_uL = 0.0
+        self.last_motion_us = start_us - 60_000_000
+        self.resistance = 1.0
+        self.air_uL = 0.0
+        self.leak_uL_per_s = 0.0
+        self.delivery = 1.0
+        self.density = config.density
+        self.strength = config.strength
+        self._next_sample = start_us - start_us % SAMPLE_US + SAMPLE_US
+        self._current: Patch | None = None
+        self._opened = 0
+        self._print_z = math.inf
+        self._z = 0.0
+        self._x = self._y = 0.0
+
+    def run(self, motions: Iterable[Motion], to_us: int) -> None:
+        """Move everything on to `to_us` under the given stretches of motion (in order, none later than `to_us`)."""
+        begun = self.now
+        for motion in motions:
+            if motion.t0 > self.now:
+                self._rest(motion.t0)
+            self._stretch(motion)
+        if self.now < to_us:
+            self._rest(to_us)
+        self._dry((to_us - begun) / 1e6)
+
+    def plate_mg(self) -> float:
+        """Return the mass of what lies on the plate now, less what has dried off."""
+        return math.fsum(patch.wet_mg - patch.dried_mg for patch in self.patches)
+
+    def remove(self, index: int) -> None:
+        """Take a patch off the plate, as an operator does with a rejected unit."""
+        self.patches = [patch for patch in self.patches if patch.index != index]
+        if self._current is not None and self._current.index == index:
+            self._current = None
+
+    @property
+    def current(self) -> Patch | None:
+        return self._current
+
+    def _rest(self, until: int) -> None:
+        self._stretch(Motion(self.now, until, self._x, self._y, self._x, self._y, self._z, 0.0))
+
+    def _stretch(self, motion: Motion) -> None:
+        span = motion.t1 - motion.t0
+        if span <= 0:
+            return
+        moved = motion.x0 != motion.x1 or motion.y0 != motion.y1 or motion.z != self._z
+        self._x, self._y, self._z = motion.x1, motion.y1, motion.z
+        if moved:
+            self.last_motion_us = motion.t1
+        pushing = motion.e > 0.0
+        if pushing:
+            self._print_z = motion.z
+        patch = self._under(motion, pushing)
+        inflow = motion.e * self.config.e_area_mm2 * 1e6 / span
+        out = self._flow(motion.t1, inflow if patch is None else inflow * patch.slip, inflow)
+        if patch is not None and pushing:
+            patch.plunger_uL += motion.e * self.config.e_area_mm2
+        if out > _TINY_UL:
+            self._land(out, motion, patch, pushing)
+
+    def _flow(self, until: int, inflow: float, commanded: float) -> float:
+        """Integrate the pressure up to `until` in steps of the sampling grid; return the volume that left the nozzle.
+
+        Each step is exponential in the linearised flow law: stable however stiff a bubble or a clog makes it.
+        """
+        now, pressure, out = self.now, self.pressure, 0.0
+        next_sample, samples = self._next_sample, self.samples
+        compliance, tube, resistance = self.compliance, self.tube, self.resistance
+        inflow = self._pushed(inflow, commanded, until - now)
+        while now < until:
+            stop = next_sample if next_sample < until else until
+            step = (stop - now) * 1e-6
+            flow, slope = tube.flow_and_slope(pressure / resistance)
+            rate = slope / (resistance * compliance)
+            reach = step if rate * step < 1e-6 else -math.expm1(-rate * step) / rate
+            left = inflow * step - (inflow - flow) * reach
+            if left < 0.0:
+                left = 0.0
+            pressure += (inflow * step - left) / compliance
+            out += left
+            now = stop
+            if now == next_sample:
+                samples.append(pressure)
+                next_sample += SAMPLE_US
+        self.now, self.pressure, self._next_sample = now, pressure, next_sample
+        return out
+
+    def _pushed(self, inflow: float, commanded: float, span_us: int) -> float:
+        """Return what the plunger really pushes (µL/s): slip, an empty cartridge, a stalled motor, a leak."""
+        inflow *= self.delivery
+        if self.delivered_uL >= self.config.cartridge_uL and inflow > 0.0:
+            inflow = 0.0
+        if self.pressure >= self.config.stall_kPa and inflow > 0.0:
+            inflow = 0.0
+        self.delivered_uL += commanded * span_us * 1e-6
+        if self.leak_uL_per_s and self.pressure > self.tube.yield_kPa:
+            inflow -= self.leak_uL_per_s
+        return inflow
+
+    def _under(self, motion: Motion, pushing: bool) -> Patch | None:
+        """Return the patch below the nozzle, a new one where paste is pushed onto bare plate, or None off the plate or in the air."""
+        margin = self.config.patch_margin_mm
+        current = self._current
+        if not pushing and abs(motion.z - self._print_z) > 0.02:
+            return None
+        if current is not None and current.holds(motion.x0, motion.y0, margin):
+            return current
+        for patch in self.patches:
+            if patch.holds(motion.x0, motion.y0, margin):
+                self._current = patch if pushing else current
+                return patch
+        low, high = self.config.plate_min_mm, self.config.plate_max_mm
+        if not pushing or not (low <= motion.x0 <= high and low <= motion.y0 <= high):
+            return None
+        self._opened += 1
+        index = self._opened
+        scatter = random.Random(f"{self.seed}:scatter:{index}").gauss(0.0, self.config.scatter_rsd)
+        patch = Patch(index, motion.x0, motion.x0, motion.y0, motion.y0, 1.0 + scatter)
+        self.patches.append(patch)
+        self._current = patch
+        return patch
+
+    def _land(self, out: float, motion: Motion, patch: Patch | None, pushing: bool) -> None:
+        """Put what left the nozzle where it falls: on a patch, into the purge tray, or as a drop that hangs at the tip."""
+        if self.air_uL > 0.0:
+            air = min(out, self.air_uL)
+            self.air_uL -= air
+            out -= air
+            if self.air_uL <= _TINY_UL:
+                self.air_uL, self.resistance = 0.0, 1.0
+        mass = out * self.density
+        self.extruded_mg += mass
+        if patch is None and not pushing:
+            self.hanging_uL += out
+            return
+        carried = self.hanging_uL * self.density if pushing else 0.0
+        if pushing:
+            self.hanging_uL = 0.0
+        if patch is None:
+            self.waste_mg += mass + carried
+            return
+        patch.wet_mg += mass + carried
+        patch.active_mg += (mass + carried) * self.strength / 1000.0
+        patch.last_deposit_us = motion.t1
+        if pushing:
+            patch.grow(motion.x0, motion.y0)
+            patch.grow(motion.x1, motion.y1)
+
+    def _dry(self, seconds: float) -> None:
+        fraction = self.config.drying_fraction
+        if fraction == 0.0 or not self.patches:
+            return
+        part = -math.expm1(-seconds / self.config.drying_tau_s)
+        for patch in self.patches:
+            patch.dried_mg += (fraction * patch.wet_mg - patch.dried_mg) * part

@@ -1,0 +1,148 @@
+"""The mover of the virtual printer: planned blocks, where the head is, and the stretches of even motion it makes.
+
+Targets are rounded to motor steps from absolute positions, so that rounding never accumulates. Units: mm, µs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import NamedTuple
+
+from hil_tests.plant import Motion
+
+AXES = "XYZE"
+NEVER = 1 << 62
+
+
+class Block(NamedTuple):
+    """One planned move: from, to (E as absolute mm), its time in µs."""
+
+    x0: float
+    y0: float
+    z0: float
+    e0: float
+    x1: float
+    y1: float
+    z1: float
+    e1: float
+    span: int
+
+
+class Mover:
+    """Planner and steppers. `capacity` blocks, the running one included."""
+
+    def __init__(
+        self,
+        capacity: int,
+        steps: tuple[float, float, float, float],
+        feeds: tuple[float, float, float, float],
+        sizes: tuple[float, float, float],
+    ) -> None:
+        self._capacity = capacity
+        self._steps = steps
+        self._feeds = feeds
+        self._sizes = sizes
+        self.blocks: deque[Block] = deque()
+        self.block_end = NEVER
+        self._block_start = 0
+        self.planned = [0.0, 0.0, 0.0, 0.0]
+        self._stepped = [0.0, 0.0, 0.0, 0.0]
+        self._at = [0.0, 0.0, 0.0, 0.0]
+        self.relative = [False, False, False, False]
+        self.feed = 1500.0 / 60.0
+        self.feed_percent = 100.0
+        self.flow_percent = 100.0
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.blocks) < self._capacity
+
+    def planned_steps(self) -> tuple[int, int, int]:
+        x, y, z = (round(self.planned[i] * self._steps[i]) for i in range(3))
+        return x, y, z
+
+    def extrusion(self, e_word: float) -> float:
+        """Return by how much an E word would move the plunger, in mm."""
+        return e_word if self.relative[3] else e_word - self.planned[3]
+
+    def skip_extrusion(self, e_word: float) -> None:
+        """Count an extrusion that was prevented: Marlin's position goes on although nothing moves."""
+        delta = self.extrusion(e_word)
+        self.planned[3] += delta
+        self._shift_e(delta)
+
+    def set_position(self, words: dict[str, float]) -> None:
+        """G92: call the present position something else."""
+        for index, axis in enumerate(AXES):
+            if axis in words:
+                shift = words[axis] - self.planned[index]
+                self.planned[index] += shift
+                self._stepped[index] += shift
+                self._at[index] += shift
+
+    def home(self, axes: list[str]) -> None:
+        for axis in axes:
+            index = AXES.index(axis)
+            self.planned[index] = self._stepped[index] = self._at[index] = 0.0
+
+    def plan(self, words: dict[str, float], now: int) -> None:
+        """Append one linear move. Positions beyond the soft end stops are clamped, as Marlin does."""
+        if words.get("F", 0.0) > 0.0:
+            self.feed = words["F"] / 60.0
+        target = list(self.planned)
+        for index, axis in enumerate(AXES):
+            if axis in words:
+                target[index] = words[axis] + (self.planned[index] if self.relative[index] else 0.0)
+                if index < 3:
+                    target[index] = min(max(target[index], 0.0), self._sizes[index])
+        self.planned = target
+        flow = self.flow_percent / 100.0
+        stepped = [round(target[i] * self._steps[i]) / self._steps[i] for i in range(4)]
+        if flow != 1.0:
+            stepped[3] = self._stepped[3] + (stepped[3] - self._stepped[3]) * flow
+        span = self._span(stepped)
+        begun = self._stepped
+        self._stepped = stepped
+        if span == 0:
+            return
+        block = Block(begun[0], begun[1], begun[2], begun[3], stepped[0], stepped[1], stepped[2], stepped[3], span)
+        if not self.blocks:
+            self._block_start, self.block_end = now, now + span
+        self.blocks.append(block)
+
+    def run(self, from_us: int, to_us: int, motions: list[Motion]) -> None:
+        """Move from `from_us` to `to_us`, no further than the end of the running block."""
+        if not self.blocks:
+            return
+        block = self.blocks[0]
+        a = (from_us - self._block_start) / block.span
+        b = (to_us - self._block_start) / block.span
+        dx, dy, de = block.x1 - block.x0, block.y1 - block.y0, block.e1 - block.e0
+        z = block.z0 + (block.z1 - block.z0) * b
+        motions.append(Motion(from_us, to_us, block.x0 + dx * a, block.y0 + dy * a, block.x0 + dx * b, block.y0 + dy * b, z, de * (b - a)))
+        self._at = [block.x0 + dx * b, block.y0 + dy * b, z, block.e0 + de * b]
+        if to_us >= self.block_end:
+            self.blocks.popleft()
+            self._block_start = to_us
+            self.block_end = to_us + self.blocks[0].span if self.blocks else NEVER
+
+    def drop(self) -> None:
+        """Forget all planned moves; the position becomes where the head is."""
+        self.blocks.clear()
+        self.block_end = NEVER
+        self.planned = list(self._at)
+        self._stepped = list(self._at)
+
+    def _span(self, target: list[float]) -> int:
+        deltas = [abs(target[i] - self._stepped[i]) for i in range(4)]
+        length = math.sqrt(deltas[0] ** 2 + deltas[1] ** 2 + deltas[2] ** 2) or deltas[3]
+        if length < 1e-9:
+            return 0
+        seconds = length / (self.feed * self.feed_percent / 100.0)
+        seconds = max(seconds, *(deltas[i] / self._feeds[i] for i in range(4)))
+        return max(1, round(seconds * 1e6))
+
+    def _shift_e(self, delta: float) -> None:
+        self._stepped[3] += delta
+        self._at[3] += delta

@@ -1,0 +1,148 @@
+"""Judge one unit: weight with its drying and its uncertainty, totals, temperatures, history → verdict with reasons.
+
+A unit is rejected until everything speaks for it. The guard band is the expanded uncertainty (k = 2) of the net
+weighing: a unit is accepted only where |mass - target| + U ≤ tolerance, so that a unit outside the tolerance is not
+accepted on the strength of measurement error (JCGM 106, guarded acceptance).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from audit.quantities import EXACT, Celsius, Microlitre, Milligram, MilligramPerSecond, Percent, plain_text, round_to
+
+
+class Verdict(StrEnum):
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    SCRAPPED = "scrapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """Two stable gross weights of the plate some seconds apart: a weight and the slope of its drift.
+
+    `at` is process time in µs of the later reading, the one that is used as the weight.
+    """
+
+    first: Milligram
+    first_at: int
+    second: Milligram
+    at: int
+
+    @property
+    def slope(self) -> MilligramPerSecond:
+        span = self.at - self.first_at
+        change = EXACT.multiply((self.second - self.first).value, Decimal(1_000_000))
+        return MilligramPerSecond(EXACT.divide(change, Decimal(span)))
+
+    @property
+    def span_us(self) -> int:
+        return self.at - self.first_at
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What the recipe and the machine profile ask of a unit's weighing and totals."""
+
+    target: Milligram
+    tolerance: Percent
+    balance_uncertainty: Milligram
+    readability: Milligram
+    wet: bool
+    drift_limit: MilligramPerSecond
+    volume_resolution: Microlitre
+    nozzle_low: Celsius
+    nozzle_high: Celsius
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEvidence:
+    """All that was seen of one unit."""
+
+    before: Weighing
+    after: Weighing
+    commanded: Microlitre
+    reported: Microlitre | None
+    nozzle_min: Celsius | None
+    nozzle_max: Celsius | None
+    disturbances: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict on a unit: net mass with the drift taken off, its expanded uncertainty, and every reason against it."""
+
+    verdict: Verdict
+    mass: Milligram
+    drift: MilligramPerSecond
+    drift_correction: Milligram
+    uncertainty: Milligram
+    reasons: tuple[str, ...]
+    drifting: bool
+    out_of_tolerance: bool
+
+
+def limits(criteria: Criteria) -> tuple[Milligram, Milligram]:
+    """Return the lower and upper tolerance limit of the unit's mass."""
+    allowed = criteria.target * criteria.tolerance.fraction
+    return criteria.target - allowed, criteria.target + allowed
+
+
+def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
+    """Judge a unit. The mean of the two slopes times the time between the weights is the drying taken off (trapezoid)."""
+    before, after = evidence.before, evidence.after
+    slope = MilligramPerSecond(EXACT.divide((before.slope + after.slope).value, Decimal(2)))
+    elapsed = EXACT.divide(Decimal(after.at - before.at), Decimal(1_000_000))
+    correction = Milligram(EXACT.multiply(slope.value, elapsed)) if criteria.wet else Milligram(0)
+    mass = after.second - before.second - correction
+    uncertainty = _uncertainty(criteria, before, after, elapsed)
+    drifting = max(abs(before.slope), abs(after.slope)) > criteria.drift_limit
+    low, high = limits(criteria)
+    out = mass < low or mass > high
+    reasons = list(evidence.disturbances)
+    if drifting:
+        reasons.append(
+            f"balance drifts by {_short(max(abs(before.slope), abs(after.slope)).value, 3)} mg/s, limit {criteria.drift_limit.text} mg/s"
+        )
+    if out:
+        reasons.append(f"mass {mass.rounded(1)} outside {low.rounded(1)} to {high.rounded(1)}")
+    elif mass - uncertainty < low or mass + uncertainty > high:
+        reasons.append(f"mass {mass.rounded(1)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
+    reasons += _totals(criteria, evidence) + _temperatures(criteria, evidence)
+    return Judgement(Verdict.REJECTED if reasons else Verdict.ACCEPTED, mass, slope, correction, uncertainty, tuple(reasons), drifting, out)
+
+
+def _uncertainty(criteria: Criteria, before: Weighing, after: Weighing, elapsed: Decimal) -> Milligram:
+    """Return U (k = 2): the balance's own, and that of the drift from the readability over each weighing's span."""
+    squared = EXACT.power(criteria.balance_uncertainty.value, 2)
+    if criteria.wet:
+        # A difference of two readings rounded to d has a standard uncertainty of d·√(2/12); the mean of two slopes halves it.
+        reading = EXACT.divide(EXACT.power(criteria.readability.value, 2), Decimal(6))
+        per_slope = [EXACT.divide(reading, EXACT.power(Decimal(w.span_us) / 1_000_000, 2)) for w in (before, after)]
+        squared = EXACT.add(squared, EXACT.multiply(EXACT.power(elapsed, 2), sum(per_slope, Decimal(0))))
+    return Milligram(EXACT.sqrt(squared))
+
+
+def _totals(criteria: Criteria, evidence: UnitEvidence) -> list[str]:
+    if evidence.reported is None:
+        return ["the printer reported no extruder total"]
+    if abs(evidence.reported - evidence.commanded) > criteria.volume_resolution:
+        return [f"printer reports {evidence.reported.rounded(2)} extruded, {evidence.commanded.rounded(2)} commanded"]
+    return []
+
+
+def _temperatures(criteria: Criteria, evidence: UnitEvidence) -> list[str]:
+    if evidence.nozzle_min is None or evidence.nozzle_max is None:
+        return ["no nozzle temperature was reported during the unit"]
+    if evidence.nozzle_min < criteria.nozzle_low or evidence.nozzle_max > criteria.nozzle_high:
+        return [
+            f"nozzle between {evidence.nozzle_min} and {evidence.nozzle_max}, validated {criteria.nozzle_low} to {criteria.nozzle_high}"
+        ]
+    return []
+
+
+def _short(value: Decimal, places: int) -> str:
+    return plain_text(round_to(value, places))

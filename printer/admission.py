@@ -1,0 +1,283 @@
+"""Admission: a job from the workstation becomes a run plan, or is refused with every reason.
+
+The cell believes nothing that it can check: people's signatures against its own list of trusted keys, the recipe
+against its two signatures, the ink certificate and the cartridge against the digests in the signed order; it
+calculates the dose anew, compiles the program itself and proves the final bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from audit.canonical import canonical, sha256_hex
+from audit.errors import DosewrightError
+from audit.events import Actor
+from audit.quantities import Celsius, Microlitre
+from audit.signatures import Signature, verify_signature
+from firmware_bridge.firmware_profile import FirmwareProfile, marlin_profile
+from printer.acceptance import Criteria
+from printer.errors import CellConfiguration, CellRefused
+from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_lines
+from printer.readiness import Gate
+from recipes.compile import PrintProgram, UnitProgram, compile_program
+from recipes.machine import MachineProfile
+from recipes.model import Recipe
+from recipes.order import Cartridge, DoseOrder, InkLot
+from recipes.store import RecipeBundle, verify_bundle
+
+MEANING_ENTERED = "prescription entered"
+MEANING_CONFIRMED = "prescription confirmed"
+_ORDER_ROLES = frozenset({"pharmacist", "operator", "qualified_person"})
+_REPORT_RESOLUTION_MM = 2
+"""The firmware reports E with two decimals: two reports can be 0.01 mm off; twice that is a mismatch (in 1/100 mm)."""
+
+
+class LineClearance(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    done_by: str = Field(min_length=1, max_length=100)
+    signature: Signature | None = None
+
+
+class JobActor(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    username: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=200)
+    role: str = Field(min_length=1, max_length=64)
+
+    def actor(self) -> Actor:
+        return Actor(self.username, self.name, self.role)
+
+
+class Job(BaseModel):
+    """What the workstation hands over for one batch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    batch: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    order: DoseOrder
+    entered: Signature
+    confirmed: Signature
+    recipe_bundle: RecipeBundle
+    ink_lot: InkLot
+    cartridge: Cartridge
+    line_clearance: LineClearance | None = None
+    actor: JobActor
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What admission made of a job: the plan, and what the workstation is told."""
+
+    plan: RunPlan
+    program: PrintProgram
+
+
+def read_trusted_people(path: Path) -> dict[str, frozenset[str]]:
+    """Read the cell's list of trusted people: verifier key → roles. Raises CellConfiguration."""
+    try:
+        people = json.loads(path.read_text("utf-8"))
+        return {str(key): frozenset(str(role) for role in person["roles"]) for key, person in people.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        text = f"{path}: the list of trusted people cannot be read ({error})."
+        raise CellConfiguration(text, remedy="Enrol the people of this cell.") from error
+
+
+def read_job(body: Mapping[str, JsonValue]) -> Job:
+    """Check the shape of a job. Raises CellRefused naming each place that does not fit."""
+    try:
+        return Job.model_validate_json(json.dumps(body))
+    except ValidationError as error:
+        places = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)]
+        raise CellRefused(places, remedy="Send a job of this version's form.") from error
+
+
+def admit(
+    job: Job,
+    *,
+    run: str,
+    device: str,
+    machine: MachineProfile,
+    trusted_people: Mapping[str, Collection[str]],
+    today: str,
+    demonstration: bool,
+    rate: str,
+) -> Admitted:
+    """Check, calculate, compile and prove a job. Raises CellRefused or a recipes refusal, with all reasons."""
+    reasons = _order_reasons(job, trusted_people)
+    recipe = verify_bundle(job.recipe_bundle, trusted_people)
+    reasons += _binding_reasons(job, recipe, machine)
+    if reasons:
+        raise CellRefused(reasons, remedy="Nothing was printed. Correct the order and have it signed again.")
+    program = compile_program(
+        order=job.order,
+        recipe=recipe,
+        ink=job.ink_lot,
+        cartridge=job.cartridge,
+        machine=machine,
+        today=today,
+        demonstration=demonstration,
+    )
+    plan = _plan(job, run, device, recipe, machine, program, demonstration, rate)
+    return Admitted(plan, program)
+
+
+def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str]:
+    """Two different trusted people, in roles that may, must have signed exactly this order."""
+    reasons = []
+    for signature, meaning in ((job.entered, MEANING_ENTERED), (job.confirmed, MEANING_CONFIRMED)):
+        try:
+            verify_signature(signature, digest=job.order.sha256)
+        except DosewrightError as error:
+            reasons.append(f"order {job.order.id}: {error.message}")
+            continue
+        if signature.meaning != meaning:
+            reasons.append(f"order {job.order.id}: {signature.signer} signed with the meaning {signature.meaning!r}, not {meaning!r}")
+        roles = trusted.get(signature.key, ())
+        if signature.role not in roles or signature.role not in _ORDER_ROLES:
+            reasons.append(f"order {job.order.id}: {signature.signer} as {signature.role} is not trusted for orders on this cell")
+    if job.entered.signer == job.confirmed.signer or job.entered.key == job.confirmed.key:
+        reasons.append(f"order {job.order.id}: entered and confirmed by the same person; a second person must confirm")
+    return reasons
+
+
+def _binding_reasons(job: Job, recipe: Recipe, machine: MachineProfile) -> list[str]:
+    order, reasons = job.order, []
+    if (order.recipe, order.recipe_version, order.recipe_digest) != (recipe.id, recipe.version, recipe.digest):
+        named = f"{order.recipe}@{order.recipe_version}"
+        reasons.append(f"the order names {named}; the bundle holds {recipe.reference} or another content of it")
+    if (order.ink_lot, order.ink_lot_digest) != (job.ink_lot.lot, job.ink_lot.digest):
+        reasons.append(f"the certificate of ink lot {job.ink_lot.lot} is not the one that the order was signed with")
+    if (order.cartridge, order.cartridge_digest) != (job.cartridge.serial, job.cartridge.digest):
+        reasons.append(f"cartridge {job.cartridge.serial} is not the one that the order was signed with")
+    if recipe.machine != machine.id:
+        reasons.append(f"recipe {recipe.reference} is for machine {recipe.machine}; this cell is {machine.id}")
+    return reasons
+
+
+def _plan(
+    job: Job,
+    run: str,
+    device: str,
+    recipe: Recipe,
+    machine: MachineProfile,
+    program: PrintProgram,
+    demonstration: bool,
+    rate: str,
+) -> RunPlan:
+    order = job.order
+    actions: dict[str, Action] = {
+        name: Action(name, sha256_hex(gcode), out_lines(commands_of(gcode), machine.e_area)) for name, gcode in program.procedures.items()
+    }
+    return RunPlan(
+        run=run,
+        batch=job.batch,
+        device=device,
+        created={
+            "batch": job.batch,
+            "order_sha256": order.sha256,
+            "recipe": recipe.reference,
+            "recipe_digest": recipe.digest,
+            "ink_lot": job.ink_lot.lot,
+            "cartridge": job.cartridge.serial,
+            "machine": machine.reference,
+            "machine_digest": machine.digest,
+            "program_sha256": program.sha256,
+            "units": len(program.units),
+            "demonstration": demonstration,
+            "rate": rate,
+        },
+        attachments={
+            "order.json": canonical(order.model_dump(mode="json")),
+            "recipe.toml": job.recipe_bundle.recipe_toml.encode("utf-8"),
+            "program-planned.gcode": program.planned,
+            "proof.json": canonical(program.proof.as_record()),
+            "dose.json": canonical(program.dose.as_record()),
+        },
+        header=program.preamble,
+        actions=actions,
+        units=tuple(_planned_unit(unit, recipe, machine) for unit in program.units),
+        limits=_limits(recipe),
+        e_area=machine.e_area,
+        firmware=_firmware(machine),
+        exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
+        balance_driver=machine.balance.driver,
+        static_gates=_static_gates(job, recipe, program),
+    )
+
+
+def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) -> PlannedUnit:
+    nozzle = recipe.parameters.nozzle_temperature
+    criteria = Criteria(
+        target=unit.target_mass,
+        tolerance=recipe.tolerance(unit.target_mass),
+        balance_uncertainty=machine.balance.expanded_uncertainty,
+        readability=machine.balance.readability,
+        wet=recipe.weighing.stage == "wet",
+        drift_limit=recipe.weighing.drift_limit,
+        volume_resolution=Microlitre(machine.e_area.value * _REPORT_RESOLUTION_MM / 100),
+        nozzle_low=nozzle.low,
+        nozzle_high=nozzle.high,
+    )
+    return PlannedUnit(
+        n=unit.n,
+        strength=unit.strength,
+        target_mass=unit.target_mass,
+        target_volume=unit.target_volume,
+        gcode_sha256=unit.sha256,
+        lines=out_lines(unit.commands, machine.e_area),
+        cumulative_nl=unit.cumulative_nl,
+        duration_us=unit.duration_us,
+        criteria=criteria,
+        x=unit.centre[0],
+        y=unit.centre[1],
+    )
+
+
+def _limits(recipe: Recipe) -> Limits:
+    parameters, alarms, weighing = recipe.parameters, recipe.alarms, recipe.weighing
+    nozzle, plate = parameters.nozzle_temperature.set_point, parameters.plate_temperature.set_point
+    nozzle_band, plate_band = alarms.nozzle_temperature_band, alarms.plate_temperature_band
+    return Limits(
+        nozzle_set=nozzle,
+        nozzle_low=Celsius(nozzle.value - nozzle_band.value),
+        nozzle_high=Celsius(nozzle.value + nozzle_band.value),
+        plate_set=plate,
+        plate_low=Celsius(plate.value - plate_band.value),
+        plate_high=Celsius(plate.value + plate_band.value),
+        pressure_high=alarms.pressure_high,
+        pressure_low=alarms.pressure_low_while_extruding,
+        pressure_high_delay_us=alarms.pressure_high_delay.microseconds,
+        pressure_low_delay_us=alarms.pressure_low_delay.microseconds,
+        pressure_stale_us=alarms.pressure_stale_after.microseconds,
+        temperature_delay_us=alarms.temperature_delay.microseconds,
+        temperature_stale_us=alarms.temperature_stale_after.microseconds,
+        heating_limit_us=alarms.heat_timeout.microseconds,
+        settle_us=weighing.settle.microseconds,
+        weighing_span_us=weighing.drift_window.microseconds,
+        weighing_timeout_us=weighing.timeout.microseconds,
+    )
+
+
+def _firmware(machine: MachineProfile) -> FirmwareProfile:
+    firmware = machine.firmware
+    return marlin_profile(machine.reference, firmware_name=firmware.name, required=firmware.capabilities, advanced_ok=firmware.advanced_ok)
+
+
+def _static_gates(job: Job, recipe: Recipe, program: PrintProgram) -> tuple[Gate, ...]:
+    """The gates that admission itself has passed, with their evidence; only line clearance is still open."""
+    clearance = job.line_clearance
+    if clearance is None:
+        cleared = Gate("line clearance", False, "nobody has confirmed that plate, purge tray and cell are empty and clean; confirm it")
+    else:
+        cleared = Gate("line clearance", True, f"plate, purge tray and cell empty and clean, confirmed by {clearance.done_by}")
+    return (
+        Gate("order confirmed by two people", True, f"entered by {job.entered.name}, confirmed by {job.confirmed.name}"),
+        Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
+        Gate("ink lot and cartridge", True, f"lot {job.ink_lot.lot}, expires {job.ink_lot.expires}; cartridge {job.cartridge.serial}"),
+        Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
+        cleared,
+    )

@@ -1,0 +1,287 @@
+"""The process that owns one printer and its instruments: the only place where decisions become effects.
+
+One controller thread reads a single inbox and does no I/O of its own but to hand bytes to the ports' threads; one
+thread per port; one recorder thread. On a demonstration bench process time is granted step by step: the controller
+takes a step when every byte that the bench has sent has arrived, and acknowledges it when every record it asked for is
+committed.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audit.canonical import JsonObject
+from audit.clock import Clock, GrantedClock
+from audit.store import TrailStore
+from firmware_bridge.port_owner import PortBytes as WireBytes
+from firmware_bridge.port_owner import PortLost as WireLost
+from printer.bench_time import BenchGone, BenchTime, Grant
+from printer.errors import CellRefused, RunMissing
+from printer.messages import (
+    Command,
+    EmergencySend,
+    Port,
+    PortBytes,
+    PortLost,
+    Record,
+    Recorded,
+    RecordFailed,
+    RunEffect,
+    RunInput,
+    SealWireLog,
+    Send,
+    Tick,
+    WireSealed,
+)
+from printer.plan import RunPlan
+from printer.ports import Ports
+from printer.recorder import Recorder
+from printer.run import Phase, RunMachine
+from printer.view import idle_view, recorded_view, run_view
+
+_TICK_S = 0.05
+_RECORD_LIMIT_S = 10.0
+_PORT_ORDER = (Port.PRESSURE, Port.BALANCE, Port.PRINTER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A call from another thread, answered on the controller thread."""
+
+    call: Callable[[], JsonObject]
+    answer: Future[JsonObject]
+
+
+class _End:
+    pass
+
+
+@dataclass(slots=True)
+class _Step:
+    """What has arrived for the step that the bench granted, until it can be taken."""
+
+    grant: Grant | None = None
+    handled: bool = False
+    waiting: dict[Port, bytearray] = field(default_factory=lambda: {port: bytearray() for port in Port})
+    received: dict[Port, int] = field(default_factory=lambda: dict.fromkeys(Port, 0))
+    lost: dict[Port, str] = field(default_factory=dict)
+
+
+class Cell:
+    """The controller of one cell.
+
+    Lifetime: `run` returns after `end`. Concurrency: `run` is the controller thread; the public methods may be called
+    from any thread and are answered by the controller.
+    """
+
+    def __init__(self, *, store: TrailStore, clock: Clock, ports: Ports, bench: BenchTime | None, data_dir: Path) -> None:
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.store = store
+        self.clock = clock
+        self.ports = ports
+        self._bench = bench
+        self._data_dir = data_dir
+        self.recorder = Recorder(store, self._inbox.put)
+        self._machine: RunMachine | None = None
+        self._shown_run: str | None = None
+        self._removed: frozenset[str] = frozenset()
+        self._outstanding: dict[int, float] = {}
+        self._step = _Step()
+        self._ended = False
+
+    # Called from any thread
+
+    def begin(self, recovered_run: str | None) -> None:
+        """Open the ports and, on a bench, start taking time."""
+        self._shown_run = recovered_run
+        self.ports.open_all(self._inbox.put)
+        if self._bench is not None:
+            self._bench.begin(self._inbox.put)
+
+    def end(self) -> None:
+        self._inbox.put(_End())
+
+    def create(self, plan: RunPlan, command: Command) -> JsonObject:
+        """Begin a run from its plan. Raises CellRefused while another run is open."""
+
+        def call() -> JsonObject:
+            if self._machine is not None and not self._machine.over:
+                raise CellRefused(
+                    [f"run {self._machine.plan.run} is {self._machine.state}"], remedy="Finish or stop it before another is created."
+                )
+            self.ports.reopen(self._inbox.put)
+            missing = self.ports.missing()
+            if missing:
+                reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
+                raise CellRefused(reasons, remedy="Connect the device and try again.")
+            self.ports.begin_wire_log(self._data_dir / f"wire-{plan.run}.log")
+            self._machine = RunMachine(plan)
+            self._shown_run = plan.run
+            self._handle(command)
+            return {"run": plan.run, "state": self._machine.state.value}
+
+        return self._ask(call)
+
+    def command(self, run: str, command: Command) -> JsonObject:
+        """Give a person's command to the run; refusals are raised with their reasons."""
+
+        def call() -> JsonObject:
+            machine = self._machine
+            if machine is None or machine.plan.run != run:
+                raise RunMissing(f"Run {run!r} is not live on this cell.", remedy="Ask for the cell's status to see which run is.")
+            reasons = machine.refusal(command.operation)
+            if reasons:
+                raise CellRefused(reasons)
+            self._handle(command)
+            return {"run": run, "state": machine.state.value}
+
+        return self._ask(call)
+
+    def status(self, trace_since_us: int) -> JsonObject:
+        def call() -> JsonObject:
+            now = self.clock.now()
+            if self._machine is not None:
+                return run_view(self._machine, now, self._removed, trace_since_us)
+            if self._shown_run is not None:
+                return recorded_view(self.store, self._shown_run, now)
+            return idle_view(now)
+
+        return self._ask(call)
+
+    def unit_removed(self, unit: str) -> None:
+        """Show that the removal of a unit is on record."""
+        self._removed |= {unit}
+
+    def _ask(self, call: Callable[[], JsonObject]) -> JsonObject:
+        ask = _Ask(call, Future())
+        self._inbox.put(ask)
+        return ask.answer.result(timeout=30)
+
+    # The controller thread
+
+    def run(self) -> None:
+        """Take what comes, one at a time, until `end`."""
+        while not self._ended:
+            try:
+                item = self._inbox.get(timeout=_TICK_S)
+            except queue.Empty:
+                item = None
+            self._take(item)
+            self._watch_recorder()
+
+    def close(self) -> None:
+        self.ports.close()
+        if self._bench is not None:
+            self._bench.close()
+        self.recorder.close()
+
+    def _take(self, item: object) -> None:
+        match item:
+            case None:
+                if self._bench is None:
+                    self._handle(Tick())
+            case WireBytes(port, data):
+                self._arrived(Port(port), data)
+            case WireLost(port, reason):
+                self._lost(Port(port), reason)
+            case Grant():
+                self._step.grant, self._step.handled = item, False
+            case Recorded(token) | RecordFailed(token, _):
+                self._outstanding.pop(token, None)
+                self._handle(item)
+            case _Ask(call, answer):
+                self._answer(call, answer)
+            case BenchGone(reason):
+                for port in Port:
+                    self._handle(PortLost(port, reason))
+            case _End():
+                self._ended = True
+            case _:
+                raise TypeError(f"the cell's inbox does not take {type(item).__name__}")
+        self._take_step()
+
+    def _answer(self, call: Callable[[], JsonObject], answer: Future[JsonObject]) -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:
+            answer.set_exception(error)
+
+    def _arrived(self, port: Port, data: bytes) -> None:
+        self._step.received[port] += len(data)
+        if self._bench is None:
+            self._handle(PortBytes(port, data))
+            self._handle(Tick())
+        else:
+            self._step.waiting[port] += data
+
+    def _lost(self, port: Port, reason: str) -> None:
+        self._step.lost[port] = reason
+        if self._bench is None:
+            self._handle(PortLost(port, reason))
+
+    def _take_step(self) -> None:
+        """Take the granted step once all of it has arrived; acknowledge it once all it asked for is on record."""
+        step = self._step
+        grant = step.grant
+        if grant is None or self._bench is None or not isinstance(self.clock, GrantedClock):
+            return
+        if not step.handled:
+            if not all(self._complete(port, grant) for port in Port):
+                return
+            step.handled = True
+            self.clock.grant(grant.now)
+            for port in _PORT_ORDER:
+                data = bytes(step.waiting[port])
+                step.waiting[port].clear()
+                if data:
+                    self._handle(PortBytes(port, data))
+                if port in step.lost and port in grant.closed:
+                    self._handle(PortLost(port, step.lost[port]))
+            self._handle(Tick())
+        if not self._outstanding:
+            step.grant = None
+            self._bench.acknowledge(grant.now, self.ports.queued())
+
+    def _complete(self, port: Port, grant: Grant) -> bool:
+        if not self.ports.is_open(port):
+            return True
+        if port in grant.closed:
+            return port in self._step.lost
+        return self._step.received[port] >= grant.sent.get(port, 0)
+
+    def _handle(self, event: RunInput) -> None:
+        machine = self._machine
+        if machine is None:
+            return
+        for effect in machine.handle(event, self.clock.now()):
+            self._execute(effect)
+        if machine.phase is Phase.DONE:
+            self.ports.end_wire_log()
+
+    def _execute(self, effect: RunEffect) -> None:
+        match effect:
+            case EmergencySend(port, data):
+                self.ports.emergency_write(port, data)
+            case Send(port, data):
+                self.ports.write(port, data)
+            case Record(token):
+                self._outstanding[token] = time.monotonic()
+                self.recorder.record(effect)
+            case SealWireLog():
+                self._inbox.put(_Ask(self._seal_wire_log, Future()))
+
+    def _seal_wire_log(self) -> JsonObject:
+        self._handle(WireSealed(self.ports.end_wire_log()))
+        return {}
+
+    def _watch_recorder(self) -> None:
+        """A record that does not come in time is a record failure, whatever holds it."""
+        late = [token for token, asked in self._outstanding.items() if time.monotonic() - asked > _RECORD_LIMIT_S]
+        for token in late:
+            del self._outstanding[token]
+            self._handle(RecordFailed(token, f"no commit within {_RECORD_LIMIT_S:.0f} s"))

@@ -1,0 +1,147 @@
+"""How the workstation asks a cell. The cell decides; a client can only ask."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from printer.errors import CellError, CellRefused, CellUnreachable, FrameInvalid, RunMissing
+from printer.frames import REPLY_LIMIT, Greeting, Reply, Request, client_context, receive_frame, send_frame
+
+_REMEDY = "Check in Equipment that the cell's process runs; a print in progress goes on without the workstation."
+
+
+class CellAddress(BaseModel):
+    """Where a cell listens and how the two know each other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    host: str
+    port: int
+    name: str
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+class CellClient:
+    """A connection to one cell, opened when first needed and again after a loss.
+
+    Lifetime: until `close`. Concurrency: safe for use from several threads; one question at a time.
+    """
+
+    def __init__(self, address: CellAddress, *, timeout_s: float = 5.0) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._connection: ssl.SSLSocket | None = None
+        self._nonce = ""
+        self._counter = 0
+
+    def describe(self) -> dict[str, JsonValue]:
+        return _object(self._ask("describe", {}))
+
+    def create_run(self, job: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Hand a job over. Raises CellRefused with all reasons; nothing moves before `start`."""
+        return _object(self._ask("create_run", {"job": dict(job)}, timeout_s=60.0))
+
+    def start(self, run: str, actor: Mapping[str, str]) -> None:
+        self._command("start", run, actor)
+
+    def pause(self, run: str, actor: Mapping[str, str], reason: str) -> None:
+        self._command("pause", run, actor, reason)
+
+    def resume(self, run: str, actor: Mapping[str, str], reason: str) -> None:
+        self._command("resume", run, actor, reason)
+
+    def stop(self, run: str, strength: str, actor: Mapping[str, str], reason: str) -> None:
+        """Stop: `finish_unit`, `quickstop` or `kill`."""
+        self._command(f"stop.{strength}", run, actor, reason)
+
+    def acknowledge_alarm(self, alarm: str, actor: Mapping[str, str], comment: str) -> None:
+        self._ask("acknowledge", {"alarm": alarm, "actor": dict(actor), "comment": comment})
+
+    def confirm_removal(self, unit: str, actor: Mapping[str, str], signature: Mapping[str, JsonValue]) -> None:
+        """Hand over a second person's signature that a rejected unit is off the plate."""
+        self._ask("confirm_removal", {"unit": unit, "actor": dict(actor), "signature": dict(signature)})
+
+    def status(self, trace_since_us: int = 0) -> dict[str, JsonValue]:
+        return _object(self._ask("status", {"trace_since_us": trace_since_us}))
+
+    def trail(self, start: int, limit: int = 2000) -> list[str]:
+        """Return canonical lines of the cell's trail from entry `start`."""
+        lines = self._ask("trail", {"start": start, "limit": limit}, timeout_s=30.0)
+        return [str(line) for line in lines] if isinstance(lines, list) else []
+
+    def checkpoint(self) -> str:
+        return str(self._ask("checkpoint", {}))
+
+    def blob(self, sha256: str) -> bytes:
+        return base64.b64decode(str(self._ask("blob", {"sha256": sha256}, timeout_s=30.0)), validate=True)
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _command(self, operation: str, run: str, actor: Mapping[str, str], reason: str = "") -> None:
+        self._ask("command", {"operation": operation, "run": run, "actor": dict(actor), "reason": reason})
+
+    def _ask(self, op: str, body: dict[str, JsonValue], timeout_s: float | None = None) -> JsonValue:
+        with self._lock:
+            try:
+                connection = self._connected()
+                connection.settimeout(timeout_s or self._timeout_s)
+                self._counter += 1
+                send_frame(connection, Request(nonce=self._nonce, counter=self._counter, op=op, body=body))
+                data = receive_frame(connection, REPLY_LIMIT)
+                if data is None:
+                    raise FrameInvalid("The cell closed the connection.")
+                reply = Reply.model_validate(json.loads(data))
+            except (OSError, FrameInvalid, ValidationError, ValueError) as error:
+                # Whether the cell took the request is unknown: it is never sent again by itself.
+                self._drop()
+                raise CellUnreachable(f"Cell {self._address.name} does not answer ({error}).", remedy=_REMEDY) from error
+        return _result(reply)
+
+    def _connected(self) -> ssl.SSLSocket:
+        if self._connection is not None:
+            return self._connection
+        address = self._address
+        raw = socket.create_connection((address.host, address.port), timeout=self._timeout_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            context = client_context(address.ca, address.certificate, address.key)
+            connection = context.wrap_socket(raw, server_hostname=address.name)
+        except (OSError, ValueError):
+            raw.close()
+            raise
+        data = receive_frame(connection, REPLY_LIMIT)
+        greeting = Greeting.model_validate(json.loads(data or b"{}"))
+        self._connection, self._nonce, self._counter = connection, greeting.nonce, 0
+        return connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _result(reply: Reply) -> JsonValue:
+    if reply.error is None:
+        return reply.result
+    if reply.reasons:
+        raise CellRefused(reply.reasons, remedy=reply.remedy)
+    kind = RunMissing if reply.code == RunMissing.code else CellError
+    raise kind(reply.error, remedy=reply.remedy)
+
+
+def _object(value: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise CellError("The cell answered with something else than was asked.", remedy="Use the same version on cell and workstation.")
+    return value

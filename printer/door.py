@@ -1,0 +1,192 @@
+"""What the workstation may ask of this cell, question by question."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from audit.canonical import JsonObject, digest
+from audit.canonical import JsonValue as Answer
+from audit.errors import DosewrightError
+from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.signatures import Signature, verify_signature
+from printer.admission import Job, JobActor, admit, read_job, read_trusted_people
+from printer.cell import Cell
+from printer.errors import CellRefused, RunMissing
+from printer.messages import Command, Operation
+from printer.server import Handler
+from recipes.machine import MachineProfile
+
+_TRAIL_LIMIT = 5000
+_SEE_STATUS = "Ask for the cell's status to see which there are."
+
+
+def removal_statement(unit: str) -> str:
+    """Return the digest that a second person signs: this unit is off the plate."""
+    return digest({"statement": "unit removed from the plate", "unit": unit})
+
+
+class Door:
+    """The handlers of a cell's server.
+
+    Concurrency: called from connection threads; one `create_run` at a time.
+    """
+
+    def __init__(self, cell: Cell, name: str, machine: MachineProfile, trusted: Path, *, demonstration: bool, rate: str) -> None:
+        self._cell = cell
+        self._name = name
+        self._machine = machine
+        self._trusted = trusted
+        self._demonstration = demonstration
+        self._rate = rate
+        self._creating = threading.Lock()
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "describe": self._describe,
+            "create_run": self._create_run,
+            "command": self._command,
+            "acknowledge": self._acknowledge,
+            "confirm_removal": self._confirm_removal,
+            "status": self._status,
+            "trail": self._trail,
+            "checkpoint": lambda _: self._cell.store.checkpoint(),
+            "blob": lambda body: base64.b64encode(self._cell.store.blob(str(body["sha256"]))).decode("ascii"),
+        }
+
+    def _describe(self, _: Mapping[str, JsonValue]) -> Answer:
+        store, machine = self._cell.store, self._machine
+        return {
+            "cell": self._name,
+            "origin": store.origin,
+            "verifier_key": store.verifier_key,
+            "machine": {"id": machine.id, "version": machine.version, "digest": machine.digest},
+            "demonstration": self._demonstration,
+            "rate": self._rate,
+            "software": store.software,
+        }
+
+    def _create_run(self, body: Mapping[str, JsonValue]) -> Answer:
+        job = read_job(_mapping(body["job"]))
+        with self._creating:
+            run = self._next_run(job)
+            today = self._cell.clock.utc().at[:10]
+            admitted = admit(
+                job,
+                run=run,
+                device=self._name,
+                machine=self._machine,
+                trusted_people=read_trusted_people(self._trusted),
+                today=today,
+                demonstration=self._demonstration,
+                rate=self._rate,
+            )
+            created = self._cell.create(admitted.plan, Command(Operation.PREPARE, job.actor.actor()))
+        program = admitted.program
+        return {
+            "run": run,
+            "state": created["state"],
+            "program_sha256": program.sha256,
+            "dose": program.dose.as_record(),
+            "units": [
+                {
+                    "n": unit.n,
+                    "strength_mg": unit.strength.text,
+                    "target_mass_mg": unit.target_mass.rounded(2).text,
+                    "target_volume_uL": unit.target_volume.rounded(2).text,
+                    "x": str(unit.centre[0]),
+                    "y": str(unit.centre[1]),
+                }
+                for unit in program.units
+            ],
+            "gates": [dict(gate.as_record()) for gate in admitted.plan.static_gates],
+        }
+
+    def _next_run(self, job: Job) -> str:
+        """One order is printed once: a batch that has printed units does not get another run of the same order."""
+        store = self._cell.store
+        number = 1
+        for key, state in store.objects("run"):
+            if state.get("order_sha256") == job.order.sha256 and any(unit.get("run") == key for _, unit in store.objects("unit")):
+                raise CellRefused(
+                    [f"order {job.order.id} was already printed in run {key}"], remedy="Review that run; a new batch needs a new order."
+                )
+            if state.get("batch") == job.batch:
+                number += 1
+        return f"{job.batch}-R{number}"
+
+    def _command(self, body: Mapping[str, JsonValue]) -> Answer:
+        operation = Operation(str(body["operation"]))
+        if operation in (Operation.PREPARE, Operation.ACKNOWLEDGE):
+            raise CellRefused([f"{operation} is not a command of a person to a run"])
+        command = Command(operation, _actor(body), str(body.get("reason") or "")[:500])
+        return dict(self._cell.command(str(body["run"]), command))
+
+    def _acknowledge(self, body: Mapping[str, JsonValue]) -> Answer:
+        alarm, comment, actor = str(body["alarm"]), str(body["comment"])[:500], _actor(body)
+        run = alarm.rpartition("/")[0]
+        if self._cell.store.state("alarm", alarm) is None:
+            raise RunMissing(f"There is no alarm {alarm!r} on this cell.", remedy=_SEE_STATUS)
+        try:
+            self._cell.command(run, Command(Operation.ACKNOWLEDGE, actor, comment, alarm))
+        except RunMissing:
+            # A run from before this process: its machine is gone, its record is not.
+            new: JsonObject = {"state": "acknowledged", "comment": comment}
+            self._cell.recorder.append(
+                EntryDraft(EventKind.ALARM_CONDITION_ACKNOWLEDGED, Subject("alarm", alarm), new, actor, self._name, reason=comment)
+            )
+        return True
+
+    def _confirm_removal(self, body: Mapping[str, JsonValue]) -> Answer:
+        unit, actor = str(body["unit"]), _actor(body)
+        state = self._cell.store.state("unit", unit)
+        if state is None or state.get("state") != "judged":
+            raise RunMissing(f"Unit {unit!r} is not a judged unit of this cell.", remedy=_SEE_STATUS)
+        signature = Signature.model_validate(body["signature"])
+        self._check_removal(unit, signature, str(state["run"]))
+        new: JsonObject = {
+            "removed": True,
+            "removal_method": "second person",
+            "confirmed": signature.model_dump(mode="json"),
+        }
+        self._cell.recorder.append(EntryDraft(EventKind.UNIT_REMOVAL_CONFIRMED, Subject("unit", unit), new, actor, self._name))
+        self._cell.unit_removed(unit)
+        return True
+
+    def _check_removal(self, unit: str, signature: Signature, run: str) -> None:
+        reasons = []
+        try:
+            verify_signature(signature, digest=removal_statement(unit))
+        except DosewrightError as error:
+            reasons.append(error.message)
+        roles = read_trusted_people(self._trusted).get(signature.key)
+        if roles is None or signature.role not in roles:
+            reasons.append(f"{signature.signer} as {signature.role} is not trusted on this cell")
+        commands = self._cell.store.search(kind=EventKind.RUN_COMMAND_RECEIVED.value, subject_id=run)
+        started = next((entry.actor.username for entry in commands if entry.new.get("command") == Operation.START), None)
+        if started == signature.signer:
+            reasons.append(f"{signature.signer} ran the batch; a second person confirms the removal")
+        if reasons:
+            raise CellRefused(reasons, remedy="Have a second, enrolled person confirm that the unit is off the plate.")
+
+    def _status(self, body: Mapping[str, JsonValue]) -> Answer:
+        view = self._cell.status(int(str(body.get("trace_since_us") or 0)))
+        return {"cell": self._name, "demonstration": self._demonstration, "rate": self._rate, **view}
+
+    def _trail(self, body: Mapping[str, JsonValue]) -> Answer:
+        start, limit = int(str(body["start"])), min(int(str(body["limit"])), _TRAIL_LIMIT)
+        return [line.decode("utf-8") for line in self._cell.store.lines(start, start + limit)]
+
+
+def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise CellRefused(["the job is not an object"])
+    return value
+
+
+def _actor(body: Mapping[str, JsonValue]) -> Actor:
+    return JobActor.model_validate(body["actor"]).actor()

@@ -1,0 +1,137 @@
+"""The entries of a run: what each decision leaves in the cell's trail, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from audit.canonical import JsonValue
+from audit.events import Actor, EntryDraft, EventKind, Subject
+from printer.alarms import Alarm
+from printer.messages import CELL, Command
+from printer.plan import Action, PlannedUnit, RunPlan
+from printer.readiness import Gate
+from printer.states import RunState
+
+
+def unit_id(run: str, n: int) -> str:
+    return f"{run}/{n:03d}"
+
+
+class Drafts:
+    """Collects the entries of one step of the run machine and numbers the records asked for.
+
+    Concurrency: owned by the run machine.
+    """
+
+    def __init__(self, run: str, device: str) -> None:
+        self._run = run
+        self._device = device
+        self._drafts: list[EntryDraft] = []
+        self._token = 0
+        self._deviations = 0
+
+    def take(self) -> tuple[EntryDraft, ...]:
+        drafts = tuple(self._drafts)
+        self._drafts.clear()
+        return drafts
+
+    def next_token(self) -> int:
+        self._token += 1
+        return self._token
+
+    def created(self, plan: RunPlan, who: Actor) -> None:
+        new = {**plan.created, "state": RunState.CREATED.value}
+        self._add(EventKind.RUN_RECORD_CREATED, "run", self._run, new, who=who, attachments=plan.attachments)
+
+    def command(self, command: Command) -> None:
+        new: dict[str, JsonValue] = {"command": command.operation.value}
+        self._add(EventKind.RUN_COMMAND_RECEIVED, "run", self._run, new, who=command.who, reason=command.reason or None)
+
+    def state(self, state: RunState, reason: str, who: Actor | None, attachments: Mapping[str, bytes]) -> None:
+        new: dict[str, JsonValue] = {"state": state.value}
+        self._add(EventKind.RUN_STATE_CHANGED, "run", self._run, new, who=who or CELL, reason=reason or None, attachments=attachments)
+
+    def gates(self, gates: tuple[Gate, ...], *, passed: bool) -> None:
+        kind = EventKind.RUN_GATES_PASSED if passed else EventKind.RUN_GATES_REFUSED
+        self._add(kind, "run", self._run, {"gates": [gate.as_record() for gate in gates]})
+
+    def action_intended(self, action: Action) -> None:
+        new: dict[str, JsonValue] = {"action": action.name, "action_sha256": action.sha256}
+        self._add(EventKind.RUN_ACTION_INTENDED, "run", self._run, new)
+
+    def action_completed(self, action: Action) -> None:
+        self._add(EventKind.RUN_ACTION_COMPLETED, "run", self._run, {"action_completed": action.name})
+
+    def unit_intended(self, plan: RunPlan, unit: PlannedUnit) -> None:
+        new: dict[str, JsonValue] = {
+            "run": plan.run,
+            "batch": plan.batch,
+            "n": unit.n,
+            "strength_mg": unit.strength.text,
+            "target_mass_mg": unit.target_mass.text,
+            "target_volume_uL": unit.target_volume.text,
+            "gcode_sha256": unit.gcode_sha256,
+            "state": "printing",
+        }
+        units = {"strength_mg": "mg", "target_mass_mg": "mg", "target_volume_uL": "uL"}
+        self._add(EventKind.UNIT_PRINT_INTENDED, "unit", unit_id(self._run, unit.n), new, unit=units)
+
+    def unit_ended(self, kind: EventKind, n: int, new: Mapping[str, JsonValue], attachments: Mapping[str, bytes]) -> None:
+        units = {name: name.rsplit("_", 1)[1] for name in new if name.endswith(("_mg", "_uL", "_kPa", "_C"))}
+        self._add(kind, "unit", unit_id(self._run, n), new, unit=units, attachments=attachments)
+
+    def alarm(self, kind: EventKind, alarm: Alarm, who: Actor = CELL) -> None:
+        definition = alarm.definition
+        new: dict[str, JsonValue] = {"state": alarm.state.value}
+        if kind is EventKind.ALARM_CONDITION_RAISED:
+            new |= {
+                "run": self._run,
+                "name": definition.name.value,
+                "priority": definition.priority.value,
+                "unit_n": alarm.unit_n,
+                "message": alarm.message,
+                "cause": definition.cause,
+                "consequence": definition.consequence,
+                "action": definition.action,
+                "respond_within_s": definition.respond_within_s,
+                "raised_at_us": alarm.raised_at,
+            }
+        else:
+            new["comment"] = alarm.comment
+        self._add(kind, "alarm", alarm.key, new, who=who, reason=alarm.comment or None)
+
+    def deviation(self, alarm: Alarm) -> None:
+        self._deviations += 1
+        new: dict[str, JsonValue] = {
+            "run": self._run,
+            "unit_n": alarm.unit_n,
+            "alarm": alarm.key,
+            "text": f"{alarm.definition.name}: {alarm.message}",
+            "status": "open",
+        }
+        self._add(EventKind.DEVIATION_RECORD_OPENED, "deviation", f"{self._run}/D{self._deviations:02d}", new)
+
+    def closed(self, ended: str, wire_sha256: str, program_sha256: str, attachments: Mapping[str, bytes]) -> None:
+        new: dict[str, JsonValue] = {
+            "state": RunState.AWAITING_REVIEW.value,
+            "ended": ended,
+            "program_sent_sha256": program_sha256,
+            "wire_log_sha256": wire_sha256,
+        }
+        self._add(EventKind.RUN_RECORD_CLOSED, "run", self._run, new, attachments=attachments)
+
+    def _add(
+        self,
+        kind: EventKind,
+        subject_type: str,
+        subject_id: str,
+        new: Mapping[str, JsonValue],
+        *,
+        who: Actor = CELL,
+        reason: str | None = None,
+        unit: Mapping[str, str] | None = None,
+        attachments: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self._drafts.append(
+            EntryDraft(kind, Subject(subject_type, subject_id), dict(new), who, self._device, reason, unit or {}, attachments or {})
+        )

@@ -1,0 +1,103 @@
+"""The inputs of a run, as sealed lines: the whole of what the run machine saw, enough to replay it.
+
+One JSON object a line: `at_us` (process time of handling, µs), `port` and `bytes` (hex). For a device port the bytes
+are those received; for the other sources (`clock`, `operator`, `recorder`, `guard`, `lost`, `wire`) they are the
+canonical JSON of the input.
+"""
+
+from __future__ import annotations
+
+import json
+
+from audit.canonical import JsonValue, canonical
+from audit.events import Actor
+from printer.messages import (
+    Command,
+    GuardChanged,
+    Operation,
+    Port,
+    PortBytes,
+    PortLost,
+    Recorded,
+    RecordFailed,
+    RunInput,
+    Tick,
+    WireSealed,
+)
+
+
+class Journal:
+    """Collects the inputs since the last seal.
+
+    Concurrency: owned by the run machine.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, event: RunInput, now: int) -> None:
+        source, data = _encode(event)
+        self._lines.append(f'{{"at_us":{now},"bytes":"{data.hex()}","port":"{source}"}}\n')
+
+    def seal(self) -> bytes:
+        """Return the lines since the last seal and begin a new segment."""
+        data = "".join(self._lines).encode("ascii")
+        self._lines.clear()
+        return data
+
+
+def _encode(event: RunInput) -> tuple[str, bytes]:
+    match event:
+        case PortBytes(port, data):
+            return port.value, data
+        case Tick():
+            return "clock", b""
+        case Recorded(token):
+            return "recorder", canonical({"recorded": token})
+        case RecordFailed(token, reason):
+            return "recorder", canonical({"failed": token, "reason": reason})
+        case Command(operation, who, reason, target):
+            body: JsonValue = {
+                "operation": operation.value,
+                "who": {"username": who.username, "name": who.name, "role": who.role},
+                "reason": reason,
+                "target": target,
+            }
+            return "operator", canonical(body)
+        case PortLost(port, reason):
+            return "lost", canonical({"port": port.value, "reason": reason})
+        case GuardChanged(is_open):
+            return "guard", canonical({"open": is_open})
+        case WireSealed(sha256):
+            return "wire", canonical({"sha256": sha256})
+
+
+def read_journal(data: bytes) -> list[tuple[int, RunInput]]:
+    """Read sealed lines back as (process time, input). Raises ValueError on anything that is not such a line."""
+    inputs: list[tuple[int, RunInput]] = []
+    for line in data.splitlines():
+        record = json.loads(line)
+        at, source, raw = record["at_us"], record["port"], bytes.fromhex(record["bytes"])
+        inputs.append((int(at), _decode(str(source), raw)))
+    return inputs
+
+
+def _decode(source: str, raw: bytes) -> RunInput:
+    if source in set(Port):
+        return PortBytes(Port(source), raw)
+    if source == "clock":
+        return Tick()
+    body = json.loads(raw)
+    match source:
+        case "recorder":
+            return Recorded(body["recorded"]) if "recorded" in body else RecordFailed(body["failed"], body["reason"])
+        case "operator":
+            return Command(Operation(body["operation"]), Actor(**body["who"]), body["reason"], body["target"])
+        case "lost":
+            return PortLost(Port(body["port"]), body["reason"])
+        case "guard":
+            return GuardChanged(body["open"])
+        case "wire":
+            return WireSealed(body["sha256"])
+        case _:
+            raise ValueError(f"unknown journal source {source!r}")

@@ -1,0 +1,120 @@
+"""What goes into the run machine and what comes out: two closed unions of frozen values.
+
+Inputs are all that a run ever sees; a run is a pure function of them and of its plan. Effects are requests to the
+shell, which carries them out in order, emergency bytes before all else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from audit.events import Actor, EntryDraft
+
+
+class Port(StrEnum):
+    PRINTER = "printer"
+    BALANCE = "balance"
+    PRESSURE = "pressure"
+
+
+class Operation(StrEnum):
+    """What a person may ask of a run."""
+
+    PREPARE = "prepare"
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP_FINISH_UNIT = "stop.finish_unit"
+    STOP_QUICK = "stop.quickstop"
+    STOP_KILL = "stop.kill"
+    ACKNOWLEDGE = "acknowledge"
+
+
+STOPS = frozenset({Operation.STOP_FINISH_UNIT, Operation.STOP_QUICK, Operation.STOP_KILL})
+
+
+CELL = Actor("system", "Dosewright cell", "system")
+
+
+@dataclass(frozen=True, slots=True)
+class PortBytes:
+    port: Port
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PortLost:
+    port: Port
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    operation: Operation
+    who: Actor
+    reason: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The entries of one `Record` effect are committed."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailed:
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardChanged:
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WireSealed:
+    """The wire log of the run is flushed to disk; its digest."""
+
+    sha256: str
+
+
+RunInput = PortBytes | PortLost | Tick | Command | Recorded | RecordFailed | GuardChanged | WireSealed
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    port: Port
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencySend:
+    """Bytes that stop the printer: out of band, ahead of every queue and of every record."""
+
+    port: Port
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Entries to commit in one transaction; the machine waits for `Recorded(token)` where motion depends on it."""
+
+    token: int
+    drafts: tuple[EntryDraft, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealWireLog:
+    pass
+
+
+RunEffect = Send | EmergencySend | Record | SealWireLog

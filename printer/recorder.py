@@ -1,0 +1,72 @@
+"""The thread that owns the cell's store: `Record` effects in, `Recorded` or `RecordFailed` inputs out.
+
+A commit may take long (a slow disk); it must never delay a stop, so it happens here and the controller goes on.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from audit.errors import DosewrightError
+from audit.events import Entry, EntryDraft
+from audit.store import TrailStore
+from printer.messages import Record, Recorded, RecordFailed
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    drafts: tuple[EntryDraft, ...]
+    token: int | None = None
+    future: Future[list[Entry]] | None = None
+
+
+class Recorder:
+    """Appends to the cell's trail in order.
+
+    Lifetime: from the cell's start to its end; `close` finishes what is queued. Concurrency: `record` and `append` may
+    be called from any thread; answers to `record` come through `deliver` on the recorder's thread.
+    """
+
+    def __init__(self, store: TrailStore, deliver: Callable[[Recorded | RecordFailed], None]) -> None:
+        self._store = store
+        self._deliver = deliver
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def record(self, effect: Record) -> None:
+        self._jobs.put(_Job(effect.drafts, token=effect.token))
+
+    def append(self, *drafts: EntryDraft, timeout_s: float = 10.0) -> list[Entry]:
+        """Append outside a run and wait for the commit. Raises what the store raises."""
+        future: Future[list[Entry]] = Future()
+        self._jobs.put(_Job(drafts, future=future))
+        return future.result(timeout_s)
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                entries = self._store.append(*job.drafts)
+            except DosewrightError as error:
+                self._failed(job, error)
+            except Exception as error:
+                self._failed(job, error)
+            else:
+                if job.future is not None:
+                    job.future.set_result(entries)
+                elif job.token is not None:
+                    self._deliver(Recorded(job.token))
+
+    def _failed(self, job: _Job, error: Exception) -> None:
+        if job.future is not None:
+            job.future.set_exception(error)
+        elif job.token is not None:
+            self._deliver(RecordFailed(job.token, str(error)))

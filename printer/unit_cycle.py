@@ -1,0 +1,341 @@
+"""One unit: totals and weight before, intent, print, totals, stillness, weight after, verdict.
+
+The weight after one unit serves as the weight before the next when nothing moved in between and it is fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from audit.canonical import JsonValue, sha256_hex
+from audit.events import EventKind
+from audit.quantities import EXACT, Celsius, Microlitre, Milligram, plain_text, round_to
+from firmware_bridge.balance import BalanceDriver, WeighResult
+from firmware_bridge.link_values import OutLine
+from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge
+from printer.alarms import AlarmName
+from printer.drafts import Drafts
+from printer.journal import Journal
+from printer.plan import PlannedUnit, RunPlan
+from printer.sent_program import SentProgram
+from printer.watch import Watch
+
+_FRESH_US = 3_000_000
+"""A weight older than this is not taken as the weight before the next unit: the plate may have been touched."""
+
+
+class Step(StrEnum):
+    NONE = "none"
+    TOTAL_BEFORE = "extruder total before"
+    WEIGH_BEFORE = "weighing before"
+    INTENT = "intent recorded"
+    PRINT = "printing"
+    TOTAL_AFTER = "extruder total after"
+    SETTLE = "settling"
+    WEIGH_AFTER = "weighing after"
+    RECORD = "verdict recorded"
+
+
+class Run(Protocol):
+    """What the cycle needs of its run machine."""
+
+    plan: RunPlan
+    watch: Watch
+    drafts: Drafts
+    journal: Journal
+    sent: SentProgram
+    balance: BalanceDriver
+    balance_serial: str | None
+
+    def submit(self, lines: tuple[OutLine, ...], title: str, now: int) -> None: ...
+    def ask_total(self, now: int) -> None: ...
+    def await_unit_record(self) -> None: ...
+    def alarm(self, name: AlarmName, message: str, unit_n: int | None, now: int) -> None: ...
+    def unit_judged(self, *, accepted: bool, now: int) -> None: ...
+    def weighing_refused(self, name: AlarmName, message: str, now: int) -> None: ...
+
+
+class UnitCycle:
+    """The steps of the unit in progress.
+
+    Concurrency: owned by the run machine.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.step = Step.NONE
+        self.unit: PlannedUnit | None = None
+        self.weighings: dict[int, Judgement] = {}
+        self.verdicts: dict[int, tuple[Verdict, Milligram | None, tuple[str, ...]]] = {}
+        self._acknowledged = 0
+        self._total_before: Decimal | None = None
+        self._total_after: Decimal | None = None
+        self._first: WeighResult | None = None
+        self._before: Weighing | None = None
+        self._after: Weighing | None = None
+        self._raw: list[WeighResult] = []
+        self._deadline = 0
+        self._wake: int | None = None
+        self._began = 0
+        self._accepted = False
+
+    @property
+    def unit_n(self) -> int | None:
+        """The unit that an alarm now would touch: from its intent to its verdict."""
+        touched = (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER, Step.SETTLE, Step.WEIGH_AFTER)
+        return self.unit.n if self.unit is not None and self.step in touched else None
+
+    @property
+    def commanded_nl(self) -> int:
+        """Net volume in nL commanded by the lines of this unit that the printer has taken."""
+        if self.unit is None or self._acknowledged == 0:
+            return 0
+        return self.unit.cumulative_nl[self._acknowledged - 1]
+
+    def begin(self, unit: PlannedUnit, now: int) -> None:
+        self.unit = unit
+        self._acknowledged = 0
+        self._total_before = self._total_after = None
+        self._raw = []
+        self._before = self._after if self._after is not None and now - self._after.at <= _FRESH_US else None
+        self._after = None
+        self.step = Step.TOTAL_BEFORE
+        self._run.ask_total(now)
+
+    # What the machine tells
+
+    def total(self, e: Decimal, now: int) -> None:
+        if self.step is Step.TOTAL_BEFORE:
+            self._total_before = e
+        elif self.step is Step.TOTAL_AFTER:
+            self._total_after = e
+
+    def drained(self, now: int) -> None:
+        match self.step:
+            case Step.TOTAL_BEFORE:
+                self._weigh_before(now)
+            case Step.PRINT:
+                self._run.sent.finished()
+                self.step = Step.TOTAL_AFTER
+                self._run.ask_total(now)
+            case Step.TOTAL_AFTER:
+                self.step = Step.SETTLE
+                self._wake = now + self._run.plan.limits.settle_us
+            case _:
+                pass
+
+    def acknowledged(self, now: int) -> None:
+        if self.step is not Step.PRINT or self.unit is None:
+            return
+        self._acknowledged += 1
+        first, last = _extruding_span(self.unit)
+        if self._acknowledged == first + 1:
+            self._run.watch.extruding_since = now
+        elif self._acknowledged == last + 1:
+            self._run.watch.extruding_since = None
+
+    def tick(self, now: int) -> None:
+        if self._wake is not None and now >= self._wake:
+            self._wake = None
+            if self.step is Step.SETTLE:
+                self.step = Step.WEIGH_AFTER
+                self._start_weighing(now)
+            elif self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
+                self._run.balance.request_weight(now)
+        if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER) and now >= self._deadline:
+            self._no_weight("no stable weight in time", now)
+
+    def weighed(self, result: WeighResult, now: int) -> None:
+        if self.step not in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
+            return
+        if not result.stable:
+            self._run.balance.request_weight(now)
+            return
+        self._raw.append(result)
+        if self._first is None:
+            self._first = result
+            self._wake = now + self._run.plan.limits.weighing_span_us
+            return
+        weighing = Weighing(self._first.value, self._first.at, result.value, result.at)
+        self._first = None
+        if self.step is Step.WEIGH_BEFORE:
+            self._before = weighing
+            self._intend(now)
+        else:
+            self._after = weighing
+            self._judge(now)
+
+    def weigh_failed(self, text: str, now: int) -> None:
+        if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
+            self._wake = now + 1_000_000
+
+    def balance_fault(self, text: str, now: int) -> None:
+        if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
+            self._no_weight(text, now)
+
+    def recorded(self, now: int) -> None:
+        """Go on after the awaited record: print after the intent, the next unit after the verdict."""
+        unit = self.unit
+        if unit is None:
+            return
+        if self.step is Step.INTENT:
+            self.step = Step.PRINT
+            self._began = now
+            self._run.watch.begin_unit(now)
+            self._run.submit(unit.lines, f"UNIT {unit.n}", now)
+        elif self.step is Step.RECORD:
+            self.step = Step.NONE
+            self._run.unit_judged(accepted=self._accepted, now=now)
+
+    def scrap(self, reasons: Sequence[str]) -> None:
+        """Give up the unit in progress, if there is one: it was begun, so it must be taken off the plate."""
+        n = self.unit_n
+        self._wake = None
+        if n is None:
+            self.step = Step.NONE
+            return
+        self._run.sent.stopped()
+        self._close(EventKind.UNIT_PRINT_SCRAPPED, Verdict.SCRAPPED, None, tuple(reasons), {})
+        self.step = Step.NONE
+
+    # Steps
+
+    def _weigh_before(self, now: int) -> None:
+        if self._before is not None:
+            self._intend(now)
+            return
+        self.step = Step.WEIGH_BEFORE
+        self._start_weighing(now)
+
+    def _start_weighing(self, now: int) -> None:
+        self._first = None
+        self._deadline = now + self._run.plan.limits.weighing_timeout_us
+        self._run.balance.request_weight(now)
+
+    def _intend(self, now: int) -> None:
+        unit, before = self.unit, self._before
+        if unit is None or before is None:
+            return
+        if abs(before.slope) > unit.criteria.drift_limit:
+            text = f"{plain_text(round_to(before.slope.value, 3))} mg/s before unit {unit.n}, limit {unit.criteria.drift_limit}"
+            self.step = Step.NONE
+            self._run.weighing_refused(AlarmName.BALANCE_DRIFT, text, now)
+            return
+        self.step = Step.INTENT
+        self._run.drafts.unit_intended(self._run.plan, unit)
+        self._run.await_unit_record()
+
+    def _no_weight(self, text: str, now: int) -> None:
+        self._wake = None
+        printed = self.step is Step.WEIGH_AFTER
+        if printed and self.unit is not None:
+            self._run.alarm(AlarmName.BALANCE_FAULT, text, self.unit.n, now)
+            self._accepted = False
+            self._close(EventKind.UNIT_WEIGHT_JUDGED, Verdict.REJECTED, None, (f"not weighed: {text}",), {})
+            self.step = Step.RECORD
+            self._run.await_unit_record()
+        else:
+            self.step = Step.NONE
+            self._run.weighing_refused(AlarmName.BALANCE_FAULT, text, now)
+
+    def _judge(self, now: int) -> None:
+        unit, before, after = self.unit, self._before, self._after
+        if unit is None or before is None or after is None:
+            return
+        watch = self._run.watch
+        reported = self._reported()
+        evidence = UnitEvidence(
+            before=before,
+            after=after,
+            commanded=_microlitres(unit.cumulative_nl[-1]),
+            reported=reported,
+            nozzle_min=None if watch.nozzle_min is None else Celsius(watch.nozzle_min),
+            nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
+        )
+        judgement = judge(unit.criteria, evidence)
+        self.weighings[unit.n] = judgement
+        self._accepted = judgement.verdict is Verdict.ACCEPTED
+        self._alarms(judgement, unit, now)
+        measured = _measured(judgement, before, after, evidence, watch)
+        self._close(EventKind.UNIT_WEIGHT_JUDGED, judgement.verdict, judgement.mass, judgement.reasons, measured)
+        self.step = Step.RECORD
+        self._run.await_unit_record()
+
+    def _alarms(self, judgement: Judgement, unit: PlannedUnit, now: int) -> None:
+        if judgement.verdict is Verdict.ACCEPTED:
+            return
+        text = "; ".join(judgement.reasons)
+        if judgement.drifting:
+            name = AlarmName.BALANCE_DRIFT
+        elif any("extrude" in reason for reason in judgement.reasons):
+            name = AlarmName.VOLUME_MISMATCH
+        else:
+            name = AlarmName.MASS_OUT_OF_TOLERANCE
+        self._run.alarm(name, text, unit.n, now)
+
+    def _reported(self) -> Microlitre | None:
+        if self._total_before is None or self._total_after is None:
+            return None
+        return Microlitre(EXACT.multiply(self._total_after - self._total_before, self._run.plan.e_area.value))
+
+    def _close(
+        self,
+        kind: EventKind,
+        verdict: Verdict,
+        mass: Milligram | None,
+        reasons: tuple[str, ...],
+        measured: dict[str, JsonValue],
+    ) -> None:
+        """Draft the end of the unit with its journal and trace."""
+        unit = self.unit
+        if unit is None:
+            return
+        journal, trace = self._run.journal.seal(), self._run.watch.end_unit()
+        self.verdicts[unit.n] = (verdict, mass, reasons)
+        new: dict[str, JsonValue] = {
+            "state": "judged",
+            "verdict": verdict.value,
+            "mass_mg": None if mass is None else mass.rounded(2).text,
+            "reasons": list(reasons),
+            "journal_sha256": sha256_hex(journal),
+            "trace_sha256": sha256_hex(trace),
+            "balance_serial": self._run.balance_serial,
+            "weighings": [
+                {"at_us": w.at, "value_mg": w.value.text, "raw": w.raw.hex(), "device": w.device} for w in self._raw
+            ],
+            **measured,
+        }  # fmt: skip
+        attachments = {f"journal/unit-{unit.n:03d}.jsonl": journal, f"traces/unit-{unit.n:03d}.csv": trace}
+        self._run.drafts.unit_ended(kind, unit.n, new, attachments)
+
+
+def _measured(judgement: Judgement, before: Weighing, after: Weighing, evidence: UnitEvidence, watch: Watch) -> dict[str, JsonValue]:
+    def text(value: Decimal | None, places: int) -> str | None:
+        return None if value is None else plain_text(round_to(value, places))
+
+    reported = evidence.reported
+    return {
+        "gross_before_mg": before.second.text,
+        "gross_after_mg": after.second.text,
+        "drift_mg_per_s": text(judgement.drift.value, 4),
+        "drift_correction_mg": text(judgement.drift_correction.value, 2),
+        "expanded_uncertainty_mg": text(judgement.uncertainty.value, 2),
+        "commanded_uL": text(evidence.commanded.value, 3),
+        "reported_uL": None if reported is None else text(reported.value, 3),
+        "pressure_max_kPa": text(watch.pressure_max, 1),
+        "nozzle_min_C": text(watch.nozzle_min, 2),
+        "nozzle_max_C": text(watch.nozzle_max, 2),
+    }
+
+
+def _extruding_span(unit: PlannedUnit) -> tuple[int, int]:
+    """Return the indices of the first and the last extruding command of the unit."""
+    extruding = [index for index, line in enumerate(unit.lines) if line.exposure_nl > 0]
+    return (extruding[0], extruding[-1]) if extruding else (0, 0)
+
+
+def _microlitres(nanolitres: int) -> Microlitre:
+    return Microlitre(EXACT.divide(Decimal(nanolitres), Decimal(1000)))

@@ -1,0 +1,206 @@
+"""What a cell shows of itself: the state of its run as one JSON object, from the machine or from the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from audit.canonical import JsonObject, JsonValue
+from audit.quantities import Milligram, plain_text, round_to
+from audit.reader import TrailReader
+from printer.acceptance import Verdict, limits
+from printer.drafts import unit_id
+from printer.interlocks import blocked
+from printer.messages import Operation, Port
+from printer.plan import PlannedUnit
+from printer.run import Phase, RunMachine
+from printer.snapshot import Reading
+from printer.states import RunState
+from printer.unit_cycle import Step
+
+_OPERATIONS = {
+    "start": Operation.START,
+    "pause": Operation.PAUSE,
+    "resume": Operation.RESUME,
+    "stop": Operation.STOP_KILL,
+}
+_WEIGHING_US = 12_000_000
+
+
+def idle_view(now: int) -> JsonObject:
+    unknown: JsonObject = {"value": None, "age_ms": None, "quality": "unknown"}
+    return {
+        "at_us": now,
+        "state": "IDLE",
+        "run": None,
+        "batch": None,
+        "link": {"state": "unknown", "age_ms": None, "quality": "unknown"},
+        "sensors": {
+            "pressure": {**unknown, "unit": "kPa"},
+            "nozzle": {**unknown, "unit": "degC"},
+            "plate": {**unknown, "unit": "degC"},
+            "balance": {**unknown, "unit": "mg"},
+        },
+        "units": [],
+        "alarms": [],
+        "gates": [],
+        "trace": [],
+        "time_left_s": None,
+        "allowed_actions": {name: {"allowed": False, "reasons": ["no run on this cell"]} for name in _OPERATIONS},
+    }
+
+
+def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since_us: int) -> JsonObject:
+    """Return the status of a live run. `removed`: ids of the units whose removal is confirmed."""
+    plan, snapshot, limit = machine.plan, machine.watch.snapshot, machine.plan.limits
+    silent = machine.over or Port.PRINTER in machine.lost
+    return {
+        "at_us": now,
+        "state": machine.state.value,
+        "phase": machine.cycle.step.value if machine.phase is Phase.UNIT else machine.phase.value,
+        "run": plan.run,
+        "batch": plan.batch,
+        "ended": machine.ended if machine.over else None,
+        "link": {
+            "state": "unknown" if silent else machine.link.state.value,
+            "age_ms": _milliseconds(snapshot.link.age_us(now)),
+            "quality": "unknown" if silent else snapshot.link.quality(now).value,
+        },
+        "sensors": {
+            "pressure": _sensor(snapshot.pressure, now, "0", limit.pressure_high.text),
+            "nozzle": _sensor(snapshot.nozzle, now, limit.nozzle_low.text, limit.nozzle_high.text),
+            "plate": _sensor(snapshot.plate, now, limit.plate_low.text, limit.plate_high.text),
+            "balance": _sensor(snapshot.balance, now, None, None),
+        },
+        "units": [_unit(machine, unit, removed) for unit in plan.units],
+        "alarms": [
+            {
+                "alarm": alarm.key,
+                "name": alarm.definition.name.value,
+                "priority": alarm.definition.priority.value,
+                "message": alarm.message,
+                "cause": alarm.definition.cause,
+                "consequence": alarm.definition.consequence,
+                "action": alarm.definition.action,
+                "unit_n": alarm.unit_n,
+                "state": alarm.state.value,
+            }
+            for alarm in machine.alarms.alarms
+        ],
+        "gates": [gate.as_record() for gate in machine.gates],
+        "trace": [[at, value] for at, value in machine.watch.recent if at > trace_since_us],
+        "time_left_s": _time_left(machine),
+        "allowed_actions": {
+            name: _allowed(blocked(operation, machine.state, guard_open=machine.guard_open)) for name, operation in _OPERATIONS.items()
+        },
+    }
+
+
+def recorded_view(store: TrailReader, run: str, now: int) -> JsonObject:
+    """Return the status of a run that this process did not live through, from the cell's record alone."""
+    view, state = idle_view(now), store.state("run", run) or {}
+    units: list[JsonValue] = []
+    for key, unit in _of_run(store, "unit", run):
+        target = Milligram(str(unit["target_mass_mg"]))
+        units.append(
+            {
+                "unit": key,
+                "n": unit["n"],
+                "strength_mg": unit["strength_mg"],
+                "target_mass_mg": plain_text(round_to(target.value, 2)),
+                "low_mg": None,
+                "high_mg": None,
+                "mass_mg": unit.get("mass_mg"),
+                "state": "judged",
+                "verdict": unit.get("verdict"),
+                "reasons": unit.get("reasons") or [],
+                "removed": unit.get("removed") is True,
+                "x": None,
+                "y": None,
+            }
+        )
+    alarms: list[JsonValue] = [
+        {field: alarm.get(field) for field in ("name", "priority", "message", "cause", "consequence", "action", "unit_n", "state")}
+        | {"alarm": key}
+        for key, alarm in _of_run(store, "alarm", run)
+    ]
+    reasons = [f"the run is {state.get('state')}: a stopped run never sends again; create a new run"]
+    view |= {
+        "state": str(state.get("state", RunState.AWAITING_REVIEW.value)),
+        "ended": state.get("ended"),
+        "run": run,
+        "batch": state.get("batch"),
+        "units": units,
+        "alarms": alarms,
+        "allowed_actions": {name: {"allowed": False, "reasons": reasons} for name in _OPERATIONS},
+    }
+    return view
+
+
+def _of_run(store: TrailReader, type_: str, run: str) -> Iterator[tuple[str, JsonObject]]:
+    for key, state in store.objects(type_):
+        if state.get("run") == run:
+            yield key, state
+
+
+def _unit(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> JsonObject:
+    low, high = limits(unit.criteria)
+    verdict, mass, reasons = machine.cycle.verdicts.get(unit.n, (None, None, ()))
+    key = unit_id(machine.plan.run, unit.n)
+    return {
+        "unit": key,
+        "n": unit.n,
+        "strength_mg": unit.strength.text,
+        "target_mass_mg": unit.target_mass.rounded(2).text,
+        "low_mg": low.rounded(1).text,
+        "high_mg": high.rounded(1).text,
+        "mass_mg": None if mass is None else mass.rounded(2).text,
+        "state": _unit_state(machine, unit, verdict),
+        "verdict": None if verdict is None else verdict.value,
+        "reasons": list(reasons),
+        "removed": key in removed,
+        "x": plain_text(unit.x),
+        "y": plain_text(unit.y),
+    }
+
+
+def _unit_state(machine: RunMachine, unit: PlannedUnit, verdict: Verdict | None) -> str:
+    if verdict is not None:
+        return "judged"
+    cycle = machine.cycle
+    if cycle.unit is not unit or cycle.step is Step.NONE:
+        return "planned"
+    return "printing" if cycle.step in (Step.INTENT, Step.PRINT) else "weighing"
+
+
+def _time_left(machine: RunMachine) -> int | None:
+    if machine.over:
+        return 0
+    cycle = machine.cycle
+    left = 0
+    for unit in machine.plan.units[machine.next_unit :]:
+        if unit.n in cycle.verdicts:
+            continue
+        left += unit.duration_us + _WEIGHING_US
+        if cycle.unit is unit:
+            left -= int(unit.duration_us * Decimal(cycle.commanded_nl) / max(1, unit.cumulative_nl[-1]))
+    return left // 1_000_000
+
+
+def _sensor(reading: Reading, now: int, low: str | None, high: str | None) -> JsonObject:
+    return {
+        "value": None if reading.value is None else plain_text(reading.value),
+        "unit": reading.unit,
+        "age_ms": _milliseconds(reading.age_us(now)),
+        "quality": reading.quality(now).value,
+        "low": low,
+        "high": high,
+    }
+
+
+def _milliseconds(age_us: int | None) -> int | None:
+    return None if age_us is None else age_us // 1000
+
+
+def _allowed(reasons: tuple[str, ...]) -> JsonObject:
+    return {"allowed": not reasons, "reasons": list(reasons)}

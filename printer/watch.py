@@ -1,0 +1,159 @@
+"""Process watching: readings in, alarm conditions out, each with the delay its limit states.
+
+The pressure may be low only where nothing is extruded: `extruding_since` says since when extrusion has run without a
+pause, and the low limit applies once that has lasted its delay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from printer.alarms import AlarmName
+from printer.plan import Limits
+from printer.snapshot import Quality, Reading, Snapshot
+
+_BALANCE_REMEMBERED_US = 3_600_000_000
+_LINK_SILENCE_US = 15_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An alarm condition that stands now."""
+
+    name: AlarmName
+    message: str
+
+
+@dataclass(slots=True)
+class Trace:
+    """What is kept of one unit at the rate of the pressure sensor, written as CSV rows when it is sealed."""
+
+    began: int
+    rows: list[str] = field(default_factory=list)
+
+    def sealed(self) -> bytes:
+        return ("t_s,pressure_kPa,nozzle_C,commanded_uL\n" + "".join(self.rows)).encode("ascii")
+
+
+class Watch:
+    """Holds the snapshot of a cell and judges it against the limits of a run.
+
+    Concurrency: owned by the run machine.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.snapshot = Snapshot(
+            pressure=Reading("kPa", limits.pressure_stale_us),
+            nozzle=Reading("degC", limits.temperature_stale_us),
+            plate=Reading("degC", limits.temperature_stale_us),
+            balance=Reading("mg", _BALANCE_REMEMBERED_US),
+            link=Reading("", _LINK_SILENCE_US),
+        )
+        self.trace: Trace | None = None
+        self.recent: list[tuple[int, str]] = []
+        self.pressure_max: Decimal | None = None
+        self.nozzle_min: Decimal | None = None
+        self.nozzle_max: Decimal | None = None
+        self.extruding_since: int | None = None
+        self._high_since: int | None = None
+        self._low_since: int | None = None
+        self._nozzle_since: int | None = None
+        self._watching_since = 0
+
+    def begin_watching(self, now: int) -> None:
+        """Start the ages of the sensors afresh: from now on silence counts."""
+        self._watching_since = now
+
+    def begin_unit(self, now: int) -> None:
+        self.trace = Trace(now)
+        self.pressure_max = None
+        nozzle = self.snapshot.nozzle.value
+        self.nozzle_min = self.nozzle_max = nozzle
+
+    def end_unit(self) -> bytes:
+        """Return the trace of the unit as CSV and stop keeping it."""
+        trace, self.trace = self.trace, None
+        self.extruding_since = None
+        return trace.sealed() if trace is not None else b""
+
+    def pressure(self, value: Decimal, now: int, commanded_nl: int) -> None:
+        self.snapshot = replace(self.snapshot, pressure=self.snapshot.pressure.taken(value, now))
+        limits = self._limits
+        self._high_since = _since(value > limits.pressure_high.value, self._high_since, now)
+        low = value < limits.pressure_low.value and self.extruding_since is not None
+        self._low_since = _since(low, self._low_since, now)
+        if not self.recent or now - self.recent[-1][0] >= 50_000:
+            self.recent.append((now, format(value, "f")))
+            del self.recent[:-600]
+        if self.trace is not None:
+            if self.pressure_max is None or value > self.pressure_max:
+                self.pressure_max = value
+            at = now - self.trace.began
+            nozzle = self.snapshot.nozzle.value
+            nozzle_text = "" if nozzle is None else format(nozzle, "f")
+            self.trace.rows.append(
+                f"{at // 1_000_000}.{at % 1_000_000 // 1000:03d},{value:f},{nozzle_text},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n"
+            )
+
+    def temperature(self, nozzle: Decimal, plate: Decimal | None, now: int) -> None:
+        snapshot = replace(self.snapshot, nozzle=self.snapshot.nozzle.taken(nozzle, now))
+        if plate is not None:
+            snapshot = replace(snapshot, plate=snapshot.plate.taken(plate, now))
+        self.snapshot = snapshot
+        outside = not self._limits.nozzle_low.value <= nozzle <= self._limits.nozzle_high.value
+        self._nozzle_since = _since(outside, self._nozzle_since, now)
+        if self.trace is not None:
+            self.nozzle_min = nozzle if self.nozzle_min is None else min(self.nozzle_min, nozzle)
+            self.nozzle_max = nozzle if self.nozzle_max is None else max(self.nozzle_max, nozzle)
+
+    def weighed(self, value: Decimal, now: int) -> None:
+        self.snapshot = replace(self.snapshot, balance=self.snapshot.balance.taken(value, now))
+
+    def link_heard(self, now: int) -> None:
+        self.snapshot = replace(self.snapshot, link=self.snapshot.link.taken(Decimal(0), now))
+
+    def at_temperature(self) -> bool:
+        """Whether nozzle and plate are inside their ranges by fresh reports."""
+        limits, snapshot = self._limits, self.snapshot
+        nozzle, plate = snapshot.nozzle.value, snapshot.plate.value
+        if nozzle is None or plate is None:
+            return False
+        return limits.nozzle_low.value <= nozzle <= limits.nozzle_high.value and limits.plate_low.value <= plate <= limits.plate_high.value
+
+    def silent(self, now: int) -> list[Condition]:
+        """Return the sensors that have been silent too long, while anything may move or heat."""
+        found = []
+        if self._stale(self.snapshot.pressure, now):
+            found.append(Condition(AlarmName.PRESSURE_STALE, "no pressure reading"))
+        if self._stale(self.snapshot.nozzle, now):
+            found.append(Condition(AlarmName.TEMPERATURE_STALE, "no temperature report"))
+        return found
+
+    def process(self, now: int, *, hot: bool) -> list[Condition]:
+        """Return the process conditions that have lasted their delay. `hot`: the set point had been reached."""
+        limits, found = self._limits, []
+        if self._high_since is not None and now - self._high_since >= limits.pressure_high_delay_us:
+            found.append(Condition(AlarmName.PRESSURE_HIGH, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_high.text} kPa"))
+        low_since = self._low_since
+        if low_since is not None and self.extruding_since is not None:
+            # The column needs the delay to build its pressure, and the condition itself must last half a second.
+            running = now - self.extruding_since >= limits.pressure_low_delay_us
+            if running and now - low_since >= 500_000:
+                found.append(Condition(AlarmName.PRESSURE_LOW, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_low.text} kPa"))
+        if hot and self._nozzle_since is not None and now - self._nozzle_since >= limits.temperature_delay_us:
+            text = f"{self.snapshot.nozzle.value} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
+            found.append(Condition(AlarmName.NOZZLE_TEMPERATURE, text))
+        return found
+
+    def _stale(self, reading: Reading, now: int) -> bool:
+        if reading.quality(now) is Quality.GOOD:
+            return False
+        return now - self._watching_since > reading.limit_us
+
+
+def _since(stands: bool, since: int | None, now: int) -> int | None:
+    if not stands:
+        return None
+    return now if since is None else since

@@ -1,0 +1,187 @@
+"""Build a cell from its folder and run it: `python -m printer.wiring_cell --config cell.toml`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from audit.checkpoint import SigningKey
+from audit.clock import Clock, GrantedClock, SystemClock
+from audit.errors import DosewrightError
+from audit.events import EntryDraft, EventKind, Subject
+from audit.store import TrailStore
+from audit.version import SOFTWARE
+from printer.bench_time import BenchTime
+from printer.cell import Cell
+from printer.door import Door
+from printer.errors import CellConfiguration
+from printer.frames import server_context
+from printer.messages import CELL, Port
+from printer.ports import Ports
+from printer.recovery import STOP, Recovery, plan_recovery
+from printer.server import CellServer
+from recipes.library import load_machine
+
+
+class PortSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    printer: str
+    balance: str
+    pressure: str
+    baud: int = 250_000
+
+
+class BenchSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    time: str
+    token: str
+
+
+class CellSettings(BaseModel):
+    """The deployment of one cell; relative paths are below the folder of the file. A `[bench]` makes it a demonstration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    origin: str
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 0
+    address_file: Path
+    data_dir: Path
+    store: Path
+    signing_key: Path
+    ca: Path
+    certificate: Path
+    key: Path
+    trusted_people: Path
+    machine: str
+    zone: str = "UTC"
+    clock_sync: str = "unknown"
+    ports: PortSettings
+    bench: BenchSettings | None = None
+
+
+def read_settings(path: Path) -> CellSettings:
+    """Read a cell's deployment file. Raises CellConfiguration naming what is wrong."""
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+        settings = CellSettings.model_validate(raw)
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise CellConfiguration(f"{path}: {error}", remedy="Correct the file; unknown keys are errors.") from error
+    below = path.resolve().parent
+    files = ("address_file", "data_dir", "store", "signing_key", "ca", "certificate", "key", "trusted_people")
+    return settings.model_copy(update={name: below / getattr(settings, name) for name in files})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="printer.wiring_cell", description="Run one cell.")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input closes, as it does when the parent ends")
+    options = parser.parse_args(arguments)
+    try:
+        run_cell(read_settings(options.config), with_parent=options.with_parent)
+    except DosewrightError as error:
+        sys.stderr.write(f"error {error.code}: {error}\n")
+        return 2
+    return 0
+
+
+def run_cell(settings: CellSettings, *, with_parent: bool = False) -> None:
+    """Open the store, recover, open the ports, serve until SIGTERM or SIGINT (or, `with_parent`, until stdin closes)."""
+    machine = load_machine(settings.machine)
+    bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
+    clock = _clock(settings, bench)
+    store = TrailStore.open(settings.store, key=SigningKey.load(settings.signing_key), clock=clock, software=SOFTWARE)
+    if store.demonstration != (bench is not None):
+        store.close()
+        raise CellConfiguration(
+            f"{settings.store} was made for a {'demonstration' if store.demonstration else 'real'} cell.",
+            remedy="A demonstration cell opens only a bench's ports, and a real cell never does; use the store that belongs to it.",
+        )
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    places = {Port.PRINTER: settings.ports.printer, Port.BALANCE: settings.ports.balance, Port.PRESSURE: settings.ports.pressure}
+    ports = Ports(places, settings.ports.baud, clock)
+    cell = Cell(store=store, clock=clock, ports=ports, bench=bench, data_dir=settings.data_dir)
+    rate = str(bench.rate if bench is not None else Decimal(1))
+    recovery = _recover(cell, settings.name)
+    cell.recorder.append(_started(settings, machine.reference, rate))
+    door = Door(cell, settings.name, machine, settings.trusted_people, demonstration=store.demonstration, rate=rate)
+    context = server_context(settings.ca, settings.certificate, settings.key)
+    server = CellServer(cell=settings.name, host=settings.listen_host, port=settings.listen_port, context=context, handlers=door.handlers())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: cell.end())
+    if with_parent:
+        threading.Thread(target=_end_with_parent, args=(cell,), name="parent", daemon=True).start()
+    try:
+        cell.begin(recovery.last_run)
+        if recovery.interrupted:
+            ports.emergency_write(Port.PRINTER, STOP)
+        server.start()
+        _write_address(settings.address_file, server.address)
+        cell.run()
+    finally:
+        server.close()
+        cell.recorder.append(_stopped(settings))
+        cell.close()
+        store.close()
+
+
+def _end_with_parent(cell: Cell) -> None:
+    sys.stdin.buffer.read()
+    cell.end()
+
+
+def _clock(settings: CellSettings, bench: BenchTime | None) -> Clock:
+    if bench is None:
+        return SystemClock(settings.zone, settings.clock_sync)
+    clock = GrantedClock(bench.rate, settings.zone, settings.clock_sync)
+    clock.grant(bench.now)
+    return clock
+
+
+def _recover(cell: Cell, name: str) -> Recovery:
+    recovery = plan_recovery(cell.store, name)
+    if recovery.drafts:
+        cell.recorder.append(*recovery.drafts)
+    return recovery
+
+
+def _started(settings: CellSettings, machine: str, rate: str) -> EntryDraft:
+    ports = settings.ports
+    return EntryDraft(
+        EventKind.CELL_PROCESS_STARTED,
+        Subject("cell", settings.name),
+        {
+            "process": "started",
+            "machine": machine,
+            "rate": rate,
+            "ports": {"printer": ports.printer, "balance": ports.balance, "pressure": ports.pressure},
+            "bench": settings.bench is not None,
+        },
+        CELL,
+        settings.name,
+    )
+
+
+def _stopped(settings: CellSettings) -> EntryDraft:
+    return EntryDraft(EventKind.CELL_PROCESS_STOPPED, Subject("cell", settings.name), {"process": "stopped"}, CELL, settings.name)
+
+
+def _write_address(path: Path, address: tuple[str, int]) -> None:
+    """Write where the cell listens; whoever waits for the file finds it whole."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"host": address[0], "port": address[1], "process": os.getpid()}) + "\n", "utf-8")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    threading.current_thread().name = "controller"
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What may be printed: recipes, doses, shapes, tool paths and their proof."""

@@ -1,0 +1,35 @@
+"""Can this machine's balance judge the units of this recipe.
+
+A weighing whose expanded uncertainty exceeds a quarter of the tolerance cannot tell a good unit from a bad one well
+enough (decision rule with a test uncertainty ratio of 4:1, as JCGM 106 and ISO 14253-1 discuss it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from audit.quantities import Milligram
+from recipes.model import MachineProfile, Recipe
+
+SHARE_OF_TOLERANCE = 4
+
+
+def balance_reasons(recipe: Recipe, machine: MachineProfile, targets: Sequence[Milligram]) -> tuple[str, ...]:
+    """Return why the balance cannot judge units of these target masses; empty if it can."""
+    balance = machine.balance
+    reasons = []
+    if not recipe.parameters.plate_temperature.low <= balance.plate_temperature <= recipe.parameters.plate_temperature.high:
+        reasons.append(
+            f"the uncertainty of the balance of {machine.id} is known at a plate of {balance.plate_temperature}, "
+            f"recipe {recipe.reference} prints at {recipe.parameters.plate_temperature.set_point}; establish it at that temperature"
+        )
+    for target in sorted(set(targets)):
+        tolerance = target * recipe.tolerance(target).fraction
+        largest = max(balance.expanded_uncertainty, balance.readability)
+        if largest * SHARE_OF_TOLERANCE > tolerance:
+            reasons.append(
+                f"units of {target.rounded(2)} have a tolerance of ± {tolerance.rounded(2)}, of which the balance of {machine.id} "
+                f"may take a quarter, {(tolerance / SHARE_OF_TOLERANCE).rounded(2)}; its expanded uncertainty is {largest}: "
+                "weigh on an external balance, guided, or use a cell with a finer one"
+            )
+    return tuple(reasons)

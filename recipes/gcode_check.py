@@ -1,0 +1,369 @@
+"""The proof: an independent reading of a program's final bytes against recipe, machine and dose.
+
+`examine` reads the bytes with `gcode_reader` (own parser, own integer model of the machine), then judges what each section
+adds up to: net volume of every unit against its target, beads and layers against their proven acceptable ranges, sizes
+against the volume, sections in order and each once. It shares no code with the writer and takes from `recipes` only
+values and errors. `prove` raises where `examine` lists; a program without a proof is not printed.
+
+Closure is judged at the larger of 0.05 % of the target and half a motor step; both the volume as written and the volume
+after rounding to whole motor steps are reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from audit.canonical import JsonValue
+from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, plain_text
+from recipes.errors import ProofRefused
+from recipes.figures import Q
+from recipes.gcode_reader import SECTIONS_AFTER, SECTIONS_BEFORE, Limits, ProgramReader, SectionTally
+from recipes.model import Cylinder, MachineProfile, Parameter, Recipe, Torus
+
+CLOSURE_PERCENT = Decimal("0.05")
+PI = Decimal("3.141592653589793238462643383")
+_SIZE_AGREES = Decimal("0.03")
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTarget:
+    """What a unit must be: its number, strength, volume and place (mm, machine coordinates)."""
+
+    n: int
+    strength: Milligram
+    volume: Microlitre
+    x: Decimal
+    y: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class UnitProof:
+    """What a unit was found to be. `closure` and `step_closure` are deviations from the target in percent."""
+
+    n: int
+    strength: Milligram
+    target: Microlitre
+    net: Microlitre
+    closure: Decimal
+    step_closure: Decimal
+    height: Decimal
+    radius: Decimal
+    layers: int
+    layer_height: tuple[Decimal, Decimal] | None
+    bead_width: tuple[Decimal, Decimal] | None
+    flow: tuple[Decimal, Decimal]
+    duration_us: int
+    lines: int
+
+    def as_record(self) -> dict[str, JsonValue]:
+        """Return decimal strings; lengths in mm, volumes in uL, flow in uL/s."""
+        return {
+            "n": self.n,
+            "strength_mg": self.strength.text,
+            "target_uL": _shown(self.target.value, 4),
+            "net_uL": _shown(self.net.value, 4),
+            "closure_percent": _shown(self.closure, 4),
+            "step_closure_percent": _shown(self.step_closure, 4),
+            "height_mm": _shown(self.height, 3),
+            "radius_mm": _shown(self.radius, 3),
+            "layers": self.layers,
+            "layer_height_mm": _pair(self.layer_height, 3),
+            "bead_width_mm": _pair(self.bead_width, 3),
+            "flow_uL_s": _pair(self.flow, 3),
+            "duration_s": _shown(Decimal(self.duration_us).scaleb(-6), 1),
+            "lines": self.lines,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """One limit with what was found, and the distance to the nearer end in percent of the range."""
+
+    name: str
+    unit: str
+    low: Decimal
+    high: Decimal
+    found_low: Decimal
+    found_high: Decimal
+
+    @property
+    def percent(self) -> Decimal:
+        width = self.high - self.low
+        if width == 0:
+            return Decimal(0)
+        return EXACT.divide(min(self.found_low - self.low, self.high - self.found_high) * 100, width)
+
+    def as_record(self) -> dict[str, JsonValue]:
+        """Return decimal strings."""
+        found = _pair((self.found_low, self.found_high), 3)
+        return {
+            "limit": self.name,
+            "unit": self.unit,
+            "range": [plain_text(self.low), plain_text(self.high)],
+            "found": found,
+            "margin_percent": _shown(self.percent, 1),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The outcome of reading a program. It holds where `refusals` is empty."""
+
+    sha256: str
+    lines: int
+    units: tuple[UnitProof, ...]
+    margins: tuple[Margin, ...]
+    primed: Microlitre
+    duration_us: int
+    refusals: tuple[str, ...]
+
+    @property
+    def closure_max(self) -> Decimal:
+        """Largest deviation of a unit's net volume from its target, in percent, without sign."""
+        return max((abs(unit.closure) for unit in self.units), default=Decimal(0))
+
+    @property
+    def step_closure_max(self) -> Decimal:
+        """The same after rounding to whole motor steps."""
+        return max((abs(unit.step_closure) for unit in self.units), default=Decimal(0))
+
+    def as_record(self) -> dict[str, JsonValue]:
+        """Return the proof as text and numbers for the batch record (`proof.json`)."""
+        return {
+            "format": "dosewright-proof/1",
+            "program_sha256": self.sha256,
+            "holds": not self.refusals,
+            "refusals": list(self.refusals),
+            "lines": self.lines,
+            "duration_s": _shown(Decimal(self.duration_us).scaleb(-6), 1),
+            "primed_uL": _shown(self.primed.value, 3),
+            "closure_max_percent": _shown(self.closure_max, 4),
+            "step_closure_max_percent": _shown(self.step_closure_max, 4),
+            "margins": [margin.as_record() for margin in self.margins],
+            "units": [unit.as_record() for unit in self.units],
+        }
+
+
+def prove(content: bytes, *, recipe: Recipe, machine: MachineProfile, units: Sequence[UnitTarget], demonstration: bool) -> Proof:
+    """Read a whole program and return its proof. Raises ProofRefused with the reasons, each with its line."""
+    proof = examine(content, recipe=recipe, machine=machine, units=units, demonstration=demonstration)
+    if proof.refusals:
+        raise ProofRefused(proof.refusals, remedy="Do not print this program; compile the order again from the effective recipe.")
+    return proof
+
+
+def examine(content: bytes, *, recipe: Recipe, machine: MachineProfile, units: Sequence[UnitTarget], demonstration: bool) -> Proof:
+    """Read a whole program and return what was found, refusals included. `units` are in order of printing, n from 1."""
+    limits = limits_of(recipe, machine)
+    reader = ProgramReader(limits, tuple((_scaled(unit.x), _scaled(unit.y)) for unit in units))
+    reader.read(content)
+    refusals = reader.refusals
+    refusals.extend(_header_refusals(reader.header, recipe, machine, demonstration))
+    refusals.extend(_order_refusals(reader.sections, len(units)))
+    found = {section.n: section for section in reader.sections if section.n}
+    proofs = [_unit_proof(found[unit.n], unit, limits, machine) for unit in units if unit.n in found]
+    for unit, proof in zip((unit for unit in units if unit.n in found), proofs, strict=True):
+        refusals.extend(_unit_refusals(proof, unit, recipe, machine))
+    primed = sum(section.deposited for section in reader.sections if section.name == "PRIME") * limits.area
+    refusals.extend(_prime_refusals(primed, limits))
+    return Proof(
+        sha256=hashlib.sha256(content).hexdigest(),
+        lines=reader.lines,
+        units=tuple(proofs),
+        margins=_margins(proofs, reader, recipe, machine),
+        primed=Microlitre(_litres(primed)),
+        duration_us=sum(section.time_us for section in reader.sections),
+        refusals=tuple(refusals),
+    )
+
+
+def limits_of(recipe: Recipe, machine: MachineProfile) -> Limits:
+    """Return every limit of recipe and machine as integers for the reader."""
+    parameters, box, plate = recipe.parameters, machine.envelope, machine.plate
+    return Limits(
+        area=_scaled(machine.e_area.value),
+        envelope=(_span(box.x_min, box.x_max), _span(box.y_min, box.y_max), _span(box.z_min, box.z_max)),
+        flow=_range(parameters.flow_rate, 60 * 10**12),
+        retraction=_range(parameters.retraction, 10**12),
+        retraction_rate=_range(parameters.retraction_rate, 60 * 10**12),
+        prime=_range(parameters.prime_volume, 10**12),
+        travel=_range(parameters.travel_speed, 60 * 10**6, ceiling=machine.max_travel.value),
+        z_travel=_scaled(machine.max_z_travel.value * 60),
+        print_feed=_scaled(machine.max_travel.value * 60),
+        volumetric_rate=int(machine.max_volumetric_rate.value * 60 * 10**12),
+        layer=_range(parameters.layer_height, 10**6),
+        lift=_scaled(parameters.travel_lift.low.value),
+        surface_z=_scaled(plate.surface_z.value),
+        exposure=int(machine.bounded_exposure.value * 10**12),
+        footprint=_scaled(plate.largest_unit_diameter.value) // 2,
+        park=(_scaled(machine.park.x.value), _scaled(machine.park.y.value)),
+        purge=(_scaled(machine.purge.x.value), _scaled(machine.purge.y.value), _scaled(machine.purge.z.value)),
+        temperatures=(_scaled(parameters.nozzle_temperature.set_point.value), _scaled(parameters.plate_temperature.set_point.value)),
+        dispense=recipe.geometry.family == "dispense",
+    )
+
+
+def _header_refusals(header: Sequence[str], recipe: Recipe, machine: MachineProfile, demonstration: bool) -> list[str]:
+    wanted = ["DOSEWRIGHT 1", f"RECIPE {recipe.reference} {recipe.digest}", f"MACHINE {machine.reference} {machine.digest}"]
+    wanted.append(f"E_AREA_MM2 {plain_text(machine.e_area.value)}")
+    if demonstration:
+        wanted.append("DEMONSTRATION not for patients")
+    missing = [f"the header lacks {line[:60]!r}" for line in wanted if line not in header]
+    foreign = [f"the header says {line[:60]!r}, which is not of this order" for line in header if line not in wanted]
+    if not missing and not foreign and list(header) != wanted:
+        return ["the header repeats a line or is out of order"]
+    return missing + foreign
+
+
+def _order_refusals(sections: Sequence[SectionTally], units: int) -> list[str]:
+    wanted = [*SECTIONS_BEFORE, *(f"UNIT {n}" for n in range(1, units + 1)), *SECTIONS_AFTER]
+    found = [section.name for section in sections]
+    refusals = []
+    if found != wanted:
+        first = next((place for place, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), min(len(found), len(wanted)))
+        expected = wanted[first] if first < len(wanted) else "the end"
+        refusals.append(f"the sections are not in order, each once: {expected} was expected as section {first + 1}")
+    for section in sections:
+        if section.name in ("HEAT", "HEAT OFF") and sorted(section.temperatures) != ["104", "140"]:
+            refusals.append(f"{section.name} must set nozzle and plate once each")
+    return refusals
+
+
+def _prime_refusals(primed: int, limits: Limits) -> list[str]:
+    low, high = limits.prime
+    slack = 10 * limits.area
+    if low <= primed + slack and primed - slack <= high:
+        return []
+    return [f"priming pushes {_shown(_litres(primed), 2)} uL, outside {_shown(_litres(low), 0)} to {_shown(_litres(high), 0)} uL"]
+
+
+def _unit_proof(section: SectionTally, unit: UnitTarget, limits: Limits, machine: MachineProfile) -> UnitProof:
+    net = _litres(section.net * limits.area)
+    target = unit.volume.value
+    steps = (Decimal(section.net).scaleb(-6) * machine.steps_per_mm.value).to_integral_value(context=EXACT)
+    stepped = EXACT.divide(steps, machine.steps_per_mm.value) * machine.e_area.value
+    thicknesses = [Decimal(layer.thickness).scaleb(-6) for layer in section.layers]
+    beads = [
+        EXACT.divide(Decimal(layer.volume), Decimal(layer.length) * layer.thickness)
+        for layer in section.layers
+        if layer.length and layer.thickness
+    ]
+    top = section.layers[-1].z - limits.surface_z if section.layers else 0
+    return UnitProof(
+        n=unit.n,
+        strength=unit.strength,
+        target=unit.volume,
+        net=Microlitre(net),
+        closure=EXACT.divide((net - target) * 100, target),
+        step_closure=EXACT.divide((stepped - target) * 100, target),
+        height=Decimal(top).scaleb(-6),
+        radius=EXACT.sqrt(Decimal(section.radius_squared)).scaleb(-6),
+        layers=len(section.layers),
+        layer_height=(min(thicknesses), max(thicknesses)) if thicknesses else None,
+        bead_width=(min(beads), max(beads)) if beads else None,
+        flow=(_per_second(section.slowest or 0), _per_second(section.fastest)),
+        duration_us=section.time_us,
+        lines=section.lines,
+    )
+
+
+def _unit_refusals(proof: UnitProof, unit: UnitTarget, recipe: Recipe, machine: MachineProfile) -> list[str]:
+    where = f"unit {unit.n}"
+    refusals = []
+    half_step = EXACT.divide(machine.e_area.value, machine.steps_per_mm.value * 2)
+    allowed = max(unit.volume.value * CLOSURE_PERCENT / 100, half_step)
+    if abs(proof.net.value - unit.volume.value) > allowed:
+        refusals.append(
+            f"{where}: net volume {_shown(proof.net.value, 3)} uL against {_shown(unit.volume.value, 3)} uL, "
+            f"{_shown(proof.closure, 3)} %; retractions are counted"
+        )
+    if isinstance(recipe.geometry, Cylinder | Torus):
+        bead = recipe.parameters.bead_width
+        if proof.bead_width is None:
+            refusals.append(f"{where}: nothing is laid down")
+        elif proof.bead_width[0] < bead.low.value or proof.bead_width[1] > bead.high.value:
+            refusals.append(f"{where}: beads of {_text(_pair(proof.bead_width, 3))} mm leave {bead.low.text} to {bead.high}")
+        else:
+            refusals.extend(_size_refusals(proof, unit, recipe.geometry, machine))
+    return refusals
+
+
+def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Cylinder | Torus, machine: MachineProfile) -> list[str]:
+    """The size that the volume and the height printed demand, by formula: it catches a unit that is moved or spread out."""
+    if proof.bead_width is None or proof.height <= 0:
+        return [f"unit {unit.n}: it has no height"]
+    if isinstance(geometry, Cylinder):
+        expected = EXACT.sqrt(EXACT.divide(unit.volume.value, PI * proof.height))
+    else:
+        # V = 2 π² R a b with tube half-width a = t R and half-height b, so the outer radius is R (1 + t).
+        ring = EXACT.divide(unit.volume.value, 2 * PI * PI * geometry.tube_to_ring * proof.height / 2)
+        expected = EXACT.sqrt(ring) * (1 + geometry.tube_to_ring)
+    found = proof.radius + proof.bead_width[0] / 2
+    if 2 * expected > machine.plate.largest_unit_diameter.value:
+        return [f"unit {unit.n}: {_shown(2 * expected, 2)} mm across is more than the plate's {machine.plate.largest_unit_diameter}"]
+    slack = expected * _SIZE_AGREES + proof.bead_width[0] / 4
+    if not expected - 2 * slack <= found <= expected + slack:
+        return [f"unit {unit.n}: it reaches {_shown(found, 3)} mm from its place, its volume and height make {_shown(expected, 3)} mm"]
+    return []
+
+
+def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe, machine: MachineProfile) -> tuple[Margin, ...]:
+    parameters, box = recipe.parameters, machine.envelope
+    margins = []
+    ranges = (
+        ("flow rate", parameters.flow_rate, [unit.flow for unit in proofs]),
+        ("layer height", parameters.layer_height, [unit.layer_height for unit in proofs]),
+        ("bead width", parameters.bead_width, [unit.bead_width for unit in proofs]),
+    )
+    for name, parameter, found in ranges:
+        pairs = [pair for pair in found if pair is not None]
+        if pairs:
+            low, high = min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
+            margins.append(Margin(name, parameter.set_point.unit, parameter.low.value, parameter.high.value, low, high))
+    sides = ((box.x_min, box.x_max), (box.y_min, box.y_max), (box.z_min, box.z_max))
+    for axis, (lowest, highest) in enumerate(sides):
+        reach = reader.reach[axis]
+        if reach is not None:
+            low, high = (Decimal(end).scaleb(-6) for end in reach)
+            margins.append(Margin(f"envelope {'xyz'[axis]}", "mm", lowest.value, highest.value, low, high))
+    if proofs:
+        closures = [unit.closure for unit in proofs]
+        margins.append(Margin("net volume per unit", "%", -CLOSURE_PERCENT, CLOSURE_PERCENT, min(closures), max(closures)))
+    return tuple(margins)
+
+
+def _range(parameter: Parameter[Q], factor: int, ceiling: Decimal | None = None) -> tuple[int, int]:
+    high = parameter.high.value if ceiling is None else min(parameter.high.value, ceiling)
+    return int(parameter.low.value * factor), int(high * factor)
+
+
+def _span(low: Millimetre, high: Millimetre) -> tuple[int, int]:
+    return _scaled(low.value), _scaled(high.value)
+
+
+def _scaled(value: Decimal) -> int:
+    return int(value.scaleb(6))
+
+
+def _litres(attolitres: int) -> Decimal:
+    return Decimal(attolitres).scaleb(-12)
+
+
+def _per_second(attolitres_per_minute: int) -> Decimal:
+    return EXACT.divide(Decimal(attolitres_per_minute).scaleb(-12), Decimal(60))
+
+
+def _shown(value: Decimal, places: int) -> str:
+    # Adding zero turns a negative zero into zero.
+    return plain_text(EXACT.add(value.quantize(Decimal(1).scaleb(-places), context=EXACT), Decimal(0)))
+
+
+def _pair(pair: tuple[Decimal, Decimal] | None, places: int) -> list[JsonValue]:
+    return [] if pair is None else [_shown(pair[0], places), _shown(pair[1], places)]
+
+
+def _text(pair: list[JsonValue]) -> str:
+    return " to ".join(str(value) for value in pair)

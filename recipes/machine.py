@@ -1,0 +1,164 @@
+"""Machine profiles: one printer head with its plate, balance and sensor, as a versioned document."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictBool, ValidationError, model_validator
+
+from audit.quantities import (
+    Celsius,
+    Kilopascal,
+    Microlitre,
+    MicrolitrePerSecond,
+    Milligram,
+    Millimetre,
+    MillimetrePerSecond,
+    SquareMillimetre,
+    StepsPerMillimetre,
+)
+from recipes.errors import RecipeRefused
+from recipes.figures import Count, Document, Identifier, Name, NotNegative, Positive, Process, check_sources, explain, read_toml
+
+
+class Envelope(Document):
+    """Where the nozzle may go, in machine coordinates."""
+
+    x_min: Millimetre
+    x_max: Millimetre
+    y_min: Millimetre
+    y_max: Millimetre
+    z_min: Millimetre
+    z_max: Millimetre
+
+
+class Position(Document):
+    """A place in machine coordinates."""
+
+    x: Millimetre
+    y: Millimetre
+    z: Millimetre
+
+
+class Plate(Document):
+    """Unit positions in a grid: row by row from (first_x, first_y); `surface_z` is where a unit begins.
+
+    On a capsule tray `surface_z` is the height of the capsule mouths.
+    """
+
+    surface: Literal["plate", "capsule tray"]
+    first_x: Millimetre
+    first_y: Millimetre
+    pitch_x: Annotated[Millimetre, Positive]
+    pitch_y: Annotated[Millimetre, Positive]
+    columns: Count
+    rows: Count
+    largest_unit_diameter: Annotated[Millimetre, Positive]
+    surface_z: Annotated[Millimetre, NotNegative]
+
+    @property
+    def positions(self) -> tuple[tuple[Decimal, Decimal], ...]:
+        """Centres of the unit positions (x, y) in mm, in the order of printing."""
+        return tuple(
+            (self.first_x.value + column * self.pitch_x.value, self.first_y.value + row * self.pitch_y.value)
+            for row in range(self.rows)
+            for column in range(self.columns)
+        )
+
+
+class FirmwareRequirement(Document):
+    """What the printer's firmware must be; capabilities as M115 names them.
+
+    `advanced_ok` cannot be read from M115: it is stated here and the link checks it on the first acknowledgements.
+    """
+
+    name: Name
+    versions: tuple[Name, ...]
+    capabilities: tuple[Name, ...]
+    advanced_ok: StrictBool
+    baud: Annotated[int, Field(strict=True, ge=9600, le=4_000_000)]
+
+
+class BalanceProfile(Document):
+    """The balance under the plate. `expanded_uncertainty` (k = 2) is of a net weighing, plate at `plate_temperature`."""
+
+    driver: Literal["mt-sics", "sartorius-sbi"]
+    readability: Annotated[Milligram, Positive]
+    capacity: Annotated[Milligram, Positive]
+    expanded_uncertainty: Annotated[Milligram, Positive]
+    plate_temperature: Celsius
+
+
+class PressureSensor(Document):
+    """The pressure sensor in the ink path, as gauge pressure."""
+
+    protocol: Literal["hub-lines"]
+    low: Kilopascal
+    high: Kilopascal
+    lines_per_second: Count
+
+
+class MachineProfile(Document):
+    """One printer head with its plate, balance and sensor: the limits that no program may leave.
+
+    `e_area` is the volume (mm³) that one mm of E moves. `bounded_exposure` is the largest net volume that may be under
+    way beyond the last acknowledged line.
+    """
+
+    format: Literal["dosewright-machine/1"]
+    id: Identifier
+    version: Count
+    title: Name
+    status_text: Literal["demonstration, not for clinical use"]
+    process: Process
+    head: Name
+    e_area: Annotated[SquareMillimetre, Positive]
+    steps_per_mm: Annotated[StepsPerMillimetre, Positive]
+    nozzle_diameter: Annotated[Millimetre, Positive]
+    envelope: Envelope
+    plate: Plate
+    park: Position
+    purge: Position
+    max_travel: Annotated[MillimetrePerSecond, Positive]
+    max_z_travel: Annotated[MillimetrePerSecond, Positive]
+    max_volumetric_rate: Annotated[MicrolitrePerSecond, Positive]
+    max_nozzle_temperature: Celsius
+    max_plate_temperature: Celsius
+    cartridge_capacity: Annotated[Microlitre, Positive]
+    cartridge_heel: Annotated[Microlitre, NotNegative]
+    bounded_exposure: Annotated[Microlitre, Positive]
+    firmware: FirmwareRequirement
+    balance: BalanceProfile
+    pressure: PressureSensor
+    sources: dict[str, str]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        plate, box = self.plate, self.envelope
+        margin = plate.largest_unit_diameter / 2
+        for x, y in (plate.positions[0], plate.positions[-1]):
+            inside_x = box.x_min + margin <= Millimetre(x) <= box.x_max - margin
+            if not (inside_x and box.y_min + margin <= Millimetre(y) <= box.y_max - margin):
+                raise ValueError(f"a unit at x {x}, y {y} leaves the envelope; move the grid or make it smaller")
+        if plate.largest_unit_diameter >= min(plate.pitch_x, plate.pitch_y):
+            raise ValueError("the pitch of the plate must exceed the largest unit diameter")
+        for name, spot in (("park", self.park), ("purge", self.purge)):
+            inside = box.x_min <= spot.x <= box.x_max and box.y_min <= spot.y <= box.y_max and box.z_min <= spot.z <= box.z_max
+            if not inside:
+                raise ValueError(f"the {name} position lies outside the envelope")
+        check_sources(self, self.sources, exempt=frozenset({"version"}))
+        return self
+
+    @property
+    def reference(self) -> str:
+        """`id@version`, as records name a machine profile."""
+        return f"{self.id}@{self.version}"
+
+
+def parse_machine(content: bytes, name: str = "the machine file") -> MachineProfile:
+    """Read a machine profile from TOML bytes; raises RecipeRefused naming every field that is wrong."""
+    try:
+        return MachineProfile.model_validate(read_toml(content, name))
+    except ValidationError as error:
+        raise RecipeRefused(f"{name} is not a valid machine profile: {explain(error)}.", remedy="Correct the fields named.") from error

@@ -1,0 +1,140 @@
+"""Read a prescription from what a person typed: each field is text, each refusal says which field and what to write.
+
+Numbers are plain decimals in the unit of their field. `1,250` is refused, because it may mean either of two amounts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
+
+from audit.quantities import (
+    Centimetre,
+    Kilogram,
+    Milligram,
+    MilligramPerKilogram,
+    MilligramPerSquareMetre,
+    QuantityError,
+    decimal_from_text,
+)
+from recipes.errors import PrescriptionRefused
+from recipes.figures import explain
+from recipes.order import Intake, Prescribed, Prescription
+
+_UNITS: dict[str, Callable[[Decimal], Prescribed]] = {
+    "mg/m2": MilligramPerSquareMetre,
+    "mg/kg": MilligramPerKilogram,
+    "mg": Milligram,
+}
+_WHOLE = re.compile(r"[0-9]{1,4}\Z")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class PrescriptionEntry:
+    """A prescription form as typed. Empty `height_cm` or `weight_kg` means not stated.
+
+    `schedule` lists the times of the day, separated by semicolons, each with its part of the daily amount where the
+    parts differ: `morning 2; midday 1; evening 1`.
+    """
+
+    patient: str
+    moiety: str
+    basis: str
+    height_cm: str
+    weight_kg: str
+    prescribed: str
+    unit: str
+    per: str
+    schedule: str
+    days: str
+
+
+def read_prescription(entry: PrescriptionEntry) -> Prescription:
+    """Return the prescription that was typed. Raises PrescriptionRefused with every field that cannot be read."""
+    reasons: list[str] = []
+
+    def read(reader: Callable[[], _T]) -> _T | None:
+        try:
+            return reader()
+        except QuantityError as error:
+            reasons.append(str(error))
+            return None
+
+    height = read(lambda: Centimetre(_positive(entry.height_cm, "height in cm"))) if entry.height_cm.strip() else None
+    weight = read(lambda: Kilogram(_positive(entry.weight_kg, "weight in kg"))) if entry.weight_kg.strip() else None
+    prescribed = read(lambda: _prescribed(entry.prescribed, entry.unit))
+    per = read(lambda: _per(entry.per))
+    schedule = read(lambda: _schedule(entry.schedule))
+    days = read(lambda: _whole(entry.days, "days"))
+    if reasons or prescribed is None or per is None or schedule is None or days is None:
+        raise PrescriptionRefused(reasons)
+    try:
+        return Prescription(
+            patient=entry.patient.strip(),
+            moiety=entry.moiety.strip(),
+            basis=entry.basis.strip(),
+            height=height,
+            weight=weight,
+            prescribed=prescribed,
+            per=per,
+            schedule=schedule,
+            days=days,
+        )
+    except ValidationError as error:
+        raise PrescriptionRefused([explain(error) + "; correct the field named"]) from error
+
+
+def _positive(text: str, what: str) -> Decimal:
+    value = decimal_from_text(text, what)
+    if value <= 0:
+        raise QuantityError(f"{what}: {text.strip()} is not above zero; enter the value as it was measured or prescribed")
+    return value
+
+
+def _prescribed(text: str, unit: str) -> Prescribed:
+    maker = _UNITS.get(unit.strip())
+    if maker is None:
+        raise QuantityError(f"unit: {unit!r} is not one of {', '.join(_UNITS)}; choose one of these")
+    return maker(_positive(text, f"prescribed amount in {unit.strip()}"))
+
+
+def _per(text: str) -> Literal["day", "dose"]:
+    match text.strip():
+        case "day":
+            return "day"
+        case "dose":
+            return "dose"
+        case other:
+            raise QuantityError(f"per: {other!r} is neither 'day' nor 'dose'; choose one of the two")
+
+
+def _whole(text: str, what: str) -> int:
+    stripped = text.strip()
+    if not _WHOLE.match(stripped) or int(stripped) == 0:
+        raise QuantityError(f"{what}: {text!r} is not a whole number above zero; write for example 14")
+    return int(stripped)
+
+
+def _schedule(text: str) -> tuple[Intake, ...]:
+    intakes = []
+    for item in text.split(";"):
+        name, _, last = item.strip().rpartition(" ")
+        if name and re.fullmatch(r"[-+0-9.,]+", last):
+            intakes.append((name.strip(), _whole(last, f"parts of {name.strip()!r}")))
+        elif item.strip():
+            intakes.append((item.strip(), 1))
+    if not intakes:
+        raise QuantityError("schedule: no time of day is named; write for example 'morning' or 'morning 2; midday 1; evening 1'")
+    names = [name for name, _ in intakes]
+    if len(set(names)) != len(names):
+        raise QuantityError("schedule: a time of day is named twice; name each once")
+    try:
+        return tuple(Intake(time=name, parts=parts) for name, parts in intakes)
+    except ValidationError as error:
+        raise QuantityError(f"schedule: {explain(error)}; write for example 'morning 2; midday 1; evening 1'") from error

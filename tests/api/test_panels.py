@@ -1,0 +1,97 @@
+"""The page's parts as text: nothing by colour alone, nothing unescaped, nothing stale shown as fresh."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.status import AlarmStatus, CellStatus, Sensor, UnitStatus
+from api.workstation import panels
+from api.workstation.login import login_page
+from api.workstation.look import PAGE_STYLE
+
+
+@pytest.fixture
+def status(canned: dict[str, Any]) -> CellStatus:
+    return CellStatus.model_validate(canned)
+
+
+def _place(unit: UnitStatus, mass: str) -> float:
+    found = re.search(r"left:([0-9.]+)%", panels.unit_card(unit.model_copy(update={"mass_mg": mass})))
+    assert found is not None
+    return float(found.group(1))
+
+
+def test_every_verdict_has_a_word_and_a_symbol(status: CellStatus) -> None:
+    text = panels.unit_grid(status.units)
+    for symbol, word in (("✓", "accepted"), ("✕", "rejected"), ("▸", "printing"), ("·", "planned")):
+        assert re.search(rf"{symbol}</i> {word}", text)
+    assert "take it off the plate" in text and "431.20 mg is below 443.8 mg" in text
+
+
+def test_mass_is_placed_between_its_limits(status: CellStatus) -> None:
+    unit = status.units[0]
+    assert _place(unit, "443.8") == 20.0 and _place(unit, "490.5") == 80.0 and abs(_place(unit, "467.15") - 50.0) < 0.1
+    assert _place(unit, "0.1") == 1.5 and _place(unit, "9999") == 98.5
+
+
+@pytest.mark.parametrize("quality", ["stale", "unknown"])
+def test_reading_that_is_not_good_is_unknown(quality: str) -> None:
+    old = Sensor.model_validate({"value": "187.4", "unit": "kPa", "age_ms": 9000, "quality": quality})
+    text = panels.sensor_panel(CellStatus(cell="c", sensors={"pressure": old}))
+    assert "187.4" not in text and "unknown" in text and quality in text
+
+
+def test_silent_cell_is_shown_as_unknown() -> None:
+    text = panels.state_panel(CellStatus(cell="c", state="UNKNOWN"), "The cell does not answer.")
+    assert "Unknown" in text and 'role="alert"' in text
+
+
+def test_stop_is_a_plain_form() -> None:
+    text = panels.stop_form("cell-1")
+    assert 'method="post"' in text and 'action="/api/v1/cells/cell-1/stop"' in text and "script" not in text and "onclick" not in text
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append(tag)
+
+
+@given(st.text(max_size=40))
+def test_nothing_from_outside_becomes_markup(text: str) -> None:
+    hostile = f"<img src=x onerror=alert(1)>{text}\"'"
+    unit = UnitStatus(unit=hostile, n=1, strength_mg=hostile, target_mass_mg="1", verdict="rejected", reasons=(hostile,))
+    alarm = AlarmStatus(alarm=hostile, name=hostile, message=hostile, cause=hostile, consequence=hostile, action=hostile, state=hostile)
+    parts = [
+        panels.unit_card(unit),
+        panels.alarm_text(alarm),
+        panels.header(hostile, hostile, hostile, hostile),
+        panels.stop_form(hostile),
+        panels.state_panel(CellStatus(cell="c", state=hostile), hostile),
+        panels.demonstration_banner(hostile),
+        login_page(demonstration=True, message=hostile),
+    ]
+    for part in parts:
+        tags = Tags()
+        tags.feed(part)
+        assert "img" not in tags.found
+
+
+def test_chart_says_its_last_value_and_its_limit(status: CellStatus) -> None:
+    now = status
+    text = panels.pressure_chart(now.trace, now.sensors["pressure"])
+    assert "high limit 400" in text and re.search(r'aria-label="[^"]*last [0-9.]+ kPa', text)
+    assert "no readings yet" in panels.pressure_chart((), None)
+
+
+def test_nothing_is_fetched_from_outside() -> None:
+    assert not re.search(r"https?://|@import|url\(", PAGE_STYLE + login_page(demonstration=True))

@@ -1,0 +1,172 @@
+"""From prescription to run through the interface, with a fake cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.production import MEANING_CONFIRMED, MEANING_ENTERED
+from audit.signatures import verify_signature
+from printer import admission
+from recipes.order import DoseOrder
+
+ORDER = {
+    "recipe": "cyclophosphamide",
+    "ink_lot": "CYC-DEMO-01",
+    "cartridge": "CYC-DEMO-01-A",
+    "patient": "test-1",
+    "moiety": "cyclophosphamide",
+    "basis": "anhydrous",
+    "height_cm": "110",
+    "weight_kg": "18",
+    "prescribed": "25",
+    "unit": "mg/m2",
+    "per": "day",
+    "schedule": "once daily",
+    "days": "14",
+}
+AGAIN = {"height_cm": "110", "weight_kg": "18", "prescribed": "25"}
+
+
+def enter(bench: Any, **changes: str) -> Any:
+    return bench.ask("pharmacist", "POST", "/orders", {"order": {**ORDER, **changes}, "signature": bench.signature("pharmacist")})
+
+
+def confirm(bench: Any, order: str, username: str = "second", **changes: str) -> Any:
+    return bench.ask(username, "POST", f"/orders/{order}/confirm", {"entry": {**AGAIN, **changes}, "signature": bench.signature(username)})
+
+
+def make_batch(bench: Any) -> str:
+    order = enter(bench).json()["order"]
+    assert confirm(bench, order).status_code == 200
+    answer = bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["batch"])
+
+
+def test_the_words_signed_are_the_words_a_cell_accepts() -> None:
+    assert (MEANING_ENTERED, MEANING_CONFIRMED) == (admission.MEANING_ENTERED, admission.MEANING_CONFIRMED)
+
+
+def test_worked_prescription_is_calculated_and_signed(bench: Any) -> None:
+    answer = enter(bench)
+    assert answer.status_code == 201, answer.text
+    dose = answer.json()["dose"]
+    assert (dose["bsa_m2"], dose["calculated_mg"], dose["rounded_mg"]) == ("0.741620", "18.5405", "18.5")
+    state = bench.workstation.store.state("order", answer.json()["order"])
+    order = DoseOrder.model_validate(state["order"])
+    verify_signature(state["entered"], digest=order.sha256)
+    assert state["entered"]["scripted"] is True
+
+
+def test_second_entry_is_blind_and_must_match(bench: Any) -> None:
+    order = enter(bench).json()["order"]
+    listed = bench.ask("second", "GET", "/orders").json()
+    assert set(listed[0]) == {"order", "status", "entered_by", "confirmed_by"}
+    refused = confirm(bench, order, weight_kg="81")
+    assert refused.status_code == 409 and refused.json()["code"] == "AP-012"
+    assert "weight" in refused.json()["detail"] and "18" not in refused.json()["detail"]
+    assert bench.workstation.store.state("order", order)["status"] == "entered"
+
+
+def test_one_person_cannot_enter_and_confirm(bench: Any) -> None:
+    order = enter(bench).json()["order"]
+    refused = confirm(bench, order, "pharmacist")
+    assert refused.status_code == 409 and "same person" in refused.json()["detail"]
+
+
+def test_wrong_password_signs_nothing(bench: Any) -> None:
+    body = {"order": ORDER, "signature": {"password": "not the password", "scripted": True}}
+    assert bench.ask("pharmacist", "POST", "/orders", body).status_code == 401
+    assert list(bench.workstation.store.objects("order")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"height_cm": "0"}, "RE-031"),
+        ({"height_cm": "abc"}, "RE-031"),
+        ({"prescribed": "1,250"}, "RE-031"),
+        ({"prescribed": "200"}, "RE-032"),
+        ({"basis": "monohydrate"}, "RE-032"),
+        ({"recipe": "unknown"}, "AP-010"),
+        ({"ink_lot": "unknown"}, "AP-010"),
+    ],
+)
+def test_bad_order_is_one_problem_and_no_entry(bench: Any, changes: dict[str, str], code: str) -> None:
+    before = bench.workstation.store.size
+    answer = enter(bench, **changes)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status_code in (404, 422) and answer.json()["code"] == code and answer.json()["detail"]
+    kinds = [entry.kind for entry in bench.workstation.store.entries(before)]
+    assert not any(kind.startswith("order.") or kind == "person.signature.given" for kind in kinds)
+
+
+def test_unconfirmed_order_makes_no_batch(bench: Any) -> None:
+    order = enter(bench).json()["order"]
+    answer = bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"})
+    assert answer.status_code == 409
+
+
+def test_run_is_requested_with_everything_a_cell_checks(bench: Any) -> None:
+    batch = make_batch(bench)
+    assert bench.ask("operator", "POST", f"/batches/{batch}/run").status_code == 200
+    job = admission.read_job(bench.cell.jobs[0])
+    assert job.order.sha256 == job.entered.digest == job.confirmed.digest
+    assert bench.workstation.store.state("batch", batch)["run"] == "B00001-R1"
+    assert bench.ask("operator", "POST", f"/batches/{batch}/start").status_code == 200
+    assert bench.cell.asked == [("start", "operator")]
+
+
+def test_refusal_of_the_cell_lists_its_reasons(bench: Any) -> None:
+    batch = make_batch(bench)
+    bench.cell.refusal = ("the recipe was changed", "the ink has expired")
+    answer = bench.ask("operator", "POST", f"/batches/{batch}/run")
+    assert answer.status_code == 409 and answer.json()["reasons"] == ["the recipe was changed", "the ink has expired"]
+    assert bench.workstation.store.state("batch", batch)["status"] == "created"
+
+
+def test_run_controls_need_a_run(bench: Any) -> None:
+    batch = make_batch(bench)
+    assert bench.ask("operator", "POST", f"/batches/{batch}/start").status_code == 409
+    assert bench.ask("operator", "POST", "/batches/B99999/start").status_code == 404
+
+
+def test_closing_a_run_refuses_a_changed_cell_trail(bench: Any) -> None:
+    batch = make_batch(bench)
+    bench.ask("operator", "POST", f"/batches/{batch}/run")
+    status = {**bench.cell.status_now, "run": "B00001-R1", "batch": batch, "state": "AWAITING_REVIEW"}
+    bench.cell.status_now = {**status, "state": "PRINTING"}
+    assert bench.ask("qp", "POST", f"/batches/{batch}/close").json()["code"] == "AP-011"
+    bench.cell.status_now = status
+    assert bench.ask("qp", "POST", f"/batches/{batch}/close").status_code == 409, "the end of the run is not in the trail yet"
+    from audit.events import EventKind
+
+    bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", "B00001-R1", {"state": "AWAITING_REVIEW", "ended": "ABORTED"})
+    bench.cell.tamper = True
+    answer = bench.ask("qp", "POST", f"/batches/{batch}/close")
+    assert answer.status_code == 409 and answer.json()["code"] == "AP-041"
+    bench.cell.tamper = False
+    answer = bench.ask("qp", "POST", f"/batches/{batch}/close")
+    assert answer.status_code == 200 and answer.json()["cell_size"] == bench.cell.store.size
+    state = bench.workstation.store.state("batch", batch)
+    assert (state["status"], state["cell_origin"]) == ("awaiting review", "cell-1.demonstration")
+
+
+def test_release_is_blocked_with_reasons_and_nothing_is_signed(bench: Any) -> None:
+    batch = make_batch(bench)
+    bench.ask("operator", "POST", f"/batches/{batch}/run")
+    from audit.events import EventKind
+
+    bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", "B00001-R1", {"state": "AWAITING_REVIEW", "ended": "ABORTED"})
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1", "batch": batch, "state": "AWAITING_REVIEW"}
+    assert bench.ask("qp", "POST", f"/batches/{batch}/close").status_code == 200
+    body = {"disposition": "released", "comment": "", "signature": bench.signature("qp")}
+    answer = bench.ask("qp", "POST", f"/batches/{batch}/disposition", body)
+    assert answer.status_code == 409 and answer.json()["code"] == "AU-030" and len(answer.json()["reasons"]) > 3
+    assert "disposition" not in bench.workstation.store.state("batch", batch)
+    assert bench.ask("qp", "POST", f"/batches/{batch}/package").status_code == 409
+    rejected = bench.ask("qp", "POST", f"/batches/{batch}/disposition", {**body, "disposition": "rejected"})
+    assert rejected.status_code == 200, rejected.text
+    assert bench.ask("qp", "POST", f"/batches/{batch}/disposition", {**body, "disposition": "rejected"}).status_code == 409

@@ -1,0 +1,61 @@
+"""The writer is killed at random moments: what is left is a sound trail that holds every entry it reported."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audit.verify import verify_store
+from tests.audit.conftest import KEY, judged, new_store, open_store
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import itertools, sys
+from pathlib import Path
+from tests.audit.conftest import judged, open_store
+store = open_store(Path(sys.argv[1]))
+for n in itertools.count():
+    print(store.append(judged(n), judged(n + 1))[-1].seq, flush=True)
+"""
+
+
+def _kill_after(path: Path, lines: int) -> int:
+    """Start a writer, kill it once it has reported so many appends; return the last number it reported."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    assert process.stdout is not None
+    reported = 0
+    for _ in range(lines):
+        reported = int(process.stdout.readline())
+    process.kill()
+    rest = process.stdout.read().split(b"\n")
+    process.stdout.close()
+    process.wait()
+    return max([reported, *(int(line) for line in rest[:-1] if line)])
+
+
+def _rounds(path: Path, count: int, seed: int) -> None:
+    new_store(path).close()
+    generator = random.Random(seed)
+    for _ in range(count):
+        reported = _kill_after(path, generator.randrange(1, 400))
+        report = verify_store(path, [KEY.verifier])
+        assert report.findings == ()
+        with open_store(path) as store:
+            assert store.size > reported, "an entry that was reported as written is gone"
+            assert store.size % 2 == 1, "half of an append is in the trail"
+            store.append(judged(0), judged(1))
+        assert verify_store(path, [KEY.verifier]).findings == ()
+
+
+def test_kill_during_append(tmp_path: Path) -> None:
+    _rounds(tmp_path / "t.db", 4, seed=1)
+
+
+@pytest.mark.deep
+def test_kill_during_append_often(tmp_path: Path) -> None:
+    for seed in range(10):
+        _rounds(tmp_path / f"{seed}.db", 10, seed=seed)

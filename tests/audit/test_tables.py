@@ -1,0 +1,41 @@
+"""Every table is declared, and migrations lead to the metadata's schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+import audit.migrations
+from audit import tables
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(audit.migrations.__path__[0])).replace("%", "%%"))
+    return config
+
+
+def test_every_table_is_declared_and_has_its_own_kind() -> None:
+    with tables.memory_engine().connect() as connection:
+        found = set(sa.inspect(connection).get_table_names())
+    assert found == set(tables.DECLARATIONS) == set(tables.METADATA.tables)
+    assert tables.TableKind.VOLATILE not in tables.DECLARATIONS.values()
+    assert [name for name, kind in tables.DECLARATIONS.items() if kind is tables.TableKind.TRAIL] == ["entries"]
+
+
+def test_the_migrated_schema_equals_the_metadata() -> None:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    config = _config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    with engine.connect() as connection:
+        migrated = {(row[0], row[1]): tables.normal_sql(row[2]) for row in connection.exec_driver_sql(tables.SCHEMA_QUERY)}
+        revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    engine.dispose()
+    assert migrated == tables.expected_schema()
+    assert revision == tables.REVISION == ScriptDirectory.from_config(config).get_current_head()

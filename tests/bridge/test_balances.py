@@ -1,0 +1,343 @@
+"""Balance drivers against tables of replies from the manuals, cut at every position, and against any bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.quantities import Milligram
+from firmware_bridge.balance import (
+    BalanceAdjusted,
+    BalanceDriver,
+    BalanceEvent,
+    BalanceFault,
+    BalanceIdentified,
+    WeighFailed,
+    WeighResult,
+)
+from firmware_bridge.errors import LocalProtocolError
+from firmware_bridge.mt_sics import MtSics
+from firmware_bridge.sartorius_sbi import SartoriusSbi
+
+
+def events(driver: BalanceDriver) -> list[BalanceEvent]:
+    found: list[BalanceEvent] = []
+    while (event := driver.next_event()) is not None:
+        found.append(event)
+    return found
+
+
+def mt() -> MtSics:
+    balance = MtSics()
+    balance.identify(0)
+    for asked, answer in [(b"I2\r\n", b'I2 A "XPE204 220.0090 g"'), (b"I3\r\n", b'I3 A "5.20 1.2.3.4"'), (b"I4\r\n", b'I4 A "B021002593"')]:
+        assert balance.bytes_to_send() == asked and balance.busy
+        balance.receive(answer + b"\r\n", 0)
+    assert events(balance) == [BalanceIdentified("XPE204 220.0090 g", "B021002593", "5.20 1.2.3.4")]
+    assert not balance.busy and balance.next_deadline() is None
+    return balance
+
+
+# (asked, reply, mg or reason code, stable): reference manual, commands S and SI.
+MT_WEIGHTS = [
+    ("S", b"S S     100.00 g", "100000.00", True),
+    ("S", b"S S       0.4671 g", "467.1000", True),
+    ("S", b"S S      -0.5 mg", "-0.5", True),
+    ("S", b"S S   1.2 kg", "1200000.0", True),
+    ("SI", b"S D     129.07 g", "129070.00", False),
+    ("SI", b"S S     129.07 g", "129070.00", True),
+    ("S", b"S I", "FB-210", None),
+    ("SI", b"S I", "FB-211", None),
+    ("SI", b"SI I", "FB-211", None),
+    ("S", b"S +", "FB-212", None),
+    ("S", b"S -", "FB-213", None),
+    ("SI", b"S +", "FB-212", None),
+    ("SI", b"S -", "FB-213", None),
+    ("S", b"S L", "FB-215", None),
+    ("S", b"ES", "FB-215", None),
+    ("S", b"ET", "FB-215", None),
+    ("S", b"EL", "FB-215", None),
+    ("S", b"S D     129.07 g", "FB-210", None),
+    ("S", b"S S    4.5 lb", "FB-216", None),
+    ("S", b"S S Error 10b", "FB-217", None),
+]
+
+
+@pytest.mark.parametrize(("command", "reply", "expected", "stable"), MT_WEIGHTS)
+def test_mt_replies_cut_at_every_position(command: str, reply: bytes, expected: str, stable: bool | None) -> None:
+    wire = reply + b"\r\n"
+    for cut in range(len(wire) + 1):
+        balance = mt()
+        (balance.request_weight if command == "S" else balance.request_immediate)(5)
+        assert balance.bytes_to_send() == command.encode() + b"\r\n"
+        balance.receive(wire[:cut], 6)
+        balance.receive(wire[cut:], 7)
+        (event,) = events(balance)
+        if isinstance(event, WeighResult):
+            assert (event.value, event.stable, event.raw) == (Milligram(expected), stable, reply)
+            assert event.value.text == expected and event.device == "XPE204 220.0090 g B021002593"
+        else:
+            assert isinstance(event, WeighFailed) and (event.reason, event.raw) == (expected, reply)
+        assert not balance.busy
+
+
+@pytest.mark.parametrize(
+    ("ask", "reply", "expected"),
+    [
+        ("Z", b"Z A", BalanceAdjusted("zero", b"Z A")),
+        ("Z", b"Z I", "FB-211"),
+        ("Z", b"Z +", "FB-212"),
+        ("Z", b"Z -", "FB-213"),
+        ("T", b"T S     100.00 g", BalanceAdjusted("tare", b"T S     100.00 g")),
+        ("T", b"T I", "FB-211"),
+        ("T", b"T +", "FB-212"),
+        ("T", b"T -", "FB-213"),
+        ("T", b"T S     100.00 oz", "FB-216"),
+    ],
+)
+def test_mt_zero_and_tare(ask: str, reply: bytes, expected: BalanceAdjusted | str) -> None:
+    balance = mt()
+    (balance.request_zero if ask == "Z" else balance.request_tare)(0)
+    assert balance.bytes_to_send() == ask.encode() + b"\r\n"
+    balance.receive(reply + b"\r\n", 0)
+    (event,) = events(balance)
+    assert event == expected if isinstance(expected, BalanceAdjusted) else isinstance(event, WeighFailed) and event.reason == expected
+
+
+def test_mt_damaged_answer_is_resynchronised_and_a_late_weight_thrown_away() -> None:
+    balance = mt()
+    balance.request_weight(0)
+    balance.bytes_to_send()
+    balance.receive(b"S Q   1\x000.00 g\r\n", 0)
+    assert balance.bytes_to_send() == b"I4\r\n" and balance.busy and events(balance) == []
+    balance.receive(b'S S     100.00 g\r\nI4 A "B021002593"\r\n', 1)
+    (event,) = events(balance)
+    assert isinstance(event, WeighFailed) and event.reason == "FB-214" and event.raw == b"S Q   1\x000.00 g"
+    balance.request_tare(2)
+    balance.receive(b"S S     100.00 g\r\n", 2)
+    assert balance.bytes_to_send().endswith(b"I4\r\n")
+
+
+def test_mt_another_balance_answers_after_damage() -> None:
+    balance = mt()
+    balance.request_immediate(0)
+    balance.receive(b"?\r\n", 0)
+    balance.receive(b'I4 A "OTHER"\r\n', 1)
+    (event,) = events(balance)
+    assert isinstance(event, BalanceFault) and event.code == "FB-203"
+    balance.identify(2)
+    balance.receive(b'I2 A "X"\r\nI3 A "1"\r\nI4 A "OTHER"\r\n', 2)
+    assert isinstance(balance.fault, BalanceFault) and balance.fault.code == "FB-203"
+
+
+def test_mt_restart_is_a_fault() -> None:
+    balance = mt()
+    balance.receive(b'I4 A "B021002593"\r\n', 0)
+    assert balance.fault is not None and balance.fault.code == "FB-202"
+    with pytest.raises(LocalProtocolError):
+        balance.request_weight(0)
+
+
+def test_mt_silence_is_a_fault() -> None:
+    balance = mt()
+    balance.request_weight(0)
+    balance.tick(balance.stable_timeout_us - 1)
+    assert events(balance) == []
+    balance.tick(balance.stable_timeout_us)
+    (event,) = events(balance)
+    assert isinstance(event, BalanceFault) and event.code == "FB-201"
+
+
+@pytest.mark.parametrize("answer", [b"ES", b"EL", b"I2 I"])
+def test_mt_identity_refused(answer: bytes) -> None:
+    balance = MtSics()
+    balance.identify(0)
+    balance.receive(b"noise\r\n" + b'I4 A "x"\r\n' + answer + b"\r\n", 0)
+    assert balance.fault is not None and balance.fault.code == "FB-211" and balance.unexpected_lines == 2
+    empty = MtSics()
+    empty.identify(0)
+    empty.receive(b'I2 A "X"\r\nI3 A "1"\r\nI4 A ""\r\n', 0)
+    assert empty.fault is not None and empty.fault.code == "FB-203"
+
+
+def test_mt_one_command_at_a_time() -> None:
+    balance = MtSics()
+    with pytest.raises(LocalProtocolError):
+        balance.request_weight(0)
+    balance.identify(0)
+    for ask in (balance.identify, balance.request_weight):
+        with pytest.raises(LocalProtocolError):
+            ask(0)
+    ready = mt()
+    ready.receive(b"\r\nS S 1.0 g\r\n", 0)
+    assert ready.unexpected_lines == 1 and events(ready) == []
+
+
+def test_mt_long_line_is_bounded() -> None:
+    balance = mt()
+    balance.request_weight(0)
+    balance.receive(b"S S " + b" " * 5000, 0)
+    assert balance._buffer == b""
+    balance.receive(b"1.0 g\r\n", 0)
+    balance.receive(b'I4 A "B021002593"\r\n', 0)
+    assert [type(event) for event in events(balance)] == [WeighFailed]
+    balance.receive(b"x" * 500 + b"\r\n", 0)
+    balance.receive(b"x" * 500, 0)
+    balance.receive(b"\r\n", 0)
+    assert not balance.busy and balance.bytes_to_send() == b"S\r\nI4\r\n"
+    for _ in range(600):
+        balance.request_immediate(0)
+        balance.receive(b"S S 1.0 g\r\n", 0)
+    assert len(events(balance)) == 256
+
+
+def sbi(**options: int) -> SartoriusSbi:
+    balance = SartoriusSbi(**options)  # type: ignore[arg-type]
+    balance.identify(0)
+    for asked, answer in [(b"\x1bx1_\r\n", b"MSE1203S-000-D0"), (b"\x1bx2_\r\n", b"0029803512"), (b"\x1bx3_\r\n", b"00-40-04.21")]:
+        assert balance.bytes_to_send() == asked
+        balance.receive(answer + b"\r\n", 0)
+    assert events(balance) == [BalanceIdentified("MSE1203S-000-D0", "0029803512", "00-40-04.21")]
+    return balance
+
+
+# Data output formats with 16 and 22 characters, with their special and error codes.
+SBI_WEIGHTS = [
+    (b"+   123.56 g  ", "123560", True),
+    (b"-   123.56 g  ", "-123560", True),
+    (b"+     0.467   ", "467", False),
+    (b"N     +   123.56 g  ", "123560", True),
+    (b"N     +   123.56    ", "123560", False),
+    (b"     High     ", "FB-212", None),
+    (b"      Low     ", "FB-213", None),
+    (b"       H      ", "FB-212", None),
+    (b"      --      ", "FB-211", None),
+    (b"   Cal. Ext.  ", "FB-211", None),
+    (b"   Err 054    ", "FB-217", None),
+    (b"Stat       High     ", "FB-212", None),
+    (b"Stat     ERR 101    ", "FB-217", None),
+    (b"Stat     APP.ER     ", "FB-217", None),
+    (b"+   123.56 oz ", "FB-216", None),
+]
+
+
+@pytest.mark.parametrize(("reply", "expected", "stable"), SBI_WEIGHTS)
+def test_sbi_replies_cut_at_every_position(reply: bytes, expected: str, stable: bool | None) -> None:
+    wire = reply + b"\r\n"
+    assert len(wire) in (16, 22)
+    for cut in range(len(wire) + 1):
+        balance = sbi()
+        balance.request_immediate(0)
+        assert balance.bytes_to_send() == b"\x1bP\r\n"
+        balance.receive(wire[:cut], 1)
+        balance.receive(wire[cut:], 2)
+        (event,) = events(balance)
+        if isinstance(event, WeighResult):
+            assert (event.value, event.stable, event.raw) == (Milligram(expected), stable, reply)
+        else:
+            assert isinstance(event, WeighFailed) and (event.reason, event.raw) == (expected, reply)
+
+
+def test_sbi_stable_weight_is_asked_for_again_until_the_unit_is_shown() -> None:
+    balance = sbi()
+    balance.request_weight(0)
+    balance.bytes_to_send()
+    balance.receive(b"+   123.50    \r\n", 10)
+    assert balance.bytes_to_send() == b"" and balance.next_deadline() == 10 + balance.poll_us and balance.busy
+    balance.tick(10)
+    balance.tick(10 + balance.poll_us)
+    assert balance.bytes_to_send() == b"\x1bP\r\n"
+    balance.receive(b"+   123.56 g  \r\n", 300_000)
+    (event,) = events(balance)
+    assert isinstance(event, WeighResult) and event.stable and event.at == 300_000
+
+
+def test_sbi_never_stable_gives_up() -> None:
+    balance = sbi(stable_timeout_us=1_000_000)
+    balance.request_weight(0)
+    now = 0
+    while balance.busy:
+        balance.receive(b"+   123.50    \r\n", now)
+        now = balance.next_deadline() or now
+        balance.tick(now)
+    (event,) = events(balance)
+    assert isinstance(event, WeighFailed) and event.reason == "FB-210" and 1_000_000 <= now < 1_500_000
+
+
+def test_sbi_damage_waits_for_a_quiet_line() -> None:
+    balance = sbi()
+    balance.request_immediate(0)
+    balance.bytes_to_send()
+    balance.receive(b"+  1#3.56 g  \r\n", 0)
+    assert balance.busy
+    balance.receive(b"+   123.56 g  \r\n", 100_000)
+    balance.tick(balance.quiet_us)
+    assert balance.busy
+    balance.tick(100_000 + balance.quiet_us)
+    (event,) = events(balance)
+    assert isinstance(event, WeighFailed) and event.reason == "FB-214" and balance.bytes_to_send() == b""
+    balance.request_weight(0)
+    balance.bytes_to_send()
+    balance.receive(b"+  1#34.56 g  \r\n", 0)
+    balance.tick(balance.quiet_us)
+    assert balance.bytes_to_send() == b"\x1bP\r\n"
+
+
+def test_sbi_silence_other_balance_and_bad_identity() -> None:
+    balance = sbi()
+    balance.request_immediate(0)
+    balance.tick(balance.answer_timeout_us)
+    assert balance.fault is not None and balance.fault.code == "FB-201"
+    with pytest.raises(LocalProtocolError):
+        balance.request_weight(0)
+    balance.identify(0)
+    balance.receive(b"M\r\n1234\r\nS\r\n", 0)
+    assert balance.fault is not None and balance.fault.code == "FB-203"
+    balance.identify(0)
+    with pytest.raises(LocalProtocolError):
+        balance.identify(0)
+    with pytest.raises(LocalProtocolError):
+        balance.request_immediate(0)
+    balance.receive(b"+   123.56 g  \r\n", 0)
+    assert balance.fault is not None and balance.fault.code == "FB-214"
+    with pytest.raises(LocalProtocolError):
+        SartoriusSbi(unit="oz")
+
+
+def test_sbi_is_bounded() -> None:
+    balance = sbi()
+    balance.receive(b"x" * 5000, 0)
+    balance.receive(b"x\r\n", 0)
+    assert balance._buffer == b"" and balance.unexpected_lines == 1
+    for _ in range(600):
+        balance.request_immediate(0)
+        balance.receive(b"+     1.00 g  \r\n", 0)
+    assert len(events(balance)) == 256
+
+
+REPLIES = [reply for _, reply, _, _ in MT_WEIGHTS] + [reply for reply, _, _ in SBI_WEIGHTS] + [b'I4 A "B021002593"', b"Z A"]
+STEPS = st.lists(
+    st.one_of(st.sampled_from([reply + b"\r\n" for reply in REPLIES]), st.binary(max_size=30), st.integers(0, 3_000_000)), max_size=40
+)
+
+
+@pytest.mark.parametrize("make", [mt, sbi])
+@given(steps=STEPS, stable=st.booleans())
+def test_any_bytes_give_an_event_or_nothing_and_never_raise(make: type, steps: Iterable[bytes | int], stable: bool) -> None:
+    balance = make()
+    now = 0
+    for action in steps:
+        if not balance.busy and balance.fault is None:
+            (balance.request_weight if stable else balance.request_immediate)(now)
+        if isinstance(action, int):
+            now += action
+            balance.tick(now)
+        else:
+            balance.receive(action, now)
+        assert balance.busy == (balance.next_deadline() is not None)
+        assert len(balance._buffer) <= 120
+        for event in events(balance):
+            assert not isinstance(event, WeighResult) or event.raw

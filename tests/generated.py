@@ -1,0 +1,107 @@
+"""Documents made from the code: state diagrams, error codes, event kinds, the HTTP interface. `--write` or `--check`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from audit.errors import DosewrightError
+from audit.events import MEANINGS
+from firmware_bridge.link_values import transition_table_markdown
+from printer.alarms import DEFINITIONS
+from printer.states import mermaid
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("audit", "recipes", "firmware_bridge", "printer", "api")
+MADE = "<!-- Made from the code by `make docs`; do not edit. -->\n\n"
+
+
+def run_states() -> str:
+    return f"{MADE}# States of a run\n\nFrom the transition table in `printer/states.py`.\n\n```mermaid\n{mermaid()}```\n"
+
+
+def link_states() -> str:
+    table = transition_table_markdown()
+    return f"{MADE}# States of the printer link\n\nFrom the transition table in `firmware_bridge/link_values.py`.\n\n{table}"
+
+
+def error_codes() -> str:
+    for package in PACKAGES:
+        root = importlib.import_module(package)
+        for found in pkgutil.walk_packages(root.__path__, f"{package}."):
+            if found.name.endswith(".errors") or found.name == "firmware_bridge.wire_log":
+                importlib.import_module(found.name)
+    rows: dict[str, str] = {}
+    pending: list[type[DosewrightError]] = [DosewrightError]
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        if kind.__module__.split(".")[0] in PACKAGES:
+            own = kind.__dict__.get("code")
+            if own in rows:
+                raise ValueError(f"code {own} belongs to {rows[own]} and to {kind.__name__}")
+            if own is not None:
+                rows[own] = kind.__name__
+    lines = [f"| {code} | {name} |" for code, name in sorted(rows.items())]
+    return (
+        f"{MADE}# Error codes\n\nEvery message names its code, what is wrong and what to do.\n\n| code | error |\n|---|---|\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def event_kinds() -> str:
+    lines = [f"| `{kind}` | {subject} | {meaning} |" for kind, (subject, meaning) in sorted(MEANINGS.items())]
+    return f"{MADE}# Kinds of trail entries\n\n| kind | subject | meaning |\n|---|---|---|\n" + "\n".join(lines) + "\n"
+
+
+def alarm_list() -> str:
+    rows = [
+        f"| {d.name} | {d.priority} | {d.cause} | {d.consequence} | {d.action} | {d.respond_within_s} s |" for d in DEFINITIONS.values()
+    ]
+    head = "| alarm | priority | cause | consequence | action | respond within |\n|---|---|---|---|---|---|\n"
+    return f"{MADE}# Alarms\n\nThe rationalised list (ISA-18.2). Set points are in each recipe.\n\n{head}" + "\n".join(rows) + "\n"
+
+
+def http_interface() -> str:
+    from api.app import openapi_document
+
+    return json.dumps(openapi_document(), indent=1, sort_keys=True) + "\n"
+
+
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "docs/reference/run-states.md": run_states,
+    "docs/reference/link-states.md": link_states,
+    "docs/reference/error-codes.md": error_codes,
+    "docs/reference/event-kinds.md": event_kinds,
+    "docs/reference/alarms.md": alarm_list,
+    "docs/reference/openapi.json": http_interface,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--write", action="store_true")
+    choice.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    stale = []
+    for name, make in DOCUMENTS.items():
+        path, text = ROOT / name, make()
+        if options.write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    if stale:
+        sys.stderr.write(f"Not up to date with the code: {', '.join(stale)}. Run `make docs`.\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

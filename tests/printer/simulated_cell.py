@@ -1,0 +1,173 @@
+"""A whole cell in virtual time: the run machine against the virtual bench, without processes, ports or clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from audit.checkpoint import SigningKey
+from audit.events import Actor, EntryDraft
+from audit.signatures import Signature, sign_with_key
+from hil_tests.cases import BenchConfig, bench_for
+from hil_tests.virtual_bench import VirtualBench
+from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, JobActor, LineClearance, admit
+from printer.messages import (
+    Command,
+    EmergencySend,
+    Operation,
+    Port,
+    PortBytes,
+    PortLost,
+    Record,
+    Recorded,
+    RecordFailed,
+    RunEffect,
+    RunInput,
+    SealWireLog,
+    Send,
+    Tick,
+    WireSealed,
+)
+from printer.run import Phase, RunMachine
+from recipes.library import load_demonstration, load_machine, load_recipe, recipe_bytes
+from recipes.order import DoseOrder
+from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
+
+TODAY = "2026-11-20"
+OPERATOR = Actor("operator", "Demo Operator", "operator")
+STEP_US = 100_000
+ROLES = {
+    "engineer": "process_engineer",
+    "quality": "quality_assurance",
+    "pharmacist": "pharmacist",
+    "operator": "operator",
+}
+KEYS = {name: SigningKey.generate(f"people/{name}") for name in ROLES}
+TRUSTED = {KEYS[name].verifier_key: frozenset({role}) for name, role in ROLES.items()}
+
+
+def signature(person: str, meaning: str, digest: str) -> Signature:
+    return sign_with_key(
+        KEYS[person],
+        signer=person,
+        name=f"Demo {person}",
+        role=ROLES[person],
+        meaning=meaning,
+        digest=digest,
+        at="2026-11-20T08:00:00.000000Z",
+        zone="UTC",
+        scripted=True,
+    )
+
+
+def demonstration_job(case: str, **changes: object) -> Job:
+    recipe = load_recipe(case)
+    prescription, ink, cartridge = load_demonstration(case, TODAY)
+    order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
+    bundle = bundle_recipe(
+        recipe_bytes(case), signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
+    )
+    job = Job(
+        batch="B-1",
+        order=order,
+        entered=signature("pharmacist", MEANING_ENTERED, order.sha256),
+        confirmed=signature("operator", MEANING_CONFIRMED, order.sha256),
+        recipe_bundle=bundle,
+        ink_lot=ink,
+        cartridge=cartridge,
+        line_clearance=LineClearance(done_by="Demo operator"),
+        actor=JobActor(username="operator", name="Demo operator", role="operator"),
+    )
+    return job.model_copy(update=changes)
+
+
+def admitted(job: Job) -> Admitted:
+    machine = load_machine(job.order.recipe and load_recipe(job.order.recipe).machine)
+    return admit(
+        job, run=f"{job.batch}-R1", device="cell-1", machine=machine, trusted_people=TRUSTED, today=TODAY, demonstration=True, rate="1"
+    )
+
+
+@dataclass
+class SimulatedCell:
+    """Drives one run. `refuse_record` says of which records the commit fails."""
+
+    machine: RunMachine
+    bench: VirtualBench
+    refuse_record: Callable[[Record], bool] = lambda record: False
+    entries: list[EntryDraft] = field(default_factory=list)
+    inputs: list[tuple[int, RunInput]] = field(default_factory=list)
+    written: list[tuple[int, Port, bytes, bool]] = field(default_factory=list)
+    now: int = 0
+    _lost: set[str] = field(default_factory=set)
+
+    def give(self, event: RunInput) -> None:
+        pending = [event]
+        while pending:
+            current = pending.pop(0)
+            self.inputs.append((self.now, current))
+            for effect in self.machine.handle(current, self.now):
+                pending += self._execute(effect)
+
+    def _execute(self, effect: RunEffect) -> list[RunInput]:
+        match effect:
+            case EmergencySend(port, data):
+                self.written.append((self.now, port, data, True))
+                self.bench.receive(port.value, data)
+            case Send(port, data):
+                self.written.append((self.now, port, data, False))
+                self.bench.receive(port.value, data)
+            case Record(token, drafts):
+                if self.refuse_record(effect):
+                    return [RecordFailed(token, "the disk is full")]
+                self.entries += drafts
+                return [Recorded(token)]
+            case SealWireLog():
+                return [WireSealed("0" * 64)]
+        return []
+
+    def step(self) -> None:
+        self.now += STEP_US
+        sent = self.bench.step(self.now)
+        for port in (Port.PRESSURE, Port.BALANCE, Port.PRINTER):
+            if port.value in self.bench.unplugged:
+                if port.value not in self._lost:
+                    self._lost.add(port.value)
+                    self.give(PortLost(port, "device unplugged"))
+            elif sent[port.value]:
+                self.give(PortBytes(port, sent[port.value]))
+        self.give(Tick())
+
+    def command(self, operation: Operation, reason: str = "", target: str = "") -> None:
+        self.give(Command(operation, OPERATOR, reason, target))
+
+    def until(self, condition: Callable[[RunMachine], bool], limit_s: int = 10_000) -> None:
+        end = self.now + limit_s * 1_000_000
+        while not condition(self.machine):
+            if self.now > end:
+                raise AssertionError(f"not reached by {self.now / 1e6:.0f} s: {self.machine.state} {self.machine.phase}")
+            self.step()
+
+    def run(self) -> None:
+        """From creation to the end of the run."""
+        self.command(Operation.PREPARE)
+        self.until(lambda machine: machine.phase is Phase.START or machine.phase is Phase.DONE)
+        self.command(Operation.START)
+        self.until(lambda machine: machine.phase is Phase.DONE)
+
+    def kinds(self, kind: str) -> list[EntryDraft]:
+        return [entry for entry in self.entries if entry.kind == kind]
+
+    def verdicts(self) -> Mapping[int, str]:
+        return {n: verdict.value for n, (verdict, _, _) in self.machine.cycle.verdicts.items()}
+
+
+def simulated(
+    case: str, *faults: str, seed: int = 1, refuse_record: Callable[[Record], bool] | None = None, job: Job | None = None
+) -> SimulatedCell:
+    plan = admitted(job or demonstration_job(case)).plan
+    config: BenchConfig = bench_for(case, faults=faults, seed=seed)
+    cell = SimulatedCell(RunMachine(plan), VirtualBench(config))
+    if refuse_record is not None:
+        cell.refuse_record = refuse_record
+    return cell

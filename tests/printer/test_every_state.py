@@ -1,0 +1,180 @@
+"""Stop, guard, lost ports, silent sensors and record failure have an answer in every state of a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+from simulated_cell import OPERATOR, SimulatedCell, simulated
+
+from printer.alarms import DEFINITIONS, AlarmName
+from printer.interlocks import blocked
+from printer.messages import (
+    STOPS,
+    Command,
+    EmergencySend,
+    GuardChanged,
+    Operation,
+    Port,
+    PortBytes,
+    PortLost,
+    Record,
+    Recorded,
+    RecordFailed,
+    RunEffect,
+    RunInput,
+    SealWireLog,
+    Send,
+    Tick,
+    WireSealed,
+)
+from printer.run import Phase, RunMachine
+from printer.states import ACTIVE, ALLOWED, ENDED, TRANSITIONS, RunState, mermaid
+from printer.unit_cycle import Step
+
+Moment = Callable[[RunMachine], bool]
+
+MOMENTS: dict[str, Moment] = {
+    "created": lambda m: m.state is RunState.CREATED or m.state is RunState.PREFLIGHT,
+    "ready": lambda m: m.state is RunState.READY,
+    "heating": lambda m: m.phase is Phase.TEMPERATURE,
+    "priming": lambda m: m.phase is Phase.ACTION and m.state is RunState.PREPARING,
+    "weighing before": lambda m: m.cycle.step is Step.WEIGH_BEFORE,
+    "printing": lambda m: m.cycle.step is Step.PRINT and m.cycle.commanded_nl > 5_000,
+    "settling": lambda m: m.cycle.step is Step.SETTLE,
+    "weighing after": lambda m: m.cycle.step is Step.WEIGH_AFTER,
+    "pausing": lambda m: m.state is RunState.PAUSING,
+    "paused": lambda m: m.state is RunState.PAUSED,
+    "finishing": lambda m: m.state is RunState.FINISHING,
+    "ended": lambda m: m.state is RunState.AWAITING_REVIEW,
+}
+
+EVENTS: dict[str, RunInput] = {
+    "kill": Command(Operation.STOP_KILL, OPERATOR, "test"),
+    "quickstop": Command(Operation.STOP_QUICK, OPERATOR, "test"),
+    "guard": GuardChanged(open=True),
+    "printer lost": PortLost(Port.PRINTER, "unplugged"),
+    "balance lost": PortLost(Port.BALANCE, "unplugged"),
+    "pressure lost": PortLost(Port.PRESSURE, "unplugged"),
+    "record failure": RecordFailed(999_999, "disk full"),
+    "printer reset": PortBytes(Port.PRINTER, b"start\n"),
+}
+HARMLESS_WHEN_NOT_ACTIVE = {"guard", "printer reset"}
+
+
+@pytest.fixture(scope="module")
+def snapshots() -> dict[str, tuple[RunMachine, int]]:
+    """The machine of one run, copied at each moment."""
+    cell = simulated("minoxidil")
+    taken: dict[str, tuple[RunMachine, int]] = {}
+
+    def look(cell: SimulatedCell) -> None:
+        for name, moment in MOMENTS.items():
+            if name not in taken and moment(cell.machine):
+                taken[name] = (copy.deepcopy(cell.machine), cell.now)
+
+    cell.command(Operation.PREPARE)
+    while cell.machine.phase is not Phase.DONE:
+        look(cell)
+        if cell.machine.phase is Phase.START:
+            cell.command(Operation.START)
+        elif cell.machine.state is RunState.PRINTING and cell.machine.next_unit == 3 and "paused" not in taken:
+            cell.command(Operation.PAUSE)
+        elif cell.machine.state is RunState.PAUSED and "paused" in taken:
+            cell.command(Operation.RESUME)
+        else:
+            cell.step()
+    look(cell)
+    assert set(taken) == set(MOMENTS)
+    return taken
+
+
+def settle(machine: RunMachine, effects: tuple[RunEffect, ...], now: int) -> list[RunEffect]:
+    """Answer records and the sealing of the wire log until nothing is asked for."""
+    seen, pending = list(effects), list(effects)
+    while pending:
+        effect = pending.pop(0)
+        answers: list[RunInput] = []
+        if isinstance(effect, SealWireLog):
+            answers = [WireSealed("0" * 64)]
+        elif isinstance(effect, Record):
+            answers = [Recorded(effect.token)]
+        for answer in answers:
+            more = machine.handle(answer, now)
+            seen += more
+            pending += more
+    return seen
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_has_its_answer_in_every_state(snapshots: dict[str, tuple[RunMachine, int]], moment: str, event: str) -> None:
+    machine, now = copy.deepcopy(snapshots[moment])
+    active = machine.active
+    effects = settle(machine, machine.handle(EVENTS[event], now), now)
+    to_printer = [e for e in effects if isinstance(e, (Send, EmergencySend)) and e.port is Port.PRINTER]
+    if moment == "ended" or (not active and event in HARMLESS_WHEN_NOT_ACTIVE and machine.phase is not Phase.DONE):
+        assert not [e for e in to_printer if isinstance(e, EmergencySend)]
+        return
+    assert machine.phase is Phase.DONE
+    assert machine.state is RunState.AWAITING_REVIEW
+    assert machine.ended in ("ABORTED", "FAULTED")
+    if active and event != "printer lost":
+        assert isinstance(effects[0], EmergencySend), "the stop goes out before all else"
+        assert len(to_printer) == 1
+    else:
+        assert not to_printer
+    for later in range(1, 200):
+        assert machine.handle(Tick(), now + later * 100_000) == ()
+    if moment in ("printing", "settling", "weighing after"):
+        assert machine.cycle.verdicts[machine.next_unit + 1][0].value == "scrapped"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_silence_of_every_sensor_ends_an_active_run(snapshots: dict[str, tuple[RunMachine, int]], moment: str) -> None:
+    machine, now = copy.deepcopy(snapshots[moment])
+    active = machine.active
+    effects: list[RunEffect] = []
+    for later in range(1, 120):
+        effects += settle(machine, machine.handle(Tick(), now + later * 100_000), now + later * 100_000)
+        if machine.phase is Phase.DONE:
+            break
+    assert (machine.phase is Phase.DONE) is (active or moment in ("ended",)) or moment in ("created", "ready")
+    if active:
+        assert machine.ended == "FAULTED"
+        assert any(isinstance(effect, EmergencySend) for effect in effects)
+
+
+def test_the_table_is_total_and_every_end_can_be_signed() -> None:
+    assert set(TRANSITIONS) == set(ALLOWED) == set(RunState)
+    for state in set(RunState) - {RunState.AWAITING_REVIEW}:
+        reached, frontier = set(), {state}
+        while frontier:
+            reached |= frontier
+            frontier = {target for s in frontier for target in TRANSITIONS[s]} - reached
+        assert RunState.AWAITING_REVIEW in reached
+    assert not TRANSITIONS[RunState.AWAITING_REVIEW]
+    for state in RunState:
+        for operation in Operation:
+            assert bool(blocked(operation, state)) is (operation not in ALLOWED[state])
+        if state not in ENDED:
+            assert ALLOWED[state] >= STOPS
+        else:
+            assert not {Operation.START, Operation.RESUME} & ALLOWED[state]
+    assert ACTIVE.isdisjoint(ENDED)
+    assert mermaid().count("-->") == sum(len(targets) for targets in TRANSITIONS.values()) + 2
+
+
+def test_an_open_guard_blocks_start_and_resume_with_its_reason() -> None:
+    assert blocked(Operation.START, RunState.READY, guard_open=True) == ("the guard is open; close it",)
+    assert blocked(Operation.STOP_KILL, RunState.PRINTING, guard_open=True) == ()
+
+
+def test_every_alarm_is_rationalised() -> None:
+    assert set(DEFINITIONS) == set(AlarmName)
+    for definition in DEFINITIONS.values():
+        assert definition.cause
+        assert definition.consequence
+        assert definition.action.endswith(".")
+        assert definition.respond_within_s > 0

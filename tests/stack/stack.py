@@ -1,0 +1,152 @@
+"""A demonstration site with its bench and its cell as real processes, over real ports, asked through a cell client."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from api.processes import Children, read_bench, start_bench, wait_for_file
+from api.shelf import Shelf
+from api.site import CELL, create_site, write_cell_configuration
+from audit.checkpoint import SigningKey
+from audit.clock import SystemClock
+from audit.events import Subject
+from audit.identity import Identity
+from audit.signatures import sign
+from audit.store import TrailStore
+from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
+from printer.cell_client import CellAddress, CellClient
+from recipes.library import load_demonstration, load_recipe
+from recipes.order import DoseOrder
+
+OPERATOR = {"username": "operator", "name": "Demonstration operator", "role": "operator"}
+
+
+@dataclass(slots=True)
+class Stack:
+    """One site folder with its children.
+
+    Lifetime: `close` ends every child.
+    """
+
+    folder: Path
+    case: str
+    rate: str
+    faults: str | None
+    children: Children
+    client: CellClient | None = None
+    cell_pid: int = 0
+    passwords: dict[str, str] | None = None
+
+    @classmethod
+    def start(cls, folder: Path, case: str = "minoxidil", *, rate: str = "400", fault: str | None = None) -> Stack:
+        stack = cls(folder, case, rate, fault, Children(folder / "logs"))
+        _, ink, cartridge = load_demonstration(case, today())
+        stack.passwords = dict(create_site(folder, inks=[(ink, cartridge)]).passwords)
+        child, ready = start_bench(
+            stack.children, folder / "bench.json", case=case, fault=fault, rate=rate, seed=1, truth=folder / "truth.json"
+        )
+        bench = read_bench(child, ready)
+        write_cell_configuration(folder, machine=load_recipe(case).machine, bench=bench)
+        stack.start_cell()
+        return stack
+
+    def start_cell(self) -> None:
+        address_file = self.folder / CELL / "address.json"
+        address_file.unlink(missing_ok=True)
+        child = self.children.start("cell", "printer.wiring_cell", "--config", str(self.folder / CELL / "cell.toml"))
+        found = wait_for_file(address_file, child, 30.0)
+        self.cell_pid = child.pid
+        tls = self.folder / "tls"
+        address = CellAddress(
+            host=str(found["host"]),
+            port=int(str(found["port"])),
+            name=CELL,
+            ca=tls / "ca.pem",
+            certificate=tls / "workstation.pem",
+            key=tls / "workstation.key",
+        )
+        self.client = CellClient(address, timeout_s=30.0)
+
+    def kill_cell(self) -> None:
+        os.kill(self.cell_pid, signal.SIGKILL)
+        if self.client is not None:
+            self.client.close()
+
+    def job(self, *, days: int = 3, order: str = "O-1", batch: str = "B-1") -> dict[str, JsonValue]:
+        """A job for a few days, signed by two people of the site."""
+        prescription, ink, cartridge = load_demonstration(self.case, today())
+        prescription = prescription.model_copy(update={"days": days})
+        recipe = load_recipe(self.case)
+        dose_order = DoseOrder.create(order, recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
+        store = TrailStore.open(
+            self.folder / "workstation.db",
+            key=SigningKey.load(self.folder / "keys" / "workstation.key"),
+            clock=SystemClock(),
+            software="test",
+        )
+        try:
+            identity = Identity(store, SystemClock())
+            signatures = [
+                sign(
+                    identity,
+                    username,
+                    (self.passwords or {})[username],
+                    meaning=meaning,
+                    digest=dose_order.sha256,
+                    role="pharmacist",
+                    subject=Subject("order", order),
+                    scripted=True,
+                ).as_record()
+                for username, meaning in (("pharmacist", MEANING_ENTERED), ("second", MEANING_CONFIRMED))
+            ]
+            bundle = Shelf(store).bundle(self.case)
+        finally:
+            store.close()
+        return {
+            "batch": batch,
+            "order": dose_order.as_record(),
+            "entered": signatures[0],
+            "confirmed": signatures[1],
+            "recipe_bundle": bundle,
+            "ink_lot": ink.as_record(),
+            "cartridge": cartridge.as_record(),
+            "line_clearance": {"done_by": "Demonstration operator", "signature": None},
+            "actor": dict(OPERATOR),
+        }  # type: ignore[dict-item]
+
+    def ask(self) -> CellClient:
+        assert self.client is not None
+        return self.client
+
+    def until(self, condition: Callable[[dict[str, JsonValue]], bool], seconds: float = 60.0) -> dict[str, JsonValue]:
+        """Ask for the status until it is as wanted; the limit is of real time."""
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            status = self.ask().status()
+            if condition(status):
+                return status
+        raise AssertionError(f"not reached within {seconds:g} s: {status['state']}")
+
+    def begin(self, **changes: int) -> str:
+        """Create a run and start it; return its id."""
+        run = str(self.ask().create_run(self.job(**changes))["run"])
+        self.until(lambda status: status["state"] == "READY")
+        self.ask().start(run, OPERATOR)
+        return run
+
+    def close(self) -> None:
+        if self.client is not None:
+            self.client.close()
+        self.children.close()
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()

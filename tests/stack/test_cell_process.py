@@ -1,0 +1,154 @@
+"""The cell as its own process over real ports: a run, a cable pulled, a kill, a restart, and whoever knocks at its door."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import sqlite3
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stack import OPERATOR, Stack
+
+from audit.checkpoint import VerifierKey
+from audit.reader import TrailReader
+from audit.verify import verify_store
+from printer.errors import CellRefused, CellUnreachable, RunMissing
+from printer.frames import REPLY_LIMIT, Request, client_context, receive_frame, send_frame
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    options = getattr(request, "param", {})
+    running = Stack.start(tmp_path / "site", **options)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def ended(status: dict[str, object]) -> bool:
+    return status["state"] == "AWAITING_REVIEW"
+
+
+def printing(n: int) -> object:
+    def condition(status: dict[str, object]) -> bool:
+        units = status["units"]
+        assert isinstance(units, list)
+        return len(units) >= n and units[n - 1]["state"] == "printing"
+
+    return condition
+
+
+def assert_store_verifies(folder: Path) -> None:
+    keys = [VerifierKey.parse(line) for line in (folder / "site.vkey").read_text().splitlines()]
+    report = verify_store(folder / "cell-1.db", keys)
+    assert report.findings == ()
+    assert report.signer_established
+
+
+def test_a_batch_over_real_ports(stack: Stack) -> None:
+    run = stack.begin(days=3)
+    status = stack.until(ended)
+    assert status["ended"] == "FINISHED"
+    assert [unit["verdict"] for unit in status["units"]] == ["accepted"] * 3  # type: ignore[union-attr, index, call-overload]
+    kinds = [json.loads(line)["kind"] for line in stack.ask().trail(0)]
+    assert kinds.count("unit.print.intended") == kinds.count("unit.weight.judged") == 3
+    assert kinds[-1] == "run.record.closed"
+    with pytest.raises(CellRefused, match="already printed"):
+        stack.ask().create_run(stack.job(days=3))
+    with pytest.raises(CellRefused, match="never sends again"):
+        stack.ask().start(run, OPERATOR)
+    stack.children.close()
+    assert_store_verifies(stack.folder)
+    # The wire log is what the record says it is.
+    reader = TrailReader(stack.folder / "cell-1.db")
+    state = reader.state("run", run)
+    reader.close()
+    assert state is not None
+    assert hashlib.sha256((stack.folder / "cell-1" / f"wire-{run}.log").read_bytes()).hexdigest() == state["wire_log_sha256"]
+
+
+@pytest.mark.parametrize("stack", [{"fault": "unplug:2"}], indirect=True)
+def test_a_pulled_cable_ends_the_run_and_scraps_the_unit(stack: Stack) -> None:
+    stack.begin(days=3)
+    status = stack.until(ended)
+    assert status["ended"] == "FAULTED"
+    assert [unit["verdict"] for unit in status["units"]] == ["accepted", "scrapped", None]  # type: ignore[union-attr, index, call-overload]
+    assert status["link"] == {"state": "unknown", "age_ms": status["link"]["age_ms"], "quality": "unknown"}  # type: ignore[index, call-overload]
+    stack.children.close()
+    assert_store_verifies(stack.folder)
+
+
+@pytest.mark.parametrize("stack", [{"rate": "40"}], indirect=True)
+def test_killed_in_mid_unit_and_started_again(stack: Stack) -> None:
+    run = stack.begin(days=3)
+    stack.until(printing(2))  # type: ignore[arg-type]
+    stack.kill_cell()
+    with pytest.raises(CellUnreachable):
+        stack.ask().status()
+    stack.start_cell()
+    status = stack.ask().status()
+    assert (status["state"], status["ended"], status["run"]) == ("AWAITING_REVIEW", "INTERRUPTED", run)
+    verdicts = [(unit["n"], unit["verdict"]) for unit in status["units"]]  # type: ignore[union-attr, index, call-overload]
+    assert verdicts == [(1, "accepted"), (2, "scrapped")]
+    with pytest.raises(RunMissing):
+        stack.ask().start(run, OPERATOR)
+    stack.children.close()
+    assert_store_verifies(stack.folder)
+    truth = json.loads((stack.folder / "truth.json").read_text())
+    patches = truth["patches"] if isinstance(truth, dict) else truth
+    assert len(patches) <= 2, "nothing was printed after the restart"
+
+
+def test_stop_from_a_second_connection(stack: Stack) -> None:
+    run = stack.begin(days=3)
+    stack.until(printing(1))  # type: ignore[arg-type]
+    stack.ask().stop(run, "kill", OPERATOR, "test")
+    status = stack.until(ended)
+    assert status["ended"] == "ABORTED"
+    assert status["units"][0]["verdict"] == "scrapped"  # type: ignore[index, call-overload]
+    assert [alarm["name"] for alarm in status["alarms"]] == ["stopped by a person"]  # type: ignore[union-attr, index, call-overload]
+
+
+def test_the_door_takes_no_stranger_and_no_frame_twice(stack: Stack) -> None:
+    address = json.loads((stack.folder / "cell-1" / "address.json").read_text())
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    bare.check_hostname = False
+    bare.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((address["host"], address["port"]), timeout=10) as raw,
+        pytest.raises((ssl.SSLError, ConnectionError)),
+        bare.wrap_socket(raw) as stranger,
+    ):
+        if stranger.recv(1) == b"":
+            raise ConnectionError("closed without a word")
+    tls = stack.folder / "tls"
+    context = client_context(tls / "ca.pem", tls / "workstation.pem", tls / "workstation.key")
+    with (
+        socket.create_connection((address["host"], address["port"]), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname="cell-1") as connection,
+    ):
+        greeting = json.loads(receive_frame(connection, REPLY_LIMIT) or b"{}")
+        request = Request(nonce=greeting["nonce"], counter=1, op="describe", body={})
+        send_frame(connection, request)
+        assert json.loads(receive_frame(connection, REPLY_LIMIT) or b"{}")["result"]["cell"] == "cell-1"
+        send_frame(connection, request)
+        assert connection.recv(1) == b"", "a frame sent again ends the connection"
+
+
+def test_a_missing_port_is_named_and_nothing_is_printed(stack: Stack) -> None:
+    stack.kill_cell()
+    configuration = stack.folder / "cell-1" / "cell.toml"
+    text = configuration.read_text()
+    configuration.write_text("\n".join('balance = "/dev/no-balance"' if line.startswith("balance") else line for line in text.splitlines()))
+    stack.start_cell()
+    with pytest.raises(CellRefused, match="There is no port /dev/no-balance"):
+        stack.ask().create_run(stack.job(days=3))
+    with sqlite3.connect(f"file:{stack.folder / 'cell-1.db'}?mode=ro", uri=True) as database:
+        assert database.execute("SELECT count(*) FROM objects WHERE type = 'run'").fetchone() == (0,)
