@@ -30,7 +30,8 @@ EXACT = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Divi
 
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?\Z")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?\Z")
-_MAX_DIGITS = 40
+_MAX_DIGITS = EXACT.prec
+_MAX_LENGTH = 64
 
 
 class QuantityError(ValueError):
@@ -50,7 +51,7 @@ def decimal_from_text(text: str, what: str = "number") -> Decimal:
         )
     if not _PLAIN_NUMBER.match(stripped):
         raise QuantityError(f"{what}: {text!r} is not a number; write plain digits, for example 18.5")
-    if len(stripped) > _MAX_DIGITS:
+    if len(stripped) > _MAX_LENGTH or len(stripped.lstrip("+-0.").replace(".", "")) > _MAX_DIGITS:
         raise QuantityError(f"{what}: {text[:40]!r} has too many digits; {_MAX_DIGITS} are allowed")
     return Decimal(stripped)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from audit.canonical import canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor
-from audit.quantities import Celsius, Microlitre
+from audit.quantities import Celsius, Microlitre, Percent
 from audit.signatures import Signature, verify_signature
 from firmware_bridge.firmware_profile import FirmwareProfile, marlin_profile
 from printer.acceptance import Criteria
@@ -108,10 +108,9 @@ def admit(
 ) -> Admitted:
     """Check, calculate, compile and prove a job. Raises CellRefused or a recipes refusal, with all reasons."""
     reasons = _order_reasons(job, trusted_people)
-    recipe = verify_bundle(job.recipe_bundle, trusted_people)
-    reasons += _binding_reasons(job, recipe, machine)
     if reasons:
         raise CellRefused(reasons, remedy="Nothing was printed. Correct the order and have it signed again.")
+    recipe = verify_bundle(job.recipe_bundle, trusted_people)
     program = compile_program(
         order=job.order,
         recipe=recipe,
@@ -144,20 +143,6 @@ def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str
     return reasons
 
 
-def _binding_reasons(job: Job, recipe: Recipe, machine: MachineProfile) -> list[str]:
-    order, reasons = job.order, []
-    if (order.recipe, order.recipe_version, order.recipe_digest) != (recipe.id, recipe.version, recipe.digest):
-        named = f"{order.recipe}@{order.recipe_version}"
-        reasons.append(f"the order names {named}; the bundle holds {recipe.reference} or another content of it")
-    if (order.ink_lot, order.ink_lot_digest) != (job.ink_lot.lot, job.ink_lot.digest):
-        reasons.append(f"the certificate of ink lot {job.ink_lot.lot} is not the one that the order was signed with")
-    if (order.cartridge, order.cartridge_digest) != (job.cartridge.serial, job.cartridge.digest):
-        reasons.append(f"cartridge {job.cartridge.serial} is not the one that the order was signed with")
-    if recipe.machine != machine.id:
-        reasons.append(f"recipe {recipe.reference} is for machine {recipe.machine}; this cell is {machine.id}")
-    return reasons
-
-
 def _plan(
     job: Job,
     run: str,
@@ -187,6 +172,9 @@ def _plan(
             "machine_digest": machine.digest,
             "program_sha256": program.sha256,
             "units": len(program.units),
+            "dosage_form": recipe.dosage_form,
+            "concentration_rsd_validation": _number(recipe.concentration_rsd_validation),
+            "partial_release_permitted": recipe.control.partial_release,
             "demonstration": demonstration,
             "rate": rate,
         },
@@ -207,6 +195,10 @@ def _plan(
         balance_driver=machine.balance.driver,
         static_gates=_static_gates(job, recipe, program),
     )
+
+
+def _number(value: Percent | None) -> str | None:
+    return None if value is None else value.text
 
 
 def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) -> PlannedUnit:
@@ -234,6 +226,7 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) ->
         criteria=criteria,
         x=unit.centre[0],
         y=unit.centre[1],
+        shape=dict(unit.shape),
     )
 
 

@@ -110,11 +110,12 @@ class Cell:
         """Begin a run from its plan. Raises CellRefused while another run is open."""
 
         def call() -> JsonObject:
-            if self._machine is not None and not self._machine.over:
-                raise CellRefused(
-                    [f"run {self._machine.plan.run} is {self._machine.state}"], remedy="Finish or stop it before another is created."
-                )
-            self.ports.reopen(self._inbox.put)
+            open_run = self._machine
+            if open_run is not None and open_run.phase is not Phase.DONE:
+                remedy = "Finish or stop it first. If its record could not be written, make the store writable and restart the cell."
+                raise CellRefused([f"run {open_run.plan.run} is {open_run.state}, its record is not closed"], remedy=remedy)
+            if self._bench is None:
+                self.ports.reopen(self._inbox.put)
             missing = self.ports.missing()
             if missing:
                 reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
@@ -268,12 +269,18 @@ class Cell:
             case EmergencySend(port, data):
                 self.ports.emergency_write(port, data)
             case Send(port, data):
-                self.ports.write(port, data)
+                refused = self.ports.write(port, data)
+                if refused is not None:
+                    self._inbox.put(_Ask(lambda: self._not_sent(port, refused), Future()))
             case Record(token):
                 self._outstanding[token] = time.monotonic()
                 self.recorder.record(effect)
             case SealWireLog():
                 self._inbox.put(_Ask(self._seal_wire_log, Future()))
+
+    def _not_sent(self, port: Port, reason: str) -> JsonObject:
+        self._handle(PortLost(port, reason))
+        return {}
 
     def _seal_wire_log(self) -> JsonObject:
         self._handle(WireSealed(self.ports.end_wire_log()))

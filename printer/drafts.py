@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from audit.canonical import JsonValue
 from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.quantities import plain_text
+from printer.acceptance import limits
 from printer.alarms import Alarm
 from printer.messages import CELL, Command
 from printer.plan import Action, PlannedUnit, RunPlan
@@ -63,6 +65,7 @@ class Drafts:
         self._add(EventKind.RUN_ACTION_COMPLETED, "run", self._run, {"action_completed": action.name})
 
     def unit_intended(self, plan: RunPlan, unit: PlannedUnit) -> None:
+        low, high = limits(unit.criteria)
         new: dict[str, JsonValue] = {
             "run": plan.run,
             "batch": plan.batch,
@@ -70,10 +73,15 @@ class Drafts:
             "strength_mg": unit.strength.text,
             "target_mass_mg": unit.target_mass.text,
             "target_volume_uL": unit.target_volume.text,
+            "low_mg": low.text,
+            "high_mg": high.text,
+            "shape": dict(unit.shape),
+            "x": plain_text(unit.x),
+            "y": plain_text(unit.y),
             "gcode_sha256": unit.gcode_sha256,
             "state": "printing",
         }
-        units = {"strength_mg": "mg", "target_mass_mg": "mg", "target_volume_uL": "uL"}
+        units = {"strength_mg": "mg", "target_mass_mg": "mg", "target_volume_uL": "uL", "low_mg": "mg", "high_mg": "mg"}
         self._add(EventKind.UNIT_PRINT_INTENDED, "unit", unit_id(self._run, unit.n), new, unit=units)
 
     def unit_ended(self, kind: EventKind, n: int, new: Mapping[str, JsonValue], attachments: Mapping[str, bytes]) -> None:

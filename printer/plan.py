@@ -58,6 +58,7 @@ class PlannedUnit:
     criteria: Criteria
     x: Decimal
     y: Decimal
+    shape: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from audit.clock import Clock
-from firmware_bridge.errors import BridgeError
+from firmware_bridge.errors import BridgeError, LinkLost
 from firmware_bridge.port_owner import PortInput, PortOwner
 from firmware_bridge.transport import open_transport
 from firmware_bridge.wire_log import WireLog
@@ -37,25 +37,38 @@ class Ports:
             self._open(port, deliver)
 
     def reopen(self, deliver: Callable[[PortInput], None]) -> None:
-        """Open again what is missing or was lost."""
+        """Open again what is missing, was lost or was stopped: an opened port begins with the device's identity."""
         for port in Port:
             owner = self._owners.get(port)
-            if owner is not None and owner.lost:
+            if owner is not None and (owner.lost or owner.stopped):
                 owner.close()
                 del self._owners[port]
             if port not in self._owners:
                 self._open(port, deliver)
 
     def missing(self) -> dict[str, str]:
-        return {port.value: self._reasons[port] for port in Port if port not in self._owners}
+        """Return why ports cannot serve a run: never opened, lost, or stopped."""
+        reasons = {port.value: self._reasons[port] for port in Port if port not in self._owners}
+        for port, owner in self._owners.items():
+            if owner.lost:
+                reasons[port.value] = "was lost; start the bench and the cell again"
+            elif owner.stopped:
+                reasons[port.value] = "was stopped; reset the printer, then start the bench and the cell again"
+        return reasons
 
     def is_open(self, port: Port) -> bool:
         return port in self._owners
 
-    def write(self, port: Port, data: bytes) -> None:
+    def write(self, port: Port, data: bytes) -> str | None:
+        """Queue bytes for a device. Returns why they could not be queued; the caller treats that as the loss of the port."""
         owner = self._owners.get(port)
-        if owner is not None:
+        if owner is None:
+            return f"port {port} is not open"
+        try:
             owner.write(data)
+        except LinkLost as error:
+            return error.message
+        return None
 
     def emergency_write(self, port: Port, data: bytes) -> None:
         owner = self._owners.get(port)

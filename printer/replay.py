@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from audit.canonical import canonical, sha256_hex
-from audit.events import EntryDraft
+from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
+from audit.events import Actor, Entry, EntryDraft, Subject
 from printer.journal import read_journal
 from printer.messages import Record
 from printer.plan import RunPlan
@@ -34,16 +34,34 @@ def replay(plan: RunPlan, segments: Iterable[bytes]) -> Replayed:
 
 
 def decisions_digest(entries: Iterable[EntryDraft]) -> str:
-    """Return one digest over the decisions of a run: kind, subject, content and attachments of every entry."""
-    rows = [
-        {
-            "kind": str(entry.kind),
-            "subject": str(entry.subject),
-            "new": dict(entry.new),
-            "actor": entry.actor.username,
-            "reason": entry.reason,
-            "attachments": {name: sha256_hex(data) for name, data in entry.attachments.items()},
-        }
+    """Return one digest over the decisions of a run: kind, subject, content, actor, reason and attachments of every entry."""
+    return _digest(
+        _row(entry.kind, entry.subject, entry.new, entry.actor, entry.reason, {n: sha256_hex(d) for n, d in entry.attachments.items()})
         for entry in entries
-    ]
-    return sha256_hex(canonical(rows))
+    )
+
+
+def recorded_digest(entries: Iterable[Entry], run: str) -> str:
+    """Return the same digest over the entries of a run as they stand in the cell's trail."""
+    return _digest(
+        _row(entry.kind, entry.subject, entry.new, entry.actor, entry.reason, {item["name"]: item["sha256"] for item in entry.attachments})
+        for entry in entries
+        if entry.subject.id == run or entry.subject.id.startswith(f"{run}/")
+    )
+
+
+def _row(
+    kind: str, subject: Subject, new: Mapping[str, JsonValue], actor: Actor, reason: str | None, attachments: Mapping[str, str]
+) -> JsonObject:
+    return {
+        "kind": str(kind),
+        "subject": str(subject),
+        "new": dict(new),
+        "actor": actor.username,
+        "reason": reason,
+        "attachments": dict(attachments),
+    }
+
+
+def _digest(rows: Iterable[JsonObject]) -> str:
+    return sha256_hex(canonical(list(rows)))

@@ -473,6 +473,7 @@ class RunMachine:
         if self.over:
             return
         self._emergency(StopStrength.KILL, now)
+        message = message.rstrip(".")
         self._raise(name, message, now)
         self.cycle.scrap([f"{name}: {message}"])
         self._end(RunState.FAULTED, f"{name}: {message}")

@@ -13,7 +13,7 @@ from printer.alarms import AlarmName
 from printer.plan import Limits
 from printer.snapshot import Quality, Reading, Snapshot
 
-_BALANCE_REMEMBERED_US = 3_600_000_000
+_BALANCE_REMEMBERED_US = 180_000_000
 _LINK_SILENCE_US = 15_000_000
 
 

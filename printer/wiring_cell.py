@@ -84,18 +84,17 @@ def read_settings(path: Path) -> CellSettings:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="printer.wiring_cell", description="Run one cell.")
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--with-parent", action="store_true", help="end when standard input closes, as it does when the parent ends")
     options = parser.parse_args(arguments)
     try:
-        run_cell(read_settings(options.config), with_parent=options.with_parent)
+        run_cell(read_settings(options.config))
     except DosewrightError as error:
         sys.stderr.write(f"error {error.code}: {error}\n")
         return 2
     return 0
 
 
-def run_cell(settings: CellSettings, *, with_parent: bool = False) -> None:
-    """Open the store, recover, open the ports, serve until SIGTERM or SIGINT (or, `with_parent`, until stdin closes)."""
+def run_cell(settings: CellSettings) -> None:
+    """Open the store, recover, open the ports, serve until SIGTERM or SIGINT."""
     machine = load_machine(settings.machine)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
     clock = _clock(settings, bench)
@@ -118,8 +117,6 @@ def run_cell(settings: CellSettings, *, with_parent: bool = False) -> None:
     server = CellServer(cell=settings.name, host=settings.listen_host, port=settings.listen_port, context=context, handlers=door.handlers())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: cell.end())
-    if with_parent:
-        threading.Thread(target=_end_with_parent, args=(cell,), name="parent", daemon=True).start()
     try:
         cell.begin(recovery.last_run)
         if recovery.interrupted:
@@ -132,11 +129,6 @@ def run_cell(settings: CellSettings, *, with_parent: bool = False) -> None:
         cell.recorder.append(_stopped(settings))
         cell.close()
         store.close()
-
-
-def _end_with_parent(cell: Cell) -> None:
-    sys.stdin.buffer.read()
-    cell.end()
 
 
 def _clock(settings: CellSettings, bench: BenchTime | None) -> Clock:

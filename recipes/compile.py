@@ -61,7 +61,7 @@ class ActionProgram:
 @dataclass(frozen=True, slots=True)
 class UnitProgram:
     """One unit. `commands` are its lines without comments and line ends; `cumulative_nl` the net commanded volume in
-    nanolitres after each. `centre` and `height` in mm; `duration_us` is an estimate without accelerations."""
+    nanolitres after each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate without accelerations."""
 
     n: int
     strength: Milligram
@@ -75,6 +75,7 @@ class UnitProgram:
     duration_us: int
     centre: Place
     height: Decimal
+    shape: Mapping[str, str]
 
     @property
     def exposure_nl(self) -> tuple[int, ...]:
@@ -107,6 +108,7 @@ class _Design:
 
     plan: StrengthPlan
     body: UnitPath | tuple[Fraction, ...]
+    shape: Mapping[str, str]
 
     @property
     def height(self) -> int:
@@ -220,6 +222,11 @@ def _binding_reasons(order: DoseOrder, recipe: Recipe, ink: InkLot, cartridge: C
         reasons.append(
             f"recipe {recipe.reference} is for machine {recipe.machine}, this is {machine.id}; print on a cell with that machine"
         )
+    elif recipe.machine_digest != machine.digest:
+        reasons.append(
+            f"the profile of machine {machine.reference} is not the one that recipe {recipe.reference} was signed for; "
+            "restore that profile, or have a new version of the recipe signed"
+        )
     return reasons
 
 
@@ -247,11 +254,10 @@ def _design(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> _Des
                         f"({geometry.capsule_capacity}); choose a lower strength"
                     ]
                 )
-            return _Design(plan, plan_dispense(plan.target_volume, increment=_increment(machine)))
-        case Cylinder():
-            return _Design(plan, _path(_solid(plan, recipe, machine), plan, recipe))
-        case Torus():
-            return _Design(plan, _path(_solid(plan, recipe, machine), plan, recipe))
+            return _Design(plan, plan_dispense(plan.target_volume, increment=_increment(machine)), MappingProxyType({"family": "dispense"}))
+        case Cylinder() | Torus():
+            solid = _solid(plan, recipe, machine)
+            return _Design(plan, _path(solid, plan, recipe), _shape(solid))
         case _:
             assert_never(geometry)
 
@@ -274,6 +280,11 @@ def _solid(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Solid
             [f"the unit is {solid.smallest_feature:.2f} mm at its thinnest, finer than the nozzle; choose a higher strength"]
         )
     return solid
+
+
+def _shape(solid: Solid) -> Mapping[str, str]:
+    """Return the family and dimensions of a solid as text, for records and pictures."""
+    return MappingProxyType({"family": solid.family, "diameter_mm": f"{solid.diameter:.2f}", "height_mm": f"{solid.height:.2f}"})
 
 
 def _path(solid: Solid, plan: StrengthPlan, recipe: Recipe) -> UnitPath:
@@ -344,6 +355,7 @@ def _unit(n: int, design: _Design, place: Place, lines: Written, proof: Proof) -
         duration_us=found.duration_us,
         centre=place,
         height=found.height,
+        shape=design.shape,
     )
 
 

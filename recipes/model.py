@@ -35,6 +35,7 @@ from recipes.figures import (
     DEMONSTRATION_STATUS,
     Count,
     Document,
+    Hex256,
     Identifier,
     Name,
     NotNegative,
@@ -248,10 +249,12 @@ class Weighing(Document):
 
 
 class Control(Document):
-    """Control strategy in words, and whether the dose is corrected from unit to unit."""
+    """Control strategy in words, whether the dose is corrected from unit to unit, and whether the accepted units of a run
+    that did not finish may be released."""
 
     strategy: tuple[Name, ...]
     dose_correction: Literal["off"]
+    partial_release: StrictBool
 
 
 class Handling(Document):
@@ -273,7 +276,10 @@ class LabelTexts(Document):
 
 
 class Recipe(Document):
-    """A master recipe: what is printed, from which ink, on which machine, within which ranges."""
+    """A master recipe: what is printed, from which ink, on which machine, within which ranges.
+
+    `machine_digest` is that of the machine profile it was validated on, so that the recipe's signatures cover the profile.
+    """
 
     format: Literal["dosewright-recipe/1"]
     id: Identifier
@@ -284,6 +290,7 @@ class Recipe(Document):
     dosage_form: Literal["tablet", "capsule"]
     route: Name
     machine: Identifier
+    machine_digest: Hex256
     active: Active
     dose: DoseRule
     ink: InkSpecification

@@ -127,9 +127,7 @@ def durable_append() -> Row:
             ours.append(rate)
             bare.append(_bare_commits(Path(name), lines))
     value, peer = statistics.median(ours), statistics.median(bare)
-    return Row(
-        "trail.durable_append_per_s", f"{value:.0f}", "1/s", "bare SQLite commits", f"{peer:.0f}", f"{value / peer:.2f}"
-    )
+    return Row("trail.durable_append_per_s", f"{value:.0f}", "1/s", "bare SQLite commits", f"{peer:.0f}", f"{value / peer:.2f}")
 
 
 def verify_rate() -> Row:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from audit.errors import DosewrightError
 from audit.events import MEANINGS
-from firmware_bridge.link_values import transition_table_markdown
 from printer.alarms import DEFINITIONS
 from printer.states import mermaid
 
@@ -23,11 +22,6 @@ MADE = "<!-- Made from the code by `make docs`; do not edit. -->\n\n"
 
 def run_states() -> str:
     return f"{MADE}# States of a run\n\nFrom the transition table in `printer/states.py`.\n\n```mermaid\n{mermaid()}```\n"
-
-
-def link_states() -> str:
-    table = transition_table_markdown()
-    return f"{MADE}# States of the printer link\n\nFrom the transition table in `firmware_bridge/link_values.py`.\n\n{table}"
 
 
 def error_codes() -> str:
@@ -76,7 +70,6 @@ def http_interface() -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/reference/run-states.md": run_states,
-    "docs/reference/link-states.md": link_states,
     "docs/reference/error-codes.md": error_codes,
     "docs/reference/event-kinds.md": event_kinds,
     "docs/reference/alarms.md": alarm_list,

@@ -31,7 +31,7 @@ _PLACES = 6
 _UNIT_FIELDS = (
     "target_mass_mg", "target_volume_uL", "low_mg", "high_mg", "mass_mg", "expanded_uncertainty_mg", "gross_before_mg", "gross_after_mg",
     "drift_mg_per_s", "drift_correction_mg", "commanded_uL", "reported_uL", "pressure_max_kPa", "nozzle_min_C", "nozzle_max_C",
-    "balance_serial", "gcode_sha256", "x", "y",
+    "balance_serial", "gcode_sha256", "shape", "x", "y",
 )  # fmt: skip
 _RUN_FIELDS = (
     "state", "ended", "program_sha256", "program_sent_sha256", "wire_log_sha256", "units", "rate", "machine", "machine_digest",
@@ -232,7 +232,7 @@ def _strengths(entries: BatchEntries, units: Sequence[JsonObject]) -> tuple[list
                     "mass_mg": _either(target, ("mass_mg",), first.get("target_mass_mg")),
                     "volume_uL": _either(target, ("volume_uL",), first.get("target_volume_uL")),
                 },
-                "shape": {name: plan.get(name) for name in ("family", "diameter_mm", "height_mm", "tube_mm") if plan.get(name) is not None},
+                "shape": as_object(first.get("shape")),
                 "uniformity": _uniformity(accepted),
                 "uniformity_all": _uniformity(everything),
             }

@@ -10,7 +10,7 @@ from simulated_cell import TODAY, TRUSTED, admitted, demonstration_job, signatur
 
 from audit.checkpoint import SigningKey
 from audit.errors import DosewrightError
-from audit.quantities import MilligramPerGram
+from audit.quantities import MilligramPerGram, MillimetrePerSecond
 from audit.signatures import sign_with_key
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Job, admit, read_job, read_trusted_people
 from printer.errors import CellConfiguration, CellRefused
@@ -42,7 +42,7 @@ def test_the_worked_prescription_is_admitted_with_its_figures() -> None:
 
 def test_a_changed_assay_is_not_what_was_signed() -> None:
     stronger = JOB.ink_lot.model_copy(update={"assay": MilligramPerGram("30.0")})
-    with pytest.raises(CellRefused, match="not the one that the order was signed with"):
+    with pytest.raises(CompileRefused, match="not as it was when the order was written"):
         admitted(JOB.model_copy(update={"ink_lot": stronger}))
 
 
@@ -94,7 +94,7 @@ def test_a_changed_recipe_is_refused() -> None:
 
 
 def test_another_cell_does_not_print_it() -> None:
-    with pytest.raises(CellRefused, match="this cell is fdm"):
+    with pytest.raises(CompileRefused, match="print on a cell with that machine"):
         admit(
             JOB,
             run="R",
@@ -105,6 +105,12 @@ def test_another_cell_does_not_print_it() -> None:
             demonstration=True,
             rate="1",
         )
+
+
+def test_a_changed_machine_profile_is_not_what_the_recipe_was_signed_for() -> None:
+    wider = load_machine("sse-20g-10ml").model_copy(update={"max_travel": MillimetrePerSecond("999")})
+    with pytest.raises(CompileRefused, match="not the one that recipe cyclophosphamide@1 was signed for"):
+        admit(JOB, run="R", device="cell-1", machine=wider, trusted_people=TRUSTED, today=TODAY, demonstration=True, rate="1")
 
 
 def test_expired_ink_is_refused_even_if_signed() -> None:

@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 from stack import OPERATOR, Stack
 
 from audit.checkpoint import VerifierKey
 from audit.reader import TrailReader
 from audit.verify import verify_store
+from printer.admission import admit, read_job, read_trusted_people
 from printer.errors import CellRefused, CellUnreachable, RunMissing
 from printer.frames import REPLY_LIMIT, Request, client_context, receive_frame, send_frame
+from printer.replay import recorded_digest, replay
+from recipes.library import load_machine, load_recipe
 
 pytestmark = pytest.mark.stack
 
@@ -52,8 +56,33 @@ def assert_store_verifies(folder: Path) -> None:
     assert report.signer_established
 
 
+def assert_replay_agrees(stack: Stack, run: str, job: dict[str, JsonValue]) -> None:
+    """What the run machine decided over real ports follows from its sealed journal alone."""
+    machine = load_machine(load_recipe(stack.case).machine)
+    trusted = read_trusted_people(stack.folder / "cell-1" / "trusted" / "people.json")
+    reader = TrailReader(stack.folder / "cell-1.db")
+    entries = list(reader.entries())
+    created = next(entry for entry in entries if entry.kind == "run.record.created")
+    plan = admit(
+        read_job(job),
+        run=run,
+        device="cell-1",
+        machine=machine,
+        trusted_people=trusted,
+        today=created.at[:10],
+        demonstration=True,
+        rate=str(created.new["rate"]),
+    ).plan
+    journals = ("journal/preparation.jsonl", "journal/unit-", "journal/run.jsonl")
+    segments = [reader.blob(item["sha256"]) for entry in entries for item in entry.attachments if item["name"].startswith(journals)]
+    reader.close()
+    assert len(segments) == 5
+    assert replay(plan, segments).sha256 == recorded_digest(entries, run)
+
+
 def test_a_batch_over_real_ports(stack: Stack) -> None:
-    run = stack.begin(days=3)
+    job = stack.job(days=3)
+    run = stack.begin(job)
     status = stack.until(ended)
     assert status["ended"] == "FINISHED"
     assert [unit["verdict"] for unit in status["units"]] == ["accepted"] * 3  # type: ignore[union-attr, index, call-overload]
@@ -66,6 +95,7 @@ def test_a_batch_over_real_ports(stack: Stack) -> None:
         stack.ask().start(run, OPERATOR)
     stack.children.close()
     assert_store_verifies(stack.folder)
+    assert_replay_agrees(stack, run, job)
     # The wire log is what the record says it is.
     reader = TrailReader(stack.folder / "cell-1.db")
     state = reader.state("run", run)
@@ -76,7 +106,7 @@ def test_a_batch_over_real_ports(stack: Stack) -> None:
 
 @pytest.mark.parametrize("stack", [{"fault": "unplug:2"}], indirect=True)
 def test_a_pulled_cable_ends_the_run_and_scraps_the_unit(stack: Stack) -> None:
-    stack.begin(days=3)
+    stack.begin()
     status = stack.until(ended)
     assert status["ended"] == "FAULTED"
     assert [unit["verdict"] for unit in status["units"]] == ["accepted", "scrapped", None]  # type: ignore[union-attr, index, call-overload]
@@ -87,7 +117,7 @@ def test_a_pulled_cable_ends_the_run_and_scraps_the_unit(stack: Stack) -> None:
 
 @pytest.mark.parametrize("stack", [{"rate": "40"}], indirect=True)
 def test_killed_in_mid_unit_and_started_again(stack: Stack) -> None:
-    run = stack.begin(days=3)
+    run = stack.begin()
     stack.until(printing(2))  # type: ignore[arg-type]
     stack.kill_cell()
     with pytest.raises(CellUnreachable):
@@ -107,7 +137,7 @@ def test_killed_in_mid_unit_and_started_again(stack: Stack) -> None:
 
 
 def test_stop_from_a_second_connection(stack: Stack) -> None:
-    run = stack.begin(days=3)
+    run = stack.begin()
     stack.until(printing(1))  # type: ignore[arg-type]
     stack.ask().stop(run, "kill", OPERATOR, "test")
     status = stack.until(ended)
