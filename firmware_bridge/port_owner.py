@@ -94,6 +94,11 @@ class PortOwner:
     def lost(self) -> bool:
         return self._lost
 
+    @property
+    def stopped(self) -> bool:
+        """Whether an emergency write has closed the port to ordinary ones."""
+        return self._stopped
+
     def write(self, data: bytes) -> None:
         """Queue bytes for the device without blocking. Raises LinkLost, WriteQueueFull, or LocalProtocolError after an emergency write."""
         if not data:
