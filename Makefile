@@ -18,6 +18,8 @@ $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_paths()["purelib"], "dosewright.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+	@printf '%s\n' '#!/bin/sh' "''''exec \"\$$(dirname \"\$$0\")/python\" \"\$$0\" \"\$$@\" # '''" 'import sys' 'from api.cli import main' 'sys.exit(main())' > $(BIN)/dosewright
+	@chmod +x $(BIN)/dosewright
 	@touch $@
 
 $(VENV)/.runtime: requirements.lock $(VENV)/.python
@@ -31,16 +33,16 @@ $(VENV)/.development: requirements-dev.lock $(VENV)/.python
 	@touch $@ $(VENV)/.runtime
 
 demo: $(VENV)/.runtime
-	@$(BIN)/python -m api.cli demo --dir demo --case $(CASE) $(if $(FAULT),--fault $(FAULT)) $(if $(RATE),--rate $(RATE))
+	@$(BIN)/dosewright demo --dir demo --case $(CASE) $(if $(FAULT),--fault $(FAULT)) $(if $(RATE),--rate $(RATE))
 
 serve: $(VENV)/.runtime
-	@$(BIN)/python -m api.cli serve --dir site
+	@$(BIN)/dosewright serve --dir site
 
 test: $(VENV)/.development
-	@$(BIN)/python -m pytest -n auto -m "not deep"
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not deep"
 
 deep: $(VENV)/.development
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.development
 	@$(BIN)/ruff check .

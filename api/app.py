@@ -31,6 +31,14 @@ def guards(app: FastAPI) -> Iterator[tuple[APIRoute, Guard | None]]:
                 yield route, found[0] if found else None
 
 
+def openapi_document() -> dict[str, object]:
+    """Return the description of the HTTP interface, without a site."""
+    app = FastAPI(title="Dosewright", version=__version__)
+    for router in _ROUTERS:
+        app.include_router(router)
+    return app.openapi()
+
+
 def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
     """Build the application. Raises WorkstationError when a route declares no permission."""
     app = FastAPI(title="Dosewright", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None)

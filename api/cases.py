@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from datetime import date
 
@@ -14,6 +15,8 @@ from recipes.library import load_demonstration, load_recipe
 from recipes.model import Recipe
 from recipes.order import Cartridge, InkLot, Prescription
 from recipes.prescription import PrescriptionEntry, read_prescription
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Demonstration:
 def load_case(case: str, changes: Changes, today: date) -> Demonstration:
     """Return the demonstration of a case. Raises RecipeUnknown, InputInvalid; the prescription is read only when asked for."""
     prescription, ink, cartridge = load_demonstration(case, today.isoformat())
-    recipe = load_recipe(changes.recipe or case)
+    recipe = load_recipe(case if changes.recipe is None else changes.recipe)
     return Demonstration(recipe, _entry(prescription, changes), _ink(ink, changes), _cartridge(cartridge, changes))
 
 
@@ -64,7 +67,7 @@ def _entry(first: Prescription, changes: Changes) -> PrescriptionEntry:
     return PrescriptionEntry(
         patient=first.patient,
         moiety=first.moiety,
-        basis=changes.basis or first.basis,
+        basis=_given(changes.basis, first.basis),
         height_cm=_given(changes.height, first.height.text if first.height else ""),
         weight_kg=_given(changes.weight, first.weight.text if first.weight else ""),
         prescribed=_given(changes.dose, first.prescribed.text),
@@ -116,10 +119,12 @@ def _ink(ink: InkLot, changes: Changes) -> InkLot:
 
 
 def _date(text: str) -> str:
+    if not _DATE.match(text):
+        raise InputInvalid(f"ink expiry: {text[:40]!r} is not a date of the form YYYY-MM-DD.", remedy="Write for example 2026-11-20.")
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise InputInvalid(f"ink expiry: {text!r} is not a date.", remedy="Write for example 2026-11-20.") from None
+        raise InputInvalid(f"ink expiry: {text!r} is not a day of the calendar.", remedy="Write for example 2026-11-20.") from None
 
 
 def _cartridge(cartridge: Cartridge, changes: Changes) -> Cartridge:

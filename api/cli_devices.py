@@ -1,18 +1,20 @@
-"""`dosewright devices`: the serial ports of this machine."""
+"""`dosewright devices`: the serial ports of this machine, in words."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
+from api.command_name import command_name
+
 
 def devices() -> None:
-    """List the serial ports of this machine, to be named in a cell's configuration."""
-    from firmware_bridge.transport import list_ports  # only this command wants it
+    """Say which serial devices are connected and how to name each in a cell's configuration. No port is opened."""
+    from firmware_bridge.port_discovery import in_words  # only this command wants them
+    from firmware_bridge.transport import list_ports
 
     console = Console(highlight=False, soft_wrap=True)
     found = list_ports()
     for port in found:
-        facts = (port.path, port.description, port.manufacturer, port.usb_id, port.serial_number, port.location)
-        console.print("  ".join(fact for fact in facts if fact), markup=False)
+        console.print(in_words(port), markup=False)
     if not found:
-        console.print("No serial port is there. Connect a device, or use the demonstration bench: dosewright demo")
+        console.print(f"No serial port is there. Connect a device, or use the demonstration bench: {command_name()} demo")

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from api.errors import InputInvalid
+from audit.quantities import QuantityError, decimal_from_text
+
 Case = Annotated[str, typer.Option(help="Demonstration case: cyclophosphamide, sildenafil, hydrocortisone or minoxidil.")]
 RecipeId = Annotated[str | None, typer.Option("--recipe", help="Another recipe than that of the case.")]
 Height = Annotated[str | None, typer.Option(help="Height in cm.")]
@@ -16,3 +19,14 @@ Basis = Annotated[str | None, typer.Option(help="Basis in which the prescription
 InkAssay = Annotated[str | None, typer.Option(help="Assayed strength of the ink lot in mg/g.")]
 InkExpires = Annotated[str | None, typer.Option(help="Expiry of the ink lot, YYYY-MM-DD.")]
 CartridgeMl = Annotated[str | None, typer.Option(help="Filling of the cartridge in mL.")]
+
+
+def read_rate(text: str) -> str:
+    """Return a rate of process time as typed. Raises InputInvalid outside 1 to 1000."""
+    try:
+        rate = decimal_from_text(text, "rate")
+    except QuantityError as error:
+        raise InputInvalid(f"{error}.", remedy="Write for example 60.") from None
+    if not 1 <= rate <= 1000:
+        raise InputInvalid(f"rate: {text} is not between 1 and 1000.", remedy="Write for example 60.")
+    return text.strip()

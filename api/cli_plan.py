@@ -11,6 +11,7 @@ from rich.console import Console
 
 from api import cli_options as options
 from api.cases import Changes, load_case
+from api.command_name import command_name
 from api.errors import InputInvalid
 
 
@@ -64,4 +65,4 @@ def plan(
         f"({proof.step_closure_max:.4f} % in whole motor steps)."
     )
     console.print(f"Program: {out}, SHA-256 {program.sha256}", markup=False)
-    console.print(f"Next: dosewright demo --case {case}")
+    console.print(f"Next: {command_name()} demo --case {case}")

@@ -31,6 +31,7 @@ def serve(
 ) -> None:
     """Serve a demonstration site: virtual bench, cell and workstation. Ctrl-C ends all three."""
     console = Console(highlight=False, soft_wrap=True)
+    rate = options.read_rate(rate)
     demonstration = load_case(case, Changes(), datetime.now(UTC).date())
     if not (site / FILE_NAME).exists():
         if site.exists() and any(site.iterdir()):

@@ -12,32 +12,44 @@ from rich.console import Console
 
 from api.errors import InputInvalid
 from audit.checkpoint import VerifierKey
+from audit.errors import NoteInvalid
 from audit.report import Report, VerificationStatus
 
+_LARGEST_KEY_FILE = 1 << 16
+_WHICH_KEYS = "Name a file with verifier keys, one a line, for example site.vkey."
 _SQLITE = b"SQLite format 3\x00"
 # where several files are checked, the worst outcome is the status: failed, then signer not established
 _WORST = (VerificationStatus.FAILED, VerificationStatus.SIGNER_NOT_ESTABLISHED, VerificationStatus.VERIFIED)
 
 
 def read_keys(paths: Iterable[Path]) -> tuple[VerifierKey, ...]:
-    """Read verifier keys, one per line. Raises InputInvalid for a file that cannot be read, NoteInvalid for a line that is no key."""
-    keys: list[VerifierKey] = []
-    for path in paths:
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise InputInvalid(
-                f"The key file {path} cannot be read.", remedy="Name a file with verifier keys, for example site.vkey."
-            ) from None
-        found = [VerifierKey.parse(line.strip()) for line in lines if line.strip()]
-        if not found:
-            raise InputInvalid(f"The key file {path} holds no key.", remedy="Name a file with verifier keys, for example site.vkey.")
-        keys.extend(found)
-    return tuple(keys)
+    """Read verifier keys, one per line. Raises InputInvalid for a file that cannot be read and for a line that is no key."""
+    return tuple(key for path in paths for key in _keys_of(path))
+
+
+def _keys_of(path: Path) -> list[VerifierKey]:
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_KEY_FILE:
+            raise InputInvalid(f"The key file {path} is missing, or not a file of verifier keys.", remedy=_WHICH_KEYS)
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputInvalid(f"The key file {path} cannot be read.", remedy=_WHICH_KEYS) from None
+    found: list[VerifierKey] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                found.append(VerifierKey.parse(line.strip()))
+            except NoteInvalid as error:
+                raise InputInvalid(f"The key file {path}, line {number}: {error.message}", remedy=_WHICH_KEYS) from None
+    if not found:
+        raise InputInvalid(f"The key file {path} holds no key.", remedy=_WHICH_KEYS)
+    return found
 
 
 def check(path: Path, trusted: Sequence[VerifierKey]) -> Report:
     """Check one file: a store by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
+    if path.exists() and not path.is_file():  # a pipe or a device may never end
+        raise InputInvalid(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", remedy="Name a review package or a store.")
     try:
         with path.open("rb") as stream:
             start = stream.read(len(_SQLITE))

@@ -19,7 +19,7 @@ from api.cases import Changes, Demonstration, load_case
 from api.certificates import write_private
 from api.demo_desk import Desk, Refused
 from api.demo_progress import Progress
-from api.errors import FolderNotOurs, ProcessFailed
+from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
 from api.processes import Children, free_port, read_bench, start_bench, start_cell, start_workstation, wait_for_file, wait_for_port
 from api.site import CELL, Site, create_site, write_cell_configuration
 from api.status import CellStatus
@@ -80,7 +80,7 @@ def prepare_folder(folder: Path) -> None:
 def run_demo(options: DemoOptions, console: Console) -> Outcome:
     """Do the whole job and leave its files in the folder. Raises what stands in the way; all children end in any case."""
     demonstration = load_case(options.case, options.changes, datetime.now(UTC).date())
-    check_prescription(demonstration)
+    check_fault(options.fault, check_prescription(demonstration))
     prepare_folder(options.folder)
     folder = options.folder.resolve()
     with Children(folder / "logs") as children:
@@ -113,9 +113,20 @@ def run_demo(options: DemoOptions, console: Console) -> Outcome:
             job.close()
 
 
-def check_prescription(demonstration: Demonstration) -> None:
-    """Refuse what cannot become a dose before anything is made or started. Raises PrescriptionRefused, DoseRefused."""
-    calculate(demonstration.recipe, demonstration.prescription, demonstration.ink)
+def check_prescription(demonstration: Demonstration) -> int:
+    """Refuse what cannot become a dose before anything is made or started; return the number of units.
+
+    Raises PrescriptionRefused, DoseRefused.
+    """
+    dose = calculate(demonstration.recipe, demonstration.prescription, demonstration.ink)
+    return sum(strength.units for strength in dose.strengths)
+
+
+def check_fault(fault: str | None, units: int) -> None:
+    """Refuse a fault at a unit that will not be printed: it would be shown by nothing. Raises InputInvalid."""
+    place = (fault or "").rpartition(":")[2]
+    if place.isascii() and place.isdigit() and not 1 <= int(place) <= units:
+        raise InputInvalid(f"fault: {fault} is at unit {place}, and {units} units are printed.", remedy=f"Name a unit from 1 to {units}.")
 
 
 def _write_accounts(folder: Path, site: Site) -> None:

@@ -24,6 +24,11 @@ def duration(seconds: int | None) -> str:
     return f"{seconds // 60} min {seconds % 60:02d} s" if seconds >= 60 else f"{seconds} s"
 
 
+def sentence(text: object) -> str:
+    """Return a text with one full stop at its end."""
+    return f"{str(text).rstrip('. ')}."
+
+
 def unit_line(unit: UnitStatus, total: int) -> str:
     """One unit in one line, for output that is not a terminal."""
     word = _VERDICTS.get(unit.verdict or "", (unit.verdict or unit.state, ""))[0]
@@ -71,7 +76,9 @@ class Progress:
         for alarm in status.alarms:
             if alarm.alarm not in self._told:
                 self._told.add(alarm.alarm)
-                self._console.print(f"  ▲ alarm ({alarm.priority}): {alarm.name}: {alarm.message}. Do now: {alarm.action}", markup=False)
+                self._console.print(
+                    f"  ▲ alarm ({alarm.priority}): {alarm.name}: {sentence(alarm.message)} Do now: {alarm.action}", markup=False
+                )
         for unit in status.units:
             if unit.verdict is not None and unit.unit not in self._told:
                 self._told.add(unit.unit)

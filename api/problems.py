@@ -1,4 +1,7 @@
-"""Errors as `application/problem+json` (RFC 9457): the code decides the HTTP status; text is for people."""
+"""Errors as `application/problem+json` (RFC 9457): the code decides the HTTP status; text is for people.
+
+A browser that sent a plain form (it accepts HTML) gets the same as a page that it can show.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
+from api.workstation.refusal import refusal_page
 from audit.errors import DosewrightError
 from audit.quantities import QuantityError
 
@@ -73,7 +78,11 @@ def problem(status: HTTPStatus, code: str, detail: str, *, remedy: str = "", rea
     return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
 
 
-def problem_of(error: DosewrightError) -> JSONResponse:
+def problem_of(error: DosewrightError, connection: HTTPConnection) -> Response:
+    """Return the problem document of an error, or a page where the request came from a form of a browser."""
+    if "text/html" in connection.headers.get("accept", ""):
+        page = refusal_page(error.message, error.remedy, stop=str(connection.scope["path"]).endswith("/stop"))
+        return HTMLResponse(page, status_code=int(status_of(error)))
     return problem(status_of(error), error.code, error.message, remedy=error.remedy, reasons=reasons_of(error))
 
 
@@ -96,8 +105,8 @@ def install(app: FastAPI) -> None:
     """Answer every error of the application with a problem document; nothing internal is shown."""
 
     @app.exception_handler(DosewrightError)
-    def _dosewright(request: Request, error: DosewrightError) -> JSONResponse:
-        return problem_of(error)
+    def _dosewright(request: Request, error: DosewrightError) -> Response:
+        return problem_of(error, request)
 
     @app.exception_handler(RequestValidationError)
     def _request(request: Request, error: RequestValidationError) -> JSONResponse:

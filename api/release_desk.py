@@ -19,12 +19,13 @@ from api.people import DEVICE, People
 from api.production import Production, json_tree
 from api.security import Permission, Session
 from api.status import CellStatus
-from audit.canonical import JsonObject, JsonValue, digest, sha256_hex
+from audit.canonical import JsonObject, JsonValue, sha256_hex
 from audit.chain import root
 from audit.checkpoint import Checkpoint, SigningKey, VerifierKey, parse_checkpoint, verify_note
 from audit.errors import NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
+from audit.signatures import removal_digest
 from audit.store import TrailStore
 
 _PAGE = 2000
@@ -72,11 +73,6 @@ def _invalid(what: str) -> CellTrailInvalid:
     return CellTrailInvalid(
         f"The cell's trail cannot be relied on: {what}.", remedy="Stop using the cell, run `dosewright verify` on its store."
     )
-
-
-def removal_digest(unit: str) -> str:
-    """Return the digest that a second person signs to confirm that a unit left the plate."""
-    return digest({"statement": "unit removed from the plate", "unit": unit})
 
 
 class ReleaseDesk:

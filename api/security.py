@@ -199,12 +199,13 @@ class Frontier:
         if _host_name(connection.headers.get("host", "")) not in self._hosts:
             answer: ASGIApp = problem(HTTPStatus.MISDIRECTED_REQUEST, "AP-021", "This is not the name of this workstation.")
         elif method not in {"GET", "HEAD"} and from_cookie and not self._own_origin(connection, needed=session is not None):
-            answer = problem_of(CrossOrigin("The request comes from a page of another site.", remedy="Use the workstation's own page."))
+            foreign = CrossOrigin("The request comes from a page of another site.", remedy="Use the workstation's own page.")
+            answer = problem_of(foreign, connection)
         elif session is None and (method, path) not in _PUBLIC:
             if method in {"GET", "HEAD"} and not path.startswith(("/api", "/_nicegui")):
                 answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
             else:
-                answer = problem_of(NotLoggedIn("There is no open session.", remedy="Log in first."))
+                answer = problem_of(NotLoggedIn("There is no open session.", remedy="Log in first."), connection)
         else:
             answer = self._app
         await answer(scope, receive, sealed)

@@ -21,6 +21,8 @@ from api.errors import SettingsInvalid, SiteIncomplete
 
 FILE_NAME = "workstation.toml"
 ENVIRONMENT_PREFIX = "DOSEWRIGHT_"
+# names under the prefix that are read elsewhere and configure no workstation
+_OTHER_ENVIRONMENT = frozenset({"DOSEWRIGHT_REQUIRE_BROWSER"})
 
 
 class CellEntry(BaseModel):
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
 
 
 def _unknown_environment() -> list[str]:
-    known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields}
+    known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields} | _OTHER_ENVIRONMENT
     return sorted(name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in known)
 
 

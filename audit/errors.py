@@ -1,19 +1,19 @@
 """Errors of the record, and the root of every error that Dosewright raises for a person to read.
 
-    DosewrightError                  says what, where, and what to do; carries a stable code
-    ├── RecordError        AU-001    the record cannot be written or read
-    │   ├── StoreReadOnly  AU-002    the store refuses writes
-    │   ├── StoreMissing   AU-003    no store at the path given (none is made silently)
-    │   ├── StoreExists    AU-004    a store is there already
-    │   ├── HeadMoved      AU-005    another writer appended first
-    │   └── EntryInvalid   AU-006    the entry does not fit its schema
-    ├── VerificationError  AU-010    a record is not what it claims to be
-    ├── NoteInvalid        AU-011    a signed note or checkpoint cannot be read or its signature fails
-    ├── AccessDenied       AU-020    the person may not do this
-    │   ├── LoginFailed    AU-021    name or password wrong, or the account is locked
-    │   └── RoleMissing    AU-022    the role does not allow the action
-    ├── SignatureRefused   AU-023    a signature may not be given here
-    └── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+DosewrightError                  says what, where, and what to do; carries a stable code
+├── RecordError        AU-001    the record cannot be written or read
+│   ├── StoreReadOnly  AU-002    the store refuses writes
+│   ├── StoreMissing   AU-003    no store at the path given (none is made silently)
+│   ├── StoreExists    AU-004    a store is there already
+│   ├── HeadMoved      AU-005    another writer appended first
+│   └── EntryInvalid   AU-006    the entry does not fit its schema
+├── VerificationError  AU-010    a record is not what it claims to be
+├── NoteInvalid        AU-011    a signed note or checkpoint cannot be read or its signature fails
+├── AccessDenied       AU-020    the person may not do this
+│   ├── LoginFailed    AU-021    name or password wrong, or the account is locked
+│   └── RoleMissing    AU-022    the role does not allow the action
+├── SignatureRefused   AU-023    a signature may not be given here
+└── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
 """
 
 from __future__ import annotations

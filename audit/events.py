@@ -53,6 +53,7 @@ class EventKind(StrEnum):
     RUN_ACTION_INTENDED = "run.action.intended"
     RUN_ACTION_COMPLETED = "run.action.completed"
     RUN_COMMAND_RECEIVED = "run.command.received"
+    DOSE_CORRECTION_DECIDED = "dose.correction.decided"
     UNIT_PRINT_INTENDED = "unit.print.intended"
     UNIT_WEIGHT_JUDGED = "unit.weight.judged"
     UNIT_PRINT_SCRAPPED = "unit.print.scrapped"
@@ -62,6 +63,7 @@ class EventKind(StrEnum):
     ALARM_CONDITION_RETURNED = "alarm.condition.returned"
     DEVIATION_RECORD_OPENED = "deviation.record.opened"
     RUN_RECORD_CLOSED = "run.record.closed"
+    EQUIPMENT_CHECK_COMPLETED = "equipment.check.completed"
 
 
 MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
@@ -102,6 +104,10 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.RUN_ACTION_INTENDED: ("run", "heat, home, prime or park will be done"),
         EventKind.RUN_ACTION_COMPLETED: ("run", "the action was done"),
         EventKind.RUN_COMMAND_RECEIVED: ("run", "a person asked for start, pause, resume or stop"),
+        EventKind.DOSE_CORRECTION_DECIDED: (
+            "correction",
+            "the next unit was compiled anew with this flow factor; the masses it follows from, its proof and its digest",
+        ),
         EventKind.UNIT_PRINT_INTENDED: ("unit", "a unit will be printed from bytes with this digest"),
         EventKind.UNIT_WEIGHT_JUDGED: ("unit", "the weighing and the verdict"),
         EventKind.UNIT_PRINT_SCRAPPED: ("unit", "the unit was given up, with the reasons"),
@@ -111,6 +117,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.ALARM_CONDITION_RETURNED: ("alarm", "the condition went away"),
         EventKind.DEVIATION_RECORD_OPENED: ("deviation", "a deviation was opened"),
         EventKind.RUN_RECORD_CLOSED: ("run", "the run's record is complete"),
+        EventKind.EQUIPMENT_CHECK_COMPLETED: ("balance", "a daily check of a balance with a check weight: readings, limits, outcome"),
     }
 )
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from audit.canonical import JsonObject, canonical
+from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.checkpoint import SigningKey, VerifierKey
 from audit.errors import NoteInvalid, SignatureRefused, VerificationError
 from audit.events import EventKind, Subject
@@ -125,6 +125,11 @@ def sign(
         zone=reading.zone,
         scripted=scripted,
     )
+
+
+def removal_digest(unit: str) -> str:
+    """Return the digest that a second person signs to confirm that a unit (`<run>/<n>`) left the plate."""
+    return sha256_hex(canonical({"statement": "unit removed from the plate", "unit": unit}))
 
 
 def verify_signature(signature: Signature | Mapping[str, object], *, digest: str | None = None) -> None:

@@ -100,6 +100,9 @@ def _check_schema(connection: sqlite3.Connection, walk: _Walk) -> bool:
     """Compare tables, indexes and triggers with what this software makes; say whether every table can be read as its own."""
     expected = expected_schema()
     found = {(row[0], row[1]): normal_sql(row[2]) for row in connection.execute(SCHEMA_QUERY)}
+    if not expected.keys() & found.keys():
+        walk.find("file", "is a database, but not a trail store: it has none of its tables; give the path of a store")
+        return False
     for key in sorted(expected.keys() | found.keys()):
         place = f"schema {key[0]} {key[1]}"
         if key not in found:

@@ -7,7 +7,10 @@
         └── LinkLost                FB-010   the port is gone or does not answer as a port
             ├── PortMissing         FB-011   there is no such port; those that are there are named
             ├── PortBusy            FB-012   another program holds the port
-            └── WriteQueueFull      FB-013   the device takes no bytes and the bounded queue is full
+            ├── WriteQueueFull      FB-013   the device takes no bytes and the bounded queue is full
+            ├── PortAmbiguous       FB-014   more than one port fits the USB identity
+            ├── PortAddressWrong    FB-015   not an address of a port
+            └── OtherDevice         FB-016   the port is there, but the device on it is not the one that is expected
 
 Faults of the pure machines are values (`LinkFault`, `BalanceFault`) with codes from FB-1xx (printer link) and FB-2xx
 (balances): a pure machine does not raise for what a device does.
@@ -62,3 +65,33 @@ class PortBusy(LinkLost):
 
 class WriteQueueFull(LinkLost):
     code = "FB-013"
+
+
+class PortAmbiguous(LinkLost):
+    code = "FB-014"
+
+    def __init__(self, address: str, paths: Sequence[str]) -> None:
+        super().__init__(
+            f"More than one port is {address}: {', '.join(paths)}.",
+            remedy="Give one of the devices a serial number of its own, or name them by their USB sockets (usb:VID:PID@SOCKET).",
+        )
+
+
+class PortAddressWrong(LinkLost):
+    code = "FB-015"
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address!r} is not an address of a port.",
+            remedy="Write usb:VID:PID:SERIAL, usb:VID:PID@SOCKET, a device path or socket://host:port; `dosewright devices` lists them.",
+        )
+
+
+class OtherDevice(LinkLost):
+    code = "FB-016"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"The device at {address} is not the one that is expected: {reason}",
+            remedy="Connect the device that the machine profile names; a change of device is a change of the machine.",
+        )

@@ -1,7 +1,8 @@
 """Firmware profiles: what one approved firmware is, as data, and the comparison with what M115 reports.
 
 A profile is a controlled record: a printer whose firmware differs from it in any named point is refused, with every
-difference in words. Dialect facts: serial-protocol notes on Marlin 2.0.5, Marlin 2.1, and the M115 reply.
+difference in words. Dialect facts: conversations recorded with Marlin 2.0.5, Marlin 2.1 and Klipper; RepRapFirmware's parser
+source (3.5) for what it does with numbers and checksums, and its M115 documentation.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ class ExpectedField:
 class FirmwareProfile:
     """An approved firmware. Times in µs, lengths in bytes.
 
+    `numbered`: line numbers mean something, so that a numbered probe proves what was taken before it. Where they do not, one
+    line is in flight, and a line whose `ok` is missing ends the link: its fate cannot be known. `ready_check` is a harmless
+    command that only a working firmware carries out; `poll_temperature_us` asks for temperatures where the firmware does not
+    report them by itself. `heating_timeout_us` bounds a command that waits for a temperature: the firmware may wait for ever.
+
     `command_slots` is the firmware's command queue (BUFSIZE), `rx_bytes` its receive ring less one; `flow_control` says
     that the port holds the host back, so that bytes in flight need no bound. `keepalive`: it says `busy` every few
     seconds while a command runs, so that silence means something. `max_line` is MAX_CMD_SIZE, the number of bytes that
@@ -51,6 +57,9 @@ class FirmwareProfile:
     identity: tuple[ExpectedField, ...]
     capabilities: tuple[tuple[str, bool], ...] = ()
     advanced_ok: bool = True
+    numbered: bool = True
+    ready_check: bytes | None = None
+    poll_temperature_us: int | None = None
     command_slots: int = 4
     rx_bytes: int = 127
     flow_control: bool = False
@@ -61,6 +70,7 @@ class FirmwareProfile:
     hello_tries: int = 8
     ack_timeout_us: int = 8 * SECOND
     slow_timeout_us: int = 900 * SECOND
+    heating_timeout_us: int = 600 * SECOND
     busy_limit_us: int = 3600 * SECOND
     probe_timeout_us: int = 8 * SECOND
     max_probes: int = 4
@@ -69,6 +79,7 @@ class FirmwareProfile:
     slow_commands: tuple[bytes, ...] = (
         b"G28", b"G29", b"G30", b"G32", b"G33", b"G4", b"M109", b"M190", b"M191", b"M303", b"M400", b"M600", b"M0", b"M1", b"M226",
     )  # fmt: skip
+    heating_commands: tuple[bytes, ...] = (b"M109", b"M190", b"M191")
 
     def differences(self, fields: Mapping[str, str], capabilities: Mapping[str, bool]) -> tuple[str, ...]:
         """Compare an M115 reply with the approval; empty means that it is the approved firmware."""
@@ -79,6 +90,10 @@ class FirmwareProfile:
     def is_slow(self, command: bytes) -> bool:
         """Tell whether the command may take minutes before its `ok`."""
         return command.partition(b" ")[0] in self.slow_commands
+
+    def is_heating(self, command: bytes) -> bool:
+        """Tell whether the command waits for a temperature before its `ok`."""
+        return command.partition(b" ")[0] in self.heating_commands
 
 
 def _capability_difference(name: str, wanted: bool, found: bool | None) -> str | None:
@@ -112,6 +127,44 @@ def marlin_profile(
         identity=(ExpectedField("FIRMWARE_NAME", firmware_name, match),),
         capabilities=tuple((capability, True) for capability in required),
         advanced_ok=advanced_ok,
+    )
+
+
+def klipper_profile(name: str = "klipper", *, firmware_version: str, match: Match = Match.EXACT) -> FirmwareProfile:
+    """Return a profile for Klipper's G-code port, which is a pty of its host program: no byte is damaged on the way.
+
+    Line numbers and checksums have no effect, failures are `!!` and then `ok`, nothing says `busy`, temperatures are not
+    reported unasked. After a shutdown `M115` and `M105` still answer `ok`, so `M400` must be carried out before the link is ready.
+    """
+    identity = (ExpectedField("FIRMWARE_NAME", "Klipper"), ExpectedField("FIRMWARE_VERSION", firmware_version, match))
+    return _unnumbered(name, identity)
+
+
+def reprap_profile(name: str = "reprapfirmware", *, firmware_version: str, board: str, match: Match = Match.EXACT) -> FirmwareProfile:
+    """Return a profile for RepRapFirmware on `board` (the FIRMWARE_NAME after `RepRapFirmware for `), USB port in Marlin mode.
+
+    A line with a bad checksum is dropped without an answer, one that lost its checksum is carried out, and line numbers are not
+    compared: it is for native USB alone, where bytes are not damaged.
+    """
+    identity = (
+        ExpectedField("FIRMWARE_NAME", f"RepRapFirmware for {board}"),
+        ExpectedField("FIRMWARE_VERSION", firmware_version, match),
+    )
+    return _unnumbered(name, identity)
+
+
+def _unnumbered(name: str, identity: tuple[ExpectedField, ...]) -> FirmwareProfile:
+    return FirmwareProfile(
+        name=name,
+        identity=identity,
+        advanced_ok=False,
+        numbered=False,
+        ready_check=b"M400",
+        poll_temperature_us=SECOND,
+        keepalive=False,
+        command_slots=1,
+        flow_control=True,
+        ack_timeout_us=120 * SECOND,
     )
 
 

@@ -34,6 +34,8 @@ _LINE_ERRORS = (
 _THERMAL = ("Heating failed", "Thermal Runaway", "THERMAL RUNAWAY", "MAXTEMP", "MINTEMP", "Thermal Malfunction", "switched off")
 _HALTED = ("kill()", "KILL", "halted", "stopped due to errors", "system stopped", "EMERGENCY SHUTDOWN", "M112 Shutdown")
 _RESTARTED = ("start", "echo:start", "PowerUp", "Brown out Reset", "External Reset", "Watchdog Reset", "Software Reset")
+_BANNERS = ("Marlin ", "echo:Marlin ", "echo: Last Updated", "// Klipper state: Ready", "// Klipper state: Startup")
+_KLIPPER_DOWN = ("// Klipper state: Shutdown", "// Klipper state: Disconnect", "// Klipper state: Error")
 _REFUSED = ("Unknown command", "extrusion prevented", "Homing Failed", "Home XYZ First", "Home X", "Home Y", "Home Z")
 
 _OVERHEAD = 16
@@ -209,7 +211,7 @@ def _parse_text(text: str) -> Reply:
         return Resend(int(resend.group(1))) if resend else Unknown(text)
     if text.startswith("Error:"):
         return _parse_error(text)
-    if text.startswith(("!!", "fatal:")) or text.startswith("// Klipper state: Shutdown"):
+    if text.startswith(("!!", "fatal:", *_KLIPPER_DOWN)):
         return Fatal("FB-113", text)
     if text.rstrip() == "wait":
         return Wait()
@@ -221,7 +223,7 @@ def _parse_text(text: str) -> Reply:
     busy = _BUSY.match(text)
     if busy:
         return Busy(busy.group(1))
-    if text.rstrip() in _RESTARTED or text.startswith(("Marlin ", "echo:Marlin ", "echo: Last Updated")):
+    if text.rstrip() in _RESTARTED or text.startswith(_BANNERS):
         return Restarted(text)
     return _parse_information(text)
 
@@ -251,6 +253,11 @@ def _parse_information(text: str) -> Reply:
         return Refused(text) if any(form in text for form in _REFUSED) else Information(text)
     if text.startswith("// Unknown command"):
         return Refused(text)
-    if not text.strip() or text.startswith(("//", "area:", "Probe", "FR:", "  ")) or _SET_LINE.match(text) or _SETTING.match(text):
+    if (
+        not text.strip()
+        or text.startswith(("//", "area:", "Probe", "FR:", "Warning:", "  "))
+        or _SET_LINE.match(text)
+        or _SETTING.match(text)
+    ):
         return Information(text)
     return Unknown(text)

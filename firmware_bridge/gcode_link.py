@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
 from firmware_bridge.errors import LocalProtocolError
-from firmware_bridge.firmware_profile import FirmwareProfile, parse_identity
+from firmware_bridge.firmware_profile import FirmwareProfile
 from firmware_bridge.gcode_lines import (
     Busy,
     Capability,
@@ -34,9 +33,8 @@ from firmware_bridge.gcode_lines import (
     Unknown,
     Wait,
     check_command,
-    number_line,
-    parse_reply,
 )
+from firmware_bridge.link_handshake import Handshake, HandshakeResult, IdentityDiffers, IdentityKnown, Numbered
 from firmware_bridge.link_values import (
     STOP_BYTES,
     TRANSITIONS,
@@ -56,6 +54,9 @@ from firmware_bridge.link_values import (
     TemperatureReport,
     transition_table_markdown,
 )
+from firmware_bridge.reply_reader import ReplyReader
+from firmware_bridge.resend_requests import ResendRequests, ResendVerdict
+from firmware_bridge.send_window import SendWindow
 
 __all__ = [
     "Drained",
@@ -76,23 +77,13 @@ __all__ = [
     "transition_table_markdown",
 ]
 
-_HELLO = b"\nM115\n"
-_SET_NUMBER = b"N0 M110 N0*125\n"
 _PROBE = OutLine(b"M105", "")
+_POLL = OutLine(b"M105", "")
 _REPORTS = OutLine(b"M155 S1", "")
 _MAX_EVENTS = 4096
 _TERMINAL = (LinkState.STOPPED, LinkState.FAULTED)
 _HANDSHAKE = (LinkState.IDENTIFYING, LinkState.SYNCHRONISING)
 _RUNNING = (LinkState.READY, LinkState.STREAMING, LinkState.PROBING)
-
-
-@dataclass(slots=True)
-class _Sent:
-    number: int
-    line: OutLine
-    wire: bytes
-    slow: bool
-    internal: bool
 
 
 class GcodeLink:
@@ -110,31 +101,24 @@ class GcodeLink:
         self.exposure_limit_nl = exposure_limit_nl
         self.state = LinkState.NEW
         self.fault: LinkFault | None = None
-        self.window = 1
         self.unknown_lines = self.resends = self.probes = self.dropped_events = 0
+        self._handshake = Handshake(profile)
         self._advanced = False
-        self._fields: dict[str, str] = {}
-        self._capabilities: dict[str, bool] = {}
-        self._tries = self._unanswered = 0
-        self._answer: Ok | None = None
         self._identified = self._owes_drained = False
         self._queue: deque[OutLine] = deque()
-        self._flight: deque[_Sent] = deque()
-        self._next = 1
-        self._flight_bytes = self._flight_nl = self._slow_lines = 0
+        self._window = SendWindow(profile, exposure_limit_nl)
+        self._flight = self._window.lines
         self._out = bytearray()
         self._events: deque[LinkEvent] = deque()
-        self._buffer = b""
-        self._skipping = False
+        self._reader = ReplyReader(profile.max_reply)
         self._deadline: int | None = None
         self._give_up = 0
         self._busy_since: int | None = None
-        self._hold_until: int | None = None
-        self._repeats = self._stale = 0
+        self._heat_until: int | None = None
+        self._poll_at: int | None = None
         self._doubt = self._owed_ok = False
-        self._witness: int | None = None
-        self._claim: int | None = None
-        self._resend_number = self._resend_count = self._probe_count = self._waits = self._answer_from = 0
+        self._requests = ResendRequests(profile.resend_settle_us)
+        self._probe_count = self._waits = self._answer_from = 0
 
     # ---- what the caller does
 
@@ -144,14 +128,29 @@ class GcodeLink:
         return len(self._queue) + sum(not sent.internal for sent in self._flight)
 
     @property
+    def window(self) -> int:
+        """Number of lines that may be in flight."""
+        return self._window.size
+
+    @property
+    def queued(self) -> int:
+        """Number of submitted lines that are not yet sent."""
+        return len(self._queue)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next line will have."""
+        return self._window.next_number
+
+    @property
     def exposure_nl(self) -> int:
         """Volume in nL that is commanded and unacknowledged."""
-        return self._flight_nl
+        return self._window.exposure_nl
 
     def start(self, now: int) -> None:
         """Begin: ask who is there, then set line numbering. Call it once."""
         self._go(LinkInput.START)
-        self._say_hello(now)
+        self._shake(self._handshake.begin(now), now)
 
     def submit(self, lines: Sequence[OutLine], now: int) -> None:
         """Queue lines in order; all or none. Raises LocalProtocolError unless the link is READY, STREAMING or PROBING."""
@@ -179,31 +178,24 @@ class GcodeLink:
 
     def receive(self, data: bytes, now: int) -> None:
         """Take bytes as they came. Never raises; what the protocol forbids leads to FAULTED."""
-        if b"\r" in data or b"\x11" in data or b"\x13" in data:
-            data = data.replace(b"\r", b"\n").translate(None, b"\x11\x13")
-        *complete, rest = (self._buffer + data).split(b"\n")
-        for line in complete:
-            if self._skipping:
-                self._skipping = False
-            elif len(line) > self.profile.max_reply:
-                self._unknown(f"a line of {len(line)} bytes, not read")
-            elif line:
-                self._reply(parse_reply(line), now)
-        if len(rest) > self.profile.max_reply:
-            if not self._skipping:
-                self._unknown(f"a line of more than {self.profile.max_reply} bytes, not read")
-            self._skipping = True
-        self._buffer = b"" if self._skipping else rest
+        for reply in self._reader.feed(data):
+            self._reply(reply, now)
         self._pump(now)
 
     def tick(self, now: int) -> None:
         """Let time pass: call it at `next_deadline`, or more often."""
-        if self._hold_until is not None and now >= self._hold_until:
+        if self._requests.hold_until is not None and now >= self._requests.hold_until:
             self._retransmit(now)
+        if self._heat_until is not None and now >= self._heat_until:
+            limit = self.profile.heating_timeout_us // 1_000_000
+            self._fail("FB-116", f"Heating has not ended within {limit} s; the firmware may wait for ever.")
         if self._deadline is None or now < self._deadline:
             return
         if self.state in _HANDSHAKE:
-            self._handshake_silent(now)
+            self._shake(self._handshake.silent(now), now)
+        elif self.state is LinkState.READY:
+            self._go(LinkInput.SUBMITTED)
+            self._ask_temperature(now)
         elif self.state is LinkState.STREAMING:
             self._probe(now)
         else:  # no other state has a deadline
@@ -221,9 +213,8 @@ class GcodeLink:
 
     def next_deadline(self) -> int | None:
         """Return the process time in µs at which `tick` is due, or None."""
-        if self._hold_until is None or self._deadline is None:
-            return self._deadline if self._hold_until is None else self._hold_until
-        return min(self._hold_until, self._deadline)
+        due = [at for at in (self._requests.hold_until, self._deadline, self._heat_until) if at is not None]
+        return min(due) if due else None
 
     # ---- states
 
@@ -242,10 +233,9 @@ class GcodeLink:
 
     def _forget(self) -> None:
         self._queue.clear()
-        self._flight.clear()
+        self._window.clear()
         self._out.clear()
-        self._flight_bytes = self._flight_nl = self._slow_lines = 0
-        self._deadline = self._hold_until = None
+        self._deadline = self._requests.hold_until = self._heat_until = None
 
     def _emit(self, event: LinkEvent) -> None:
         if len(self._events) < _MAX_EVENTS:
@@ -279,7 +269,7 @@ class GcodeLink:
                 self._resend(number, now)
             case LineError(last, text):
                 self._emit(Notice(text[:200]))
-                self._witness, self._owed_ok = last, True
+                self._requests.last_line, self._owed_ok = last, True
             case Fatal(code, text):
                 self._serious(code, text)
             case Refused(text):
@@ -291,8 +281,11 @@ class GcodeLink:
             case Restarted(text):
                 self._restarted(text, now)
             case Identity() | Capability():
-                self._identity(reply, now)
+                if self.state in _HANDSHAKE:
+                    self._shake(self._handshake.identity(reply, now), now)
             case Information(text):
+                # Without numbers, what the firmware echoes may be a damaged "Unknown command": the ok after it is not believed.
+                self._doubt = self._doubt or (text.startswith("echo:") and not self._advanced and self.profile.numbered)
                 self._emit(Notice(text[:200]))
             case Unknown(text):
                 self._unknown(text)
@@ -317,100 +310,56 @@ class GcodeLink:
             self._fail("FB-114", cause, LinkInput.PRINTER_RESTARTED)
         elif self.state in _HANDSHAKE:
             self._go(LinkInput.PRINTER_RESTARTED)
-            self._unanswered, self._answer, self._fields = 0, None, {}
-            self._deadline = now + self.profile.resend_settle_us
+            self._handshake.restarted(now)
+            self._deadline = self._handshake.deadline
         else:
             self._emit(Notice(text[:200]))
 
     # ---- handshake
 
-    def _say_hello(self, now: int) -> None:
-        self._fields, self._capabilities, self._answer = {}, {}, None
-        self._say(_HELLO, now)
+    def _shake(self, result: HandshakeResult | None, now: int) -> None:
+        """Do what the handshake found, and send what it wants sent."""
+        match result:
+            case None:
+                pass
+            case IdentityKnown():
+                self._go(LinkInput.IDENTITY_MATCHES)
+            case IdentityDiffers(differences):
+                self._emit(IdentityRefused(differences))
+                self._fail("FB-104", f"The firmware is not the one approved as {self.profile.name}: " + "; ".join(differences))
+            case LinkFault(code, text):
+                self._fail(code, text)
+            case Numbered(window, advanced):
+                self._window.size, self._advanced = window, advanced
+                self._owed_ok = self._doubt = False
+                self._go(LinkInput.NUMBERED)
+                self._introduce(now)
+            case _:  # pragma: no cover
+                assert_never(result)
+        if self.state in _HANDSHAKE:
+            self._out += self._handshake.bytes_to_send()
+            self._deadline = self._handshake.deadline
 
-    def _say(self, data: bytes, now: int) -> None:
-        self._tries += 1
-        if self._tries > self.profile.hello_tries:
-            self._fail("FB-107", f"No usable answer to {self.profile.hello_tries} requests for identity and line numbering.")
-            return
-        self._unanswered += 1
-        self._out += data
-        self._deadline = now + self.profile.hello_timeout_us
-
-    def _handshake_silent(self, now: int) -> None:
-        if self._answer is not None:
-            self._handshake_step(self._answer, now)
-        elif self.state is LinkState.IDENTIFYING:
-            self._say_hello(now)
+    def _introduce(self, now: int) -> None:
+        """Send the link's own first lines; the printer counts as identified when they are acknowledged."""
+        self._deadline = None
+        first = OutLine(self.profile.ready_check, "") if self.profile.ready_check is not None else _REPORTS
+        if first is _REPORTS and not self._handshake.capabilities.get("AUTOREPORT_TEMP"):
+            self._ready(now)
         else:
-            self._say(_SET_NUMBER, now)
-
-    def _handshake_ok(self, ok: Ok, now: int) -> None:
-        if self._owed_ok and ok.number is None:
-            self._owed_ok = False
-            return
-        if self.state is LinkState.IDENTIFYING and not self._fields:
-            return  # the answer to rubbish that was in the line before us
-        self._answer = ok
-        self._unanswered = max(0, self._unanswered - 1)
-        if self._unanswered:
-            self._deadline = now + self.profile.hello_timeout_us
-        else:
-            self._handshake_step(ok, now)
-
-    def _handshake_step(self, ok: Ok, now: int) -> None:
-        """Every request of this step is answered, or long enough silent: judge it and go to the next."""
-        self._answer, self._unanswered = None, 0
-        if self.state is LinkState.IDENTIFYING:
-            differences = self.profile.differences(self._fields, self._capabilities)
-            if differences:
-                self._refuse(differences)
-                return
-            self._go(LinkInput.IDENTITY_MATCHES)
-            self._tries = 0
-            self._say(_SET_NUMBER, now)
-            return
-        self._advanced = ok.slots is not None
-        if self.profile.advanced_ok and not self._advanced:
-            self._refuse(("ADVANCED_OK: approved yes, found no",))
-            return
-        if self.profile.advanced_ok and ok.slots is not None and self._capabilities.get("EMERGENCY_PARSER"):
-            # Without an emergency parser every line in flight delays a stop; then one is enough.
-            self.window = max(1, min(self.profile.command_slots, ok.slots + 1))
-        self._deadline, self._owed_ok, self._doubt = None, False, False
-        self._go(LinkInput.NUMBERED)
-        if self._capabilities.get("AUTOREPORT_TEMP"):
             self._go(LinkInput.SUBMITTED)
-            self._send(_REPORTS, now, internal=True)
-        else:
-            self._ready()
-
-    def _refuse(self, differences: tuple[str, ...]) -> None:
-        self._emit(IdentityRefused(differences))
-        self._fail("FB-104", f"The firmware is not the one approved as {self.profile.name}: " + "; ".join(differences))
-
-    def _identity(self, reply: Identity | Capability, now: int) -> None:
-        if self.state is not LinkState.IDENTIFYING:
-            return
-        if isinstance(reply, Capability):
-            self._capabilities[reply.name] = reply.present
-            if len(self._capabilities) > 256:
-                self._fail("FB-103", "More than 256 capabilities reported.")
-            return
-        self._fields = parse_identity(reply.text)
-        if reply.ok:
-            self._handshake_ok(Ok(), now)
+            self._send(first, now, internal=True)
 
     # ---- acknowledgement
 
     def _ok(self, ok: Ok, now: int) -> None:
         if self.state in _HANDSHAKE:
-            self._handshake_ok(ok, now)
+            self._shake(self._handshake.ok(ok, now), now)
         elif self.state not in _RUNNING:
             return
         elif ok.number is None:
             self._plain_ok(ok, now)
-        elif ok.number >= self._next:
+        elif ok.number >= self._window.next_number:
             self._unknown(f"ok for line {ok.number}, which was not sent")
         elif self._flight and ok.number >= self._flight[0].number:
             # An ok that steps over a line may be a damaged number: believed, but proved before Drained.
@@ -424,14 +373,28 @@ class GcodeLink:
             self._fail("FB-106", "The printer acknowledged a line without a number: it has run a fragment of a line.")
         elif self._advanced or not self._flight:
             self._doubt = True
+        elif not self.profile.numbered:
+            self._unnumbered_ok(now)
         elif self.state is LinkState.STREAMING and self._doubt:
             self._probe(now)
         elif self.state is LinkState.STREAMING:
             self._acknowledge(self._flight[0].number, now)
 
+    def _unnumbered_ok(self, now: int) -> None:
+        """Answers come in the order of the lines, so this one is the oldest line's, unless what came before it could not be read."""
+        if self._doubt:
+            self._fail("FB-105", "An answer that cannot be read came before an ok; this firmware does not say which line it took.")
+        elif self._flight[0].line.command != b"M105":
+            self._acknowledge(self._flight[0].number, now)
+
     def _temperature_ok(self, now: int) -> None:
         """The answer to M105 carries no number, but it can only answer the oldest M105 in flight whose time is not over."""
         if self.state in _HANDSHAKE:
+            return
+        if not self.profile.numbered and self._flight and self._flight[0].line.command != b"M105":
+            self._fail(
+                "FB-105", f"The printer answers, but not to {self._flight[0].line.command!r}: whether it took that line cannot be known."
+            )
             return
         asked = (sent.number for sent in self._flight if sent.line.command[:4] == b"M105" and sent.number >= self._answer_from)
         number = next(asked, None)
@@ -443,26 +406,26 @@ class GcodeLink:
 
     def _acknowledge(self, number: int, now: int) -> None:
         while self._flight and self._flight[0].number <= number:
-            sent = self._flight.popleft()
-            self._flight_bytes -= len(sent.wire)
-            self._flight_nl -= sent.line.exposure_nl
-            self._slow_lines -= sent.slow
+            sent = self._window.take()
             if not sent.internal:
                 self._events.append(LineAcknowledged(sent.line.tag, sent.number))
-        if self._owed_ok and number >= self._resend_number:
+        if self._owed_ok and number >= self._requests.number:
             self._owed_ok = False
-        if self._hold_until is not None and (not self._flight or number >= self._resend_number):
-            self._hold_until = None
+        self._requests.acknowledged(number, not self._flight)
         self._probe_count = self._waits = self._answer_from = 0
-        self._busy_since, self._claim = None, None
+        self._busy_since = self._heat_until = None
         self._arm(now)
         if self.state is LinkState.PROBING and not any(sent.line is _PROBE for sent in self._flight):
             self._go(LinkInput.RESOLVED)
 
-    def _ready(self) -> None:
+    def _ready(self, now: int) -> None:
         if not self._identified:
             self._identified = True
-            self._events.append(Identified(tuple(self._fields.items()), tuple(sorted(self._capabilities.items()))))
+            found = self._handshake
+            self._events.append(Identified(tuple(found.fields.items()), tuple(sorted(found.capabilities.items()))))
+            if self.profile.poll_temperature_us is not None:
+                self._poll_at = now
+        self._deadline = self._poll_at
         if self._owes_drained:
             self._owes_drained = False
             self._events.append(Drained())
@@ -470,33 +433,28 @@ class GcodeLink:
     # ---- resend
 
     def _resend(self, number: int, now: int) -> None:
-        witness, self._witness, self._owed_ok = self._witness, None, True
-        if self.state is LinkState.SYNCHRONISING:
-            self._unanswered = max(0, self._unanswered - 1)
-            self._say(_SET_NUMBER, now)
+        self._owed_ok = True
+        if self.state in _HANDSHAKE:
+            self._shake(self._handshake.asked_again(now), now)
         if self.state not in _RUNNING:
+            self._requests.last_line = None
             return
-        if witness != number - 1 and self._claim != number:
-            # One witness only: the number may be damaged. Ask again instead of believing it.
-            self._claim = number
-            self._probe(now)
-            return
-        first = self._flight[0].number if self._flight else self._next
-        if number == 1 and first > 1:
-            self._fail("FB-114", "The printer's line counter is back at 0: it restarted by itself.", LinkInput.PRINTER_RESTARTED)
-        elif not first <= number <= self._next:
-            self._fail("FB-103", f"The printer asks for line {number}; lines {first} to {self._next} are possible.")
-        elif self._hold_until is not None and number == self._resend_number:
-            self._repeated(now)
-        else:
-            self._resend_from(number, now)
-
-    def _repeated(self, now: int) -> None:
-        """The same request again, from lines that were already on the wire: wait until they are through."""
-        self._repeats += 1
-        self._hold_until = now + self.profile.resend_settle_us
-        if self._repeats >= self._stale:
-            self._retransmit(now)
+        first, after = self._window.first_number, self._window.next_number
+        match self._requests.judge(number, first, after):
+            case ResendVerdict.ONE_WITNESS:
+                # The number may be damaged. Ask again instead of believing it.
+                self._probe(now)
+            case ResendVerdict.RESTARTED:
+                self._fail("FB-114", "The printer's line counter is back at 0: it restarted by itself.", LinkInput.PRINTER_RESTARTED)
+            case ResendVerdict.IMPOSSIBLE:
+                self._fail("FB-103", f"The printer asks for line {number}; lines {first} to {after} are possible.")
+            case ResendVerdict.REPEATED:
+                if self._requests.repeated(now):
+                    self._retransmit(now)
+            case ResendVerdict.SEND_AGAIN:
+                self._resend_from(number, now)
+            case _ as never:  # pragma: no cover
+                assert_never(never)
 
     def _resend_from(self, number: int, now: int) -> None:
         before = len(self._flight)
@@ -504,27 +462,22 @@ class GcodeLink:
         # An error overtakes the ok of a line that is still being run. Without numbers that late ok would be taken for
         # the next line's, so the next one is not believed.
         late_ok = not self._advanced and len(self._flight) < before
-        self._claim, self._doubt, self._owed_ok = None, late_ok, True
-        self._stale, self._repeats = len(self._flight) - 1, 0
+        self._doubt, self._owed_ok = late_ok, True
+        behind = len(self._flight) - 1
         # The firmware has not taken the probes at the tail, so their numbers are free again.
-        while self._flight and self._flight[-1].line is _PROBE:
-            self._flight_bytes -= len(self._flight.pop().wire)
-            self._next -= 1
+        self._window.withdraw_last(_PROBE)
         if self.state is LinkState.PROBING:
             self._go(LinkInput.RESOLVED)
         if not self._flight:
             return
-        self._resend_count = self._resend_count + 1 if number == self._resend_number else 1
-        self._resend_number = number
-        if self._resend_count > self.profile.max_resends:
-            self._fail("FB-102", f"The printer asked {self._resend_count} times for line {number}.")
-        elif self._stale > 0:
-            self._hold_until = now + self.profile.resend_settle_us
-        else:
+        at_once = self._requests.accept(number, behind, now)
+        if self._requests.count > self.profile.max_resends:
+            self._fail("FB-102", f"The printer asked {self._requests.count} times for line {number}.")
+        elif at_once:
             self._retransmit(now)
 
     def _retransmit(self, now: int) -> None:
-        self._hold_until = None
+        self._requests.hold_until = None
         self.resends += len(self._flight)
         # A line cut off by the firmware's flush ends here, so that it cannot run into the first line sent again.
         self._out += b"\n" + b"".join(sent.wire for sent in self._flight)
@@ -536,7 +489,9 @@ class GcodeLink:
         if not self._flight:
             self._deadline = None
             return
-        slow = self._slow_lines > 0
+        if self._flight[0].heating and self._heat_until is None:
+            self._heat_until = now + self.profile.heating_timeout_us
+        slow = self._window.slow_lines > 0
         self._give_up = now + (self.profile.slow_timeout_us if slow else 0)
         self._deadline = now + (self.profile.slow_timeout_us if slow and not self.profile.keepalive else self.profile.ack_timeout_us)
 
@@ -562,7 +517,7 @@ class GcodeLink:
     def _probe(self, now: int) -> None:
         if self.state is LinkState.READY:
             self._go(LinkInput.SUBMITTED)
-        self._hold_until = None
+        self._requests.hold_until = None
         self._probe_count += 1
         if self._probe_count > self.profile.max_probes:
             self._fail("FB-101", f"The printer has not answered {self.profile.max_probes} probes; what it has carried out is not known.")
@@ -578,42 +533,35 @@ class GcodeLink:
         if self._probe_count >= self.profile.max_probes and now < self._give_up:
             self._deadline = self._give_up
             return
-        if not self._slow_lines:
+        if not self.profile.numbered:
+            self._window.withdraw_last(_PROBE)
+        elif not self._window.slow_lines:
             # Earlier probes had their time. What they asked is asked again, and an answer now is for the new one.
-            self._answer_from = self._next
+            self._answer_from = self._window.next_number
         self._probe(now)
 
     # ---- sending
 
     def _pump(self, now: int) -> None:
-        if self.state is not LinkState.STREAMING or self._hold_until is not None:
+        if self.state is not LinkState.STREAMING or self._requests.hold_until is not None:
             return
-        while self._queue and self._fits(self._queue[0]):
-            line = self._queue.popleft()
-            self._send(line, now, internal=False)
+        while self._queue and self._window.fits(self._queue[0]):
+            if self._poll_at is not None and now >= self._poll_at:
+                self._ask_temperature(now)
+                continue
+            self._send(self._queue.popleft(), now, internal=False)
         if not self._flight:
             if self._doubt and self._identified:
                 self._probe(now)
             else:
                 self._go(LinkInput.ALL_ACKNOWLEDGED)
-                self._ready()
+                self._ready(now)
 
-    def _fits(self, line: OutLine) -> bool:
-        if not self._flight:
-            return True
-        if len(self._flight) >= self.window or self._flight_nl + line.exposure_nl > self.exposure_limit_nl:
-            return False
-        size = len(str(self._next)) + len(line.command) + 7
-        return self.profile.flow_control or self._flight_bytes + size <= self.profile.rx_bytes
+    def _ask_temperature(self, now: int) -> None:
+        self._poll_at = now + (self.profile.poll_temperature_us or 0)
+        self._send(_POLL, now, internal=True)
 
     def _send(self, line: OutLine, now: int, *, internal: bool) -> None:
-        wire = number_line(self._next, line.command)
-        slow = line.slow or self.profile.is_slow(line.command)
-        self._flight.append(_Sent(self._next, line, wire, slow, internal))
-        self._slow_lines += slow
-        self._next += 1
-        self._flight_bytes += len(wire)
-        self._flight_nl += line.exposure_nl
-        self._out += wire
+        self._out += self._window.add(line, internal=internal).wire
         if len(self._flight) == 1:
             self._arm(now)

@@ -1,4 +1,4 @@
-"""Pressure from the sensor hub: lines `seq,kPa`, read into readings that know their gap, quality and age.
+"""Pressure: what every driver offers, and the sensor hub: lines `seq,kPa`, read into readings that know their gap, quality and age.
 
 The hub sends without being asked, about 100 lines a second; `seq` counts up by one and wraps. A lost line shows as a
 gap; a line that cannot be read is counted and gives no reading, so it shows as a gap too.
@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Protocol
 
 from audit.quantities import Kilopascal
 
@@ -40,6 +41,29 @@ class PressureReading:
     missed: int = 0
 
 
+class PressureDriver(Protocol):
+    """A source of pressure as a sans-I/O machine; `now` is process time in µs. A driver that only listens never has bytes to send."""
+
+    @property
+    def last(self) -> PressureReading | None: ...
+
+    def start(self, now: int) -> None: ...
+
+    def receive(self, data: bytes, now: int) -> None: ...
+
+    def tick(self, now: int) -> None: ...
+
+    def next_event(self) -> PressureReading | None: ...
+
+    def bytes_to_send(self) -> bytes: ...
+
+    def next_deadline(self) -> int | None: ...
+
+    def age(self, now: int) -> int | None: ...
+
+    def quality(self, now: int) -> PressureQuality: ...
+
+
 class PressureHub:
     """Reads the hub's lines. Deterministic; memory is bounded: one line, the last reading, and a bounded event queue.
 
@@ -60,6 +84,18 @@ class PressureHub:
         self._buffer = bytearray()
         self._skipping = False
         self._events: deque[PressureReading] = deque()
+
+    def start(self, now: int) -> None:
+        """Begin: nothing to ask, the hub sends by itself."""
+
+    def tick(self, now: int) -> None:
+        """Let time pass: nothing to do, age is asked for."""
+
+    def bytes_to_send(self) -> bytes:
+        return b""
+
+    def next_deadline(self) -> int | None:
+        return None
 
     def receive(self, data: bytes, now: int) -> None:
         """Take bytes as they came; every complete line becomes a reading or is counted as damaged."""

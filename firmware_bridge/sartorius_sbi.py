@@ -35,7 +35,8 @@ from firmware_bridge.balance import (
 )
 from firmware_bridge.errors import LocalProtocolError
 
-_VALUE = re.compile(rb"([+\- ]) *([0-9]{1,8}(?:\.[0-9]{1,6})?) +([a-zA-Z]{0,3}) *\Z")
+# A digit in brackets is one that is not verified (e ≠ d): it is a digit.
+_VALUE = re.compile(rb"([+\- ]) *([0-9]{1,8}(?:\.[0-9]{1,6}|\.(?=\[))?)(?:\[([0-9])\])? *(?<=[ \]])([a-zA-Z]{0,3}) *\Z")
 _ERROR = re.compile(rb"(?:Err|ERR|APP\.ER|DIS\.ER|PRT\.ER)\s*([0-9]{0,3})\Z")
 _IDENTITY_TEXT = re.compile(rb"[ -~]{1,40}\Z")
 _IN_MILLIGRAM = {b"mg": Decimal(1), b"g": Decimal(1000), b"kg": Decimal(1_000_000)}
@@ -222,7 +223,7 @@ class SartoriusSbi:
         if len(body) != 14:
             self._damaged(line, now)
         elif match is not None:
-            self._value(match.group(1), match.group(2), match.group(3), line, now)
+            self._value(match.group(1), match.group(2) + (match.group(3) or b""), match.group(4), line, now)
         elif error is not None:
             self._done(WeighFailed(DEVICE_ERROR, f"The balance reports error {error.group(1).decode() or word.decode()}.", line))
         elif word in _WORDS:

@@ -1,4 +1,4 @@
-"""Open a port: a serial device, `socket://host:port`, or a pair in memory for tests. The only import of `serial`."""
+"""Open a port: a serial device by path or USB identity, `socket://host:port`, or a pair in memory. The only import of `serial`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import struct
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -20,20 +19,20 @@ import serial
 from serial.tools import list_ports as serial_ports
 
 from firmware_bridge.errors import LinkLost, PortBusy, PortMissing
+from firmware_bridge.port_discovery import USB_PREFIX, PortIdentity, find_port
+
+__all__ = [
+    "DescriptorTransport",
+    "MemoryPair",
+    "PortIdentity",
+    "SerialTransport",
+    "SocketTransport",
+    "Transport",
+    "list_ports",
+    "open_transport",
+]
 
 _READ_SIZE = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class PortIdentity:
-    """A serial port with what its USB device says of itself; empty texts where it is not a USB device."""
-
-    path: str
-    description: str
-    usb_id: str
-    serial_number: str
-    manufacturer: str
-    location: str
 
 
 class Transport(Protocol):
@@ -156,12 +155,15 @@ class MemoryPair:
 
 
 def open_transport(address: str, baud: int = 250_000, *, write_timeout: float = 1.0, connect_timeout: float = 3.0) -> Transport:
-    """Open `address`, a device path or `socket://host:port`, for us alone; timeouts in s.
+    """Open `address`, a device path, `socket://host:port` or a USB identity, for us alone; timeouts in s.
 
-    Raises PortMissing, PortBusy or LinkLost.
+    A USB identity (`usb:VID:PID:SERIAL`, `usb:VID:PID@SOCKET`) is looked up at every opening, so it finds the device in another
+    socket or under another name. Raises PortMissing, PortBusy, PortAmbiguous, PortAddressWrong or LinkLost.
     """
     if address.startswith("socket://"):
         return _open_socket(address, connect_timeout)
+    if address.startswith(USB_PREFIX):
+        return _open_serial(find_port(address, list_ports()).path, baud, write_timeout)
     return _open_serial(address, baud, write_timeout)
 
 

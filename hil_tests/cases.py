@@ -146,7 +146,7 @@ def bench_for(case: str, *, seed: int = 1, rate: str = "1", faults: tuple[str, .
     if case not in CASES:
         raise BenchConfigError(f"no bench for the case {case!r}", remedy=f"Choose one of: {', '.join(CASES)}.")
     try:
-        specs = tuple(parse_fault(text) for text in faults)
+        specs = tuple(parse_fault(text, seed) for text in faults)
     except FaultError as error:
         raise BenchConfigError(error.message, remedy=error.remedy) from error
     return replace(CASES[case], seed=seed, rate=parse_rate(rate), faults=specs)

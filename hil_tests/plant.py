@@ -199,6 +199,7 @@ class Plant:
         self.air_uL = 0.0
         self.leak_uL_per_s = 0.0
         self.delivery = 1.0
+        self.x_shift_mm = 0.0
         self.density = config.density
         self.strength = config.strength
         self._next_sample = start_us - start_us % SAMPLE_US + SAMPLE_US
@@ -214,6 +215,8 @@ class Plant:
         for motion in motions:
             if motion.t0 > self.now:
                 self._rest(motion.t0)
+            if self.x_shift_mm:
+                motion = motion._replace(x0=motion.x0 + self.x_shift_mm, x1=motion.x1 + self.x_shift_mm)
             self._stretch(motion)
         if self.now < to_us:
             self._rest(to_us)

@@ -3,8 +3,8 @@
     python -m hil_tests.serve --case cyclophosphamide [--fault clog:3] [--rate 60] [--seed 1] [--ready FILE] [--truth FILE] [--tcp]
     python -m hil_tests.serve bench.toml
 
-Free running at rate 1 while no cell is attached; in lockstep with a cell on the time port. Ends on SIGTERM or SIGINT, and when
-its standard input closes (unless `--stay`), so that it never outlives the program that started it.
+Free running at rate 1 (or `--free`) while no cell is attached; in lockstep with a cell on the time port. Ends on SIGTERM or
+SIGINT, and when its standard input closes (unless `--stay`), so that it never outlives the program that started it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from hil_tests.virtual_bench import PORTS, VirtualBench
 
 _FREE_STEP_US = 10_000
 _PATIENCE_S = 2.0
+_ONE = Decimal(1)
 # A bench that fell behind its rate (a busy machine) may catch up this much of wall time, not more.
 _CATCH_UP_S = 0.05
 
@@ -41,10 +42,10 @@ _CATCH_UP_S = 0.05
 class Server:
     """One bench on its ports. Lifetime: `run` until a signal or the end of standard input. Concurrency: one thread."""
 
-    def __init__(self, config: BenchConfig, *, tcp: bool = False, truth: Path | None = None) -> None:
+    def __init__(self, config: BenchConfig, *, tcp: bool = False, truth: Path | None = None, free: Decimal = _ONE) -> None:
         self.bench = VirtualBench(config)
-        self.rate = config.rate
-        self.step_us = max(1, int(_FREE_STEP_US * min(config.rate, Decimal(10))))
+        self.rate, self._free = config.rate, free
+        self.step_us, self._free_step_us = _step_us(config.rate), _step_us(free)
         self.token = secrets.token_hex(16)
         self.ports: dict[str, Port] = {name: open_port(tcp) for name in PORTS}
         self.time = TimePort(self.token)
@@ -82,9 +83,9 @@ class Server:
         self._rebase()
         try:
             while not self._stop:
-                if not self.time.attached:
+                if not self.time.attached and self._free:
                     self._free_step()
-                elif not self._ready:
+                elif not self.time.attached or not self._ready:
                     self._events(None)
                 else:
                     self._locked_step()
@@ -95,11 +96,12 @@ class Server:
                 port.unplug()
 
     def _free_step(self) -> None:
-        """Without a cell: one step at rate 1; what nobody reads is lost."""
-        due = self._wall_origin + (self.bench.now + _FREE_STEP_US - self._virtual_origin) / 1e6
+        """Without a cell: one step at the free rate; what nobody reads is lost."""
+        target = self.bench.now + self._free_step_us
+        due = self._wall_origin + (target - self._virtual_origin) / 1e6 / float(self._free)
         if not self._pace(due, lambda: self.time.attached):
             return
-        for name, data in self.bench.step(self.bench.now + _FREE_STEP_US).items():
+        for name, data in self.bench.step(target).items():
             if data:
                 self.ports[name].write(data)
         self._unplug()
@@ -222,6 +224,10 @@ class Server:
         write_atomically(self._truth, json.dumps(self.bench.truth(), indent=1) + "\n")
 
 
+def _step_us(rate: Decimal) -> int:
+    return max(1, int(_FREE_STEP_US * min(rate, Decimal(10))))
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,12 +248,19 @@ def _configured(arguments: argparse.Namespace) -> BenchConfig:
     return bench_for(arguments.case, seed=seed, rate=arguments.rate or "1", faults=tuple(arguments.fault))
 
 
+def _free_rate(text: str) -> Decimal:
+    return Decimal(0) if text == "0" else parse_rate(text)
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m hil_tests.serve", description="Serve the virtual bench.")
     parser.add_argument("bench", nargs="?", type=Path, help="a bench.toml instead of --case")
     parser.add_argument("--case", help="demonstration case, e.g. cyclophosphamide")
     parser.add_argument("--fault", action="append", default=[], help=f"name[:device][:unit]; names: {', '.join(FAULTS)}")
     parser.add_argument("--rate", help="virtual seconds per second with a cell attached (default 1)")
+    parser.add_argument(
+        "--free", default="1", help="virtual seconds per second while no cell is attached (default 1; 0: time stands still)"
+    )
     parser.add_argument("--seed", type=int, help="seed of everything random (default 1)")
     parser.add_argument("--ready", type=Path, help="write the addresses here (JSON) when the bench is up")
     parser.add_argument("--truth", type=Path, help="write what really lies on the plate here (JSON)")
@@ -285,7 +298,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the bench; return the exit status (2 for a bench that cannot be set up)."""
     arguments = _arguments(argv)
     try:
-        server = Server(_configured(arguments), tcp=arguments.tcp, truth=arguments.truth)
+        server = Server(_configured(arguments), tcp=arguments.tcp, truth=arguments.truth, free=_free_rate(arguments.free))
         if not arguments.stay:
             _end_with_input(server)
     except BenchConfigError as error:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import random
-
 from hil_tests.cases import BenchConfig
-from hil_tests.faults import PORTS, Devices, FaultScript, corrupted
-from hil_tests.plant import Heater, Plant
+from hil_tests.faults import PORTS, Devices, FaultScript
+from hil_tests.plant import SAMPLE_US, Heater, Plant
 from hil_tests.virtual_instruments import LoadCell, MtSicsBalance, PressureHub, SbiBalance
 from hil_tests.virtual_printer import VirtualPrinter
+from hil_tests.wire_faults import Line
 
 __all__ = ["PORTS", "VirtualBench"]
 
@@ -35,7 +34,9 @@ class VirtualBench:
         self.hub = PressureHub(config.pressure, seed)
         self.devices = Devices(self.plant, self.printer, self.cell, self.balance, self.hub)
         self.script = FaultScript(config.faults, self.devices)
-        self._noise = random.Random(f"{seed}:wire")
+        wires = self.devices.wires
+        self._inward = {name: Line(wires[name], f"{seed}:wire:{name}:in") for name in PORTS}
+        self._outward = {name: Line(wires[name], f"{seed}:wire:{name}:out") for name in PORTS}
 
     @property
     def unplugged(self) -> set[str]:
@@ -43,34 +44,43 @@ class VirtualBench:
 
     def receive(self, port: str, data: bytes) -> None:
         """Hand bytes from the host to a device, at the present virtual time. KeyError for a port that is not there."""
-        if port == "printer":
-            if self.devices.noise_per_byte:
-                data = corrupted(data, self._noise, self.devices.noise_per_byte)
-            self.printer.receive(data)
-        elif port == "balance":
-            self.balance.receive(data)
-        elif port != "pressure":
-            raise KeyError(port)
+        self._arrive(port, self._inward[port].carry(data, self.now))
 
     def step(self, to_us: int) -> dict[str, bytes]:
-        """Let time pass up to `to_us` and return what each device has sent."""
+        """Let time pass up to `to_us` and return what each device has sent.
+
+        Inside, time goes by the grid of the pressure samples, so that the bytes do not depend on how time is granted.
+        """
+        sent = dict.fromkeys(PORTS, b"")
+        while self.now < to_us:
+            self._advance(min(to_us, self.now - self.now % SAMPLE_US + SAMPLE_US))
+            said = {"printer": self.printer.output(), "balance": self.balance.output(), "pressure": self.hub.lines(self.plant.samples)}
+            self.plant.samples.clear()
+            for name, data in said.items():
+                sent[name] += self._outward[name].carry(data, self.now) if self.config.faults else data
+        return sent
+
+    def _advance(self, to_us: int) -> None:
         printer, plant = self.printer, self.plant
+        if self.config.faults:
+            for name in ("printer", "balance"):
+                self._arrive(name, self._inward[name].carry(b"", self.now))
         printer.advance(to_us)
-        motions = printer.motions
-        plant.run(motions, to_us)
-        motions.clear()
+        plant.run(printer.motions, to_us)
+        printer.motions.clear()
         self.cell.advance(to_us, plant.plate_mg(), plant.last_motion_us)
         self.balance.advance(to_us)
-        samples = plant.samples
-        pressure = self.hub.lines(samples)
-        samples.clear()
         if self.config.faults:
             self.script.update(to_us)
         self.now = to_us
-        sent = printer.output()
-        if sent and self.devices.noise_per_byte:
-            sent = corrupted(sent, self._noise, self.devices.noise_per_byte)
-        return {"printer": sent, "balance": self.balance.output(), "pressure": pressure}
+
+    def _arrive(self, port: str, data: bytes) -> None:
+        if not data:
+            return
+        if port == "printer":
+            self.printer.receive(data)
+        elif port == "balance":
+            self.balance.receive(data)
 
     def truth(self) -> list[TruthRow]:
         """Return what really lies on the plate: one row per patch, decimal strings, masses in mg, places in mm."""

@@ -51,7 +51,10 @@ class PrinterConfig:
 
 
 class FirmwareCore:
-    """The machine. Time is an int of µs that only `advance` moves. Concurrency: one owner."""
+    """The machine. Time is an int of µs that only `advance` moves. Concurrency: one owner.
+
+    Fault scripts change `held_until`, `refused_lines` and `resend_offset`.
+    """
 
     def __init__(self, config: PrinterConfig, nozzle: Heater, bed: Heater, start_us: int = 0) -> None:
         self.config = config
@@ -86,10 +89,11 @@ class FirmwareCore:
     def say(self, text: str) -> None:
         self._out += text.encode("ascii", "replace") + b"\n"
 
-    def reset(self) -> None:
+    def reset(self, *causes: str) -> None:
         """Reset as DTR or a brown-out does: the job, the line number and the heater targets are gone."""
         self._power_on()
-        self.say("start")
+        for line in ("start", *causes):
+            self.say(line)
         self.say(self.config.firmware_name.split(" (")[0])
         self.say("echo: Last Updated: 2025-04-02 | Author: (none, default config)")
         self.say("echo: PlannerBufferBytes: 1344")
@@ -100,6 +104,10 @@ class FirmwareCore:
             self.say(line)
         self.say("Error:Printer halted. kill() called!")
         self.say("//action:poweroff")
+        self.power_off()
+
+    def power_off(self) -> None:
+        """Take motion, heat and queue away and answer nothing until a reset, without a word."""
         self.killed = True
         self.nozzle.target = self.bed.target = 0.0
         self.mover.drop()
@@ -124,6 +132,9 @@ class FirmwareCore:
         self.busy_interval = _BUSY_US
         self.extrude_min_c = self.config.extrude_min_c
         self.cleaning_until = 0
+        self.held_until = 0
+        self.refused_lines = 0
+        self.resend_offset = 0
         self._below_since: dict[str, int] = {}
         self._reached: dict[str, bool] = {}
         self.nozzle.target = self.bed.target = 0.0
@@ -201,13 +212,17 @@ class FirmwareCore:
         if _leading_int(line[star + 1 :]) != checksum:
             self._refuse("checksum mismatch")
             return
+        if self.refused_lines and not m110:
+            self.refused_lines -= 1
+            self._refuse("checksum mismatch", self.resend_offset)
+            return
         self.last_line = number
         self._queue.append((_command_of(line), number))
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str, offset: int = 0) -> None:
         self.say(f"Error:{why}, Last Line: {self.last_line}")
         self._rx.clear()
-        self.say(f"Resend: {self.last_line + 1}")
+        self.say(f"Resend: {self.last_line + 1 + offset}")
         self.say("ok")
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -260,12 +275,20 @@ class FirmwareCore:
             if not self._queue:
                 return
             command, _ = self._queue[0]
-            waiting = self.execute(command)
+            waiting = self.execute(command) if self.now >= self.held_until else self._held(command)
             if waiting is None:
                 self._finish()
             else:
                 self._running = waiting
                 self._busy_at = self.now + self.busy_interval if self.busy_interval else NEVER
+
+    def _held(self, command: str) -> Waiting:
+        """Keep a command waiting until `held_until`, as a firmware does that is occupied with itself; then run it."""
+        while self.now < self.held_until:
+            yield self.held_until
+        inner = self.execute(command)
+        if inner is not None:
+            yield from inner
 
     def _resume(self, waiting: Waiting) -> bool:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -17,16 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from audit.canonical import canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor
-from audit.quantities import Celsius, Microlitre, Percent
+from audit.quantities import EXACT, Celsius, Microlitre, Percent
 from audit.signatures import Signature, verify_signature
 from firmware_bridge.firmware_profile import FirmwareProfile, marlin_profile
 from printer.acceptance import Criteria
+from printer.dose_control import CorrectionRule
 from printer.errors import CellConfiguration, CellRefused
+from printer.messages import UnitCompiled, UnitRefused
 from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_lines
 from printer.readiness import Gate
-from recipes.compile import PrintProgram, UnitProgram, compile_program
+from recipes.compile import PrintProgram, UnitProgram, compile_program, compile_unit
 from recipes.machine import MachineProfile
-from recipes.model import Recipe
+from recipes.model import DoseCorrection, Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
 from recipes.store import RecipeBundle, verify_bundle
 
@@ -194,6 +197,33 @@ def _plan(
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
         static_gates=_static_gates(job, recipe, program),
+        correction=_correction(recipe, job.ink_lot),
+    )
+
+
+def _correction(recipe: Recipe, ink: InkLot) -> CorrectionRule | None:
+    rule = recipe.control.dose_correction
+    if not isinstance(rule, DoseCorrection):
+        return None
+    relative = Percent(EXACT.divide(ink.density_uncertainty.value * 100, ink.density.value))
+    return CorrectionRule(rule.weight, rule.largest, rule.ink_limit, ink.density, relative)
+
+
+def compile_corrected(program: PrintProgram, n: int, factor: Decimal) -> UnitCompiled | UnitRefused:
+    """Compile and prove one unit anew; a refusal is an answer, never the unit as it was planned."""
+    try:
+        unit = compile_unit(program, n, factor)
+    except DosewrightError as error:
+        return UnitRefused(n, error.message)
+    return UnitCompiled(
+        n=n,
+        factor=factor,
+        gcode=unit.gcode,
+        sha256=unit.sha256,
+        target_volume=unit.target_volume,
+        cumulative_nl=unit.cumulative_nl,
+        duration_us=unit.duration_us,
+        proof=canonical(unit.proof.as_record()),
     )
 
 
@@ -241,6 +271,7 @@ def _limits(recipe: Recipe) -> Limits:
         plate_set=plate,
         plate_low=Celsius(plate.value - plate_band.value),
         plate_high=Celsius(plate.value + plate_band.value),
+        flow_nl_per_s=int(parameters.flow_rate.set_point.value * 1000),
         pressure_high=alarms.pressure_high,
         pressure_low=alarms.pressure_low_while_extruding,
         pressure_high_delay_us=alarms.pressure_high_delay.microseconds,

@@ -29,6 +29,8 @@ class AlarmState(StrEnum):
 class AlarmName(StrEnum):
     PRESSURE_HIGH = "pressure high"
     PRESSURE_LOW = "pressure low while extruding"
+    PRESSURE_DEVIATION = "pressure departs from its expectation"
+    PRESSURE_STUCK = "pressure sensor stuck"
     PRESSURE_STALE = "pressure sensor silent"
     PRESSURE_LOST = "pressure sensor lost"
     NOZZLE_TEMPERATURE = "nozzle temperature out of range"
@@ -40,6 +42,8 @@ class AlarmName(StrEnum):
     BALANCE_FAULT = "balance fault"
     BALANCE_DRIFT = "balance drift"
     MASS_OUT_OF_TOLERANCE = "unit mass out of tolerance"
+    INK_IDENTITY = "ink identity hold"
+    CORRECTION_LIMIT = "dose correction out of bounds"
     VOLUME_MISMATCH = "commanded and reported totals differ"
     RECORD_FAILURE = "record cannot be written"
     GUARD_OPEN = "guard open"
@@ -71,6 +75,15 @@ DEFINITIONS: dict[AlarmName, AlarmDefinition] = {
         AlarmDefinition(
             AlarmName.PRESSURE_LOW, _C, "air in the cartridge, an empty cartridge or a leak",
             "the unit is under-filled", "Leave the printer stopped; purge or change the cartridge; start a new run.", 60, True,
+        ),
+        AlarmDefinition(
+            AlarmName.PRESSURE_DEVIATION, _C, "a clog begins (high); air, an empty cartridge, a leak or a slipping drive (low)",
+            "the unit will not hold its mass", "Leave the printer stopped; change nozzle or cartridge, check the drive; start a new run.",
+            60, True,
+        ),
+        AlarmDefinition(
+            AlarmName.PRESSURE_STUCK, _C, "the pressure sensor or its hub has failed: the value never changes",
+            "extrusion cannot be watched", "Change the sensor; check it in Equipment; start a new run.", 60, True,
         ),
         AlarmDefinition(
             AlarmName.PRESSURE_STALE, _C, "the pressure sensor sends nothing",
@@ -115,6 +128,15 @@ DEFINITIONS: dict[AlarmName, AlarmDefinition] = {
         AlarmDefinition(
             AlarmName.MASS_OUT_OF_TOLERANCE, _C, "flow, density or path differs from what was validated",
             "the unit is rejected", "Take the unit off; find the cause before a new run.", 300, False,
+        ),
+        AlarmDefinition(
+            AlarmName.INK_IDENTITY, _C, "dried-out, concentrated or wrong ink, or air in it",
+            "the unit is rejected; its mass says nothing of its content", "Hold the cartridge; have its ink identified and assayed.",
+            300, False,
+        ),
+        AlarmDefinition(
+            AlarmName.CORRECTION_LIMIT, _H, "flow further from what was validated than the recipe may correct, or no proved unit in time",
+            "no further unit is printed", "Check nozzle, drive and cartridge; start a new run.", 300, False,
         ),
         AlarmDefinition(
             AlarmName.VOLUME_MISMATCH, _C, "the printer executed something other than it was sent",

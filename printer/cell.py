@@ -9,10 +9,12 @@ committed.
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from audit.canonical import JsonObject
@@ -24,6 +26,7 @@ from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.errors import CellRefused, RunMissing
 from printer.messages import (
     Command,
+    Compile,
     EmergencySend,
     Port,
     PortBytes,
@@ -36,6 +39,8 @@ from printer.messages import (
     SealWireLog,
     Send,
     Tick,
+    UnitCompiled,
+    UnitRefused,
     WireSealed,
 )
 from printer.plan import RunPlan
@@ -55,6 +60,9 @@ class _Ask:
 
     call: Callable[[], JsonObject]
     answer: Future[JsonObject]
+
+
+Compiler = Callable[[int, Decimal], UnitCompiled | UnitRefused]
 
 
 class _End:
@@ -93,6 +101,8 @@ class Cell:
         self._outstanding: dict[int, float] = {}
         self._step = _Step()
         self._ended = False
+        self._compiler: Compiler | None = None
+        self._compiling = False
 
     # Called from any thread
 
@@ -106,8 +116,8 @@ class Cell:
     def end(self) -> None:
         self._inbox.put(_End())
 
-    def create(self, plan: RunPlan, command: Command) -> JsonObject:
-        """Begin a run from its plan. Raises CellRefused while another run is open."""
+    def create(self, plan: RunPlan, command: Command, compiler: Compiler) -> JsonObject:
+        """Begin a run from its plan; `compiler` compiles one of its units anew. Raises CellRefused while another run is open."""
 
         def call() -> JsonObject:
             open_run = self._machine
@@ -122,6 +132,7 @@ class Cell:
                 raise CellRefused(reasons, remedy="Connect the device and try again.")
             self.ports.begin_wire_log(self._data_dir / f"wire-{plan.run}.log")
             self._machine = RunMachine(plan)
+            self._compiler = compiler
             self._shown_run = plan.run
             self._handle(command)
             return {"run": plan.run, "state": self._machine.state.value}
@@ -192,6 +203,9 @@ class Cell:
                 self._lost(Port(port), reason)
             case Grant():
                 self._step.grant, self._step.handled = item, False
+            case UnitCompiled() | UnitRefused():
+                self._compiling = False
+                self._handle(item)
             case Recorded(token) | RecordFailed(token, _):
                 self._outstanding.pop(token, None)
                 self._handle(item)
@@ -244,7 +258,7 @@ class Cell:
                 if port in step.lost and port in grant.closed:
                     self._handle(PortLost(port, step.lost[port]))
             self._handle(Tick())
-        if not self._outstanding:
+        if not self._outstanding and not self._compiling:
             step.grant = None
             self._bench.acknowledge(grant.now, self.ports.queued())
 
@@ -259,7 +273,7 @@ class Cell:
         machine = self._machine
         if machine is None:
             return
-        for effect in machine.handle(event, self.clock.now()):
+        for effect in machine.handle(event, self.clock.now(), urgent=self._execute):
             self._execute(effect)
         if machine.phase is Phase.DONE:
             self.ports.end_wire_log()
@@ -275,8 +289,21 @@ class Cell:
             case Record(token):
                 self._outstanding[token] = time.monotonic()
                 self.recorder.record(effect)
+            case Compile(n, factor):
+                self._compiling = True
+                threading.Thread(target=self._compile, args=(self._compiler, n, factor), name="compiler", daemon=True).start()
             case SealWireLog():
                 self._inbox.put(_Ask(self._seal_wire_log, Future()))
+
+    def _compile(self, compiler: Compiler | None, n: int, factor: Decimal) -> None:
+        """Compile and prove on a thread of its own: a stop does not wait for it."""
+        answer: UnitCompiled | UnitRefused = UnitRefused(n, "this run has no compiler")
+        try:
+            if compiler is not None:
+                answer = compiler(n, factor)
+        except Exception as error:
+            answer = UnitRefused(n, f"the compiler failed ({type(error).__name__}: {error})")
+        self._inbox.put(answer)
 
     def _not_sent(self, port: Port, reason: str) -> JsonObject:
         self._handle(PortLost(port, reason))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
+import functools
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from audit.canonical import JsonObject, digest
+from audit.canonical import JsonObject
 from audit.canonical import JsonValue as Answer
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
-from audit.signatures import Signature, verify_signature
-from printer.admission import Job, JobActor, admit, read_job, read_trusted_people
+from audit.signatures import Signature, removal_digest, verify_signature
+from printer.admission import Job, JobActor, admit, compile_corrected, read_job, read_trusted_people
 from printer.cell import Cell
 from printer.errors import CellRefused, RunMissing
 from printer.messages import Command, Operation
@@ -23,11 +24,6 @@ from recipes.machine import MachineProfile
 
 _TRAIL_LIMIT = 5000
 _SEE_STATUS = "Ask for the cell's status to see which there are."
-
-
-def removal_statement(unit: str) -> str:
-    """Return the digest that a second person signs: this unit is off the plate."""
-    return digest({"statement": "unit removed from the plate", "unit": unit})
 
 
 class Door:
@@ -85,8 +81,9 @@ class Door:
                 demonstration=self._demonstration,
                 rate=self._rate,
             )
-            created = self._cell.create(admitted.plan, Command(Operation.PREPARE, job.actor.actor()))
-        program = admitted.program
+            program = admitted.program
+            compiler = functools.partial(compile_corrected, program)
+            created = self._cell.create(admitted.plan, Command(Operation.PREPARE, job.actor.actor()), compiler)
         return {
             "run": run,
             "state": created["state"],
@@ -160,7 +157,7 @@ class Door:
     def _check_removal(self, unit: str, signature: Signature, run: str) -> None:
         reasons = []
         try:
-            verify_signature(signature, digest=removal_statement(unit))
+            verify_signature(signature, digest=removal_digest(unit))
         except DosewrightError as error:
             reasons.append(error.message)
         roles = read_trusted_people(self._trusted).get(signature.key)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from audit.canonical import JsonValue
 from audit.events import Actor, EntryDraft, EventKind, Subject
-from audit.quantities import plain_text
+from audit.quantities import plain_text, round_to
 from printer.acceptance import limits
 from printer.alarms import Alarm
-from printer.messages import CELL, Command
+from printer.dose_control import DoseControl
+from printer.messages import CELL, Command, UnitCompiled
 from printer.plan import Action, PlannedUnit, RunPlan
 from printer.readiness import Gate
 from printer.states import RunState
@@ -17,6 +18,26 @@ from printer.states import RunState
 
 def unit_id(run: str, n: int) -> str:
     return f"{run}/{n:03d}"
+
+
+def intent(plan: RunPlan, unit: PlannedUnit) -> dict[str, JsonValue]:
+    """Return what is on record of a unit before anything of it is sent."""
+    low, high = limits(unit.criteria)
+    return {
+        "run": plan.run,
+        "batch": plan.batch,
+        "n": unit.n,
+        "strength_mg": unit.strength.text,
+        "target_mass_mg": unit.target_mass.text,
+        "target_volume_uL": unit.target_volume.text,
+        "low_mg": low.text,
+        "high_mg": high.text,
+        "shape": dict(unit.shape),
+        "x": plain_text(unit.x),
+        "y": plain_text(unit.y),
+        "gcode_sha256": unit.gcode_sha256,
+        "state": "printing",
+    }
 
 
 class Drafts:
@@ -65,28 +86,45 @@ class Drafts:
         self._add(EventKind.RUN_ACTION_COMPLETED, "run", self._run, {"action_completed": action.name})
 
     def unit_intended(self, plan: RunPlan, unit: PlannedUnit) -> None:
-        low, high = limits(unit.criteria)
-        new: dict[str, JsonValue] = {
-            "run": plan.run,
-            "batch": plan.batch,
-            "n": unit.n,
-            "strength_mg": unit.strength.text,
-            "target_mass_mg": unit.target_mass.text,
-            "target_volume_uL": unit.target_volume.text,
-            "low_mg": low.text,
-            "high_mg": high.text,
-            "shape": dict(unit.shape),
-            "x": plain_text(unit.x),
-            "y": plain_text(unit.y),
-            "gcode_sha256": unit.gcode_sha256,
-            "state": "printing",
-        }
+        new = intent(plan, unit)
         units = {"strength_mg": "mg", "target_mass_mg": "mg", "target_volume_uL": "uL", "low_mg": "mg", "high_mg": "mg"}
         self._add(EventKind.UNIT_PRINT_INTENDED, "unit", unit_id(self._run, unit.n), new, unit=units)
+
+    def corrected(self, compiled: UnitCompiled, planned: PlannedUnit, control: DoseControl) -> None:
+        """The decision to correct, with the masses it follows from; the bytes and their proof are attached."""
+        rule = control.rule
+        new: dict[str, JsonValue] = {
+            "run": self._run,
+            "unit_n": compiled.n,
+            "flow_factor": plain_text(compiled.factor),
+            "estimate": plain_text(round_to(control.estimate, 6)),
+            "evidence": [
+                {
+                    "n": seen.n,
+                    "mass_mg": seen.mass.rounded(2).text,
+                    "commanded_uL": plain_text(round_to(seen.commanded.value, 3)),
+                    "gain": plain_text(round_to(seen.gain, 6)),
+                }
+                for seen in control.observations
+            ],
+            "largest_percent": None if rule is None else rule.largest.text,
+            "ink_limit_percent": None if rule is None else plain_text(round_to(rule.identity_limit, 3)),
+            "target_volume_uL": compiled.target_volume.text,
+            "planned_gcode_sha256": planned.gcode_sha256,
+            "gcode_sha256": compiled.sha256,
+        }
+        name = f"corrected/unit-{compiled.n:03d}"
+        attachments = {f"{name}.gcode": compiled.gcode, f"{name}-proof.json": compiled.proof}
+        key = unit_id(self._run, compiled.n)
+        self._add(EventKind.DOSE_CORRECTION_DECIDED, "correction", key, new, unit={"target_volume_uL": "uL"}, attachments=attachments)
 
     def unit_ended(self, kind: EventKind, n: int, new: Mapping[str, JsonValue], attachments: Mapping[str, bytes]) -> None:
         units = {name: name.rsplit("_", 1)[1] for name in new if name.endswith(("_mg", "_uL", "_kPa", "_C"))}
         self._add(kind, "unit", unit_id(self._run, n), new, unit=units, attachments=attachments)
+
+    def again(self, draft: EntryDraft) -> None:
+        """Ask once more for an entry whose record failed."""
+        self._drafts.append(draft)
 
     def alarm(self, kind: EventKind, alarm: Alarm, who: Actor = CELL) -> None:
         definition = alarm.definition

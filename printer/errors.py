@@ -25,7 +25,7 @@ class CellRefused(CellError):
     code = "PR-002"
 
     def __init__(self, reasons: Sequence[str], *, remedy: str = "") -> None:
-        super().__init__("The cell refuses: " + "; ".join(reasons) + ".", remedy=remedy)
+        super().__init__("The cell refuses: " + "; ".join(reason.rstrip(".") for reason in reasons) + ".", remedy=remedy)
         self.reasons = tuple(reasons)
 
 

@@ -1,16 +1,18 @@
 """The inputs of a run, as sealed lines: the whole of what the run machine saw, enough to replay it.
 
 One JSON object a line: `at_us` (process time of handling, µs), `port` and `bytes` (hex). For a device port the bytes
-are those received; for the other sources (`clock`, `operator`, `recorder`, `guard`, `lost`, `wire`) they are the
+are those received; for the other sources (`clock`, `operator`, `recorder`, `compiler`, `guard`, `lost`, `wire`) they are the
 canonical JSON of the input.
 """
 
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
-from audit.canonical import JsonValue, canonical
+from audit.canonical import JsonObject, JsonValue, canonical
 from audit.events import Actor
+from audit.quantities import Microlitre, plain_text
 from printer.messages import (
     Command,
     GuardChanged,
@@ -22,6 +24,8 @@ from printer.messages import (
     RecordFailed,
     RunInput,
     Tick,
+    UnitCompiled,
+    UnitRefused,
     WireSealed,
 )
 
@@ -70,6 +74,39 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "guard", canonical({"open": is_open})
         case WireSealed(sha256):
             return "wire", canonical({"sha256": sha256})
+        case UnitCompiled():
+            return "compiler", canonical(_compiled(event))
+        case UnitRefused(n, reason):
+            return "compiler", canonical({"n": n, "refused": reason})
+
+
+def _compiled(event: UnitCompiled) -> JsonObject:
+    return {
+        "n": event.n,
+        "factor": plain_text(event.factor),
+        "gcode": event.gcode.decode("ascii"),
+        "sha256": event.sha256,
+        "target_volume_uL": event.target_volume.text,
+        "cumulative_nl": list[JsonValue](event.cumulative_nl),
+        "duration_us": event.duration_us,
+        "proof": event.proof.decode("utf-8"),
+    }
+
+
+def _read_compiled(raw: bytes) -> UnitCompiled | UnitRefused:
+    body = json.loads(raw)
+    if "refused" in body:
+        return UnitRefused(body["n"], body["refused"])
+    return UnitCompiled(
+        n=body["n"],
+        factor=Decimal(body["factor"]),
+        gcode=body["gcode"].encode("ascii"),
+        sha256=body["sha256"],
+        target_volume=Microlitre(body["target_volume_uL"]),
+        cumulative_nl=tuple(body["cumulative_nl"]),
+        duration_us=body["duration_us"],
+        proof=body["proof"].encode("utf-8"),
+    )
 
 
 def read_journal(data: bytes) -> list[tuple[int, RunInput]]:
@@ -99,5 +136,7 @@ def _decode(source: str, raw: bytes) -> RunInput:
             return GuardChanged(body["open"])
         case "wire":
             return WireSealed(body["sha256"])
+        case "compiler":
+            return _read_compiled(raw)
         case _:
             raise ValueError(f"unknown journal source {source!r}")

@@ -7,9 +7,11 @@ shell, which carries them out in order, emergency bytes before all else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from audit.events import Actor, EntryDraft
+from audit.quantities import Microlitre
 
 
 class Port(StrEnum):
@@ -87,7 +89,29 @@ class WireSealed:
     sha256: str
 
 
-RunInput = PortBytes | PortLost | Tick | Command | Recorded | RecordFailed | GuardChanged | WireSealed
+@dataclass(frozen=True, slots=True)
+class UnitCompiled:
+    """A unit compiled anew and proved. `gcode` as it will be sent, `cumulative_nl` after each command, `proof` canonical JSON."""
+
+    n: int
+    factor: Decimal
+    gcode: bytes
+    sha256: str
+    target_volume: Microlitre
+    cumulative_nl: tuple[int, ...]
+    duration_us: int
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRefused:
+    """A unit could not be compiled or proved."""
+
+    n: int
+    reason: str
+
+
+RunInput = PortBytes | PortLost | Tick | Command | Recorded | RecordFailed | GuardChanged | WireSealed | UnitCompiled | UnitRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +141,12 @@ class SealWireLog:
     pass
 
 
-RunEffect = Send | EmergencySend | Record | SealWireLog
+@dataclass(frozen=True, slots=True)
+class Compile:
+    """Compile unit `n` anew with this flow factor and prove it; answered by UnitCompiled or UnitRefused."""
+
+    n: int
+    factor: Decimal
+
+
+RunEffect = Send | EmergencySend | Record | SealWireLog | Compile

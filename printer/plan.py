@@ -6,14 +6,16 @@ Built once by admission from the signed order, recipe and machine profile; the r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from audit.canonical import JsonValue
+from audit.canonical import JsonValue, sha256_hex
 from audit.quantities import EXACT, Celsius, Kilopascal, Microlitre, Milligram, SquareMillimetre
 from firmware_bridge.firmware_profile import FirmwareProfile
 from firmware_bridge.gcode_link import OutLine
 from printer.acceptance import Criteria
+from printer.dose_control import CorrectionRule
+from printer.messages import UnitCompiled
 from printer.readiness import Gate
 
 SLOW_CODES = (b"G28", b"M400", b"G4")
@@ -29,6 +31,7 @@ class Limits:
     plate_set: Celsius
     plate_low: Celsius
     plate_high: Celsius
+    flow_nl_per_s: int
     pressure_high: Kilopascal
     pressure_low: Kilopascal
     pressure_high_delay_us: int
@@ -86,6 +89,21 @@ class RunPlan:
     exposure_limit_nl: int
     balance_driver: str
     static_gates: tuple[Gate, ...]
+    correction: CorrectionRule | None = None
+
+
+def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimetre) -> PlannedUnit:
+    """Return the unit as it was compiled anew: other bytes, same target mass. Raises ValueError where the digest does not fit."""
+    if sha256_hex(compiled.gcode) != compiled.sha256 or compiled.n != unit.n:
+        raise ValueError(f"the bytes of unit {unit.n} are not those that were proved")
+    return replace(
+        unit,
+        target_volume=compiled.target_volume,
+        gcode_sha256=compiled.sha256,
+        lines=out_lines(commands_of(compiled.gcode), e_area),
+        cumulative_nl=compiled.cumulative_nl,
+        duration_us=compiled.duration_us,
+    )
 
 
 def out_lines(commands: tuple[bytes, ...], e_area: SquareMillimetre) -> tuple[OutLine, ...]:

@@ -31,16 +31,19 @@ def plan_recovery(store: TrailReader, device: str) -> Recovery:
     """Return what has to be recorded so that no run is open any more."""
     last: tuple[int, str] | None = None
     drafts: list[EntryDraft] = []
+    interrupted = False
     for key, state in store.objects("run"):
-        if state.get("state") != RunState.AWAITING_REVIEW.value:
-            drafts += _close(store, key, device)
+        closed = state.get("state") == RunState.AWAITING_REVIEW.value
+        interrupted = interrupted or not closed
+        drafts += _close(store, key, device, closed=closed)
     for entry in store.search(kind=EventKind.RUN_RECORD_CREATED.value, limit=100_000):
         if last is None or entry.seq > last[0]:
             last = (entry.seq, entry.subject.id)
-    return Recovery(last[1] if last else None, bool(drafts), tuple(drafts))
+    return Recovery(last[1] if last else None, interrupted, tuple(drafts))
 
 
-def _close(store: TrailReader, run: str, device: str) -> list[EntryDraft]:
+def _close(store: TrailReader, run: str, device: str, *, closed: bool) -> list[EntryDraft]:
+    """Close a run; of one that is closed already, the units whose end was not kept."""
     reason = "the cell process ended while the run was open"
     drafts = []
     for key, unit in store.objects("unit"):
@@ -62,8 +65,10 @@ def _close(store: TrailReader, run: str, device: str) -> list[EntryDraft]:
             drafts.append(
                 EntryDraft(EventKind.DEVIATION_RECORD_OPENED, Subject("deviation", f"{run}/interrupted"), deviation, CELL, device)
             )
+    if closed:
+        return drafts
     interrupted: JsonObject = {"state": RunState.INTERRUPTED.value}
-    closed: JsonObject = {
+    record: JsonObject = {
         "state": RunState.AWAITING_REVIEW.value,
         "ended": RunState.INTERRUPTED.value,
         "program_sent_sha256": None,
@@ -72,5 +77,5 @@ def _close(store: TrailReader, run: str, device: str) -> list[EntryDraft]:
     return [
         EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", run), interrupted, CELL, device, reason=reason),
         *drafts,
-        EntryDraft(EventKind.RUN_RECORD_CLOSED, Subject("run", run), closed, CELL, device, reason=reason),
+        EntryDraft(EventKind.RUN_RECORD_CLOSED, Subject("run", run), record, CELL, device, reason=reason),
     ]

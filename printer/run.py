@@ -9,11 +9,12 @@ A stop is the one exception: its bytes come first in the effects, the record of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from enum import StrEnum
 
 from audit.canonical import sha256_hex
-from audit.events import Actor, EventKind
+from audit.events import Actor, EntryDraft, EventKind
 from firmware_bridge.balance import BalanceFault, BalanceIdentified, WeighFailed, WeighResult
 from firmware_bridge.gcode_link import GcodeLink
 from firmware_bridge.link_values import (
@@ -30,6 +31,7 @@ from firmware_bridge.link_values import (
 )
 from firmware_bridge.pressure import PressureHub, PressureReading
 from printer.alarms import AlarmName, AlarmRegister
+from printer.dose_control import DoseControl
 from printer.drafts import Drafts
 from printer.instruments import balance_driver
 from printer.interlocks import blocked
@@ -37,6 +39,7 @@ from printer.journal import Journal
 from printer.messages import (
     STOPS,
     Command,
+    Compile,
     EmergencySend,
     GuardChanged,
     Operation,
@@ -51,9 +54,11 @@ from printer.messages import (
     SealWireLog,
     Send,
     Tick,
+    UnitCompiled,
+    UnitRefused,
     WireSealed,
 )
-from printer.plan import RunPlan
+from printer.plan import RunPlan, recompiled
 from printer.readiness import DeviceFindings, Gate, device_gates, unmet
 from printer.sent_program import SentProgram
 from printer.states import ACTIVE, TRANSITIONS, RunState
@@ -70,6 +75,7 @@ class Phase(StrEnum):
     INTENT = "intent recorded"
     ACTION = "procedure executed"
     TEMPERATURE = "temperature reached"
+    COMPILING = "next unit compiled and proved"
     UNIT = "unit cycle"
     PAUSED = "a person resumes"
     WIRE = "wire log sealed"
@@ -79,6 +85,8 @@ class Phase(StrEnum):
 
 _PREPARATION = ("prepare", "heat", "home", "prime")
 _CLOSING = ("park", "heat_off")
+_UNIT_ENDS = (EventKind.UNIT_WEIGHT_JUDGED, EventKind.UNIT_PRINT_SCRAPPED)
+_COMPILE_LIMIT_US = 60_000_000
 _TOTAL = OutLine(command=b"M114", tag="total")
 
 
@@ -97,6 +105,7 @@ class RunMachine:
         self.link = GcodeLink(plan.firmware, exposure_limit_nl=plan.exposure_limit_nl)
         self.balance = balance_driver(plan.balance_driver, plan.limits.weighing_timeout_us)
         self.hub = PressureHub()
+        self.dose = DoseControl(plan.correction)
         self.cycle = UnitCycle(self)
         self.guard_open = False
         self.gates: tuple[Gate, ...] = plan.static_gates
@@ -112,16 +121,23 @@ class RunMachine:
         self.journal = Journal()
         self.sent = SentProgram(plan.header)
         self._effects: list[RunEffect] = []
+        self._urgent: Callable[[EmergencySend], None] | None = None
         self._actions: list[str] = []
         self._awaited: int | None = None
         self._await_next_record = False
+        self._ends: dict[int, tuple[EntryDraft, ...]] = {}
+        self._lost_ends: dict[str, EntryDraft] = {}
         self._deadline: int | None = None
         self._finish_after_unit: str | None = None
         self._actor: Actor | None = None
 
-    def handle(self, event: RunInput, now: int) -> tuple[RunEffect, ...]:
-        """Take one input at process time `now` (µs); return the effects in the order they are to be carried out."""
-        self._effects = []
+    def handle(self, event: RunInput, now: int, urgent: Callable[[EmergencySend], None] | None = None) -> tuple[RunEffect, ...]:
+        """Take one input at process time `now` (µs); return the effects in the order they are to be carried out.
+
+        Where `urgent` is given, the bytes of a stop are handed to it at once, before alarm, scrapping and sealing are
+        worked out, and are not among the effects returned.
+        """
+        self._effects, self._urgent = [], urgent
         if self.phase is not Phase.DONE:
             self.journal.add(event, now)
         self._take(event, now)
@@ -159,14 +175,19 @@ class RunMachine:
                 self._command(event, now)
             case Recorded(token):
                 self._recorded(token, now)
-            case RecordFailed(_, reason):
-                self._record_failed(reason, now)
+            case RecordFailed(token, reason):
+                self._record_failed(token, reason, now)
             case GuardChanged(is_open):
                 self.guard_open = is_open
                 if is_open and self.active:
                     self.fault(AlarmName.GUARD_OPEN, "the guard was opened", now)
             case WireSealed(sha256):
                 self._close(sha256)
+            case UnitCompiled():
+                self._compiled(event, now)
+            case UnitRefused(n, reason):
+                if self.phase is Phase.COMPILING and n == self.plan.units[self.next_unit].n:
+                    self._not_corrected(f"unit {n} could not be compiled: {reason}", now)
 
     def _bytes(self, port: Port, data: bytes, now: int) -> None:
         match port:
@@ -199,6 +220,8 @@ class RunMachine:
             self.cycle.tick(now)
         if self.phase is Phase.DEVICES:
             self._check_devices(now)
+        if self._deadline is not None and now >= self._deadline and self.phase is Phase.COMPILING:
+            self._not_corrected("the next unit was not compiled in time", now)
         if self._deadline is not None and now >= self._deadline and self.phase is Phase.TEMPERATURE:
             self._deadline = None
             self.fault(AlarmName.HEATING_TIMEOUT, "the set point was not reached in time", now)
@@ -267,10 +290,13 @@ class RunMachine:
             return
         token = self.drafts.next_token()
         self._effects.append(Record(token, drafts))
+        self._ends[token] = tuple(draft for draft in drafts if draft.kind in _UNIT_ENDS)
         if self._await_next_record:
             self._awaited, self._await_next_record = token, False
 
     def _recorded(self, token: int, now: int) -> None:
+        for draft in self._ends.pop(token, ()):
+            self._lost_ends.pop(draft.subject.id, None)
         if token != self._awaited:
             return
         self._awaited = None
@@ -283,7 +309,9 @@ class RunMachine:
         elif self.phase is Phase.INTENT:
             self._run_action(now)
 
-    def _record_failed(self, reason: str, now: int) -> None:
+    def _record_failed(self, token: int, reason: str, now: int) -> None:
+        for draft in self._ends.pop(token, ()):
+            self._lost_ends[draft.subject.id] = self.cycle.end_lost(draft, reason)
         self.fault(AlarmName.RECORD_FAILURE, reason, now)
 
     # Preflight
@@ -357,8 +385,33 @@ class RunMachine:
     # Units
 
     def begin_unit(self, now: int) -> None:
+        """Begin the next unit as planned, or ask for it to be compiled anew with the flow factor that its forerunners call for."""
+        unit = self.plan.units[self.next_unit]
+        if self.dose.factor == 1:
+            self.phase = Phase.UNIT
+            self.cycle.begin(unit, now)
+            return
+        self.phase = Phase.COMPILING
+        self._deadline = now + _COMPILE_LIMIT_US
+        self._effects.append(Compile(unit.n, self.dose.factor))
+
+    def _compiled(self, compiled: UnitCompiled, now: int) -> None:
+        planned = self.plan.units[self.next_unit] if self.phase is Phase.COMPILING else None
+        if planned is None or compiled.n != planned.n:
+            return
+        if compiled.factor != self.dose.factor:
+            self._not_corrected(f"unit {planned.n} was compiled with another flow factor", now)
+            return
+        self._deadline = None
+        unit = recompiled(planned, compiled, self.plan.e_area)
+        self.drafts.corrected(compiled, planned, self.dose)
         self.phase = Phase.UNIT
-        self.cycle.begin(self.plan.units[self.next_unit], now)
+        self.cycle.begin(unit, now)
+
+    def _not_corrected(self, reason: str, now: int) -> None:
+        self._deadline = None
+        self.alarm(AlarmName.CORRECTION_LIMIT, reason, None, now)
+        self._finish("ABORTED", reason, now)
 
     def unit_judged(self, *, accepted: bool, now: int) -> None:
         """Go on after a unit: the next one, a pause, or the end of the run."""
@@ -369,6 +422,8 @@ class RunMachine:
             self._finish("ABORTED", self._finish_after_unit, now)
         elif self.next_unit == len(self.plan.units):
             self._finish("FINISHED", "all units are printed", now)
+        elif (bound := self.dose.bound_reason()) is not None:
+            self._not_corrected(bound, now)
         elif self.state is RunState.PAUSING:
             self.set_state(RunState.PAUSED)
             self.phase = Phase.PAUSED
@@ -458,13 +513,11 @@ class RunMachine:
                 pass
 
     def _pressure_events(self, now: int) -> None:
-        readings: list[PressureReading] = []
+        values: list[Decimal] = []
         while (event := self.hub.next_event()) is not None:
             if isinstance(event, PressureReading):
-                readings.append(event)
-        # Readings that arrive together were taken one period apart; the hub's own rate spaces them.
-        for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
-            self.watch.pressure(reading.value.value, now - back * 10_000, self.cycle.commanded_nl)
+                values.append(event.value.value)
+        self.watch.pressures(values, now, self.cycle.commanded_nl)
 
     # Ends
 
@@ -481,7 +534,11 @@ class RunMachine:
     def _emergency(self, strength: StopStrength, now: int) -> None:
         data = self.link.stop(strength, now)
         if self.active and Port.PRINTER not in self.lost:
-            self._effects.insert(0, EmergencySend(Port.PRINTER, data))
+            stop = EmergencySend(Port.PRINTER, data)
+            if self._urgent is not None:
+                self._urgent(stop)
+            else:
+                self._effects.insert(0, stop)
 
     def _raise(self, name: AlarmName, message: str, now: int) -> None:
         self.alarm(name, message, self.cycle.unit_n, now)
@@ -510,6 +567,8 @@ class RunMachine:
             return
         program = self.sent.sealed()
         attachments = {"program.gcode": program, "journal/run.jsonl": self.journal.seal()}
+        for draft in self._lost_ends.values():
+            self.drafts.again(draft)
         self.drafts.closed(self.ended, wire_sha256, sha256_hex(program), attachments)
         self.expect_record(Phase.CLOSING)
 

@@ -97,7 +97,8 @@ class CellServer:
             return Reply(counter=counter, error=text, code=FrameInvalid.code)
         except TimeoutError:
             return Reply(counter=counter, error=f"{op}: the cell did not answer in time.", code=CellError.code)
-        except Exception as error:  # noqa: BLE001 - our own fault: said to the asker and to the log, the door stays open
+        except Exception as error:
+            # Our own fault: said to the asker and to the log; the door stays open.
             traceback.print_exc()
             text = f"{op}: the cell failed inside ({type(error).__name__})."
             return Reply(counter=counter, error=text, code=CellError.code, remedy="See the cell's log; nothing was started.")

@@ -6,18 +6,20 @@ The weight after one unit serves as the weight before the next when nothing move
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
 from audit.canonical import JsonValue, sha256_hex
-from audit.events import EventKind
+from audit.events import EntryDraft, EventKind
 from audit.quantities import EXACT, Celsius, Microlitre, Milligram, plain_text, round_to
 from firmware_bridge.balance import BalanceDriver, WeighResult
 from firmware_bridge.link_values import OutLine
 from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge
 from printer.alarms import AlarmName
-from printer.drafts import Drafts
+from printer.dose_control import DoseControl
+from printer.drafts import Drafts, intent
 from printer.journal import Journal
 from printer.plan import PlannedUnit, RunPlan
 from printer.sent_program import SentProgram
@@ -48,6 +50,7 @@ class Run(Protocol):
     journal: Journal
     sent: SentProgram
     balance: BalanceDriver
+    dose: DoseControl
     balance_serial: str | None
 
     def submit(self, lines: tuple[OutLine, ...], title: str, now: int) -> None: ...
@@ -71,6 +74,7 @@ class UnitCycle:
         self.weighings: dict[int, Judgement] = {}
         self.verdicts: dict[int, tuple[Verdict, Milligram | None, tuple[str, ...]]] = {}
         self._acknowledged = 0
+        self._span = (0, 0)
         self._total_before: Decimal | None = None
         self._total_after: Decimal | None = None
         self._first: WeighResult | None = None
@@ -97,6 +101,7 @@ class UnitCycle:
 
     def begin(self, unit: PlannedUnit, now: int) -> None:
         self.unit = unit
+        self._span = _extruding_span(unit)
         self._acknowledged = 0
         self._total_before = self._total_after = None
         self._raw = []
@@ -131,7 +136,7 @@ class UnitCycle:
         if self.step is not Step.PRINT or self.unit is None:
             return
         self._acknowledged += 1
-        first, last = _extruding_span(self.unit)
+        first, last = self._span
         if self._acknowledged == first + 1:
             self._run.watch.extruding_since = now
         elif self._acknowledged == last + 1:
@@ -198,8 +203,18 @@ class UnitCycle:
             self.step = Step.NONE
             return
         self._run.sent.stopped()
-        self._close(EventKind.UNIT_PRINT_SCRAPPED, Verdict.SCRAPPED, None, tuple(reasons), {})
+        # An intent that is not known to be on record: the end says itself which unit it is.
+        known = intent(self._run.plan, self.unit) if self.step is Step.INTENT and self.unit is not None else {}
+        self._close(EventKind.UNIT_PRINT_SCRAPPED, Verdict.SCRAPPED, None, tuple(reasons), known)
         self.step = Step.NONE
+
+    def end_lost(self, draft: EntryDraft, reason: str) -> EntryDraft:
+        """Return how a unit ends whose verdict could not be recorded: scrapped, whatever it weighed."""
+        reasons = (f"its end could not be recorded: {reason}", *_reasons(draft))
+        n = int(draft.subject.id.rsplit("/", 1)[1])
+        self.verdicts[n] = (Verdict.SCRAPPED, None, reasons)
+        new = {**draft.new, "verdict": Verdict.SCRAPPED.value, "mass_mg": None, "reasons": list[JsonValue](reasons)}
+        return replace(draft, kind=EventKind.UNIT_PRINT_SCRAPPED, new=new)
 
     # Steps
 
@@ -256,20 +271,28 @@ class UnitCycle:
             nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
         )
         judgement = judge(unit.criteria, evidence)
+        identity = self._run.dose.identity_reason(judgement.mass, evidence.commanded)
+        if identity is not None:
+            judgement = replace(judgement, verdict=Verdict.REJECTED, reasons=(*judgement.reasons, identity))
         self.weighings[unit.n] = judgement
         self._accepted = judgement.verdict is Verdict.ACCEPTED
-        self._alarms(judgement, unit, now)
+        if self._accepted:
+            watch.flow.unit_accepted()
+            self._run.dose.observe(unit.n, judgement.mass, evidence.commanded)
+        self._alarms(judgement, unit, now, held=identity is not None)
         measured = _measured(judgement, before, after, evidence, watch)
         self._close(EventKind.UNIT_WEIGHT_JUDGED, judgement.verdict, judgement.mass, judgement.reasons, measured)
         self.step = Step.RECORD
         self._run.await_unit_record()
 
-    def _alarms(self, judgement: Judgement, unit: PlannedUnit, now: int) -> None:
+    def _alarms(self, judgement: Judgement, unit: PlannedUnit, now: int, *, held: bool) -> None:
         if judgement.verdict is Verdict.ACCEPTED:
             return
         text = "; ".join(judgement.reasons)
         if judgement.drifting:
             name = AlarmName.BALANCE_DRIFT
+        elif held:
+            name = AlarmName.INK_IDENTITY
         elif any("extrude" in reason for reason in judgement.reasons):
             name = AlarmName.VOLUME_MISMATCH
         else:
@@ -296,6 +319,7 @@ class UnitCycle:
         journal, trace = self._run.journal.seal(), self._run.watch.end_unit()
         self.verdicts[unit.n] = (verdict, mass, reasons)
         new: dict[str, JsonValue] = {
+            **measured,
             "state": "judged",
             "verdict": verdict.value,
             "mass_mg": None if mass is None else mass.rounded(2).text,
@@ -306,7 +330,6 @@ class UnitCycle:
             "weighings": [
                 {"at_us": w.at, "value_mg": w.value.text, "raw": w.raw.hex(), "device": w.device} for w in self._raw
             ],
-            **measured,
         }  # fmt: skip
         attachments = {f"journal/unit-{unit.n:03d}.jsonl": journal, f"traces/unit-{unit.n:03d}.csv": trace}
         self._run.drafts.unit_ended(kind, unit.n, new, attachments)
@@ -329,6 +352,11 @@ def _measured(judgement: Judgement, before: Weighing, after: Weighing, evidence:
         "nozzle_min_C": text(watch.nozzle_min, 2),
         "nozzle_max_C": text(watch.nozzle_max, 2),
     }
+
+
+def _reasons(draft: EntryDraft) -> tuple[str, ...]:
+    reasons = draft.new.get("reasons")
+    return tuple(str(reason) for reason in reasons) if isinstance(reasons, list) else ()
 
 
 def _extruding_span(unit: PlannedUnit) -> tuple[int, int]:

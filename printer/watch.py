@@ -6,15 +6,20 @@ pause, and the low limit applies once that has lasted its delay.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from printer.alarms import AlarmName
+from printer.flow_watch import FlowWatch
 from printer.plan import Limits
 from printer.snapshot import Quality, Reading, Snapshot
 
 _BALANCE_REMEMBERED_US = 180_000_000
 _LINK_SILENCE_US = 15_000_000
+HUB_PERIOD_US = 10_000
+_SHOWN, _SHOWN_EVERY_US = 600, 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,12 @@ class Watch:
             link=Reading("", _LINK_SILENCE_US),
         )
         self.trace: Trace | None = None
-        self.recent: list[tuple[int, str]] = []
+        self.recent: deque[tuple[int, str]] = deque(maxlen=_SHOWN)
         self.pressure_max: Decimal | None = None
         self.nozzle_min: Decimal | None = None
         self.nozzle_max: Decimal | None = None
         self.extruding_since: int | None = None
+        self.flow = FlowWatch(limits.pressure_low.value, limits.flow_nl_per_s)
         self._high_since: int | None = None
         self._low_since: int | None = None
         self._nozzle_since: int | None = None
@@ -69,6 +75,7 @@ class Watch:
     def begin_unit(self, now: int) -> None:
         self.trace = Trace(now)
         self.pressure_max = None
+        self.flow.begin_unit()
         nozzle = self.snapshot.nozzle.value
         self.nozzle_min = self.nozzle_max = nozzle
 
@@ -78,24 +85,35 @@ class Watch:
         self.extruding_since = None
         return trace.sealed() if trace is not None else b""
 
-    def pressure(self, value: Decimal, now: int, commanded_nl: int) -> None:
-        self.snapshot = replace(self.snapshot, pressure=self.snapshot.pressure.taken(value, now))
-        limits = self._limits
-        self._high_since = _since(value > limits.pressure_high.value, self._high_since, now)
-        low = value < limits.pressure_low.value and self.extruding_since is not None
-        self._low_since = _since(low, self._low_since, now)
-        if not self.recent or now - self.recent[-1][0] >= 50_000:
-            self.recent.append((now, format(value, "f")))
-            del self.recent[:-600]
-        if self.trace is not None:
-            if self.pressure_max is None or value > self.pressure_max:
-                self.pressure_max = value
-            at = now - self.trace.began
-            nozzle = self.snapshot.nozzle.value
-            nozzle_text = "" if nozzle is None else format(nozzle, "f")
-            self.trace.rows.append(
-                f"{at // 1_000_000}.{at % 1_000_000 // 1000:03d},{value:f},{nozzle_text},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n"
-            )
+    def pressures(self, values: Sequence[Decimal], now: int, commanded_nl: int) -> None:
+        """Take readings (kPa) that arrived together at `now`: they were taken one period of the hub apart."""
+        if not values:
+            return
+        high, low = self._limits.pressure_high.value, self._limits.pressure_low.value
+        extruding, recent, trace = self.extruding_since is not None, self.recent, self.trace
+        high_since, low_since, largest = self._high_since, self._low_since, self.pressure_max
+        nozzle = self.snapshot.nozzle.value
+        tail = f"{'' if nozzle is None else format(nozzle, 'f')},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n"
+        at = now - len(values) * HUB_PERIOD_US
+        shown = recent[-1][0] + _SHOWN_EVERY_US if recent else at
+        for value in values:
+            at += HUB_PERIOD_US
+            high_since = (at if high_since is None else high_since) if value > high else None
+            low_since = (at if low_since is None else low_since) if extruding and value < low else None
+            if at >= shown:
+                recent.append((at, format(value, "f")))
+                shown = at + _SHOWN_EVERY_US
+            if trace is not None:
+                if largest is None or value > largest:
+                    largest = value
+                since = (at - trace.began) // 1000
+                trace.rows.append(f"{since // 1000}.{since % 1000:03d},{value:f},{tail}")
+        if self.extruding_since is None:
+            self.flow.paused()
+        else:
+            self.flow.readings(values, now - self.extruding_since, commanded_nl)
+        self._high_since, self._low_since, self.pressure_max = high_since, low_since, largest
+        self.snapshot = replace(self.snapshot, pressure=self.snapshot.pressure.taken(values[-1], at))
 
     def temperature(self, nozzle: Decimal, plate: Decimal | None, now: int) -> None:
         snapshot = replace(self.snapshot, nozzle=self.snapshot.nozzle.taken(nozzle, now))
@@ -142,6 +160,10 @@ class Watch:
             running = now - self.extruding_since >= limits.pressure_low_delay_us
             if running and now - low_since >= 500_000:
                 found.append(Condition(AlarmName.PRESSURE_LOW, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_low.text} kPa"))
+        if self.flow.deviation is not None:
+            found.append(Condition(AlarmName.PRESSURE_DEVIATION, self.flow.deviation))
+        if self.flow.stuck is not None:
+            found.append(Condition(AlarmName.PRESSURE_STUCK, self.flow.stuck))
         if hot and self._nozzle_since is not None and now - self._nozzle_since >= limits.temperature_delay_us:
             text = f"{self.snapshot.nozzle.value} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
             found.append(Condition(AlarmName.NOZZLE_TEMPERATURE, text))

@@ -7,8 +7,8 @@ proof reads the final bytes; sizes of time come from it, so that there is one es
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, Millimetr
 from recipes.capability import balance_reasons
 from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused
-from recipes.gcode_check import Proof, UnitTarget, prove
+from recipes.gcode_check import Proof, UnitProof, UnitTarget, prove
 from recipes.gcode_writer import (
     Motion,
     ProcedureName,
@@ -32,7 +32,7 @@ from recipes.gcode_writer import (
     write_unit,
 )
 from recipes.inks import cartridge_reasons, ink_reasons
-from recipes.model import Cartridge, Cylinder, Dispense, DoseOrder, InkLot, MachineProfile, Parameter, Recipe, Torus
+from recipes.model import Cartridge, Cylinder, Dispense, DoseCorrection, DoseOrder, InkLot, MachineProfile, Parameter, Recipe, Torus
 from recipes.plate import Place, lay_out
 from recipes.shapes import Range, Solid, build_solid, slice_solid
 from recipes.toolpath import UnitPath, plan_dispense, plan_unit
@@ -61,7 +61,8 @@ class ActionProgram:
 @dataclass(frozen=True, slots=True)
 class UnitProgram:
     """One unit. `commands` are its lines without comments and line ends; `cumulative_nl` the net commanded volume in
-    nanolitres after each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate without accelerations."""
+    nanolitres after each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate
+    without accelerations."""
 
     n: int
     strength: Milligram
@@ -76,11 +77,23 @@ class UnitProgram:
     centre: Place
     height: Decimal
     shape: Mapping[str, str]
+    proof: UnitProof
 
     @property
     def exposure_nl(self) -> tuple[int, ...]:
         """Nanolitres that each command moves, without sign."""
         return _exposure(self.cumulative_nl)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a program was compiled from: enough to compile one of its units anew."""
+
+    recipe: Recipe
+    machine: MachineProfile
+    motion: Motion
+    demonstration: bool
+    placed: tuple[tuple[_Design, Place], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,7 @@ class PrintProgram:
     sha256: str
     proof: Proof
     e_area: SquareMillimetre
+    basis: Basis
 
     @property
     def procedures(self) -> Mapping[ProcedureName, bytes]:
@@ -138,7 +152,7 @@ def compile_program(
         if set(reasons) <= set(refused.reasons):
             raise
         raise CompileRefused(tuple(dict.fromkeys([*refused.reasons, *reasons]))) from refused
-    volumes = [plan.target_volume for plan in dose.strengths for _ in range(plan.units)]
+    volumes = [plan.target_volume * _largest_factor(recipe) for plan in dose.strengths for _ in range(plan.units)]
     reasons.extend(cartridge_reasons(recipe, ink, cartridge, machine, volumes, today))
     reasons.extend(balance_reasons(recipe, machine, [plan.target_mass for plan in dose.strengths]))
     places: tuple[tuple[Place, ...], ...] = ()
@@ -185,11 +199,7 @@ def _assemble(
     before = b"".join(written[name].gcode for name in _BEFORE)
     after = b"".join(written[name].gcode for name in _AFTER)
     planned = b"".join([preamble, before, *(unit.gcode for unit in units), after])
-    targets = [
-        UnitTarget(n=n, strength=design.plan.label, volume=design.plan.target_volume, x=place[0], y=place[1])
-        for n, (design, place) in enumerate(placed, start=1)
-    ]
-    proof = prove(planned, recipe=recipe, machine=machine, units=targets, demonstration=demonstration)
+    proof = prove(planned, recipe=recipe, machine=machine, units=_targets(placed), demonstration=demonstration)
     return PrintProgram(
         dose=dose,
         preamble=preamble,
@@ -201,7 +211,55 @@ def _assemble(
         sha256=proof.sha256,
         proof=proof,
         e_area=machine.e_area,
+        basis=Basis(recipe, machine, motion, demonstration, tuple(placed)),
     )
+
+
+def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal) -> UnitProgram:
+    """Compile unit `n` anew with its extruded volume times `flow_factor`, and prove it in its place in the whole program.
+
+    Its path stays: what changes is the volume along it. Raises CompileRefused where the recipe does not correct the dose
+    or not so far, ProofRefused where the bytes fail their proof.
+    """
+    basis = program.basis
+    rule = basis.recipe.control.dose_correction
+    if not isinstance(rule, DoseCorrection):
+        raise CompileRefused([f"recipe {basis.recipe.reference} does not correct the dose"], remedy="Print the program as planned.")
+    if not 1 <= n <= len(program.units):
+        raise CompileRefused([f"there is no unit {n} in this program"])
+    if abs(flow_factor - 1) > rule.largest.fraction:
+        raise CompileRefused([f"a flow factor of {flow_factor} is beyond {rule.largest} about 1"], remedy="End the run and find the cause.")
+    design, place = basis.placed[n - 1]
+    scaled = _scaled(design, flow_factor, basis)
+    lines = _write(n, scaled, place, basis.motion)
+    before, after = procedure_bytes(program)
+    units = [lines.gcode if unit.n == n else unit.gcode for unit in program.units]
+    placed = [(scaled, at) if number == n else (other, at) for number, (other, at) in enumerate(basis.placed, start=1)]
+    content = b"".join([program.preamble, before, *units, after])
+    proof = prove(content, recipe=basis.recipe, machine=basis.machine, units=_targets(placed), demonstration=basis.demonstration)
+    return _unit(n, scaled, place, lines, proof)
+
+
+def _targets(placed: Sequence[tuple[_Design, Place]]) -> list[UnitTarget]:
+    return [
+        UnitTarget(n=n, strength=design.plan.label, volume=design.plan.target_volume, x=place[0], y=place[1])
+        for n, (design, place) in enumerate(placed, start=1)
+    ]
+
+
+def _scaled(design: _Design, factor: Decimal, basis: Basis) -> _Design:
+    volume = Microlitre(EXACT.multiply(design.plan.target_volume.value, factor))
+    plan = replace(design.plan, target_volume=volume)
+    if not isinstance(design.body, UnitPath):
+        return _design(plan, basis.recipe, basis.machine)
+    layers = tuple(replace(layer, volume=layer.volume * Fraction(factor)) for layer in design.body.layers)
+    return replace(design, plan=plan, body=replace(design.body, volume=volume, layers=layers))
+
+
+def _largest_factor(recipe: Recipe) -> Decimal:
+    """What a unit may take of the cartridge at most, as a multiple of its planned volume."""
+    rule = recipe.control.dose_correction
+    return 1 + rule.largest.fraction if isinstance(rule, DoseCorrection) else Decimal(1)
 
 
 def _binding_reasons(order: DoseOrder, recipe: Recipe, ink: InkLot, cartridge: Cartridge, machine: MachineProfile) -> list[str]:
@@ -356,6 +414,7 @@ def _unit(n: int, design: _Design, place: Place, lines: Written, proof: Proof) -
         centre=place,
         height=found.height,
         shape=design.shape,
+        proof=found,
     )
 
 

@@ -70,6 +70,7 @@ __all__ = [
     "Cylinder",
     "Dispense",
     "DoseBasis",
+    "DoseCorrection",
     "DoseOrder",
     "DoseRule",
     "Envelope",
@@ -248,12 +249,38 @@ class Weighing(Document):
     drift_window: Annotated[Second, Positive]
 
 
+class DoseCorrection(Document):
+    """How the dose is corrected from unit to unit, and within which limits that was validated.
+
+    `weight` is that of the newest unit in the weighted mean of the flow gain. A flow factor further than `largest` from 1
+    ends the run. Mass per commanded volume further from the certificate's density than its uncertainty and `ink_limit`
+    is an ink identity hold.
+    """
+
+    method: Literal["ewma"]
+    weight: PlainNumber
+    largest: Annotated[Percent, Positive]
+    ink_limit: Annotated[Percent, Positive]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not 0 < self.weight <= 1:
+            raise ValueError(f"weight must be above 0 and at most 1, found {self.weight}")
+        if self.largest > LARGEST_CORRECTION or self.ink_limit > LARGEST_CORRECTION:
+            raise ValueError(f"largest and ink_limit may be {LARGEST_CORRECTION} at most")
+        return self
+
+
+LARGEST_CORRECTION = Percent(10)
+"""No recipe may correct further: beyond it the process is not the one that was validated."""
+
+
 class Control(Document):
     """Control strategy in words, whether the dose is corrected from unit to unit, and whether the accepted units of a run
     that did not finish may be released."""
 
     strategy: tuple[Name, ...]
-    dose_correction: Literal["off"]
+    dose_correction: Literal["off"] | DoseCorrection
     partial_release: StrictBool
 
 

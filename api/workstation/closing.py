@@ -10,6 +10,7 @@ from nicegui import ui
 from api.access import Credentials
 from api.security import Session
 from api.status import CellStatus
+from api.workstation import forms
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 
@@ -50,31 +51,42 @@ class ClosingPanel:
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
         self._key: object = None
+        self._facts: tuple[JsonValue, ...] = ()
+        self._status = CellStatus(cell=visitor.cell)
         self._record: JsonObject | None = None
         self._place = ui.element("div").classes("w-full")
 
     def update(self, status: CellStatus) -> None:
-        """Rebuild the panel when the run, a removal or the batch's state has changed."""
+        """Rebuild the panel when the run, a removal, an alarm or the batch's state has changed."""
         if not status.ended or status.batch is None:
             if self._key is not None:
-                self._key, self._record = None, None
+                self._key, self._facts, self._record = None, (), None
                 self._place.clear()
             return
-        state = self._visitor.workstation.store.state("batch", status.batch) or {}
-        key = (status.batch, state.get("status"), tuple(unit.removed for unit in status.units), self._record is None)
+        self._status = status
+        if (facts := self._facts_now()) != self._facts:
+            self._facts, self._record = facts, None  # a review fetched before is out of date
+        key = (facts, self._record is None)
         if key != self._key:
             self._key = key
-            self._build(status, str(state.get("status")))
+            self._build(status, str(facts[0]))
+
+    def _facts_now(self) -> tuple[JsonValue, ...]:
+        """Return what a review depends on: the state of the batch now, removals and alarms as last seen."""
+        status = self._status
+        state = self._visitor.workstation.store.state("batch", status.batch or "") or {}
+        removed, alarms = (unit.removed for unit in status.units), (alarm.state for alarm in status.alarms)
+        return state.get("status"), status.batch, *removed, *alarms
 
     def _build(self, status: CellStatus, batch_status: str) -> None:
         self._place.clear()
         batch = status.batch or ""
-        with self._place, ui.element("section").classes("dw-card"):
+        with self._place, ui.element("section").classes("dw-card dw-stack"):
             ui.html("<h2>Review and disposition</h2>", sanitize=False)
             for unit in (unit for unit in status.units if unit.needs_removal):
                 self._removal(batch, unit.n)
             if batch_status == "running":
-                ui.button("Close the run and review it", on_click=self._closer(batch)).props("unelevated no-caps color=primary")
+                ui.button("Close the run and review it", on_click=self._closer(batch)).props("unelevated no-caps color=secondary")
                 return
             ui.button("Show the review", on_click=self._reviewer(batch)).props("outline no-caps color=primary")
             if self._record is not None:
@@ -93,7 +105,8 @@ class ClosingPanel:
         release = self._visitor.workstation.release
 
         def fetch(session: Session) -> None:
-            self._record = release.review(batch)
+            facts = self._facts_now()
+            self._facts, self._record = facts, release.review(batch)
 
         async def review() -> None:
             if await self._visitor.act(fetch):
@@ -104,17 +117,16 @@ class ClosingPanel:
     def _removal(self, batch: str, number: int) -> None:
         release = self._visitor.workstation.release
         ui.html(f"<p><b>Unit {number}: take it off the plate.</b> A person who did not run the batch confirms it.</p>", sanitize=False)
-        with ui.row().classes("w-full gap-3 items-center"):
-            username = ui.input("User name").props("outlined dense autocomplete=off")
-            password = ui.input("Password", password=True).props("outlined dense autocomplete=off")
 
-            async def confirm() -> None:
-                credentials = Credentials(username=str(username.value or "") or None, password=str(password.value or ""))
-                password.value = ""
-                done = f"Removal of unit {number} confirmed."
-                await self._visitor.act(lambda session: release.confirm_removal(session, batch, number, credentials), done)
+        async def confirm() -> None:
+            credentials = Credentials(username=str(username.value or "") or None, password=str(password.value or ""))
+            password.value = ""
+            done = f"Removal of unit {number} confirmed."
+            await self._visitor.act(lambda session: release.confirm_removal(session, batch, number, credentials), done)
 
-            ui.button(f"Unit {number} is off the plate", on_click=confirm).props("outline no-caps color=primary")
+        with forms.form(confirm):
+            username, password = forms.account_field(), forms.password_field("Password")
+            forms.submit(f"Unit {number} is off the plate")
 
     def _signing(self, batch: str, batch_status: str) -> None:
         if batch_status != "awaiting review":
@@ -129,16 +141,20 @@ class ClosingPanel:
         if not choices:
             return
         release = self._visitor.workstation.release
-        with ui.row().classes("w-full gap-3 items-center mt-3"):
-            chosen = ui.select(choices, value=choices[0], label="Disposition").props("outlined dense").style("min-width:12rem")
-            password = ui.input("Your password", password=True).props("outlined dense autocomplete=off")
 
-            async def sign() -> None:
-                credentials, disposition = Credentials(password=str(password.value or "")), str(chosen.value)
-                password.value = ""
-                if await self._visitor.act(
-                    lambda session: release.dispose(session, batch, disposition, credentials), f"Signed: {disposition}."
-                ):
-                    self._record, self._key = None, None
+        async def sign() -> None:
+            if chosen.value is None:
+                ui.notify("Choose a disposition; none is chosen for you.", type="warning", position="bottom")
+                return
+            credentials, disposition = Credentials(password=str(password.value or "")), str(chosen.value)
+            password.value = ""
+            if await self._visitor.act(
+                lambda session: release.dispose(session, batch, disposition, credentials), f"Signed: {disposition}."
+            ):
+                self._record, self._key = None, None
 
-            ui.button("Sign", on_click=sign).props("unelevated no-caps color=primary")
+        with forms.form(sign).classes("mt-3"):
+            chosen = ui.select(choices, label="Disposition").props("outlined dense").style("min-width:12rem")
+            forms.named_account(self._visitor.session().username)
+            password = forms.password_field()
+            forms.submit("Sign")

@@ -10,6 +10,7 @@ from api.access import Credentials
 from api.production import OrderRequest, SecondEntry
 from api.security import Session
 from api.status import CellStatus
+from api.workstation import forms
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
@@ -29,37 +30,50 @@ class IntakePanel:
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
+        self._free = False
         self._key: object = None
-        self._place = ui.element("div").classes("w-full")
+        with ui.element("section").classes("dw-card") as self._card:
+            ui.html("<h2>New batch</h2>", sanitize=False)
+            self._waiting = ui.element("div").classes("dw-stack")
+            self._entry = ui.element("div").classes("w-full")
+        self._card.set_visibility(False)
 
     def update(self, status: CellStatus) -> None:
-        """Rebuild when the cell becomes free, or an order or batch has changed; never while somebody types."""
-        store, batch = self._visitor.workstation.store, None
+        """Show the panel while the cell is free; rebuild what waits when it has changed, the entry never while somebody types."""
+        production, disposed = self._visitor.workstation.production, None
         if status.batch is not None:
-            batch = (store.state("batch", status.batch) or {}).get("disposition")
-        free = status.state != "UNKNOWN" and (status.run is None or (status.ended and batch is not None))
-        orders = tuple((order["order"], order["status"]) for order in self._visitor.workstation.production.orders()) if free else ()
-        batches = tuple((item["batch"], item["status"]) for item in self._visitor.workstation.production.batches()) if free else ()
-        key = (free, orders, batches)
-        if key == self._key:
-            return
-        self._key = key
-        self._place.clear()
-        if not free:
-            return
-        used = {item.get("order") for item in self._visitor.workstation.production.batches()}
-        with self._place, ui.element("section").classes("dw-card"):
-            ui.html("<h2>New batch</h2>", sanitize=False)
-            for order in self._visitor.workstation.production.orders():
-                if order["status"] == "entered":
-                    self._second(str(order["order"]))
-                elif order["order"] not in used:
-                    self._begin(str(order["order"]))
-            for item in self._visitor.workstation.production.batches():
-                if item.get("status") == "created":
-                    self._prepare(str(item["batch"]))
-            with ui.expansion("Enter a prescription", value=not orders).classes("w-full"):
-                self._first()
+            disposed = (self._visitor.workstation.store.state("batch", status.batch) or {}).get("disposition")
+        free = status.state != "UNKNOWN" and (status.run is None or (status.ended and disposed is not None))
+        orders, batches = (production.orders(), production.batches()) if free else ([], [])
+        if free != self._free:
+            self._free = free
+            self._card.set_visibility(free)
+            if free:
+                self._offer(opened=not orders)
+        key = (tuple((order["order"], order["status"]) for order in orders), tuple((item["batch"], item["status"]) for item in batches))
+        if key != self._key:
+            self._key = key
+            self._waiting.clear()
+            with self._waiting:
+                self._rebuild(orders, batches)
+
+    def _offer(self, *, opened: bool) -> None:
+        self._entry.clear()
+        with self._entry, ui.expansion("Enter a prescription", value=opened).classes("w-full"):
+            self._first()
+
+    def _rebuild(self, orders: list[JsonObject], batches: list[JsonObject]) -> None:
+        used = {item.get("order") for item in batches}
+        for order in orders:
+            if order["status"] == "entered" and order["entered_by"] == self._visitor.session().username:
+                ui.html(f"<p><b>Order {escape(str(order['order']))}</b> waits for a second person.</p>", sanitize=False)
+            elif order["status"] == "entered":
+                self._second(str(order["order"]))
+            elif order["order"] not in used:
+                self._begin(str(order["order"]))
+        for item in batches:
+            if item.get("status") == "created":
+                self._prepare(str(item["batch"]))
 
     def _first(self) -> None:
         shelf = self._visitor.workstation.shelf
@@ -67,15 +81,24 @@ class IntakePanel:
         inks = [str(item["lot"]) for item in shelf.inks()]
         cartridges = [str(item["serial"]) for item in shelf.cartridges()]
         suitable = self._suitable(recipes, inks)
-        with ui.row().classes("w-full gap-3"):
+        form = forms.form(lambda: enter())
+        with form, ui.row().classes("w-full gap-3"):
             recipe = ui.select(recipes, value=suitable, label="Recipe").props("outlined dense").style("min-width:20rem")
             ink = ui.select(inks, value=inks[0] if inks else None, label="Ink lot").props("outlined dense").style("min-width:11rem")
             cartridge = ui.select(cartridges, value=cartridges[0] if cartridges else None, label="Cartridge").props("outlined dense")
-        with ui.row().classes("w-full gap-3"):
-            inputs = {name: ui.input(label, value=value).props("outlined dense autocomplete=off") for name, label, value in _FIELDS}
-            unit = ui.select(["mg/m2", "mg/kg", "mg"], value="mg/m2", label="Unit").props("outlined dense")
-            per = ui.select(["day", "dose"], value="day", label="Per").props("outlined dense")
-        shown = ui.html("", sanitize=False).classes("w-full")
+        with form, ui.row().classes("w-full gap-3"):
+            inputs = {name: forms.text_field(label, value) for name, label, value in _FIELDS}
+            unit = ui.select({"mg/m2": "mg/m²", "mg/kg": "mg/kg", "mg": "mg"}, label="Unit").props("outlined dense")
+            per = ui.select(["day", "dose"], label="Per").props("outlined dense")
+
+        def as_recipe() -> None:
+            dose = shelf.recipe(str(recipe.value)).dose
+            unit.value, per.value = dose.basis, dose.per
+
+        recipe.on_value_change(as_recipe)
+        as_recipe()
+        with form:
+            shown = ui.html("", sanitize=False).classes("w-full")
 
         def request() -> OrderRequest:
             active = shelf.recipe(str(recipe.value)).active
@@ -93,19 +116,21 @@ class IntakePanel:
             text = "\n".join(str(line) for line in lines) if isinstance(lines, list) else ""
             shown.set_content(f'<pre class="dw-arith">{escape(text)}</pre>')
 
-        with ui.row().classes("w-full gap-3 items-center"):
+        async def enter() -> None:
+            credentials = Credentials(password=str(password.value or ""))
+            password.value = ""
+            entered = await self._visitor.act(
+                lambda session: self._visitor.workstation.production.enter_order(session, request(), credentials),
+                "Entered. A second person confirms it.",
+            )
+            if entered:
+                self._offer(opened=False)
+
+        with form, ui.row().classes("w-full gap-3 items-center"):
             ui.button("Show the dose", on_click=preview).props("outline no-caps color=primary")
-            password = ui.input("Your password", password=True).props("outlined dense autocomplete=off")
-
-            async def enter() -> None:
-                credentials = Credentials(password=str(password.value or ""))
-                password.value = ""
-                await self._visitor.act(
-                    lambda session: self._visitor.workstation.production.enter_order(session, request(), credentials),
-                    "Entered. A second person confirms it.",
-                )
-
-            ui.button("Sign the entry", on_click=enter).props("unelevated no-caps color=primary")
+            forms.named_account(self._visitor.session().username)
+            password = forms.password_field()
+            forms.submit("Sign the entry")
 
     @staticmethod
     def _suitable(recipes: dict[str, str], inks: list[str]) -> str | None:
@@ -115,23 +140,21 @@ class IntakePanel:
 
     def _second(self, order: str) -> None:
         ui.html(f"<p><b>Order {escape(order)}</b>: a second person enters the figures again from the prescription.</p>", sanitize=False)
-        with ui.row().classes("w-full gap-3 items-center"):
-            height = ui.input("Height, cm").props("outlined dense autocomplete=off")
-            weight = ui.input("Weight, kg").props("outlined dense autocomplete=off")
-            amount = ui.input("Prescribed amount").props("outlined dense autocomplete=off")
-            password = ui.input("Your password", password=True).props("outlined dense autocomplete=off")
 
-            async def confirm() -> None:
-                credentials = Credentials(password=str(password.value or ""))
-                password.value = ""
-                entry = SecondEntry(
-                    height_cm=str(height.value or ""), weight_kg=str(weight.value or ""), prescribed=str(amount.value or "")
-                )
-                await self._visitor.act(
-                    lambda session: self._visitor.workstation.production.confirm_order(session, order, entry, credentials), "Confirmed."
-                )
+        async def confirm() -> None:
+            credentials = Credentials(password=str(password.value or ""))
+            password.value = ""
+            entry = SecondEntry(height_cm=str(height.value or ""), weight_kg=str(weight.value or ""), prescribed=str(amount.value or ""))
+            await self._visitor.act(
+                lambda session: self._visitor.workstation.production.confirm_order(session, order, entry, credentials), "Confirmed."
+            )
 
-            ui.button("Sign the confirmation", on_click=confirm).props("unelevated no-caps color=primary")
+        with forms.form(confirm):
+            height, weight = forms.text_field("Height, cm"), forms.text_field("Weight, kg")
+            amount = forms.text_field("Prescribed amount")
+            forms.named_account(self._visitor.session().username)
+            password = forms.password_field()
+            forms.submit("Sign the confirmation")
 
     def _begin(self, order: str) -> None:
         production, cell = self._visitor.workstation.production, self._visitor.cell
@@ -145,7 +168,7 @@ class IntakePanel:
 
         with ui.row().classes("w-full gap-3 items-center"):
             ui.html(f"<p><b>Order {escape(order)}</b> is confirmed.</p>", sanitize=False)
-            ui.button("The cell is clear: prepare the batch", on_click=do).props("unelevated no-caps color=primary")
+            ui.button("The cell is clear: prepare the batch", on_click=do).props("unelevated no-caps color=secondary")
 
     def _prepare(self, batch: str) -> None:
         async def do() -> None:

@@ -1,12 +1,13 @@
 """The running-batch page: one screen, thin over the same services as the routes.
 
-STOP is a plain form in the head of the page, above every dialog and independent of the page's websocket. Every event
+STOP is a plain form in the page's own HTML, above every dialog and independent of script and websocket. Every event
 of a visitor is authorised anew: a page left open after log-out can no longer do anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from fastapi import FastAPI
 from nicegui import app as nicegui_app
@@ -24,6 +25,7 @@ from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.visitor import Visitor
+from recipes.library import load_machine
 
 _REFRESH_S = 0.25
 _LOGO = (
@@ -51,18 +53,22 @@ class AlarmPanel:
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
-        self._shown: tuple[AlarmStatus, ...] | None = None
+        self._shown: object = None
         with ui.element("section").classes("dw-card"):
             ui.html("<h2>Alarms</h2>", sanitize=False)
             self._place = ui.column().classes("w-full gap-3")
 
-    def update(self, alarms: tuple[AlarmStatus, ...]) -> None:
-        if alarms == self._shown:
+    def update(self, status: CellStatus) -> None:
+        alarms, silent = status.alarms, status.state == "UNKNOWN"
+        if (alarms, silent) == self._shown:
             return
-        self._shown = alarms
+        self._shown = (alarms, silent)
         self._place.clear()
         with self._place:
-            if not alarms:
+            if silent:
+                # no news is not good news
+                ui.html('<p class="dw-quiet">○ Not known: the cell does not answer.</p>', sanitize=False)
+            elif not alarms:
                 ui.html('<p class="dw-quiet">✓ No alarm in this run.</p>', sanitize=False)
             for alarm in sorted(alarms, key=lambda item: not item.is_open):
                 ui.html(panels.alarm_text(alarm), sanitize=False).classes("w-full")
@@ -85,7 +91,7 @@ class AlarmPanel:
 
                 with ui.row().classes("w-full justify-end"):
                     ui.button("Not yet", on_click=dialog.close).props("flat no-caps")
-                    ui.button("Acknowledge", on_click=confirm).props("unelevated no-caps color=primary")
+                    ui.button("Acknowledge", on_click=confirm).props("unelevated no-caps color=secondary")
             dialog.open()
 
         return ask
@@ -140,16 +146,13 @@ class RunningPage:
         self._visitor = visitor
         self._feed = visitor.workstation.feeds.of(visitor.cell)
         session = visitor.session()
+        self._steps: dict[str | None, dict[str, Decimal]] = {}
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
             self._head = _Changing()
-            ui.html(
-                '<form method="post" action="/api/v1/session/close" style="margin:0"><button class="dw-plain">Log out</button></form>',
-                sanitize=False,
-            )
-            ui.html(panels.stop_form(visitor.cell), sanitize=False)
-        self._banner = _Changing()
-        with ui.element("main").classes("dw-body"):
+            ui.html(panels.LOG_OUT, sanitize=False)
+        self._banner = _Changing("dw-banner")
+        with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col"):
                 self._state = _Changing()
                 self._controls = RunControls(visitor)
@@ -178,16 +181,35 @@ class RunningPage:
         if view is not None:
             self._show(view)
 
+    async def add_plain_parts(self) -> None:
+        """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
+        view = await run.io_bound(self._feed.view)
+        ui.add_head_html(f'<style>{PAGE_STYLE}</style><noscript><meta http-equiv="refresh" content="5"></noscript>')
+        ui.add_body_html(panels.stop_form(self._visitor.cell))
+        if view is not None:
+            ui.add_body_html(panels.without_script(view.status, view.problem, self._person, self._banner_of(view.status)))
+
+    def _banner_of(self, status: CellStatus) -> str:
+        shown = status.demonstration or self._visitor.workstation.settings.demonstration
+        return panels.demonstration_banner(status.rate) if shown else ""
+
+    def _readability(self, batch: str | None) -> dict[str, Decimal]:
+        """Return the step in which the balance of the batch's machine shows, in mg; nothing where no batch names a machine."""
+        if batch not in self._steps:
+            state = self._visitor.workstation.store.state("batch", batch) if batch is not None else None
+            machine = (state or {}).get("machine")
+            self._steps = {batch: {"balance": load_machine(machine).balance.readability.value} if isinstance(machine, str) else {}}
+        return self._steps[batch]
+
     def _show(self, view: CellView) -> None:
         status = view.status
-        settings = self._visitor.workstation.settings
         self._head.show(panels.header(status.cell, status.batch, self._person, self._role))
-        self._banner.show(panels.demonstration_banner(status.rate) if status.demonstration or settings.demonstration else "")
+        self._banner.show(self._banner_of(status))
         self._state.show(panels.state_panel(status, view.problem))
         self._grid.show(panels.unit_grid(status.units))
         self._chart.show(panels.pressure_chart(status.trace, status.sensors.get("pressure")))
-        self._sensors.show(panels.sensor_panel(status))
-        self._alarms.update(status.alarms)
+        self._sensors.show(panels.sensor_panel(status, self._readability(status.batch)))
+        self._alarms.update(status)
         self._controls.update(status)
         self._intake.update(status)
         self._closing.update(status)
@@ -203,10 +225,10 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         chosen = cell if cell in names else (names[0] if names else "")
         if not chosen:
             return RedirectResponse("/login")
-        ui.add_css(PAGE_STYLE)
         ui.colors(primary="#1d6f58")
         page = RunningPage(Visitor(workstation, token_of(request)[0], chosen))
         await page.refresh()
+        await page.add_plain_parts()
         ui.timer(_REFRESH_S, page.refresh)
         return None
 

@@ -5,11 +5,12 @@ Colour never speaks alone: every verdict, quality and priority has a word and a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from html import escape
 
-from api.status import STATE_WORDS, AlarmStatus, CellStatus, Sensor, UnitStatus, deviation_percent
+from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, Sensor, UnitStatus, deviation_percent
 
 UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
     "accepted": ("✓", "accepted"),
@@ -36,12 +37,27 @@ def header(cell: str, batch: str | None, person: str, role: str) -> str:
     )
 
 
+LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
+
+
 def stop_form(cell: str) -> str:
     """STOP as a plain form: it needs neither script nor websocket, only the session's cookie."""
     return (
         f'<form class="dw-stop" method="post" action="/api/v1/cells/{escape(cell)}/stop">'
         '<input type="hidden" name="strength" value="quickstop"><input type="hidden" name="reason" value="STOP pressed on the page">'
         '<button type="submit" aria-label="Stop the printer now"><span aria-hidden="true">■</span> STOP</button></form>'
+    )
+
+
+def without_script(status: CellStatus, problem: str, person: str, banner: str) -> str:
+    """What a browser without script shows below STOP: the same state, units and alarms, as they were when it was loaded."""
+    alarms = "".join(alarm_text(alarm) for alarm in status.alarms if alarm.is_open)
+    return (
+        "<noscript><style>#esm-fallback{display:none!important}</style>"
+        f'<header class="dw-top">{header(status.cell, status.batch, person, "logged in")}{LOG_OUT}</header>{banner}'
+        '<main class="dw-body dw-single"><div class="dw-col">'
+        '<p class="dw-quiet">Without script this page is loaded anew every five seconds; STOP works as ever.</p>'
+        f"{state_panel(status, problem)}{alarms}{unit_grid(status.units)}</div></main></noscript>"
     )
 
 
@@ -76,6 +92,8 @@ def state_panel(status: CellStatus, problem: str = "") -> str:
     ]
     if status.run is not None and status.time_left_s and not status.ended:
         facts.append(f'<span class="dw-count">about <b>{duration(status.time_left_s)}</b> left</span>')
+    if status.ended_as is not None:
+        meaning = f"The run has ended: {status.ended_as.lower()}. Its record is open for review"
     current = status.current
     if current is not None:
         meaning = f"Unit {current.n} of {total}: {UNIT_SYMBOLS.get(current.state, ('', current.state))[1]}"
@@ -114,9 +132,11 @@ def unit_card(unit: UnitStatus) -> str:
     symbol, word = UNIT_SYMBOLS.get(key, ("·", key))
     if unit.mass_mg is not None:
         deviation = deviation_percent(unit.mass_mg, unit.target_mass_mg)
-        mass = f"<b>{escape(unit.mass_mg)}</b> mg <small>{deviation:+} %</small>"
+        mass = f"<b>{escape(unit.mass_mg)}</b> mg <small>{f'{deviation:+}'.replace('-', '−')} %</small>"
+    elif unit.verdict is not None:
+        mass = '<span class="dw-none">no mass</span>'
     else:
-        mass = f'<span class="dw-none">{"no mass" if unit.verdict else "–"}</span> <small>target {escape(unit.target_mass_mg)} mg</small>'
+        mass = f'<span class="dw-none">–</span> <small>target {escape(unit.target_mass_mg)} mg</small>'
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in unit.reasons)
     if unit.needs_removal:
         reasons += "<li><b>take it off the plate</b></li>"
@@ -143,28 +163,43 @@ def _age(age_ms: int | None) -> str:
     return f"{age_ms} ms ago" if age_ms < 1000 else f"{age_ms / 1000:.1f} s ago"
 
 
-def _sensor(name: str, sensor: Sensor) -> str:
+def _look(reading: Sensor | Link) -> str:
+    """What was never read is unknown, but nothing has failed."""
+    return "never" if reading.age_ms is None else reading.quality
+
+
+def _at_readability(value: str, step: Decimal | None) -> str:
+    try:
+        return value if step is None else str(Decimal(value).quantize(step))
+    except InvalidOperation:
+        return value
+
+
+def _sensor(name: str, sensor: Sensor, step: Decimal | None) -> str:
     unit = _UNITS.get(sensor.unit, sensor.unit)
     # a reading that is not good is never shown as if it were one
-    value = escape(sensor.value) if sensor.value is not None and sensor.quality == "good" else "unknown"
+    value = escape(_at_readability(sensor.value, step)) if sensor.value is not None and sensor.quality == "good" else "unknown"
     mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[sensor.quality]
     limits = f"limits {escape(sensor.low or '–')} to {escape(sensor.high or '–')} {escape(unit)}" if sensor.low or sensor.high else ""
     steady = "" if sensor.stable is None else (", steady" if sensor.stable else ", moving")
     return (
-        f'<div class="dw-sensor dw-q-{sensor.quality}"><small>{escape(_SENSOR_NAMES.get(name, name))}</small>'
+        f'<div class="dw-sensor dw-q-{_look(sensor)}"><small>{escape(_SENSOR_NAMES.get(name, name))}</small>'
         f"<div><b>{value}</b> <span>{escape(unit) if value != 'unknown' else ''}</span></div>"
         f"<small>{mark}{steady} · {_age(sensor.age_ms)}</small><small>{limits}</small></div>"
     )
 
 
-def sensor_panel(status: CellStatus) -> str:
-    """Every reading with its unit, its age and what it is worth; the link to the printer likewise."""
-    cards = [_sensor(name, sensor) for name, sensor in status.sensors.items()]
+def sensor_panel(status: CellStatus, readability: Mapping[str, Decimal] | None = None) -> str:
+    """Every reading with its unit, its age and what it is worth; the link to the printer likewise.
+
+    `readability` is the smallest step a device shows, by sensor and in that sensor's unit; no more digits are shown.
+    """
+    cards = [_sensor(name, sensor, (readability or {}).get(name)) for name, sensor in status.sensors.items()]
     link = status.link
     state = escape(link.state.lower()) if link.quality == "good" else "unknown"
     mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[link.quality]
     cards.append(
-        f'<div class="dw-sensor dw-q-{link.quality}"><small>Printer link</small><div><b>{state}</b></div><small>{mark} · '
+        f'<div class="dw-sensor dw-q-{_look(link)}"><small>Printer link</small><div><b>{state}</b></div><small>{mark} · '
         f"{_age(link.age_ms)}</small></div>"
     )
     return f'<div class="dw-sensors">{"".join(cards)}</div>'
@@ -197,10 +232,10 @@ class _Scale:
     start: int
     span: int
     top: float
-    width: float = 720.0
-    height: float = 200.0
-    left: float = 46.0
-    base: float = 172.0
+    width: float = 520.0
+    height: float = 190.0
+    left: float = 42.0
+    base: float = 160.0
 
     def x(self, t_us: int) -> float:
         return self.left + (t_us - self.start) / self.span * (self.width - self.left - 8)
@@ -227,11 +262,11 @@ def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, wind
     scale = _Scale(end - window_s * 1_000_000, window_s * 1_000_000, top)
     grid = "".join(
         f'<line x1="{scale.left}" x2="{scale.width - 8}" y1="{scale.y(value):.1f}" y2="{scale.y(value):.1f}"/>'
-        f'<text x="{scale.left - 8}" y="{scale.y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
+        f'<text x="{scale.left - 8}" y="{scale.y(value) + 5:.1f}" text-anchor="end">{value:g}</text>'
         for value in (0.0, top / 2, top)
     )
     times = "".join(
-        f'<text x="{scale.x(end - back * 1_000_000):.1f}" y="192" text-anchor="{anchor}">{text}</text>'
+        f'<text x="{scale.x(end - back * 1_000_000):.1f}" y="184" text-anchor="{anchor}">{text}</text>'
         for back, text, anchor in (
             (window_s, f"−{window_s} s", "start"),
             (window_s // 2, f"−{window_s // 2} s", "middle"),

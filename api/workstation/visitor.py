@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nicegui import run, ui
+from nicegui import context, run, ui
 
 from api.errors import NotLoggedIn
 from api.security import Session
@@ -22,6 +22,8 @@ class Visitor:
         self.workstation = workstation
         self.cell = cell
         self._token = token
+        # an act may remove the very element it began on; what it came to is said to the page
+        self._client = context.client
 
     def session(self) -> Session:
         """Return the session, or raise NotLoggedIn when it has ended since the page was opened."""
@@ -35,8 +37,10 @@ class Visitor:
         try:
             await run.io_bound(action, self.session())
         except DosewrightError as error:
-            ui.notify(str(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button="Close")
+            with self._client:
+                ui.notify(str(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button="Close")
             return False
         if done:
-            ui.notify(done, type="positive", position="bottom")
+            with self._client:
+                ui.notify(done, type="positive", position="bottom")
         return True

@@ -12,7 +12,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from audit.errors import RecordError
@@ -26,7 +26,8 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
 _DATE = 0x21  # 1980-01-01, the first day that the format can hold
 _MODE = 0o100644 << 16
-_BLOCK = 1 << 16
+_BLOCK = 1 << 20
+_INFLATION = 32  # a package packed again shrinks by less than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,25 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def _serialise(members: list[tuple[bytes, bytes]]) -> bytes:
-    body, directory = bytearray(), bytearray()
+    return b"".join(piece for _, piece in _pieces(members))
+
+
+def _pieces(members: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Give the container of these members piece by piece, each with its place; contents are not copied."""
+    directory: list[tuple[str, bytes]] = []
+    position = 0
     for name, data in members:
+        shown = name.decode("ascii", "backslashreplace")
         common = (0, 0, 0, _DATE, zlib.crc32(data), len(data), len(data), len(name), 0)
-        directory += _CENTRAL.pack(b"PK\x01\x02", 0x0314, 20, *common, 0, 0, 0, _MODE, len(body)) + name
-        body += _LOCAL.pack(b"PK\x03\x04", 20, *common) + name + data
-    end = _END.pack(b"PK\x05\x06", 0, 0, len(members), len(members), len(directory), len(body), 0)
-    return bytes(body + directory + end)
+        header = _LOCAL.pack(b"PK\x03\x04", 20, *common) + name
+        entry = _CENTRAL.pack(b"PK\x01\x02", 0x0314, 20, *common, 0, 0, 0, _MODE, position) + name
+        directory.append((f"container, directory entry of {shown}", entry))
+        yield f"container, header of {shown}", header
+        yield shown, data
+        position += len(header) + len(data)
+    yield from directory
+    length = sum(len(entry) for _, entry in directory)
+    yield "container, end record", _END.pack(b"PK\x05\x06", 0, 0, len(members), len(members), length, position, 0)
 
 
 def read_archive(data: bytes) -> Archive:
@@ -72,8 +85,9 @@ def read_archive(data: bytes) -> Archive:
         return Archive({}, (Finding("container", f"is larger than {LARGEST_PACKAGE} bytes"),))
     members = _walk(data)
     findings = _name_findings([name for name, _ in members])
-    if any(not name.isascii() for name, _ in members) or _serialise(members) != data:
-        place, offset = _first_difference(members, data)
+    different = _first_difference(members, data)
+    if different or any(not name.isascii() for name, _ in members):
+        place, offset = different or ("container", 0)
         findings.append(Finding(place, f"byte {offset} of the container is not what the format prescribes for these contents"))
         # A re-packed archive may still be readable in the ordinary way; its contents are then checked as well.
         return Archive(_ordinary(data) or _by_name(members), tuple(findings))
@@ -111,31 +125,24 @@ def _name_findings(names: list[bytes]) -> list[Finding]:
     return findings
 
 
-def _first_difference(members: list[tuple[bytes, bytes]], data: bytes) -> tuple[str, int]:
-    """Return the place and the offset of the first byte that differs from the container of these members."""
-    rebuilt = _serialise(members)
-    block = next((i for i in range(0, len(rebuilt), _BLOCK) if rebuilt[i : i + _BLOCK] != data[i : i + _BLOCK]), len(rebuilt))
-    pairs = zip(rebuilt[block : block + _BLOCK], data[block : block + _BLOCK], strict=False)
-    offset = next((block + i for i, (one, two) in enumerate(pairs) if one != two), min(len(rebuilt), len(data)))
+def _first_difference(members: list[tuple[bytes, bytes]], data: bytes) -> tuple[str, int] | None:
+    """Return the place and the offset of the first byte that differs from the container of these members, or None."""
     position = 0
-    for name, content in members:
-        if offset < position + _LOCAL.size + len(name):
-            return f"container, header of {name.decode('ascii', 'backslashreplace')}", offset
-        position += _LOCAL.size + len(name) + len(content)
-        if offset < position:
-            return name.decode("ascii", "backslashreplace"), offset
-    for name, _ in members:
-        position += _CENTRAL.size + len(name)
-        if offset < position:
-            return f"container, directory entry of {name.decode('ascii', 'backslashreplace')}", offset
-    return "container, end record", offset
+    for place, piece in _pieces(members):
+        for start in range(0, len(piece), _BLOCK):
+            wanted, found = piece[start : start + _BLOCK], data[position : position + min(_BLOCK, len(piece) - start)]
+            if found != wanted:
+                pairs = zip(wanted, found, strict=False)
+                return place, position + next((i for i, (one, two) in enumerate(pairs) if one != two), min(len(wanted), len(found)))
+            position += len(wanted)
+    return ("container, end record", position) if position < len(data) else None
 
 
 def _ordinary(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
-            if len(infos) > MOST_MEMBERS or sum(info.file_size for info in infos) > LARGEST_PACKAGE:
+            if len(infos) > MOST_MEMBERS or sum(info.file_size for info in infos) > min(LARGEST_PACKAGE, _INFLATION * len(data)):
                 return {}
             return {info.filename: _bounded(archive, info) for info in infos if check_name(info.filename) is None}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, struct.error):

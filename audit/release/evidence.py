@@ -12,6 +12,7 @@ from audit.events import EventKind
 from audit.release.conformity import Evidence, Item, State
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
 from audit.release.uniformity import Uniformity
+from audit.signatures import removal_digest
 
 
 @dataclass(frozen=True)
@@ -259,16 +260,19 @@ def _judged(entries: BatchEntries) -> Evidence:
 def _removal(entries: BatchEntries) -> Evidence:
     item = Item.REMOVAL_CONFIRMED
     condemned = [(id_, unit) for id_, unit in entries.units if unit.get("verdict") != "accepted"]
-    problems = [f"{id_}: {problem}" for id_, unit in condemned if (problem := _removal_problem(unit, entries.operators))]
+    problems = [f"{id_}: {problem}" for id_, unit in condemned if (problem := _removal_problem(id_, unit, entries.operators))]
     if problems:
         return _decide(item, False, "; ".join(problems))
     return _decide(item, True, f"{len(condemned)} of {len(condemned)} removed" if condemned else "no unit was rejected or scrapped")
 
 
-def _removal_problem(unit: JsonObject, operators: tuple[str, ...]) -> str | None:
+def _removal_problem(id_: str, unit: JsonObject, operators: tuple[str, ...]) -> str | None:
     if unit.get("removed") is not True:
         return "its removal is not confirmed"
-    signer = text_of(as_object(unit.get("confirmed")).get("signer"))
+    confirmed = as_object(unit.get("confirmed"))
+    signer = text_of(confirmed.get("signer"))
+    if signer is not None and confirmed.get("digest") != removal_digest(id_):
+        return f"the signature of {signer} is not over its removal"
     if signer is None and "balance" not in (text_of(unit.get("removal_method")) or ""):
         return "neither the balance nor a second person confirmed its removal"
     return f"{signer} operated the printer and cannot confirm it alone" if signer in operators else None

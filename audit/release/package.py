@@ -19,7 +19,7 @@ from audit.checkpoint import SigningKey, VerifierKey, parse_checkpoint, split_no
 from audit.errors import RecordError, StoreReadOnly, VerificationError
 from audit.reader import TrailReader
 from audit.release import batch_record
-from audit.release.archive import read_archive, write_archive
+from audit.release.archive import LARGEST_PACKAGE, read_archive, write_archive
 from audit.release.document import render_record
 from audit.release.evidence import BatchEntries
 from audit.release.trail_view import TrailView
@@ -184,6 +184,10 @@ def read_bytes(path: Path) -> bytes:
     """Read a file of at most the largest size a package may have. Raises RecordError where it cannot be read."""
     try:
         with path.open("rb") as stream:
-            return stream.read((1 << 30) + 1)
+            if os.fstat(stream.fileno()).st_size > LARGEST_PACKAGE:
+                raise RecordError(
+                    f"{path} is larger than {LARGEST_PACKAGE} bytes, the most a review package may have.", remedy="Check the path."
+                )
+            return stream.read()
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from audit.canonical import JsonObject, canonical, sha256_hex
@@ -23,8 +24,14 @@ from audit.release.trail_view import as_list, as_object, text_of
 from audit.report import Report
 
 _MOST_FINDINGS = 200
-_STREAM = re.compile(rb"/Type ?/EmbeddedFile.*?stream\r?\n", re.DOTALL)
-_LARGEST_ATTACHMENT = 1 << 26
+# A package is from a stranger: what is parsed is bounded, so that no file can take the memory or the day of whoever checks it.
+_LARGEST_JSON = 1 << 24
+_LARGEST_DOCUMENT = 1 << 26
+_EMBEDDED = re.compile(rb"/Type ?/EmbeddedFile\b")
+_STREAM = re.compile(rb"stream\r?\n")
+_LONGEST_DICTIONARY = 1000
+_ENDSTREAM = re.compile(rb"(\r\n|\r|\n)?endstream")
+_MOST_ATTACHMENTS = 16
 
 
 def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None) -> Report:
@@ -36,6 +43,9 @@ def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None) -> 
     archive = read_archive(read_bytes(path))
     state = Checked(dict(archive.files))
     state.findings.extend(archive.findings)  # step 1
+    if not {MANIFEST, RECORD} & archive.files.keys():
+        state.find("container", f"is not a review package: it holds neither {MANIFEST} nor {RECORD}; get the package again from its site")
+        return Report(tuple(dict.fromkeys(state.findings)), False, ("1 container: not a review package",))
     state.say(f"1 container: {len(archive.files)} files, every byte accounted for" if not archive.findings else "1 container: damaged")
     keys = _keys(state)
     _manifest_note(state, keys)
@@ -53,6 +63,9 @@ def _json_file(state: Checked, name: str) -> JsonObject:
     data = state.files.get(name)
     if data is None:
         state.find(name, "is missing")
+        return {}
+    if len(data) > _LARGEST_JSON:
+        state.find(name, f"is larger than {_LARGEST_JSON} bytes")
         return {}
     try:
         found = json.loads(data)
@@ -117,24 +130,28 @@ def _document(state: Checked) -> None:
     data, record = state.files.get(DOCUMENT), state.files.get(RECORD)
     if data is None or record is None:
         return
-    if not any(record == content for content in _attachments(data)):
+    if len(data) > _LARGEST_DOCUMENT or not any(_is_stream_of(record, data, start) for start in _streams(data)):
         state.find(DOCUMENT, "does not carry record.json as its attachment")
     state.say("10 record.pdf: carries record.json")
 
 
-def _attachments(pdf: bytes) -> list[bytes]:
-    """Return the embedded file streams of a PDF written by us: stored or deflated, no filter chains, no encryption."""
-    found: list[bytes] = []
-    for match in _STREAM.finditer(pdf):
-        end = pdf.find(b"endstream", match.end())
-        raw = pdf[match.end() : end if end >= 0 else len(pdf)]
-        plain = raw.removesuffix(b"\n").removesuffix(b"\r")
-        found.extend((raw, plain))
-        try:
-            found.append(zlib.decompressobj().decompress(raw, _LARGEST_ATTACHMENT))
-        except zlib.error:
-            continue
-    return found
+def _streams(pdf: bytes) -> Iterator[int]:
+    """Give where the embedded file streams of a PDF begin."""
+    for match in islice(_EMBEDDED.finditer(pdf), _MOST_ATTACHMENTS):
+        if found := _STREAM.search(pdf, match.end(), match.end() + _LONGEST_DICTIONARY):
+            yield found.end()
+
+
+def _is_stream_of(content: bytes, pdf: bytes, start: int) -> bool:
+    """Say whether the stream that begins at `start` is this content: stored or deflated, no filter chains, no encryption."""
+    end = start + len(content)
+    if pdf[start:end] == content and _ENDSTREAM.match(pdf, end):
+        return True
+    try:
+        # one byte more than wanted tells a longer stream, and no stream can give more
+        return zlib.decompressobj().decompress(memoryview(pdf)[start:], len(content) + 1) == content
+    except zlib.error:
+        return False
 
 
 def _trusted(state: Checked, trusted: Sequence[VerifierKey], notes: Sequence[str]) -> bool:

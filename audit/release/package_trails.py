@@ -16,11 +16,13 @@ from audit.release import batch_record
 from audit.release.conformity import Disposition, releaser_refusals
 from audit.release.evidence import BatchEntries
 from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, attached_files, checkpoint_name, trail_name
-from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, text_of
+from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 from audit.report import Finding
 from audit.signatures import verify_signature
 
 _MEMBERS = frozenset(EntryBody.__required_keys__)
+_LONGEST_LINE = 1 << 22
+_MOST_WRONG = 100
 
 
 @dataclass(slots=True)
@@ -84,15 +86,19 @@ def _trail(state: Checked, origin: str) -> TrailView | None:
     if data is None:
         state.find(name, "is missing")
         return None
-    *lines, rest = data.split(b"\n")
-    if rest or not lines:
+    if not data.endswith(b"\n"):
         state.find(name, "does not end with a line feed after its last entry")
-    previous, states, sound = GENESIS, dict[tuple[str, str], JsonObject](), True
-    for seq, line in enumerate(lines):
+    previous, states, sound, wrong = GENESIS, dict[tuple[str, str], JsonObject](), True, 0
+    lines: list[bytes] = []
+    for seq, line in enumerate(_lines(data)):
         problem = _entry_problem(seq, line, previous, states)
         if problem:
             state.find(f"{name} line {seq + 1} (entry {seq})", problem)
-            sound = sound and problem.startswith("its ")
+            sound, wrong = sound and problem.startswith("its "), wrong + 1
+        if wrong > _MOST_WRONG:
+            state.find(name, f"is not read beyond line {seq + 1}")
+            return None
+        lines.append(line)
         previous = entry_digest(line)
     if not sound or not lines:
         return None
@@ -102,8 +108,18 @@ def _trail(state: Checked, origin: str) -> TrailView | None:
     return view
 
 
+def _lines(data: bytes) -> Iterator[bytes]:
+    """Give the lines that end with a line feed, one at a time: what is not a trail may be a gigabyte of line feeds."""
+    start = 0
+    while (end := data.find(b"\n", start)) >= 0:
+        yield data[start:end]
+        start = end + 1
+
+
 def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str, str], JsonObject]) -> str | None:
     """Return what is wrong with an entry. Problems that begin with `its` leave the entry readable."""
+    if len(line) > _LONGEST_LINE:
+        return f"is longer than {_LONGEST_LINE} bytes"
     try:
         body = json.loads(line)
         if not isinstance(body, dict) or body.keys() != _MEMBERS:
@@ -197,7 +213,7 @@ def _signature_problem(signature: JsonObject, entry: TrailEntry, workstation: Tr
     account = [earlier for earlier in workstation.of("person", signer) if earlier.seq < before]
     if signature.get("key") not in [earlier.new.get("verifier_key") for earlier in account]:
         return f"the key of the signature of {signer} is not enrolled for that person"
-    roles = {text_of(role) for earlier in account for role in as_list(earlier.new.get("roles"))}
+    roles = as_list(fold(account).get("roles"))
     return (
         None if signature.get("role") in roles else f"{signer} signed in the role {signature.get('role')}, which that person does not hold"
     )

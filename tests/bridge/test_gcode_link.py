@@ -82,7 +82,7 @@ def test_identification_sets_numbering_and_reports() -> None:
     link = GcodeLink(MARLIN_2_1, exposure_limit_nl=1)
     link.start(0)
     link.bytes_to_send()
-    link.receive(b"\x80rubbish\necho:Unknown command: \"x\"\nok P15 B3\n", 0)
+    link.receive(b'\x80rubbish\necho:Unknown command: "x"\nok P15 B3\n', 0)
     assert link.state is LinkState.IDENTIFYING
     link.receive(HELLO, 1)
     assert link.bytes_to_send() == b"N0 M110 N0*125\n"
@@ -189,7 +189,7 @@ def test_damaged_numbering_is_repeated() -> None:
 
 def test_temperature_answer_and_resend_in_handshake_decide_nothing() -> None:
     link = GcodeLink(NO_REPORTS, exposure_limit_nl=1)
-    link.receive(b"ok\nstart\nError:Printer halted. kill() called!\necho:Unknown command: \"x\"\nResend: 4\nCap:A:1\n", 0)
+    link.receive(b'ok\nstart\nError:Printer halted. kill() called!\necho:Unknown command: "x"\nResend: 4\nCap:A:1\n', 0)
     assert link.state is LinkState.NEW
     link.start(0)
     link.receive(b"ok T:20.0 /0.0 B:20.0 /0.0\nok T:20.0 /0.0\nCap:A:1\nResend: 7\nok\n", 0)
@@ -519,6 +519,13 @@ def test_ok_after_a_damaged_line_is_not_believed_without_a_number() -> None:
     assert link.state is LinkState.PROBING and acks(events(link)) == [] and link.unknown_lines == 1
 
 
+def test_ok_after_a_damaged_echo_is_not_believed_without_a_number() -> None:
+    link = strict()
+    link.submit(moves(1), 0)
+    link.receive(b'echo:Unknown co\xa5mmand: "F1 G1 X0"\nok\n', 0)
+    assert link.state is LinkState.PROBING and acks(events(link)) == []
+
+
 def test_ok_for_a_line_not_sent_is_damage() -> None:
     link = ready()
     link.submit(moves(1), 0)
@@ -601,7 +608,7 @@ def test_memory_is_bounded() -> None:
     link.receive(b"x" * 5000, 0)
     link.receive(b"y" * 5000, 0)
     link.receive(b"z\n" + b"w" * 3000 + b"\nok\n", 0)
-    assert len(link._buffer) == 0 and link.unknown_lines == 2 and link._skipping is False
+    assert len(link._reader.buffer) == 0 and link.unknown_lines == 2 and link._reader._skipping is False
     for _ in range(50):
         link.receive(b"junk\n" * 200, 0)
     assert link.dropped_events > 0 and len(events(link)) <= 4096
@@ -698,7 +705,7 @@ def test_any_input_is_read_or_faults_and_never_raises(steps: list[bytes | int], 
         data = link.bytes_to_send()
         assert not data or link.state not in (LinkState.STOPPED, LinkState.FAULTED)
         assert (link.fault is not None) == (link.state is LinkState.FAULTED)
-        assert len(link._buffer) <= link.profile.max_reply
+        assert len(link._reader.buffer) <= link.profile.max_reply
         assert link.exposure_nl <= 100
         if link.state in (LinkState.STREAMING, LinkState.PROBING):
             assert link.next_deadline() is not None

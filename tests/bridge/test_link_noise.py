@@ -155,6 +155,10 @@ class Outcome:
     def job(self) -> list[bytes]:
         return [command for number, command in self.model.executed if number is not None and command[:1] == b"G"]
 
+    def carried_out(self) -> list[bytes]:
+        """Every motion that the firmware made, from numbered lines and from fragments of them."""
+        return [command for _, command in self.model.executed if command[:1] in b"GT" and command[:1]]
+
     def fragments(self) -> list[bytes]:
         return [command for number, command in self.model.executed if number is None and command not in (b"M115",)]
 
@@ -221,16 +225,39 @@ def step(now: int, link: GcodeLink, model: Model, to_model: deque[tuple[int, byt
     return max(now + 10, min(due, default=now + 1_000_000))
 
 
+def totals(commands: list[bytes]) -> tuple[str, str, int]:
+    """What M114 says after these commands: the last X and Y, the sum of E (relative) in thousandths."""
+    x = y = ""
+    e = 0
+    for command in commands:
+        for word in command.split()[1:]:
+            letter, value = word[:1], word[1:].decode("latin-1")
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            if letter == b"X":
+                x = f"{number:.3f}"
+            elif letter == b"Y":
+                y = f"{number:.3f}"
+            elif letter == b"E":
+                e += round(number * 1000)
+    return x, y, e
+
+
 def judge(outcome: Outcome, lines: int) -> str:
+    """Name the outcome. Only `diverged` and `fragment` break the promise: motion that differs, in silence, with the checksum intact."""
     sent = list(PROGRAM[:lines])
-    job, wire = outcome.job(), set(outcome.wire)
-    fooled = any(raw not in wire for raw in outcome.model.accepted_wire) or bool(outcome.fragments())
+    done, wire = outcome.carried_out(), set(outcome.wire)
+    fooled = any(raw not in wire for raw in outcome.model.accepted_wire)
     if outcome.link.state is LinkState.FAULTED:
-        return "faulted" if job == sent[: len(job)] or fooled else "diverged"
+        return "faulted" if done == sent[: len(done)] else "faulted too late"
     assert outcome.drained, f"neither drained nor faulted: {outcome.link.state}"
-    if job == sent:
+    if done == sent:
         return "exact"
-    return "fooled" if fooled else "diverged"
+    if fooled:
+        return "fooled, reconciled" if totals(done) != totals(sent) else "fooled, position the same"
+    return "fragment" if outcome.fragments() else "diverged"
 
 
 VARIANTS = [(True, False), (True, True), (False, False), (False, True)]
@@ -245,22 +272,49 @@ def test_clean_wire_executes_exactly_and_never_resends(advanced: bool, old: bool
         assert outcome.link.resends == outcome.link.probes == outcome.link.unknown_lines == outcome.model.overflow == 0
 
 
+KEPT = {"exact", "faulted", "faulted too late", "fooled, reconciled", "fooled, position the same"}
+
+
 def tally(advanced: bool, old: bool, rate: float, prints: int, base: int) -> dict[str, int]:
     counts: dict[str, int] = {}
     for seed in range(base, base + prints):
         verdict = judge(simulate(seed, rate, advanced=advanced, old=old, lines=24), 24)
-        if verdict == "diverged":
-            raise AssertionError(f"silent divergence: seed {seed}, rate {rate}, advanced {advanced}, old {old}")
+        assert verdict in KEPT, f"{verdict}: seed {seed}, rate {rate}, advanced {advanced}, old {old}"
         counts[verdict] = counts.get(verdict, 0) + 1
     return counts
 
 
+def check_noise(advanced: bool, old: bool, rate: float, prints: int, base: int) -> None:
+    counts = tally(advanced, old, rate, prints, base)
+    fooled = sum(count for verdict, count in counts.items() if verdict.startswith("fooled"))
+    # Eight bits: a damaged line passes about once in 256, and most damage meets no line that is accepted.
+    assert fooled <= max(3, prints // 200), counts
+    assert counts["exact"] >= prints * (0.98 if rate < 5e-4 else 0.88), counts
+
+
 @pytest.mark.parametrize(("advanced", "old"), VARIANTS)
-@pytest.mark.parametrize(("rate", "prints"), [(1e-4, 300), (1e-3, 400)])
-def test_noisy_wire_executes_exactly_or_faults(advanced: bool, old: bool, rate: float, prints: int) -> None:
-    counts = tally(advanced, old, rate, prints, base=1000)
-    assert counts.get("fooled", 0) <= prints // 50
-    assert counts["exact"] >= prints * (0.95 if rate < 5e-4 else 0.6)
+@pytest.mark.parametrize("rate", [1e-4, 1e-3])
+def test_noisy_wire_executes_exactly_or_faults(advanced: bool, old: bool, rate: float) -> None:
+    check_noise(advanced, old, rate, 640, base=1000)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("advanced", "old"), VARIANTS)
+@pytest.mark.parametrize("rate", [1e-4, 1e-3])
+@pytest.mark.parametrize("part", range(4))
+def test_a_hundred_thousand_noisy_prints(advanced: bool, old: bool, rate: float, part: int) -> None:
+    check_noise(advanced, old, rate, 3125, base=1_000_000 * (part + 1))
+
+
+def test_the_judge_sees_a_fragment_and_a_repeated_line() -> None:
+    outcome = simulate(1, 0.0, advanced=True, old=False)
+    assert judge(outcome, 40) == "exact"
+    outcome.model.executed.append((None, b"G1 X5"))
+    assert judge(outcome, 40) == "fragment"
+    outcome.model.executed[-1] = (40, PROGRAM[39])
+    assert judge(outcome, 40) == "diverged"
+    outcome.model.accepted_wire.append(b"N9 G1 X9*9")
+    assert judge(outcome, 40) == "fooled, reconciled"
 
 
 def test_very_noisy_wire_still_ends() -> None:

@@ -10,9 +10,10 @@ from audit.events import Actor, EntryDraft
 from audit.signatures import Signature, sign_with_key
 from hil_tests.cases import BenchConfig, bench_for
 from hil_tests.virtual_bench import VirtualBench
-from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, JobActor, LineClearance, admit
+from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, JobActor, LineClearance, admit, compile_corrected
 from printer.messages import (
     Command,
+    Compile,
     EmergencySend,
     Operation,
     Port,
@@ -26,9 +27,12 @@ from printer.messages import (
     SealWireLog,
     Send,
     Tick,
+    UnitRefused,
     WireSealed,
 )
+from printer.plan import RunPlan
 from printer.run import Phase, RunMachine
+from recipes.compile import PrintProgram
 from recipes.library import load_demonstration, load_machine, load_recipe, recipe_bytes
 from recipes.order import DoseOrder
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
@@ -88,6 +92,10 @@ def admitted(job: Job) -> Admitted:
     )
 
 
+def plan_of(job: Job) -> RunPlan:
+    return admitted(job).plan
+
+
 @dataclass
 class SimulatedCell:
     """Drives one run. `refuse_record` says of which records the commit fails."""
@@ -98,6 +106,7 @@ class SimulatedCell:
     entries: list[EntryDraft] = field(default_factory=list)
     inputs: list[tuple[int, RunInput]] = field(default_factory=list)
     written: list[tuple[int, Port, bytes, bool]] = field(default_factory=list)
+    program: PrintProgram | None = None
     now: int = 0
     _lost: set[str] = field(default_factory=set)
 
@@ -122,6 +131,10 @@ class SimulatedCell:
                     return [RecordFailed(token, "the disk is full")]
                 self.entries += drafts
                 return [Recorded(token)]
+            case Compile(n, factor):
+                if self.program is None:
+                    return [UnitRefused(n, "this simulation has no compiler")]
+                return [compile_corrected(self.program, n, factor)]
             case SealWireLog():
                 return [WireSealed("0" * 64)]
         return []
@@ -165,9 +178,9 @@ class SimulatedCell:
 def simulated(
     case: str, *faults: str, seed: int = 1, refuse_record: Callable[[Record], bool] | None = None, job: Job | None = None
 ) -> SimulatedCell:
-    plan = admitted(job or demonstration_job(case)).plan
+    found = admitted(job or demonstration_job(case))
     config: BenchConfig = bench_for(case, faults=faults, seed=seed)
-    cell = SimulatedCell(RunMachine(plan), VirtualBench(config))
+    cell = SimulatedCell(RunMachine(found.plan), VirtualBench(config), program=found.program)
     if refuse_record is not None:
         cell.refuse_record = refuse_record
     return cell

@@ -42,7 +42,8 @@ def test_a_whole_batch_is_printed_weighed_and_accepted(case: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "alarm", "verdict"),
     [
-        ("clog:2", "pressure high", "scrapped"),
+        ("clog:2", "pressure departs from its expectation", "scrapped"),
+        ("clog_sudden:2", "pressure high", "scrapped"),
         ("bubble:2", "pressure low while extruding", "scrapped"),
         ("drift:2", "balance drift", "rejected"),
         ("unplug:2", "printer connection lost", "scrapped"),

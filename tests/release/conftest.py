@@ -17,6 +17,7 @@ from audit.clock import UtcReading
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.package import TrailExport, write_package
+from audit.signatures import removal_digest
 from audit.store import TrailStore
 
 ROLES = {"anna": "pharmacist", "ben": "pharmacist", "olga": "operator", "quinn": "qualified_person", "quentin": "quality_assurance"}
@@ -418,7 +419,7 @@ class Writer:
         for n, unit in enumerate(self.scenario.units, 1):
             if unit.verdict not in ("accepted", "") and unit.removed:
                 id_ = f"B-1-R1/{n:03d}"
-                confirmed = self.batch.sign("ben", "removed", digest({"unit": id_}))
+                confirmed = self.batch.sign("ben", "removed", removal_digest(id_))
                 new: JsonObject = {"removed": True, "removal_method": "second person", "confirmed": confirmed}
                 self.cell(EventKind.UNIT_REMOVAL_CONFIRMED, f"unit/{id_}", new, person("ben"))
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,21 +28,11 @@ from printer.run import RunMachine
 from recipes.compile import compile_program
 from recipes.library import CASES, load_demonstration, load_machine, load_recipe
 from recipes.order import DoseOrder
+from tests.benchmarks import Row
+from tests.benchmarks.link import stop_latency, streaming
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TODAY = "2026-11-20"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure. `peer_value` is None with the reason in `peer` where the peer cannot be measured here."""
-
-    name: str
-    value: str
-    unit: str
-    peer: str
-    peer_value: str | None
-    ratio: str | None
 
 
 def demo_wall() -> Row:
@@ -152,16 +142,24 @@ def simulate() -> Row:
     return Row("cell.simulate_30_units_s", f"{wall:.2f}", "s", f"none: {cell.now / 1e6:.0f} virtual seconds", None, None)
 
 
-FIGURES: tuple[Callable[[], Row], ...] = (demo_wall, dose_closure, durable_append, verify_rate, simulate)
+def _one(figure: Callable[[], Row]) -> Callable[[], list[Row]]:
+    return lambda: [figure()]
+
+
+FIGURES: tuple[Callable[[], list[Row]], ...] = (
+    *(_one(figure) for figure in (demo_wall, dose_closure, durable_append, verify_rate, simulate)),
+    streaming,
+    stop_latency,
+)
 
 
 def main() -> int:
     console = Console()
-    rows = []
+    rows: list[Row] = []
     for figure in FIGURES:
-        row = figure()
-        rows.append(row)
-        console.print(f"{row.name}: {row.value} {row.unit}")
+        for row in figure():
+            rows.append(row)
+            console.print(f"{row.name}: {row.value} {row.unit}")
     table = Table("figure", "value", "unit", "peer", "peer value", "ratio", title="Benchmarks")
     for row in rows:
         table.add_row(row.name, row.value, row.unit, row.peer, row.peer_value or "-", row.ratio or "-")

@@ -1,0 +1,36 @@
+"""Forms around passwords, so that a browser and its password manager see what belongs together, and Enter does the act."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from html import escape
+
+from nicegui import ui
+
+_FIELD = "outlined dense autocomplete=off"
+
+
+def form(act: Callable[[], Awaitable[None]]) -> ui.element:
+    """Return a form whose submission carries out an act over the page's websocket; it is never sent anywhere by the browser."""
+    return ui.element("form").classes("dw-form").on("submit.prevent", act)
+
+
+def text_field(label: str, value: str = "") -> ui.input:
+    return ui.input(label, value=value).props(_FIELD)
+
+
+def named_account(username: str) -> None:
+    """Say within a form, unseen, whose password it asks for."""
+    ui.html(f'<input type="text" autocomplete="username" value="{escape(username)}" readonly hidden>', sanitize=False).classes("hidden")
+
+
+def account_field(label: str = "User name") -> ui.input:
+    return ui.input(label).props("outlined dense autocomplete=username autocapitalize=none")
+
+
+def password_field(label: str = "Your password") -> ui.input:
+    return ui.input(label, password=True).props("outlined dense autocomplete=current-password")
+
+
+def submit(label: str) -> None:
+    ui.button(label).props("type=submit unelevated no-caps color=secondary")

@@ -1,0 +1,189 @@
+"""A demonstration site with bench, cell and workstation processes, and a real browser that looks at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from stack import Stack, today
+
+from api.demo_desk import Desk
+from api.processes import Child, free_port, start_workstation, wait_for_port
+from api.status import CellStatus
+from recipes.library import load_demonstration
+
+REQUIRED = "DOSEWRIGHT_REQUIRE_BROWSER"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT_MS = 30_000
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        if os.environ.get(REQUIRED) == "1":
+            pytest.fail(f"Chromium is missing, and {REQUIRED} is 1")
+        pytest.skip("not run: Chromium is missing")
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a browser context said on its console and asked of the network."""
+
+    host: str
+    console: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def on(self, context: BrowserContext) -> None:
+        context.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+        context.on("weberror", lambda error: self.console.append(f"error: {error.error}"))
+        context.on("request", lambda request: self._asked(request.url))
+
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"data", "blob"} and parts.netloc != self.host:
+            self.foreign.append(url)
+
+    def assert_quiet(self) -> None:
+        """Fail on any error, warning or hint, and on anything asked of another host."""
+        assert self.foreign == []
+        assert [text for text in self.console if not text.startswith(("log:", "info:"))] == []
+
+
+@dataclass(slots=True)
+class Workplace:
+    """One site with all its processes. Lifetime: until `close`."""
+
+    stack: Stack
+    port: int
+    workstation: Child
+
+    @classmethod
+    def start(cls, folder: Path, *, rate: str, fault: str | None = None) -> Workplace:
+        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault)
+        port = free_port()
+        place = cls(stack, port, start_workstation(stack.children, folder, port, page=True))
+        wait_for_port(port, place.workstation, 60.0)
+        return place
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def password(self, username: str) -> str:
+        assert self.stack.passwords is not None
+        return self.stack.passwords[username]
+
+    def kill_workstation(self) -> None:
+        os.kill(self.workstation.pid, signal.SIGKILL)
+        self.workstation.close()
+
+    def restart_workstation(self) -> None:
+        self.workstation = start_workstation(self.stack.children, self.stack.folder, self.port, page=True)
+        wait_for_port(self.port, self.workstation, 60.0)
+
+    @contextmanager
+    def desk(self, username: str) -> Iterator[Desk]:
+        desk = Desk.log_in(self.base, username, self.password(username))
+        try:
+            yield desk
+        finally:
+            desk.close()
+
+    def begin(self, days: int) -> str:
+        """Bring a batch to printing over the interface; return its number."""
+        prescription, ink, cartridge = load_demonstration("minoxidil", today())
+        order = {
+            "recipe": "minoxidil", "ink_lot": ink.lot, "cartridge": cartridge.serial, "patient": "demonstration-004", "moiety": "minoxidil",
+            "basis": "base", "prescribed": prescription.prescribed.text, "unit": "mg", "per": "dose", "schedule": "evening 1",
+            "days": str(days),
+        }  # fmt: skip
+        with self.desk("pharmacist") as first, self.desk("second") as second, self.desk("operator") as operator:
+            number = first.post("/orders", {"order": order, "signature": first.signature})["order"]
+            entry = {"prescribed": prescription.prescribed.text}
+            second.post(f"/orders/{number}/confirm", {"entry": entry, "signature": second.signature})
+            batch = str(operator.post("/batches", {"order": number, "cell": "cell-1"})["batch"])
+            operator.post(f"/batches/{batch}/run")
+            self.until(lambda status: status.may("start").allowed)
+            operator.post(f"/batches/{batch}/start")
+        return batch
+
+    def status(self) -> CellStatus:
+        return CellStatus.model_validate(self.stack.ask().status())
+
+    def until(self, condition: object, seconds: float = 60.0) -> CellStatus:
+        """Ask the cell itself until its status is as wanted."""
+        assert callable(condition)
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            status = self.status()
+            if condition(status):
+                return status
+        raise AssertionError(f"not reached within {seconds:g} s: {status.state}")
+
+    def log_in(self, page: Page, username: str) -> None:
+        page.goto(f"{self.base}/login")
+        page.get_by_label("User name").fill(username)
+        page.get_by_label("Password").fill(self.password(username))
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{self.base}/")
+
+    def close(self) -> None:
+        self.stack.close()
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workplace]:
+    place = Workplace.start(tmp_path / "site", **request.param)
+    try:
+        yield place
+    finally:
+        place.close()
+    assert "Traceback" not in (place.stack.folder / "logs" / "workstation.log").read_text()
+
+
+@pytest.fixture
+def watch(workplace: Workplace) -> Watch:
+    return Watch(f"127.0.0.1:{workplace.port}")
+
+
+@pytest.fixture
+def visit(browser: Browser, workplace: Workplace) -> Iterator[object]:
+    """Open a page of one person in a context of its own: `visit("operator", watch=watch, java_script_enabled=False)`."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(username: str | None = None, *, watch: Watch | None = None, **options: object) -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.set_default_timeout(WAIT_MS)
+        if watch is not None:
+            watch.on(context)
+        page = context.new_page()
+        if username is not None:
+            workplace.log_in(page, username)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

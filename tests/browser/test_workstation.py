@@ -1,0 +1,228 @@
+"""The workstation as its users meet it, in a real browser over real processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from api.demo_desk import Refused
+from audit.checkpoint import VerifierKey
+from audit.release.package_check import verify_package
+from audit.report import VerificationStatus
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
+Visit = Callable[..., Page]
+
+STATE = ".dw-state h1"
+
+
+def fill(page: Page, **values: str) -> None:
+    for label, value in values.items():
+        page.get_by_label(label.replace("_", " "), exact=True).fill(value)
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+
+
+def passwords_are_in_forms(page: Page) -> bool:
+    return bool(
+        page.evaluate(
+            "() => { const found = [...document.querySelectorAll('input[type=password]')];"
+            " return found.length > 0 && found.every(item => item.form && item.autocomplete === 'current-password') }"
+        )
+    )
+
+
+@pytest.mark.parametrize("workplace", [{"rate": "30"}], indirect=True)
+def test_from_prescription_to_package(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
+    pharmacist = visit("pharmacist", watch=watch)
+    expect(pharmacist.locator(STATE)).to_have_text("Idle")
+    fill(pharmacist, **{"Patient (pseudonym)": "demonstration-004", "Prescribed amount": "1", "Times of day": "evening 1", "Days": "4"})
+    press(pharmacist, "Show the dose")
+    expect(pharmacist.locator(".dw-arith")).to_contain_text("1 mg")
+    assert passwords_are_in_forms(pharmacist)
+    fill(pharmacist, Your_password="not the password")
+    press(pharmacist, "Sign the entry")
+    expect(pharmacist.get_by_text("password is wrong")).to_be_visible()
+    fill(pharmacist, Your_password=workplace.password("pharmacist"))
+    press(pharmacist, "Sign the entry")
+    expect(pharmacist.get_by_text("Order O00001")).to_be_visible()
+
+    second = visit("second", watch=watch)
+    confirmation = second.locator("form", has=second.get_by_role("button", name="Sign the confirmation"))
+    # blind: nothing of the first entry reaches the browser of the second person
+    assert "demonstration-004" not in second.content()
+    amount, password = confirmation.get_by_label("Prescribed amount"), confirmation.get_by_label("Your password")
+    amount.fill("1.25")
+    password.fill(workplace.password("second"))
+    press(second, "Sign the confirmation")
+    expect(second.get_by_text("The two entries differ in: prescribed")).to_be_visible()
+    amount.fill("1")
+    password.fill(workplace.password("second"))
+    password.press("Enter")
+    expect(second.get_by_text("Order O00001 is confirmed")).to_be_visible()
+
+    operator = visit("operator", watch=watch)
+    press(operator, "The cell is clear: prepare the batch")
+    start = operator.get_by_role("button", name="Start")
+    expect(start).to_be_enabled()
+    start.click()
+    expect(operator.locator(STATE)).to_have_text("Printing")
+    expect(operator.locator(".dw-unit")).to_have_count(4)
+    expect(operator.locator(".dw-unit.dw-is-accepted")).not_to_have_count(0)
+    accepted = operator.locator('.dw-unit[data-unit="1"]')
+    expect(accepted).to_contain_text(re.compile(r"accepted.*\d+\.\d\d mg.*[+−]\d+\.\d\d %", re.DOTALL))
+    expect(accepted.locator(".dw-marker")).to_have_attribute("style", re.compile(r"left:[2-7]\d"))
+    expect(operator.locator(".dw-chart")).to_have_attribute("aria-label", re.compile(r"last [0-9.]+ kPa"))
+    assert len(operator.locator(".dw-chart polyline").get_attribute("points") or "") > 200
+    balance = operator.locator(".dw-sensor", has_text="Balance")
+    expect(balance.locator("b")).to_have_text(re.compile(r"^-?\d+\.\d$"))
+    expect(operator.locator(".dw-unit.dw-is-accepted")).to_have_count(4, timeout=90_000)
+    expect(operator.locator(STATE)).to_have_text("Awaiting review")
+
+    qp = visit("qp", watch=watch)
+    press(qp, "Close the run and review it")
+    press(qp, "Show the review")
+    expect(qp.locator(".dw-verdict-big")).to_have_text("Proposed: released")
+    assert passwords_are_in_forms(qp)
+    sign = qp.get_by_role("button", name="Sign", exact=True)
+    sign.click()
+    expect(qp.get_by_text("Choose a disposition")).to_be_visible()
+    qp.get_by_label("Disposition").click()
+    qp.get_by_role("option", name="released", exact=True).click()
+    fill(qp, Your_password=workplace.password("qp"))
+    sign.click()
+    expect(qp.get_by_text("Signed: released.")).to_be_visible()
+    press(qp, "Show the review")
+    expect(qp.locator(".dw-verdict-big")).to_have_text("Signed: released")
+    with qp.expect_download() as download:
+        press(qp, "Download the review package")
+    package = tmp_path / "review-package.zip"
+    download.value.save_as(package)
+    keys = [VerifierKey.parse(line) for line in (workplace.stack.folder / "site.vkey").read_text().splitlines()]
+    report = verify_package(package, keys)
+    assert (report.status, report.findings) == (VerificationStatus.VERIFIED, ())
+    record = json.loads(zipfile.ZipFile(package).read("record.json"))
+    assert record["disposition"] == "released"
+    shown = [text.split(" mg")[0] for text in operator.locator(".dw-mass").all_inner_texts()]
+    assert shown == [unit["mass_mg"] for unit in record["units"]]
+
+    press(qp, "Log out")
+    qp.wait_for_url("**/login")
+    qp.goto(workplace.base)
+    qp.wait_for_url("**/login")
+    expect(operator.locator(STATE)).to_have_text("Awaiting review")
+    watch.assert_quiet()
+
+
+@pytest.mark.parametrize("workplace", [{"rate": "60", "fault": "clog:2"}], indirect=True)
+def test_fault_is_shown_acknowledged_and_blocks_release(workplace: Any, visit: Visit, watch: Any) -> None:
+    operator = visit("operator", watch=watch)
+    batch = workplace.begin(days=4)
+    alarm = operator.locator(".dw-alarm")
+    expect(alarm).to_contain_text("critical · unit 2")
+    expect(alarm).to_contain_text("Do now")
+    expect(alarm).not_to_contain_text("..")
+    expect(operator.locator('.dw-unit[data-unit="2"]')).to_contain_text("take it off the plate")
+    press(operator, "Acknowledge")
+    fill(operator, **{"What did you see, what did you do?": "nozzle looks blocked, plate left as it is"})
+    # STOP stays above an open dialog
+    box = operator.get_by_role("button", name="Stop the printer now").bounding_box()
+    assert box is not None
+    top = "([x, y]) => document.elementFromPoint(x, y).closest('.dw-stop') !== null"
+    assert operator.evaluate(top, [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    operator.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
+    expect(alarm.locator(".dw-alarm-top")).to_contain_text("acknowledged")
+    expect(alarm.locator(".dw-alarm-top")).not_to_contain_text("unacknowledged")
+
+    qp = visit("qp", watch=watch)
+    press(qp, "Close the run and review it")
+    press(qp, "Show the review")
+    expect(qp.locator(".dw-verdict-big")).to_have_text("Proposed: held")
+    expect(qp.locator(".dw-list").first).to_contain_text("its removal is not confirmed")
+    with workplace.desk("qp") as desk, pytest.raises(Refused, match="removal is not confirmed"):
+        desk.post(f"/batches/{batch}/disposition", {"disposition": "released", "signature": desk.signature})
+    second = visit("second", watch=watch)
+    fill(second, User_name="second", Password=workplace.password("second"))
+    press(second, "Unit 2 is off the plate")
+    expect(second.locator('.dw-unit[data-unit="2"]')).to_contain_text("removal confirmed")
+    # what was fetched before the removal is no longer shown
+    expect(qp.locator(".dw-verdict-big")).to_have_count(0)
+    press(qp, "Show the review")
+    expect(qp.locator(".dw-verdict-big")).to_be_visible()
+    expect(qp.locator(".dw-list").first).not_to_contain_text("removal")
+    fill(qp, Your_password=workplace.password("qp"))
+    qp.get_by_label("Disposition").click()
+    expect(qp.get_by_role("option")).to_have_text(["rejected"])
+    qp.get_by_role("option").click()
+    qp.get_by_role("button", name="Sign", exact=True).click()
+    expect(qp.get_by_text("Signed: rejected.")).to_be_visible()
+    with workplace.desk("qp") as desk:
+        assert desk.get(f"/batches/{batch}/review")["disposition"] == "rejected"
+    watch.assert_quiet()
+
+
+@pytest.mark.parametrize("workplace", [{"rate": "20"}], indirect=True)
+def test_stop_without_script_and_a_silent_cell(workplace: Any, visit: Visit, watch: Any) -> None:
+    stranger = visit(watch=watch)
+    stranger.goto(workplace.base)
+    stranger.wait_for_url("**/login")
+    text = stranger.locator("body").inner_text()
+    assert "Demonstration, not for patients" in text
+    assert not re.search(r"cell-1|batch|cyclophosphamide|minoxidil|pharmacist", text, re.IGNORECASE)
+
+    bare = visit("operator", watch=watch, java_script_enabled=False)
+    press(bare, "Stop the printer now")
+    expect(bare.get_by_text("There is nothing to stop")).to_be_visible()
+    bare.get_by_role("link", name="Back").click()
+    watching = visit("pharmacist", watch=watch)
+    workplace.begin(days=6)
+    workplace.until(lambda status: status.judged >= 1)
+    bare.reload()
+    expect(bare.locator(STATE)).to_have_text("Printing")
+    press(bare, "Stop the printer now")
+    status = workplace.until(lambda status: status.ended)
+    assert status.ended_as == "ABORTED"
+    assert [alarm.name for alarm in status.alarms] == ["stopped by a person"]
+    expect(watching.locator(".dw-alarm")).to_contain_text("stopped by a person", ignore_case=True)
+    bare.reload()
+    expect(bare.locator(".dw-alarm")).to_contain_text("stopped by a person", ignore_case=True)
+
+    workplace.stack.kill_cell()
+    expect(watching.locator(STATE)).to_have_text("Unknown")
+    expect(watching.get_by_role("alert")).to_contain_text("does not answer")
+    expect(watching.locator(".dw-sensor b").first).to_have_text("unknown")
+    assert "No alarm" not in watching.locator("body").inner_text()
+    expect(watching.locator(".dw-unit")).to_have_count(0)
+    expect(watching.get_by_role("button", name="Stop the printer now")).to_be_visible()
+    press(watching, "Stop the printer now")
+    expect(watching.get_by_text("The printer was not told to stop")).to_be_visible()
+
+
+@pytest.mark.parametrize("workplace", [{"rate": "20"}], indirect=True)
+def test_print_outlives_the_web_process(workplace: Any, visit: Visit) -> None:
+    operator = visit("operator")
+    workplace.begin(days=8)
+    expect(operator.locator(".dw-unit.dw-is-accepted")).not_to_have_count(0)
+    workplace.kill_workstation()
+    expect(operator.locator("#popup")).to_be_visible()
+    judged = workplace.status().judged
+    workplace.until(lambda status: status.judged > judged)
+    workplace.restart_workstation()
+    operator.reload()
+    operator.wait_for_url("**/login")
+    workplace.log_in(operator, "operator")
+    expect(operator.locator(STATE)).to_have_text("Printing")
+    status = workplace.status()
+    assert status.state == "PRINTING" and status.judged > judged
+    expect(operator.locator(".dw-unit.dw-is-accepted")).to_have_count(8, timeout=60_000)
+    assert workplace.until(lambda status: status.ended).ended_as == "FINISHED"
+    expect(operator.locator(STATE)).to_have_text("Awaiting review")

@@ -1,0 +1,297 @@
+"""Deterministic simulation: one seed is one batch of 3 to 8 units with a fault or none and people who press buttons.
+
+What counts as unacceptable is judged by what only the plant knows. A unit is *unacceptable* where the true mass of active
+in it differs from its label by more than the recipe's tolerance on the unit's mass plus the relative uncertainty of the
+strength on the ink certificate: the mass is what the cell answers for, the strength of the ink what the certificate does.
+Two faults of the bench change the strength alone, at the same mass, density and flow; nothing in a cell can see them, so
+they are left out of the draw and have a test of their own.
+
+Usage: `python tests/printer/simulation.py FIRST LAST` prints the table of those seeds.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from simulated_cell import TODAY, SimulatedCell, demonstration_job, plan_of, signature
+
+from audit.quantities import Milligram, MilligramPerSquareMetre
+from hil_tests.cases import bench_for
+from hil_tests.faults import FAULTS
+from hil_tests.virtual_bench import VirtualBench
+from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
+from printer.messages import Operation, Record
+from printer.plan import RunPlan
+from printer.replay import decisions_digest, replay
+from printer.run import Phase, RunMachine
+from printer.states import RunState
+from recipes.library import load_demonstration, load_recipe
+from recipes.order import DoseOrder
+
+CASES = ("cyclophosphamide", "hydrocortisone", "minoxidil", "sildenafil")
+UNSEEN = frozenset({"strength", "wrong_ink"})
+"""Faults that change the strength of the ink and nothing that is measured."""
+
+TOLERABLE = frozenset({"busy", "byte_burst", "byte_drop", "byte_flip", "latency", "noise", "ok_damaged", "resend_wrong"})
+"""Faults that leave every unit good: a stop under one of them is safe, but costs a batch."""
+
+DISK_FULL = "disk_full"
+_SMALL = {"cyclophosphamide": MilligramPerSquareMetre("7.4"), "sildenafil": Milligram(3), "minoxidil": Milligram("0.75")}
+_ONCE_DAILY = tuple((units, units) for units in (3, 3, 3, 4, 4, 5, 6, 7, 8))
+_LENGTHS = {
+    "cyclophosphamide": _ONCE_DAILY,
+    "hydrocortisone": ((1, 3), (1, 3), (2, 6)),
+    "minoxidil": _ONCE_DAILY,
+    "sildenafil": ((1, 3), (1, 3), (2, 6)),
+}
+"""Days and units of a batch."""
+_LIMIT_US = 3_000_000_000
+_JOURNALS = ("journal/preparation.jsonl", "journal/unit-", "journal/run.jsonl")
+_PORTS = ("printer", "balance", "pressure")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What a seed stands for. `actions`: process time in µs and what a person then does."""
+
+    seed: int
+    case: str
+    days: int
+    fault: str | None
+    actions: tuple[tuple[int, Operation], ...]
+    warm: bool
+
+    @classmethod
+    def of(cls, seed: int) -> Scenario:
+        draw = random.Random(f"scenario:{seed}")
+        case = draw.choice(CASES)
+        days, units = draw.choice(_LENGTHS[case])
+        fault = _draw_fault(draw, units) if draw.random() < 0.75 else None
+        actions = []
+        if draw.random() < 0.3:
+            paused = draw.randint(20, 200) * 1_000_000 + draw.randint(0, 999_999)
+            actions.append((paused, Operation.PAUSE))
+            actions.append((paused + draw.randint(1, 120) * 1_000_000, Operation.RESUME))
+        if draw.random() < 0.15:
+            stop = draw.choice((Operation.STOP_FINISH_UNIT, Operation.STOP_QUICK, Operation.STOP_KILL))
+            actions.append((draw.randint(5, 300) * 1_000_000 + draw.randint(0, 999_999), stop))
+        if draw.random() < 0.5:
+            actions.append((draw.randint(5, 300) * 1_000_000, Operation.ACKNOWLEDGE))
+        return cls(seed, case, days, fault, tuple(sorted(actions)), draw.random() < 0.9)
+
+    @property
+    def stopped_by_person(self) -> bool:
+        return any(operation.value.startswith("stop") for _, operation in self.actions)
+
+
+def _draw_fault(draw: random.Random, units: int) -> str:
+    name = draw.choice([*sorted(set(FAULTS) - UNSEEN), DISK_FULL])
+    unit = draw.randint(1, units)
+    if name == DISK_FULL:
+        return f"{name}:{draw.randint(1, 12 + 4 * units)}"
+    if FAULTS[name].device:
+        return f"{name}:{draw.choice(_PORTS)}:{unit}"
+    return f"{name}:{unit}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a seed; `wrong` names every property that does not hold."""
+
+    scenario: Scenario
+    ended: str
+    accepted: int
+    good: int
+    wrong: list[str]
+    needless_stop: str | None
+    needless_rejects: list[str]
+    alarms: tuple[str, ...]
+    begun: tuple[str, ...]
+    digest: str
+
+
+@functools.cache
+def _plan(case: str, days: int) -> RunPlan:
+    """A plan of small units: the same physics in less time."""
+    recipe = load_recipe(case)
+    prescription, ink, cartridge = load_demonstration(case, TODAY)
+    prescription = prescription.model_copy(update={"days": days, "prescribed": _SMALL.get(case, prescription.prescribed)})
+    order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
+    return plan_of(
+        demonstration_job(
+            case,
+            order=order,
+            entered=signature("pharmacist", MEANING_ENTERED, order.sha256),
+            confirmed=signature("operator", MEANING_CONFIRMED, order.sha256),
+        )
+    )
+
+
+def build(scenario: Scenario) -> SimulatedCell:
+    plan = _plan(scenario.case, scenario.days)
+    fault = scenario.fault
+    on_bench = () if fault is None or fault.startswith(DISK_FULL) else (fault,)
+    bench = VirtualBench(bench_for(scenario.case, faults=on_bench, seed=scenario.seed))
+    cell = SimulatedCell(RunMachine(plan), bench)
+    if scenario.warm:
+        # A cell that has just printed another batch: heating is the same physics each time.
+        bench.printer.nozzle.temperature = float(plan.limits.nozzle_set.value) - 1.0
+        bench.printer.bed.temperature = float(plan.limits.plate_set.value) - 0.5
+    if fault is not None and fault.startswith(DISK_FULL):
+        cell.refuse_record = _refuse_from(int(fault.split(":")[1]))
+    return cell
+
+
+def _refuse_from(nth: int) -> Callable[[Record], bool]:
+    """One commit in the middle fails, as on a disk that is full for a moment."""
+    return lambda record: record.token == nth
+
+
+def simulate(scenario: Scenario) -> Outcome:
+    """Run a scenario to its end and judge it."""
+    cell = build(scenario)
+    machine = cell.machine
+    actions = list(scenario.actions)
+    cell.command(Operation.PREPARE)
+    while machine.phase is not Phase.DONE and cell.now < _LIMIT_US:
+        while actions and actions[0][0] <= cell.now:
+            operation = actions.pop(0)[1]
+            alarms = machine.alarms.alarms
+            cell.command(operation, "seeded", alarms[0].key if alarms else "nothing")
+        if machine.phase is Phase.START:
+            cell.command(Operation.START)
+        elif machine.state is RunState.PAUSED and not any(op is Operation.RESUME for _, op in actions):
+            cell.command(Operation.RESUME)
+        cell.step()
+    for _ in range(20):
+        cell.step()
+    return _judge(scenario, cell)
+
+
+def _judge(scenario: Scenario, cell: SimulatedCell) -> Outcome:
+    machine = cell.machine
+    wrong: list[str] = []
+    if machine.phase is not Phase.DONE or machine.state is not RunState.AWAITING_REVIEW:
+        wrong.append(f"hangs in {machine.state}, {machine.phase}, step {machine.cycle.step}")
+    wrong += _record_faults(cell)
+    segments = [data for entry in cell.entries for name, data in entry.attachments.items() if name.startswith(_JOURNALS)]
+    digest = decisions_digest(cell.entries)
+    if not wrong and not (scenario.fault or "").startswith(DISK_FULL) and replay(machine.plan, segments).sha256 != digest:
+        wrong.append("the replay decides otherwise")
+    begun = tuple(spec.name for spec in cell.bench.script.begun)
+    if (scenario.fault or "").startswith(DISK_FULL) and machine.alarms.alarms:
+        begun = (DISK_FULL,)
+    contents = true_contents(cell)
+    good = sum(abs(error) <= allowed for error, allowed in contents.values())
+    rejects = []
+    for n, verdict in cell.verdicts().items():
+        error, allowed = contents.get(n, (Decimal(-100), Decimal(0)))
+        if verdict == "accepted" and abs(error) > allowed:
+            wrong.append(f"unit {n} is accepted with a content {error:+.2f} % off, {allowed:.2f} % allowed")
+        if verdict == "rejected" and not begun and abs(error) <= allowed:
+            rejects.append(f"unit {n}: {'; '.join(machine.cycle.verdicts[n][2])}")
+    stop = None
+    if machine.ended != "FINISHED" and not begun and not scenario.stopped_by_person:
+        stop = "; ".join(f"{a.definition.name}: {a.message}" for a in machine.alarms.alarms) or "no alarm"
+    alarms = tuple(alarm.definition.name.value for alarm in machine.alarms.alarms)
+    accepted = sum(verdict == "accepted" for verdict in cell.verdicts().values())
+    return Outcome(scenario, machine.ended, accepted, good, wrong, stop, rejects, alarms, begun, digest)
+
+
+def true_contents(cell: SimulatedCell) -> dict[int, tuple[Decimal, Decimal]]:
+    """Return for each unit begun the true deviation of its active content from the label and what is allowed, in percent."""
+    machine = cell.machine
+    case = cell.bench.config.case
+    _, ink, _ = load_demonstration(case, TODAY)
+    certificate = ink.assay_uncertainty.value / ink.assay.value * 100
+    rows = [(Decimal(str(row["x"])), Decimal(str(row["y"])), Decimal(str(row["active_mg"]))) for row in cell.bench.truth()]
+    found = {}
+    for unit in machine.plan.units:
+        # Whatever lies within the unit's place belongs to it: a patch that fell beside it was meant for it.
+        active = sum((mg for x, y, mg in rows if abs(x - unit.x) < 8 and abs(y - unit.y) < 8), Decimal(0))
+        if active or unit.n in machine.cycle.verdicts:
+            error = (active - unit.strength.value) / unit.strength.value * 100
+            found[unit.n] = (error, unit.criteria.tolerance.value + certificate)
+    return found
+
+
+def _record_faults(cell: SimulatedCell) -> list[str]:
+    """Return what is missing in the trail of an ended run: every begin has its end, and the record is closed once, last."""
+    kinds = [str(entry.kind) for entry in cell.entries]
+    wrong = []
+    if kinds.count("run.record.closed") != 1 or kinds[-1] != "run.record.closed":
+        wrong.append("the record is not closed once, as its last entry")
+    ends = Counter(entry.subject.id for entry in cell.entries if str(entry.kind) in ("unit.weight.judged", "unit.print.scrapped"))
+    begins = Counter(entry.subject.id for entry in cell.entries if str(entry.kind) == "unit.print.intended")
+    if set(begins.values()) - {1} or set(ends.values()) - {1}:
+        wrong.append("a unit begins or ends twice")
+    if begins != ends and not any("record cannot be written" in a.definition.name for a in cell.machine.alarms.alarms):
+        wrong.append(f"units begun {sorted(begins)} are not the units ended {sorted(ends)}")
+    deviations = {entry.new["alarm"] for entry in cell.entries if str(entry.kind) == "deviation.record.opened"}
+    touching = {alarm.key for alarm in cell.machine.alarms.alarms if alarm.unit_n is not None}
+    if deviations != touching and not any("record cannot be written" in a.definition.name for a in cell.machine.alarms.alarms):
+        wrong.append("an alarm that touched a unit has no deviation")
+    return wrong
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over many seeds."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    @property
+    def wrong(self) -> list[str]:
+        return [f"seed {o.scenario.seed} ({o.scenario.case}, {o.scenario.fault}): {text}" for o in self.outcomes for text in o.wrong]
+
+    @property
+    def needless_stops(self) -> list[str]:
+        return [f"seed {o.scenario.seed} ({o.scenario.case}): {o.needless_stop}" for o in self.outcomes if o.needless_stop]
+
+    @property
+    def needless_rejects(self) -> list[str]:
+        return [f"seed {o.scenario.seed} ({o.scenario.case}): {text}" for o in self.outcomes for text in o.needless_rejects]
+
+    @property
+    def good_units(self) -> int:
+        return sum(outcome.good for outcome in self.outcomes)
+
+    def text(self) -> str:
+        """A table: per fault the runs, their ends, and the first alarms."""
+        lines = [
+            f"{len(self.outcomes)} seeds, {self.good_units} good units, {sum(o.accepted for o in self.outcomes)} accepted; "
+            f"wrong {len(self.wrong)}, needless stops {len(self.needless_stops)}, needless rejects {len(self.needless_rejects)}"
+        ]
+        groups: dict[str, list[Outcome]] = {}
+        for outcome in self.outcomes:
+            groups.setdefault(outcome.begun[0] if outcome.begun else "none", []).append(outcome)
+        for name in sorted(groups):
+            ends = Counter(outcome.ended for outcome in groups[name])
+            alarms = Counter(outcome.alarms[0] if outcome.alarms else "-" for outcome in groups[name])
+            shown = ", ".join(f"{text} {count}" for text, count in alarms.most_common(3))
+            mark = " (tolerable)" if name in TOLERABLE else ""
+            lines.append(f"  {name + mark:28s} {len(groups[name]):4d} runs  {dict(ends)}  first alarm: {shown}")
+        return "\n".join([*lines, *self.wrong, *self.needless_stops, *self.needless_rejects])
+
+
+def tally(seeds: Iterable[int]) -> Tally:
+    result = Tally()
+    for seed in seeds:
+        result.add(simulate(Scenario.of(seed)))
+    return result
+
+
+if __name__ == "__main__":
+    began = time.process_time()
+    sys.stdout.write(tally(range(int(sys.argv[1]), int(sys.argv[2]))).text() + "\n")
+    sys.stdout.write(f"{time.process_time() - began:.1f} s of CPU\n")

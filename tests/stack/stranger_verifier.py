@@ -1,0 +1,681 @@
+"""A second verifier for review packages, written from docs/review-package.md alone, with the standard library and cryptography.
+
+It shares no code with the product. `python stranger_verifier.py PACKAGE [KEYFILE]` prints findings, one a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import math
+import re
+import struct
+import sys
+import zlib
+from decimal import ROUND_HALF_UP, Context, Decimal
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+ENTRY_MEMBERS = {
+    "seq",
+    "prev",
+    "at",
+    "zone",
+    "clock",
+    "actor",
+    "name",
+    "role",
+    "device",
+    "kind",
+    "subject",
+    "old",
+    "new",
+    "unit",
+    "reason",
+    "attachments",
+    "demonstration",
+    "software",
+}
+SIGNATURE_MEMBERS = {"signer", "name", "role", "meaning", "at", "zone", "digest", "key", "scripted", "value"}
+RECORD_MEMBERS = {
+    "format",
+    "batch",
+    "demonstration",
+    "notice",
+    "product",
+    "recipe",
+    "order",
+    "prescription",
+    "dose",
+    "ink",
+    "cartridge",
+    "cell",
+    "runs",
+    "units_planned",
+    "units_accepted",
+    "strengths",
+    "units",
+    "alarms",
+    "deviations",
+    "evidence",
+    "proposal",
+    "disposition",
+    "releaser",
+    "people",
+    "times",
+    "trails",
+    "entries",
+    "signatures",
+}
+EXACT = Context(prec=28, rounding=ROUND_HALF_UP)
+
+
+class Wrong(Exception):
+    """A finding: place and problem."""
+
+    def __init__(self, place, problem):
+        super().__init__(f"{place}: {problem}")
+
+
+def need(condition, place, problem):
+    if not condition:
+        raise Wrong(place, problem)
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def parse(data, place):
+    need(len(data) <= 16 << 20, place, "too large")
+
+    def no_float(text):
+        raise Wrong(place, f"a float {text}")
+
+    try:
+        value = json.loads(data.decode(), parse_float=no_float, parse_constant=no_float)
+        again = canonical(value)
+    except (ValueError, RecursionError) as error:
+        raise Wrong(place, f"not JSON: {error}") from None
+    need(again == data, place, "not canonical")
+    return value
+
+
+def unbase64(text, place):
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Wrong(place, "not base64") from None
+    need(base64.b64encode(data).decode() == text, place, "base64 in another form")
+    return data
+
+
+# -- container -------------------------------------------------------------------------------------------------------
+
+
+def container(data):
+    """Read the files, then rebuild the archive from them and compare."""
+    need(len(data) <= 2**30 + 2**24, "zip", "too large")
+    need(len(data) >= 22 and data[-22:-18] == b"PK\x05\x06", "zip", "no end record")
+    count, length, offset = struct.unpack("<H2L", data[-12:-2])
+    need(count <= 10000 and offset + length + 22 == len(data), "zip", "directory not where it should be")
+    files, at = {}, offset
+    for _ in range(count):
+        head = data[at : at + 46]
+        need(len(head) == 46 and head[:4] == b"PK\x01\x02", "zip", "directory damaged")
+        size, name_length, local = (
+            struct.unpack("<L", head[24:28])[0],
+            struct.unpack("<H", head[28:30])[0],
+            struct.unpack("<L", head[42:46])[0],
+        )
+        raw = data[at + 46 : at + 46 + name_length]
+        need(raw.isascii(), "zip", "name")
+        name = raw.decode()
+        need(NAME.fullmatch(name) and len(name) <= 200, "zip", f"name {name!r}")
+        need(name not in files, "zip", f"{name} twice")
+        start = local + 30 + name_length
+        need(start + size <= offset, "zip", f"{name} outside the file")
+        files[name] = data[start : start + size]
+        need(sum(map(len, files.values())) <= len(data), "zip", "files overlap")
+        at += 46 + name_length
+    need(list(files) == sorted(files), "zip", "not in order")
+    need(rebuild_container(files) == data, "zip", "bytes other than prescribed")
+    return files
+
+
+def rebuild_container(files):
+    out, directory = bytearray(), bytearray()
+    for name, content in files.items():
+        fixed = struct.pack("<HHHHHLLLHH", 20, 0, 0, 0, 0x21, zlib.crc32(content), len(content), len(content), len(name), 0)
+        directory += (
+            b"PK\x01\x02" + struct.pack("<H", 0x0314) + fixed + struct.pack("<HHHLL", 0, 0, 0, 0x81A40000, len(out)) + name.encode()
+        )
+        out += b"PK\x03\x04" + fixed + name.encode() + content
+    return bytes(out + directory) + b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, len(files), len(files), len(directory), len(out), 0)
+
+
+# -- keys and notes --------------------------------------------------------------------------------------------------
+
+
+def parse_key(text, place):
+    parts = text.split("+", 2)
+    need(len(parts) == 3, place, "not a verifier key")
+    name, hashed, blob = parts[0], parts[1], unbase64(parts[2], place)
+    need(len(blob) == 33 and blob[0] == 1, place, "not an Ed25519 key")
+    identity = hashlib.sha256(name.encode() + b"\n" + blob).digest()[:4]
+    need(identity.hex() == hashed, place, "key hash")
+    return name, identity, Ed25519PublicKey.from_public_bytes(blob[1:])
+
+
+def open_note(data, place):
+    """Return text and [(name, identity, signature)]."""
+    try:
+        whole = data.decode()
+    except UnicodeDecodeError:
+        raise Wrong(place, "not UTF-8") from None
+    text, gap, tail = whole.rpartition("\n\n")
+    need(gap and tail.endswith("\n"), place, "not a note")
+    found = []
+    for line in tail[:-1].split("\n"):
+        match = re.fullmatch(r"— ([^ +]+) (\S+)", line)
+        need(match, place, "signature line")
+        blob = unbase64(match[2], place)
+        need(len(blob) == 68, place, "signature length")
+        found.append((match[1], blob[:4], blob[4:]))
+    return text + "\n", found
+
+
+def signed_by(text, signatures, keys):
+    """Return the texts of the keys that really signed."""
+    found = set()
+    for key_text in keys:
+        name, identity, public = parse_key(key_text, key_text)
+        for signer, stated, signature in signatures:
+            if (signer, stated) == (name, identity):
+                try:
+                    public.verify(signature, text.encode())
+                except InvalidSignature:
+                    continue
+                found.add(key_text)
+    return found
+
+
+# -- trails ----------------------------------------------------------------------------------------------------------
+
+
+def root(leaves):
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    split = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return hashlib.sha256(b"\1" + root(leaves[:split]) + root(leaves[split:])).digest()
+
+
+class Trail:
+    def __init__(self, origin, data):
+        place = f"trails/{origin}.jsonl"
+        need(data.endswith(b"\n"), place, "no line feed at the end")
+        self.origin, self.lines = origin, data[:-1].split(b"\n")
+        self.entries, states, before = [], {}, "0" * 64
+        for number, line in enumerate(self.lines):
+            where = f"{place} entry {number}"
+            need(len(line) <= 4 << 20, where, "too long")
+            entry = parse(line, where)
+            need(isinstance(entry, dict) and set(entry) == ENTRY_MEMBERS, where, "members")
+            need(type(entry["seq"]) is int and entry["seq"] == number, where, "seq")
+            need(entry["prev"] == before, where, "prev")
+            need(set(entry["subject"]) == {"id", "type"}, where, "subject")
+            state = states.setdefault((entry["subject"]["type"], entry["subject"]["id"]), {})
+            need(entry["old"] == {field: state.get(field) for field in entry["new"]}, where, "old")
+            for item in entry["attachments"]:
+                need(set(item) == {"name", "sha256", "bytes"}, where, "attachment")
+            state.update(entry["new"])
+            before = sha256(line)
+            self.entries.append(entry)
+        first = self.entries[0]["new"]
+        need(first.get("origin") == origin, f"{place} entry 0", "origin")
+        self.key, self.demonstration = first["verifier_key"], first["demonstration"]
+        need(parse_key(self.key, f"{place} entry 0")[0] == origin, f"{place} entry 0", "name of the key")
+
+    def root(self, size=None):
+        return base64.b64encode(root(self.lines[:size])).decode()
+
+    def state(self, kind, identity, size=None):
+        state = {}
+        for entry in self.entries[:size]:
+            if entry["subject"] == {"id": identity, "type": kind}:
+                state.update(entry["new"])
+        return state
+
+    def of(self, kind, identity=None, size=None):
+        return [e for e in self.entries[:size] if e["kind"] == kind and identity in (None, e["subject"]["id"])]
+
+
+def signatures_in(value):
+    if isinstance(value, dict):
+        if set(value) == SIGNATURE_MEMBERS:
+            yield value
+        else:
+            for inner in value.values():
+                yield from signatures_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from signatures_in(inner)
+
+
+def check_signature(signature, place):
+    name, _, public = parse_key(signature["key"], place)
+    need(name.rpartition("/")[2] == signature["signer"], place, "key of another person")
+    rest = {member: value for member, value in signature.items() if member != "value"}
+    try:
+        public.verify(unbase64(signature["value"], place), canonical(rest))
+    except InvalidSignature:
+        raise Wrong(place, f"signature of {signature['signer']}") from None
+
+
+def check_people(workstation, cell):
+    keys, roles = {}, {}
+    for trail in (workstation, cell):
+        for entry in trail.entries:
+            place = f"trails/{trail.origin}.jsonl entry {entry['seq']}"
+            if trail is workstation and entry["subject"]["type"] == "person":
+                person = entry["subject"]["id"]
+                keys.setdefault(person, set()).update([entry["new"]["verifier_key"]] if "verifier_key" in entry["new"] else [])
+                roles[person] = entry["new"].get("roles", roles.get(person, []))
+            for signature in signatures_in(entry["new"]):
+                check_signature(signature, place)
+                if entry["subject"]["type"] != "recipe":
+                    need(signature["key"] in keys.get(signature["signer"], ()), place, "key not of the site")
+                    need(signature["role"] in roles[signature["signer"]], place, "role not held")
+
+
+# -- the record ------------------------------------------------------------------------------------------------------
+
+
+def six(value):
+    return str(value.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP, context=Context(prec=60)))
+
+
+def content(mass, strength, assay):
+    return EXACT.divide(Decimal(100) * Decimal(mass) * assay, Decimal(1000) * Decimal(strength))
+
+
+def upper_chi_square(x, degrees):
+    """P(chi-square > x) by the series of the lower incomplete gamma function."""
+    if x <= 0:
+        return 1.0
+    a, half = degrees / 2, x / 2
+    term = total = 1 / a
+    step = a
+    while term > total * 1e-17:
+        step += 1
+        term *= half / step
+        total += term
+    return 1 - total * math.exp(-half + a * math.log(half) - math.lgamma(a))
+
+
+def tolerance_factor(n):
+    """Two-sided 95/95: the k for which, over the sampling of mean and deviation, 95 % of samples cover 95 % of the population."""
+    top, panels = 8 / math.sqrt(n), 400
+    points = []
+    for i in range(panels + 1):
+        x, low, high = top * i / panels, 0.0, 20.0
+        for _ in range(80):
+            r = (low + high) / 2
+            low, high = (r, high) if (math.erf((x + r) / math.sqrt(2)) - math.erf((x - r) / math.sqrt(2))) / 2 < 0.95 else (low, r)
+        weight = (1 if i in (0, panels) else 4 if i % 2 else 2) * math.sqrt(n / (2 * math.pi)) * math.exp(-n * x * x / 2)
+        points.append((weight * 2 * top / panels / 3, low))
+    small, large = 1.0, 100.0
+    for _ in range(60):
+        k = (small + large) / 2
+        confidence = sum(weight * upper_chi_square((n - 1) * r * r / k / k, n - 1) for weight, r in points)
+        small, large = (k, large) if confidence < 0.95 else (small, k)
+    return f"{small:.4f}"
+
+
+def check_uniformity(found, contents, place):
+    n = len(contents)
+    need(found["n"] == n, place, "n")
+    if not n:
+        need(found["mean_percent"] is None, place, "a mean of nothing")
+        return None
+    mean = EXACT.divide(sum(contents, Decimal(0)), Decimal(n))
+    need(found["mean_percent"] == six(mean), place, "mean_percent")
+    need((found["minimum_percent"], found["maximum_percent"]) == (six(min(contents)), six(max(contents))), place, "range")
+    if n < 3:
+        need(not (found["statistic"] or {}).get("value_percent"), place, "a statistic of fewer than three")
+        within = all(Decimal("85.0") <= value <= Decimal("115.0") for value in contents)
+    else:
+        deviation = EXACT.sqrt(EXACT.divide(sum(((c - mean) ** 2 for c in contents), Decimal(0)), Decimal(n - 1)))
+        k = {10: "2.4", 30: "2.0"}.get(n) or tolerance_factor(n)
+        reference = min(max(mean, Decimal("98.5")), Decimal("101.5"))
+        value = abs(reference - mean) + Decimal(k) * deviation
+        statistic = found["statistic"]
+        need(found["sd_percent"] == six(deviation), place, "sd_percent")
+        need(
+            (statistic["k"], statistic["reference_percent"], statistic["limit_percent"]) == (k, six(reference), "15.0"),
+            place,
+            "k, M or limit",
+        )
+        need(abs(Decimal(statistic["value_percent"]) - value) <= Decimal("0.000001"), place, "statistic")
+        within = value.quantize(Decimal("0.1"), rounding=ROUND_HALF_UP) <= Decimal("15.0")
+    if n not in (10, 30):
+        need("not a 2.9.40 test" in found["claim"], place, "claims too much")
+    need(found["within_limit"] is within, place, "within_limit")
+    return within
+
+
+def check_units(record, cell, runs, size, assay):
+    subjects = sorted(
+        {
+            e["subject"]["id"]
+            for e in cell.entries[:size]
+            if e["subject"]["type"] == "unit" and e["subject"]["id"].rpartition("/")[0] in runs
+        },
+        key=lambda identity: (runs.index(identity.rpartition("/")[0]), cell.state("unit", identity, size)["n"]),
+    )
+    need([unit["unit"] for unit in record["units"]] == subjects, "record.json", "units")
+    for unit in record["units"]:
+        state, place = cell.state("unit", unit["unit"], size), f"record.json unit {unit['n']}"
+        need(unit["verdict"] == state.get("verdict", "scrapped"), place, "verdict")
+        need(unit["verdict"] in ("accepted", "rejected", "scrapped"), place, "verdict")
+        need(unit["removed"] == state.get("removed", False), place, "removed")
+        need(unit["removal_confirmed_by"] == ((state.get("confirmed") or {}).get("signer")), place, "removal_confirmed_by")
+        for field, value in unit.items():
+            if field in ("unit", "verdict", "removed", "removal_confirmed_by", "content_percent", "reasons"):
+                continue
+            need(value == state.get(field), place, field)
+        if "reasons" in state:
+            need(unit["reasons"] == state["reasons"], place, "reasons")
+        mass = unit["mass_mg"]
+        need(unit["content_percent"] == (six(content(mass, unit["strength_mg"], assay)) if mass else None), place, "content_percent")
+
+
+def check_strengths(record, batch, assay):
+    targets = {item["strength_mg"]: item for item in batch["dose"]["strengths"]}
+    need({s["strength_mg"] for s in record["strengths"]} == set(targets), "record.json", "strengths")
+    for strength in record["strengths"]:
+        label = strength["strength_mg"]
+        place = f"record.json strength {label} mg"
+        need(strength["unit_target"] == targets[label]["unit_target"], place, "unit_target")
+        need(strength["units_planned"] == targets[label]["units"], place, "units_planned")
+        units = [unit for unit in record["units"] if unit["strength_mg"] == label]
+        accepted = [unit for unit in units if unit["verdict"] == "accepted"]
+        need((strength["units_printed"], strength["units_accepted"]) == (len(units), len(accepted)), place, "numbers of units")
+        for member, chosen in (("uniformity", accepted), ("uniformity_all", units)):
+            check_uniformity(strength[member], [content(u["mass_mg"], label, assay) for u in chosen if u["mass_mg"]], f"{place} {member}")
+
+
+def check_states(record, workstation, cell, runs, sizes):
+    """Members that are states of subjects."""
+    size, cell_size = sizes
+    batch = workstation.state("batch", record["batch"], size)
+    order = workstation.state("order", batch["order"], size)
+    need(record["prescription"] == order["order"]["prescription"], "record.json", "prescription")
+    need(record["order"] == {"id": batch["order"], "sha256": order["order_sha256"]}, "record.json", "order")
+    need(order["order_sha256"] == sha256(canonical(order["order"])), "record.json", "order digest")
+    dose = {member: value for member, value in batch["dose"].items() if member != "strengths"}
+    need(record["dose"] == dose, "record.json", "dose")
+    for member, kind, identity in (("ink", "ink_lot", batch["ink_lot"]), ("cartridge", "cartridge", batch["cartridge"])):
+        need(record[member] == workstation.state(kind, identity, size), "record.json", member)
+    recipe = workstation.state("recipe", batch["recipe"], size)
+    need(
+        record["recipe"] == {"digest": batch["recipe_digest"], "reference": batch["recipe"], "title": recipe["title"]},
+        "record.json",
+        "recipe",
+    )
+    for member in record["product"]:
+        need(record["product"][member] == recipe[member], "record.json", f"product {member}")
+    need(
+        record["demonstration"] is (workstation.demonstration or cell.demonstration or batch["demonstration"]),
+        "record.json",
+        "demonstration",
+    )
+    for member in ("alarm", "deviation"):
+        found = [
+            e["subject"]["id"]
+            for e in cell.entries[:cell_size]
+            if e["subject"]["type"] == member
+            and e["subject"]["id"].rpartition("/")[0] in runs
+            and e["kind"].rpartition(".")[2] in ("raised", "opened")
+        ]
+        need(len(record[member + "s"]) == len(found), "record.json", member + "s")
+    need([run["run"] for run in record["runs"]] == runs, "record.json", "runs")
+    for run in record["runs"]:
+        state = cell.state("run", run["run"], cell_size)
+        for field in set(run) & set(state):
+            need(run[field] == state[field], f"record.json run {run['run']}", field)
+    created = workstation.of("batch.record.created", record["batch"], size)[-1]
+    times = {member: record["times"][member] for member in ("zone", "clock", "created")}
+    need(times == {"zone": created["zone"], "clock": created["clock"], "created": created["at"]}, "record.json", "times")
+    check_entries(record, batch, workstation, cell, runs, sizes)
+    return batch, recipe
+
+
+def check_entries(record, batch, workstation, cell, runs, sizes):
+    """The entries used are all there are, and what is said of them together."""
+    members = ("order", "ink_lot", "cartridge", "recipe", "cell")
+    subjects = {("batch", record["batch"])} | {(member, batch[member]) for member in members}
+    used = [
+        ("workstation", e, workstation.lines[e["seq"]])
+        for e in workstation.entries[: sizes[0]]
+        if (e["subject"]["type"], e["subject"]["id"]) in subjects
+    ]
+    for entry in cell.entries[: sizes[1]]:
+        kind, identity = entry["subject"]["type"], entry["subject"]["id"]
+        if (kind == "run" and identity in runs) or (kind in ("unit", "alarm", "deviation") and identity.rpartition("/")[0] in runs):
+            used.append(("cell", entry, cell.lines[entry["seq"]]))
+    listed = [{"trail": trail, "seq": entry["seq"], "kind": entry["kind"], "sha256": sha256(line)} for trail, entry, line in used]
+    need(record["entries"] == listed, "record.json", "entries")
+    need(record["demonstration"] is any(entry["demonstration"] is not False for _, entry, _ in used), "record.json", "demonstration")
+    need((record["notice"] is not None) is record["demonstration"], "record.json", "notice")
+    need(record["times"]["last_entry"] == max(entry["at"] for _, entry, _ in used), "record.json", "times")
+    acted = {}
+    for _, entry, _ in used:
+        if entry["actor"] != "system":
+            acted.setdefault(entry["actor"], (entry["name"], set()))[1].add(entry["role"])
+    people = [{"username": name, "name": acted[name][0], "roles": sorted(acted[name][1])} for name in sorted(acted)]
+    need(record["people"] == people, "record.json", "people")
+
+
+def check_record(record, workstation, cell):
+    need(set(record) == RECORD_MEMBERS, "record.json", "members")
+    need(record["format"] == "dosewright-record/1", "record.json", "format")
+    dispositions = workstation.of("batch.disposition.signed", record["batch"])
+    need(len(dispositions) <= 1, "record.json", "two dispositions")
+    signed = dispositions[0]["new"] if dispositions else None
+    sizes = (signed["workstation_size"], signed["cell_size"]) if signed else (len(workstation.entries), len(cell.entries))
+    for member, trail, size in (("workstation", workstation, sizes[0]), ("cell", cell, sizes[1])):
+        need(
+            record["trails"][member] == {"origin": trail.origin, "root": trail.root(size), "size": size}, "record.json", f"trails {member}"
+        )
+    runs = [e["subject"]["id"] for e in cell.of("run.record.created", size=sizes[1]) if e["new"].get("batch") == record["batch"]]
+    batch, _ = check_states(record, workstation, cell, runs, sizes)
+    number, _, unit = record["ink"]["assay"].partition(" ")
+    need(unit == "mg/g", "record.json", "unit of the assay")
+    check_units(record, cell, runs, sizes[1], Decimal(number))
+    check_strengths(record, batch, Decimal(number))
+    check_proposal(record)
+    check_disposition(record, workstation, cell, signed, dispositions, runs)
+    return runs
+
+
+def check_proposal(record):
+    accepted = sum(unit["verdict"] == "accepted" for unit in record["units"])
+    need(record["units_accepted"] == accepted, "record.json", "units_accepted")
+    need(
+        len(record["evidence"]) == 12 and all(i["state"] in ("met", "not met", "missing") for i in record["evidence"]),
+        "record.json",
+        "evidence",
+    )
+    met = all(item["state"] == "met" for item in record["evidence"])
+    ended = all(run["ended"] for run in record["runs"]) and record["runs"]
+    may = set()
+    if ended:
+        may = {"rejected"}
+        if met and accepted:
+            may.add("released" if accepted == record["units_planned"] else "partly released")
+    need(set(record["proposal"]["open"]) == may, "record.json", "proposal.open")
+
+
+def check_disposition(record, workstation, cell, signed, dispositions, runs):
+    signatures = []
+    order = workstation.state("order", record["order"]["id"])
+    signatures += [order["entered"], order["confirmed"]]
+    for unit in record["units"]:
+        confirmed = cell.state("unit", unit["unit"], record["trails"]["cell"]["size"]).get("confirmed")
+        if confirmed:
+            statement = canonical({"statement": "unit removed from the plate", "unit": unit["unit"]})
+            need(confirmed["digest"] == sha256(statement), f"record.json unit {unit['n']}", "a removal signed for something else")
+            signatures.append(confirmed)
+    for signature in signatures[:2]:
+        need(signature["digest"] == record["order"]["sha256"], "record.json", "an order signed for something else")
+    if signed is None:
+        need(record["disposition"] == "held" and record["releaser"] is None, "record.json", "a disposition that nobody signed")
+        need(record["signatures"] == signatures, "record.json", "signatures")
+        return
+    entry, place = dispositions[0], f"trails/{workstation.origin}.jsonl entry {dispositions[0]['seq']}"
+    body = sha256(canonical({member: value for member, value in record.items() if member != "signatures"}))
+    need(signed["record_sha256"] == body == signed["signature"]["digest"], place, "record_sha256")
+    need(record["signatures"] == [*signatures, signed["signature"]], "record.json", "signatures")
+    need(
+        {"name": "record.json", "sha256": sha256(canonical(record)), "bytes": len(canonical(record))} in entry["attachments"],
+        place,
+        "attachment",
+    )
+    signer = signed["signature"]
+    need(entry["actor"] == signer["signer"] == record["releaser"], place, "signer")
+    need(record["disposition"] == signed["disposition"] == signed["status"], place, "disposition")
+    need(signed["disposition"] in record["proposal"]["open"], place, "not open")
+    need(signed["cell_root"] == cell.root(signed["cell_size"]), place, "cell_root")
+    may = {"qualified_person", "pharmacist"} | ({"quality_assurance"} if signed["disposition"] == "rejected" else set())
+    need(signer["role"] in may, place, "role")
+    if signed["disposition"] != "rejected":
+        makers = {e["actor"] for e in workstation.of("batch.run.requested", record["batch"])}
+        makers |= {e["actor"] for run in runs for e in cell.of("run.command.received", run)}
+        need(signer["signer"] not in makers | {order["entered"]["signer"]}, place, "the releaser made or entered it")
+
+
+# -- the whole -------------------------------------------------------------------------------------------------------
+
+
+def check_manifest(files):
+    for name in ("manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"):
+        need(name in files, name, "missing")
+    keys = parse(files["keys.json"], "keys.json")
+    need(set(keys) == {"keys"} and len(set(keys["keys"])) == 2 == len(keys["keys"]), "keys.json", "members")
+    text, signatures = open_note(files["manifest.note"], "manifest.note")
+    need(len(signatures) == 1 and signed_by(text, signatures, keys["keys"]), "manifest.note", "signature")
+    need(text == f"dosewright-review/1\n{sha256(files['manifest.json'])}\n", "manifest.note", "text")
+    manifest = parse(files["manifest.json"], "manifest.json")
+    need(set(manifest) == {"created", "files", "format"} and manifest["format"] == "dosewright-review/1", "manifest.json", "members")
+    need(set(manifest["files"]) == set(files) - {"manifest.json", "manifest.note"}, "manifest.json", "names")
+    for name, digest in manifest["files"].items():
+        need(sha256(files[name]) == digest, name, "digest")
+    return keys["keys"]
+
+
+def check_checkpoint(files, trail):
+    place = f"checkpoints/{trail.origin}"
+    text, signatures = open_note(files[place], place)
+    need(len(signatures) == 1 and signed_by(text, signatures, [trail.key]), place, "signature")
+    need(text == f"{trail.origin}\n{len(trail.lines)}\n{trail.root()}\n", place, "origin, size or root")
+
+
+def check_attachments(files, record, workstation, cell, runs):
+    want = {}
+    for run in runs:
+        prefix = "" if run == runs[-1] else f"runs/{run}/"
+        for entry in cell.entries:
+            subject = entry["subject"]
+            if subject == {"id": run, "type": "run"} or (subject["type"] == "unit" and subject["id"].startswith(run + "/")):
+                for item in entry["attachments"]:
+                    if item["name"].endswith(".gcode") or item["name"].startswith(("journal/", "traces/")):
+                        want[prefix + item["name"]] = item["sha256"]
+        state = cell.state("run", run)
+        need(want.get(prefix + "program-planned.gcode") == state["program_sha256"], "program-planned.gcode", "not the proved one")
+        if want.get(prefix + "program.gcode"):
+            need(want[prefix + "program.gcode"] == state["program_sent_sha256"], "program.gcode", "not what was sent")
+    fixed = {"manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"}
+    fixed |= {f"trails/{t.origin}.jsonl" for t in (workstation, cell)} | {f"checkpoints/{t.origin}" for t in (workstation, cell)}
+    for name in sorted(set(want) ^ (set(files) - fixed)):
+        raise Wrong(name, "missing, or in no trail")
+    for name, digest in want.items():
+        need(sha256(files[name]) == digest, name, "not what the cell recorded")
+    for entry in workstation.of("batch.run.closed", record["batch"]):
+        new = entry["new"]
+        need(
+            new["cell_origin"] == cell.origin and new["cell_root"] == cell.root(new["cell_size"]),
+            f"entry {entry['seq']}",
+            "tie to the cell",
+        )
+
+
+def check_pdf(pdf, record_bytes):
+    for match in re.finditer(rb"stream\r?\n", pdf):
+        rest = pdf[match.end() :]
+        if rest.startswith(record_bytes):
+            return
+        try:
+            if zlib.decompressobj().decompress(rest, len(record_bytes) + 1) == record_bytes:
+                return
+        except zlib.error:
+            continue
+    raise Wrong("record.pdf", "does not carry record.json")
+
+
+def verify(data, trusted=()):
+    """Check a package. Raises Wrong; returns whether the signer is established."""
+    files = container(data)
+    keys = check_manifest(files)
+    record = parse(files["record.json"], "record.json")
+    trails = {}
+    for member in ("workstation", "cell"):
+        origin = record["trails"][member]["origin"]
+        need(f"trails/{origin}.jsonl" in files and f"checkpoints/{origin}" in files, origin, "missing")
+        trails[member] = Trail(origin, files[f"trails/{origin}.jsonl"])
+        check_checkpoint(files, trails[member])
+    workstation, cell = trails["workstation"], trails["cell"]
+    need(workstation.origin != cell.origin and set(keys) == {workstation.key, cell.key}, "keys.json", "keys of others")
+    enrolled = workstation.state("cell", record["cell"]["name"])
+    need((enrolled.get("origin"), enrolled.get("verifier_key")) == (cell.origin, cell.key), "record.json", "the cell is not enrolled")
+    text, signatures = open_note(files["manifest.note"], "manifest.note")
+    need(signed_by(text, signatures, [workstation.key]), "manifest.note", "not by the workstation")
+    check_people(workstation, cell)
+    runs = check_record(record, workstation, cell)
+    check_attachments(files, record, workstation, cell, runs)
+    check_pdf(files["record.pdf"], files["record.json"])
+    if not trusted:
+        return False
+    for name in ("manifest.note", f"checkpoints/{workstation.origin}", f"checkpoints/{cell.origin}"):
+        text, signatures = open_note(files[name], name)
+        need(signed_by(text, signatures, trusted), name, "not signed by a trusted key")
+    return True
+
+
+def main(arguments):
+    trusted = [line for path in arguments[1:] for line in Path(path).read_text().split()]
+    try:
+        established = verify(Path(arguments[0]).read_bytes(), trusted)
+    except Wrong as wrong:
+        sys.stdout.write(f"{wrong}\n")
+        return 1
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        sys.stdout.write(f"something has another form than the document says: {error!r}\n")
+        return 1
+    sys.stdout.write("verified\n" if established else "consistent, signer not established\n")
+    return 0 if established else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

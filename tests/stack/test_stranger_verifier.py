@@ -1,0 +1,106 @@
+"""Packages of real demonstrations against the verifier that a stranger wrote from docs/review-package.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import demo_runs
+import pytest
+import stranger_verifier as stranger
+
+pytestmark = pytest.mark.stack
+
+RUNS: dict[str, Callable[[], Path]] = {
+    "minoxidil, released": demo_runs.released,
+    "minoxidil, clogged": demo_runs.stopped,
+    "cyclophosphamide": lambda: demo_runs.demonstration("--units", "3"),
+    "sildenafil": lambda: demo_runs.demonstration("--case", "sildenafil"),
+    "hydrocortisone": lambda: demo_runs.demonstration("--case", "hydrocortisone"),
+    "bubble": lambda: demo_runs.demonstration("--units", "3", "--fault", "bubble:2", status=3),
+    "drift": lambda: demo_runs.demonstration("--fault", "drift", status=3),
+    "unplug": lambda: demo_runs.demonstration("--fault", "unplug", status=3),
+}
+QUICK = ("minoxidil, released", "minoxidil, clogged")
+
+
+@pytest.fixture(params=[*QUICK, *(pytest.param(name, marks=pytest.mark.deep) for name in RUNS if name not in QUICK)])
+def folder(request: pytest.FixtureRequest) -> Path:
+    return RUNS[request.param]()
+
+
+def test_verifies(folder: Path) -> None:
+    data = (folder / demo_runs.PACKAGE).read_bytes()
+    assert stranger.verify(data, (folder / demo_runs.KEYS).read_text().split())
+    assert not stranger.verify(data), "without keys from outside the signer is not established"
+
+
+def test_finds_a_change(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The stranger's verifier is no rubber stamp: it fails where ours fails."""
+    data = (folder / demo_runs.PACKAGE).read_bytes()
+    for position in (10, len(data) // 3, len(data) // 2, len(data) - 3):
+        damaged = tmp_path / "damaged.zip"
+        damaged.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
+        assert stranger.main([str(damaged), str(folder / demo_runs.KEYS)]) == 1
+        assert capsys.readouterr().out
+
+
+def test_tolerance_factors_are_those_of_the_document() -> None:
+    """The four factors printed in the document come out of the definition beside them."""
+    assert [stranger.tolerance_factor(n) for n in (3, 5, 14, 20)] == ["9.7888", "5.0769", "3.0241", "2.7603"]
+
+
+DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?\Z")
+
+
+def test_the_record_has_the_names_and_types_of_the_format(folder: Path) -> None:
+    with zipfile.ZipFile(folder / demo_runs.PACKAGE) as archive:
+        record = json.loads(archive.read("record.json"))
+        manifest = json.loads(archive.read("manifest.json"))
+        names = set(archive.namelist())
+    assert set(manifest) == {"format", "created", "files"} and manifest["format"] == "dosewright-review/1"
+    assert set(manifest["files"]) == names - {"manifest.json", "manifest.note"}
+    for name in ["batch", "prescription", "dose", "strengths", "units", "alarms", "deviations", "disposition", "signatures"]:
+        assert name in record
+    assert record["disposition"] in {"released", "partly released", "rejected", "held"}
+    dose = record["dose"]
+    assert all(dose[name] is None or DECIMAL.match(dose[name]) for name in ("bsa_m2", "calculated_mg", "rounded_mg"))
+    for strength in record["strengths"]:
+        assert all(DECIMAL.match(strength["unit_target"][name]) for name in ("mass_mg", "volume_uL"))
+        uniformity = strength["uniformity"]
+        assert isinstance(uniformity["n"], int) and {"mean_percent", "statistic", "claim"} <= set(uniformity)
+        assert uniformity["mean_percent"] is None or DECIMAL.match(uniformity["mean_percent"])
+    for unit in record["units"]:
+        assert isinstance(unit["n"], int) and unit["verdict"] in {"accepted", "rejected", "scrapped"} and isinstance(unit["reasons"], list)
+        assert unit["verdict"] == "accepted" or unit["reasons"], "a unit that is not accepted says why"
+        for name, value in unit.items():
+            if name.endswith(("_mg", "_uL", "_percent", "_kPa", "_C")):
+                assert value is None or (isinstance(value, str) and DECIMAL.match(value)), name
+    assert_no_float(record)
+
+
+def assert_no_float(value: Any) -> None:
+    assert not isinstance(value, float)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        assert_no_float(inner)
+
+
+def test_the_program_can_be_read_by_a_stranger(folder: Path) -> None:
+    """Net extruded volume of each unit, from the header's area and the bracketed lines alone."""
+    with zipfile.ZipFile(folder / demo_runs.PACKAGE) as archive:
+        program = archive.read("program-planned.gcode").decode()
+        record = json.loads(archive.read("record.json"))
+    area = Decimal(re.search(r"^;E_AREA_MM2 (\S+)$", program, re.MULTILINE)[1])  # type: ignore[index]
+    assert re.search(r"^M83\b", program, re.MULTILINE) and not re.search(r"^M82\b", program, re.MULTILINE)
+    blocks = re.findall(r"^;UNIT (\d+)\n(.*?)^;END UNIT \1$", program, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == record["units_planned"]
+    wanted = {unit["n"]: Decimal(unit["target_volume_uL"]) for unit in record["units"]}
+    for number, block in blocks:
+        net = sum(Decimal(match) for match in re.findall(r"^G[01] [^;\n]*?E(-?[0-9.]+)", block, re.MULTILINE))
+        if int(number) in wanted:
+            assert abs(net * area / wanted[int(number)] - 1) < Decimal("0.0005") or abs(net * area - wanted[int(number)]) < Decimal("0.3")
