@@ -250,7 +250,7 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) ->
         target_mass=unit.target_mass,
         target_volume=unit.target_volume,
         gcode_sha256=unit.sha256,
-        lines=out_lines(unit.commands, machine.e_area),
+        lines=out_lines(commands_of(unit.gcode), machine.e_area),
         cumulative_nl=unit.cumulative_nl,
         duration_us=unit.duration_us,
         criteria=criteria,

@@ -139,3 +139,13 @@ def test_an_unreadable_list_of_people_is_an_error_of_the_cell(tmp_path: Path) ->
     path.write_text('{"key": {"username": "x"}}')
     with pytest.raises(DosewrightError, match="cannot be read"):
         read_trusted_people(path)
+
+
+def test_what_a_run_sends_is_read_from_the_proved_bytes() -> None:
+    result = admitted(JOB)
+    proved = result.program.planned
+    for planned, unit in zip(result.plan.units, result.program.units, strict=True):
+        assert unit.gcode in proved
+        sent = [line.command for line in planned.lines]
+        assert sent == [line for line in unit.gcode.splitlines() if line and not line.startswith(b";")]
+        assert len(sent) == len(planned.cumulative_nl)
