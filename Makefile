@@ -36,7 +36,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/dosewright demo --dir demo --case $(CASE) $(if $(FAULT),--fault $(FAULT)) $(if $(RATE),--rate $(RATE))
 
 serve: $(VENV)/.runtime
-	@$(BIN)/dosewright serve --dir site
+	@$(BIN)/dosewright serve --site site
 
 test: $(VENV)/.development
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not deep"

@@ -217,5 +217,6 @@ def write_cell_configuration(folder: Path, *, machine: str, bench: Bench, zone: 
     lines += ["", "[bench]", f"time = {json.dumps(bench.time)}", f"token = {json.dumps(bench.token)}", ""]
     path = cell_folder / "cell.toml"
     path.unlink(missing_ok=True)
+    (cell_folder / "address.json").unlink(missing_ok=True)  # that of an earlier process leads nowhere
     write_private(path, "\n".join(lines).encode())
     return path

@@ -104,6 +104,17 @@ def test_a_batch_over_real_ports(stack: Stack) -> None:
     assert hashlib.sha256((stack.folder / "cell-1" / f"wire-{run}.log").read_bytes()).hexdigest() == state["wire_log_sha256"]
 
 
+def test_a_second_batch_on_the_same_cell(stack: Stack) -> None:
+    stack.begin(stack.job(days=1))
+    stack.until(ended)
+    stack.begin(stack.job(days=2, order="O-2", batch="B-2"))
+    status = stack.until(lambda status: status["run"] == "B-2-R1" and ended(status))
+    assert status["ended"] == "FINISHED"
+    assert [unit["verdict"] for unit in status["units"]] == ["accepted"] * 2  # type: ignore[union-attr, index, call-overload]
+    stack.children.close()
+    assert_store_verifies(stack.folder)
+
+
 @pytest.mark.parametrize("stack", [{"fault": "unplug:2"}], indirect=True)
 def test_a_pulled_cable_ends_the_run_and_scraps_the_unit(stack: Stack) -> None:
     stack.begin()
