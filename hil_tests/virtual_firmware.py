@@ -8,6 +8,7 @@ automatic temperature reports, kill that answers nothing any more. Motion runs a
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class PrinterConfig:
     size_z_mm: float = 200.0
 
 
-class FirmwareCore:
+class FirmwareCore(ABC):
     """The machine. Time is an int of µs that only `advance` moves. Concurrency: one owner.
 
     Fault scripts change `held_until`, `refused_lines` and `resend_offset`.
@@ -346,9 +347,9 @@ class FirmwareCore:
 
     # -- commands -----------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def execute(self, command: str) -> Waiting | None:
         """Start one command. None: done at once; else a generator that yields the time at which to look again."""
-        raise NotImplementedError
 
     def linear(self, command: str) -> Waiting | None:
         words = words_of(command)
