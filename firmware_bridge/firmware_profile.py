@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from firmware_bridge.link_values import STOP_BYTES, StopStrength
+
 SECOND = 1_000_000
 
 _FIELD = re.compile(r"(?:^|(?<=\s))([A-Z][A-Z0-9_]+):")
@@ -51,6 +53,9 @@ class FirmwareProfile:
     that the port holds the host back, so that bytes in flight need no bound. `keepalive`: it says `busy` every few
     seconds while a command runs, so that silence means something. `max_line` is MAX_CMD_SIZE, the number of bytes that
     a line may have with its end.
+
+    `read_back`: the firmware says each line that it carries out (`M111 S1`), and the link compares it with what was sent; needs
+    `numbered`. `quickstop` and `kill` are the bytes of the two stops, written past every queue.
     """
 
     name: str
@@ -58,6 +63,7 @@ class FirmwareProfile:
     capabilities: tuple[tuple[str, bool], ...] = ()
     advanced_ok: bool = True
     numbered: bool = True
+    read_back: bool = False
     ready_check: bytes | None = None
     poll_temperature_us: int | None = None
     command_slots: int = 4
@@ -80,6 +86,12 @@ class FirmwareProfile:
         b"G28", b"G29", b"G30", b"G32", b"G33", b"G4", b"M109", b"M190", b"M191", b"M303", b"M400", b"M600", b"M0", b"M1", b"M226",
     )  # fmt: skip
     heating_commands: tuple[bytes, ...] = (b"M109", b"M190", b"M191")
+    quickstop: bytes = STOP_BYTES[StopStrength.QUICKSTOP]
+    kill: bytes = STOP_BYTES[StopStrength.KILL]
+
+    def stop_bytes(self, strength: StopStrength) -> bytes:
+        """Return the bytes of a stop in this dialect."""
+        return self.quickstop if strength is StopStrength.QUICKSTOP else self.kill
 
     def differences(self, fields: Mapping[str, str], capabilities: Mapping[str, bool]) -> tuple[str, ...]:
         """Compare an M115 reply with the approval; empty means that it is the approved firmware."""
@@ -120,13 +132,18 @@ def marlin_profile(
     match: Match = Match.PREFIX,
     required: Iterable[str] = ("EMERGENCY_PARSER", "AUTOREPORT_TEMP"),
     advanced_ok: bool = True,
+    read_back: bool = True,
 ) -> FirmwareProfile:
-    """Return a profile for a Marlin build: the firmware name that is approved and the capabilities it must report."""
+    """Return a profile for a Marlin build: the firmware name that is approved and the capabilities it must report.
+
+    `read_back` needs a build with `M111` (DEBUG_FLAGS_GCODE, on by default).
+    """
     return FirmwareProfile(
         name=name,
         identity=(ExpectedField("FIRMWARE_NAME", firmware_name, match),),
         capabilities=tuple((capability, True) for capability in required),
         advanced_ok=advanced_ok,
+        read_back=read_back,
     )
 
 
@@ -165,6 +182,8 @@ def _unnumbered(name: str, identity: tuple[ExpectedField, ...]) -> FirmwareProfi
         command_slots=1,
         flow_control=True,
         ack_timeout_us=120 * SECOND,
+        # Neither has a quick stop: an unknown `M410` would let the motion run on. M112 is taken out of band by both.
+        quickstop=STOP_BYTES[StopStrength.KILL],
     )
 
 

@@ -15,8 +15,8 @@ from firmware_bridge.errors import LocalProtocolError
 _NUM = r"-?[0-9]{1,7}(?:\.[0-9]{1,4})?"
 _OK = re.compile(rb"ok(?: N([0-9]{1,9}))?(?: P([0-9]{1,4}))?(?: B([0-9]{1,4}))?\s*\Z")
 _RESEND = re.compile(r"(?:Resend: ?|rs )N?([0-9]{1,9})(?: Expected checksum [0-9]{1,3})?\s*\Z")
-_LAST_LINE = re.compile(r"Last Line: ?([0-9]{1,9})\s*\Z")
-_EXPECTED_LINE = re.compile(r"expected line ([0-9]{1,9}) got")
+_LAST_LINE = re.compile(r"Last Line: ?([0-9]{1,9})\s*\Z", re.IGNORECASE)
+_EXPECTED_LINE = re.compile(r"expected line ([0-9]{1,9}) got", re.IGNORECASE)
 _TEMPERATURES = re.compile(
     rf"(?:\s*[TBCLPMSR][0-9]?:{_NUM}(?:\s*/\s*{_NUM})?(?:\s*\([0-9]{{1,6}}\))?|\s*[BCL]?@[0-9]?:-?[0-9]{{1,4}}|\s*W:(?:\?|[0-9]{{1,6}}))+\s*\Z"
 )
@@ -28,8 +28,9 @@ _ACTION = re.compile(r"// ?action:(.{1,200})\Z")
 _SET_LINE = re.compile(r"Line: [0-9]{1,9}\s*\Z")
 _SETTING = re.compile(r"[GM][0-9]{1,3}(?: [A-Z][0-9.+-]*)+\s*\Z")
 
+# Builds write these with and without capitals.
 _LINE_ERRORS = (
-    "checksum mismatch", "Line Number is not", "No Checksum with", "No Line Number with", "expected line", "Missing checksum", "Last Line:",
+    "checksum mismatch", "line number is not", "no checksum with", "no line number with", "expected line", "missing checksum", "last line:",
 )  # fmt: skip
 _THERMAL = ("Heating failed", "Thermal Runaway", "THERMAL RUNAWAY", "MAXTEMP", "MINTEMP", "Thermal Malfunction", "switched off")
 _HALTED = ("kill()", "KILL", "halted", "stopped due to errors", "system stopped", "EMERGENCY SHUTDOWN", "M112 Shutdown")
@@ -209,7 +210,7 @@ def _parse_text(text: str) -> Reply:
     if text.startswith(("Resend:", "rs ")):
         resend = _RESEND.match(text)
         return Resend(int(resend.group(1))) if resend else Unknown(text)
-    if text.startswith("Error:"):
+    if text[:6].lower() == "error:":
         return _parse_error(text)
     if text.startswith(("!!", "fatal:", *_KLIPPER_DOWN)):
         return Fatal("FB-113", text)
@@ -233,7 +234,8 @@ def _parse_error(text: str) -> Reply:
         return Fatal("FB-110", text)
     if any(form in text for form in _HALTED):
         return Fatal("FB-111", text)
-    if any(form in text for form in _LINE_ERRORS):
+    lowered = text.lower()
+    if any(form in lowered for form in _LINE_ERRORS):
         last = _LAST_LINE.search(text)
         if last:
             return LineError(int(last.group(1)), text)

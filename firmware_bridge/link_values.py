@@ -35,8 +35,12 @@ class LinkInput(StrEnum):
     FAULT = "fault"
 
 
+TERMINAL = (LinkState.STOPPED, LinkState.FAULTED)
+HANDSHAKE = (LinkState.IDENTIFYING, LinkState.SYNCHRONISING)
+RUNNING = (LinkState.READY, LinkState.STREAMING, LinkState.PROBING)
+
 _S, _I = LinkState, LinkInput
-_LIVE = (_S.IDENTIFYING, _S.SYNCHRONISING, _S.READY, _S.STREAMING, _S.PROBING)
+_LIVE = (*HANDSHAKE, *RUNNING)
 
 TRANSITIONS: dict[tuple[LinkState, LinkInput], LinkState] = {
     (_S.NEW, _I.START): _S.IDENTIFYING,
@@ -53,7 +57,7 @@ TRANSITIONS: dict[tuple[LinkState, LinkInput], LinkState] = {
     (_S.PROBING, _I.SUBMITTED): _S.PROBING,
     (_S.PROBING, _I.UNSURE): _S.PROBING,
     (_S.PROBING, _I.RESOLVED): _S.STREAMING,
-    **{(state, _I.PRINTER_RESTARTED): _S.FAULTED for state in (_S.READY, _S.STREAMING, _S.PROBING)},
+    **{(state, _I.PRINTER_RESTARTED): _S.FAULTED for state in RUNNING},
     **{(state, _I.STOP): _S.STOPPED for state in _LIVE},
     **{(state, _I.FAULT): _S.FAULTED for state in _LIVE},
     (_S.STOPPED, _I.STOP): _S.STOPPED,
@@ -78,6 +82,7 @@ class StopStrength(StrEnum):
     KILL = "kill"
 
 
+# Marlin's; what another dialect takes instead is in its profile (`FirmwareProfile.stop_bytes`).
 STOP_BYTES = {StopStrength.QUICKSTOP: b"\nM410\nM104 S0\nM140 S0\n", StopStrength.KILL: b"\nM112\n"}
 
 

@@ -96,7 +96,7 @@ class PrinterQuestion:
         self._judge(self._handshake.begin(now))
 
     def receive(self, data: bytes, now: int) -> None:
-        for reply in self._reader.feed(data):
+        for reply in self._reader.replies(data):
             match reply:
                 case Identity() | Capability():
                     self._judge(self._handshake.identity(reply, now))

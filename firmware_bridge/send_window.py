@@ -69,11 +69,14 @@ class SendWindow:
         self._left(sent)
         return sent
 
-    def withdraw_last(self, line: OutLine) -> None:
+    def withdraw_last(self, line: OutLine) -> list[SentLine]:
         """Take back the lines at the tail that are this very object: the firmware has not taken them, so their numbers are free again."""
+        withdrawn: list[SentLine] = []
         while self.lines and self.lines[-1].line is line:
-            self._left(self.lines.pop())
+            withdrawn.append(self.lines.pop())
+            self._left(withdrawn[-1])
             self.next_number -= 1
+        return withdrawn
 
     def clear(self) -> None:
         self.lines.clear()

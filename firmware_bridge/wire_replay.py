@@ -19,7 +19,7 @@ from firmware_bridge.errors import LocalProtocolError
 from firmware_bridge.firmware_profile import FirmwareProfile
 from firmware_bridge.gcode_lines import number_line
 from firmware_bridge.gcode_link import GcodeLink, LinkState, OutLine
-from firmware_bridge.link_values import STOP_BYTES
+from firmware_bridge.link_values import StopStrength
 from firmware_bridge.pressure import PressureHub, PressureQuality
 from firmware_bridge.wire_log import WireChunk
 
@@ -112,8 +112,8 @@ class PrinterFollower:
                 return self._sent(chunk)
 
     def _stopped(self, chunk: WireChunk) -> Misalignment | None:
-        for strength, data in STOP_BYTES.items():
-            if data == chunk.data:
+        for strength in StopStrength:
+            if self.link.profile.stop_bytes(strength) == chunk.data:
                 self.link.stop(strength, chunk.at_us)
                 self._due = self._rest = b""
                 return None

@@ -122,7 +122,8 @@ class FirmwareCore(ABC):
         self.mover = Mover(self.config.planner - 1, self._axis_steps(), self._axis_feeds(), self._sizes())
         self._rx = bytearray()
         self._tail = bytearray()
-        self._queue: deque[tuple[str, int | None]] = deque()
+        self._queue: deque[tuple[str, int | None, str]] = deque()
+        self.debug_echo = False
         self._running = None
         self._wake = NEVER
         self._busy_at = NEVER
@@ -193,7 +194,7 @@ class FirmwareCore(ABC):
 
     def _take_line(self, line: str) -> None:
         if not line.startswith("N"):
-            self._queue.append((_command_of(line), None))
+            self._queue.append((_command_of(line), None, line))
             return
         m110 = "M110" in line
         at = line.find("N", 4) if m110 else -1
@@ -218,7 +219,7 @@ class FirmwareCore(ABC):
             self._refuse("checksum mismatch", self.resend_offset)
             return
         self.last_line = number
-        self._queue.append((_command_of(line), number))
+        self._queue.append((_command_of(line), number, line))
 
     def _refuse(self, why: str, offset: int = 0) -> None:
         self.say(f"Error:{why}, Last Line: {self.last_line}")
@@ -275,7 +276,10 @@ class FirmwareCore(ABC):
                 continue
             if not self._queue:
                 return
-            command, _ = self._queue[0]
+            command, _, line = self._queue[0]
+            if self.debug_echo:
+                # M111 S1: the whole line as it stands in the queue, when its turn has come.
+                self._out += b"echo:" + line.encode("latin-1") + b"\n"
             waiting = self.execute(command) if self.now >= self.held_until else self._held(command)
             if waiting is None:
                 self._finish()
@@ -304,7 +308,7 @@ class FirmwareCore(ABC):
         """Send the ok of the command at the head of the queue and drop it. Its slot still counts as taken in B, as in Marlin."""
         if self.killed or not self._queue:
             return
-        command, number = self._queue[0]
+        command, number, _ = self._queue[0]
         if not command.startswith("M105"):
             room = self.config.planner - 1 - len(self.mover.blocks)
             text = f" P{room} B{self.config.bufsize - len(self._queue)}"

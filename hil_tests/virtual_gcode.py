@@ -147,6 +147,14 @@ def _m110(printer: FirmwareCore, command: str) -> Waiting | None:
     return None
 
 
+def _m111(printer: FirmwareCore, command: str) -> Waiting | None:
+    words = words_of(command)
+    if "S" in words:
+        printer.debug_echo = bool(int(words["S"]) & 1)
+    printer.say("echo:DEBUG:" + ("ECHO" if printer.debug_echo else "Off"))
+    return None
+
+
 def _m112(printer: FirmwareCore, command: str) -> Waiting | None:
     printer.kill("echo:M112 Shutdown")
     return None
@@ -255,6 +263,7 @@ HANDLERS: dict[str, Handler] = {
     "M108": _nothing,
     "M109": _m109,
     "M110": _m110,
+    "M111": _m111,
     "M112": _m112,
     "M113": _m113,
     "M114": _m114,

@@ -36,7 +36,9 @@ SECOND = 1_000_000
 NAME = "FIRMWARE_NAME:Marlin 2.0.5.3 (GitHub) SOURCE_CODE_URL:https://github.com/x PROTOCOL_VERSION:1.0 MACHINE_TYPE:3D Printer"
 HELLO = f"{NAME}\nCap:EMERGENCY_PARSER:1\nCap:AUTOREPORT_TEMP:1\narea:{{full:{{}}}}\nok P15 B3\n".encode()
 QUIET_HELLO = f"{NAME}\nCap:EMERGENCY_PARSER:1\nok P15 B3\n".encode()
-NO_REPORTS = replace(MARLIN_2_1, capabilities=(("EMERGENCY_PARSER", True),))
+# Read-back has its own suite (test_read_back); here lines are not echoed.
+PLAIN = replace(MARLIN_2_1, read_back=False)
+NO_REPORTS = replace(PLAIN, capabilities=(("EMERGENCY_PARSER", True),))
 
 
 def events(link: GcodeLink) -> list[LinkEvent]:
@@ -59,7 +61,7 @@ def ready(profile: FirmwareProfile = NO_REPORTS, limit: int = 10_000, advanced: 
     return link
 
 
-STRICT = replace(MARLIN_2_0, capabilities=())
+STRICT = replace(MARLIN_2_0, capabilities=(), read_back=False)
 
 
 def strict() -> GcodeLink:
@@ -79,7 +81,7 @@ def acks(found: list[LinkEvent]) -> list[int]:
 
 
 def test_identification_sets_numbering_and_reports() -> None:
-    link = GcodeLink(MARLIN_2_1, exposure_limit_nl=1)
+    link = GcodeLink(PLAIN, exposure_limit_nl=1)
     link.start(0)
     link.bytes_to_send()
     link.receive(b'\x80rubbish\necho:Unknown command: "x"\nok P15 B3\n', 0)
@@ -106,7 +108,7 @@ def test_identification_sets_numbering_and_reports() -> None:
     ],
 )
 def test_another_firmware_is_refused_with_its_differences(hello: bytes, said: str) -> None:
-    link = GcodeLink(MARLIN_2_1, exposure_limit_nl=1)
+    link = GcodeLink(PLAIN, exposure_limit_nl=1)
     link.start(0)
     link.bytes_to_send()
     link.receive(hello, 0)
@@ -136,7 +138,7 @@ def test_profile_differences_and_fields() -> None:
 
 
 def test_hello_is_repeated_and_given_up() -> None:
-    link = GcodeLink(MARLIN_2_1, exposure_limit_nl=1)
+    link = GcodeLink(PLAIN, exposure_limit_nl=1)
     link.start(0)
     now, hellos = 0, 0
     while link.state is LinkState.IDENTIFYING:
@@ -598,9 +600,9 @@ def test_refused_submit_changes_nothing() -> None:
     link.submit([], 0)
     assert link.pending == 0 and link.bytes_to_send() == b"" and link.state is LinkState.READY
     with pytest.raises(LocalProtocolError):
-        GcodeLink(MARLIN_2_1, exposure_limit_nl=0)
+        GcodeLink(PLAIN, exposure_limit_nl=0)
     with pytest.raises(LocalProtocolError):
-        GcodeLink(MARLIN_2_1, exposure_limit_nl=1).submit(moves(1), 0)
+        GcodeLink(PLAIN, exposure_limit_nl=1).submit(moves(1), 0)
 
 
 def test_memory_is_bounded() -> None:

@@ -29,8 +29,8 @@ from firmware_bridge.link_values import STOP_BYTES
 SECOND = 1_000_000
 ROOT = Path(__file__).parents[2]
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
-STRICT = replace(MARLIN_2_0, capabilities=())
-ADVANCED = replace(MARLIN_2_1, capabilities=(("EMERGENCY_PARSER", True),))
+STRICT = replace(MARLIN_2_0, capabilities=(), read_back=False)
+ADVANCED = replace(MARLIN_2_1, capabilities=(("EMERGENCY_PARSER", True),), read_back=False)
 NAME = b"FIRMWARE_NAME:Marlin 2.0.5.3 (GitHub) PROTOCOL_VERSION:1.0\n"
 
 

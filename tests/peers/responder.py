@@ -1,7 +1,7 @@
 """A printer that answers as fast as it can, on a pseudo-terminal: for measuring hosts, not for printing.
 
 It answers as Marlin with ADVANCED_OK does, and is as strict: every numbered line is checked for its number and its
-checksum. The path of the terminal goes to standard output; when the host has gone, so do the counts, as JSON.
+checksum. After `M111 S1` it says each line back before its `ok`, as Marlin does; `M111 S0` ends that. The path of the terminal goes to standard output; when the host has gone, so do the counts, as JSON.
 Standard library only: it runs beside any host.
 """
 
@@ -34,6 +34,7 @@ class Responder:
         self.last = 0
         self.taken = 0
         self.refused = 0
+        self.echo = False
         self._rest = b""
 
     def answer(self, data: bytes) -> bytes:
@@ -54,10 +55,13 @@ class Responder:
         if number != self.last + 1:
             return self._refuse(b"Line Number is not Last Line Number+1")
         self.last = number
+        said = b"echo:%b\n" % line if self.echo else b""
         if command[:4] == b"M105":
-            return _TEMPERATURES
+            return said + _TEMPERATURES
+        if command[:4] == b"M111":
+            self.echo = command[-2:] == b"S1"
         self.taken += command[:3] == b"G1 "
-        return b"ok N%d P15 B7\n" % number
+        return b"%bok N%d P15 B7\n" % (said, number)
 
     def _plain(self, line: bytes) -> bytes:
         if line[:4] == b"M115":
