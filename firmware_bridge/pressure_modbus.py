@@ -135,6 +135,11 @@ class ModbusPressure:
     def next_deadline(self) -> int | None:
         return self._deadline
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._waiting
+
     def age(self, now: int) -> int | None:
         """Return the age of the last reading in µs, or None if there is none."""
         return None if self.last is None else now - self.last.at

@@ -21,6 +21,7 @@ from firmware_bridge.gcode_lines import number_line
 from firmware_bridge.gcode_link import GcodeLink, LinkState, OutLine
 from firmware_bridge.link_values import StopStrength
 from firmware_bridge.pressure import PressureHub, PressureQuality
+from firmware_bridge.pressure_modbus import ModbusMap, ModbusPressure
 from firmware_bridge.wire_log import WireChunk
 
 _NUMBERED = re.compile(rb"N([0-9]{1,9}) ([^*\n]+)\*[0-9]{1,3}\n")
@@ -226,3 +227,41 @@ class HubFollower:
             if not text and reading.quality in (PressureQuality.AFTER_GAP, PressureQuality.RESTARTED):
                 text = f"{reading.quality} at sequence number {reading.seq}"
         return Misalignment(chunk.at_us, chunk.port, text, b"", chunk.data) if text else None
+
+
+class ModbusFollower:
+    """Follows a Modbus pressure transmitter's port: every poll must be the driver's own, and not before it was due.
+
+    A timeout leaves no byte in the log; it is taken at its deadline, which is the earliest that the driver can have seen it.
+    What the answers came to is in `driver` afterwards (`readings`, `damaged`, `timeouts`, `exceptions`).
+    """
+
+    def __init__(self, where: ModbusMap, *, period_us: int = 50_000, answer_timeout_us: int = 100_000, quiet_us: int = 20_000) -> None:
+        self.driver = ModbusPressure(where, period_us=period_us, answer_timeout_us=answer_timeout_us, quiet_us=quiet_us)
+
+    def follow(self, chunk: WireChunk, lookahead: bytes) -> Misalignment | None:
+        driver = self.driver
+        if chunk.direction == "<":
+            self._timed_out(chunk.at_us)
+            driver.receive(chunk.data, chunk.at_us)
+            while driver.next_event() is not None:
+                pass
+            return None
+        if driver.polls == 0:
+            driver.start(chunk.at_us)
+        else:
+            self._timed_out(chunk.at_us)
+            if driver.busy:
+                return Misalignment(chunk.at_us, chunk.port, "polled while the driver waits for an answer", b"", chunk.data)
+            driver.tick(chunk.at_us)
+        expected = driver.bytes_to_send()
+        if expected == chunk.data:
+            return None
+        return Misalignment(
+            chunk.at_us, chunk.port, "polled before it was due" if not expected else "another request", expected, chunk.data
+        )
+
+    def _timed_out(self, now: int) -> None:
+        due = self.driver.next_deadline()
+        if self.driver.busy and due is not None and due < now:
+            self.driver.tick(due)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from firmware_bridge.firmware_profile import MARLIN_2_0, MARLIN_2_1, FirmwareProfile, klipper_profile
-from firmware_bridge.gcode_lines import Reply, parse_reply
+from firmware_bridge.gcode_lines import Reply, number_line, parse_reply
 from firmware_bridge.gcode_link import GcodeLink, LinkState, OutLine
 from firmware_bridge.modbus_rtu import with_crc
 from firmware_bridge.mt_sics import MtSics
@@ -24,6 +24,7 @@ from firmware_bridge.sartorius_sbi import SartoriusSbi
 SECOND = 1_000_000
 LINES = [OutLine(b"G1 X%d" % i, "", 10) for i in range(6)]
 HELLO = b"FIRMWARE_NAME:Marlin 2.0 x\nCap:EMERGENCY_PARSER:1\nCap:AUTOREPORT_TEMP:1\nok P15 B3\nok N0 P15 B3\nok N1 P15 B3\n"
+READ_BACK_HELLO = HELLO[:-13] + b"ok N1 P15 B3\necho:" + number_line(2, b"M111 S1") + b"ok N2 P15 B3\nok N3 P15 B3\n"
 QUIET_HELLO = b"FIRMWARE_NAME:Marlin 2.0 x\nok\nok\n"
 KLIPPER_HELLO = b"ok FIRMWARE_NAME:Klipper FIRMWARE_VERSION:?\nok\nok\n"
 SBI_HELLO, MT_HELLO = b"MSE1203S\r\n12345678\r\n00-40\r\n", b'I2 A "X"\r\nI3 A "1"\r\nI4 A "B1"\r\n'
@@ -45,6 +46,7 @@ def seeds() -> list[bytes]:
         b"+   123.56 g  \r",
         b"Stat     ERR 101    \r",
     }
+    found |= {b"echo:" + number_line(n, b"G1 X%d" % (n - 4)) for n in range(4, 10)}
     found |= {b"12,187.4", with_crc(b"\x01\x04\x04\x43\x3b\x80\x00"), with_crc(b"\x01\x84\x02")}
     return sorted(found)
 
@@ -76,7 +78,8 @@ def mutations(rng: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
 def _link(profile: FirmwareProfile, hello: bytes) -> GcodeLink:
     link = GcodeLink(profile, exposure_limit_nl=100)
     link.start(0)
-    link.receive(hello, 0)
+    for line in hello.splitlines(keepends=True):
+        link.receive(line, 0)
     return link
 
 
@@ -93,8 +96,8 @@ class Target:
     def __init__(self) -> None:
         klipper = klipper_profile(firmware_version="?")
         self._makers: list[Callable[[], GcodeLink]] = [
-            lambda: _link(MARLIN_2_1, HELLO),
-            lambda: _link(replace(MARLIN_2_0, capabilities=()), QUIET_HELLO),
+            lambda: _link(MARLIN_2_1, READ_BACK_HELLO),
+            lambda: _link(replace(MARLIN_2_0, capabilities=(), read_back=False), QUIET_HELLO),
             lambda: _link(klipper, KLIPPER_HELLO),
         ]
         self.links = [make() for make in self._makers]
@@ -134,6 +137,7 @@ class Target:
         require(not link.bytes_to_send() or link.fault is None)
         require(len(link._reader.buffer) <= link.profile.max_reply and len(link._events) <= 4200 and link.exposure_nl <= 100)
         require((link.fault is not None) == (link.state is LinkState.FAULTED))
+        require(0 <= link.doubtful_lines <= link.unproved_lines and len(link._echoes.expected) <= 4096)
         while link.next_event() is not None:
             pass
         if link.state is LinkState.FAULTED:

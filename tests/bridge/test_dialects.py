@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge.firmware_profile import FirmwareProfile, Match, klipper_profile, reprap_profile
+from firmware_bridge.firmware_profile import MARLIN_2_1, FirmwareProfile, Match, klipper_profile, reprap_profile
 from firmware_bridge.gcode_lines import Fatal, Refused, Unknown, number_line, parse_reply
 from firmware_bridge.gcode_link import (
     Drained,
@@ -24,6 +24,7 @@ from firmware_bridge.gcode_link import (
     StopStrength,
     TemperatureReport,
 )
+from firmware_bridge.link_values import STOP_BYTES
 
 SECOND = 1_000_000
 KLIPPER = klipper_profile(firmware_version="?")
@@ -287,8 +288,18 @@ def test_reprap_lines_dropped_in_silence_end_in_a_fault_never_in_a_gap(rate: flo
     assert ends["fooled"] <= (0 if rate == 0 else 30)
 
 
-def test_a_stop_is_the_same_in_every_dialect() -> None:
-    for profile, hello in ((QUIET, HELLO), (replace(REPRAP, poll_temperature_us=None), REPRAP_HELLO)):
-        link = ready(profile, hello)
-        link.submit(lines(3), 0)
-        assert link.stop(StopStrength.KILL, 0) == b"\nM112\n" and link.bytes_to_send() == b""
+@pytest.mark.parametrize("strength", list(StopStrength))
+@pytest.mark.parametrize(("profile", "hello"), [(QUIET, HELLO), (replace(REPRAP, poll_temperature_us=None), REPRAP_HELLO)])
+def test_where_there_is_no_quick_stop_each_stop_is_the_one_that_works(
+    profile: FirmwareProfile, hello: bytes, strength: StopStrength
+) -> None:
+    """To Klipper and RepRapFirmware `M410` is unknown: it would change nothing, and the moves would run on."""
+    link = ready(profile, hello)
+    link.submit(lines(3), 0)
+    assert link.stop(strength, 0) == b"\nM112\n" and link.bytes_to_send() == b""
+    assert link.state is LinkState.STOPPED and b"M410" not in profile.quickstop
+
+
+def test_marlin_has_both_stops() -> None:
+    assert MARLIN_2_1.stop_bytes(StopStrength.QUICKSTOP) == b"\nM410\nM104 S0\nM140 S0\n"
+    assert MARLIN_2_1.stop_bytes(StopStrength.KILL) == STOP_BYTES[StopStrength.KILL] == b"\nM112\n"

@@ -12,9 +12,19 @@ import pytest
 from firmware_bridge.firmware_profile import MARLIN_2_0, MARLIN_2_1
 from firmware_bridge.gcode_lines import number_line
 from firmware_bridge.gcode_link import GcodeLink, LinkState, OutLine, StopStrength
+from firmware_bridge.modbus_rtu import with_crc
 from firmware_bridge.mt_sics import MtSics
+from firmware_bridge.pressure_modbus import ModbusMap, ModbusPressure
 from firmware_bridge.wire_log import WireChunk, WireLog, read_wire_log
-from firmware_bridge.wire_replay import MT_SICS_REQUESTS, BalanceFollower, HubFollower, PrinterFollower, in_time_order, replay
+from firmware_bridge.wire_replay import (
+    MT_SICS_REQUESTS,
+    BalanceFollower,
+    HubFollower,
+    ModbusFollower,
+    PrinterFollower,
+    in_time_order,
+    replay,
+)
 from tests.bridge import test_link_noise as noise
 
 
@@ -165,3 +175,62 @@ def test_the_first_gap_of_the_hub_is_found(data: bytes, said: str) -> None:
     assert found is not None and found.at_us == 9 and said in found.text
     assert replay([WireChunk(0, "pressure", ">", b"x")], "pressure", HubFollower()).first is not None
     assert replay(log[:3], "pressure", HubFollower()) == replay(log[:3], "pressure", HubFollower())
+
+
+def modbus_log(seed: int, answers: int = 60) -> tuple[list[WireChunk], ModbusPressure]:
+    """Polls and answers as they came, some late, damaged, cut in two, refused or not at all; the caller ticks at each deadline."""
+    rng = random.Random(seed)
+    driver = ModbusPressure(ModbusMap())
+    log: list[WireChunk] = []
+    coming: list[tuple[int, bytes]] = []
+    now = 1000
+    driver.start(now)
+    while driver.polls < answers:
+        data = driver.bytes_to_send()
+        if data:
+            log.append(WireChunk(now, "pressure", ">", data))
+            answer = with_crc(b"\x01\x04\x04" + rng.randbytes(1) + b"\x48\x00\x00")
+            kind = rng.randrange(8)
+            answer = {1: answer[:-1] + b"x", 2: with_crc(b"\x01\x84\x02"), 3: b""}.get(kind, answer)
+            at = now + (150_000 if kind == 4 else rng.randrange(500, 60_000))
+            cut = rng.randrange(len(answer) + 1)
+            coming += [(at, answer[:cut]), (at + 700, answer[cut:])]
+            coming.sort()
+        due = driver.next_deadline() or 0
+        if coming and coming[0][0] <= due:
+            now, data = coming.pop(0)
+            if data:
+                log.append(WireChunk(now, "pressure", "<", data))
+                driver.receive(data, now)
+        else:
+            now = max(now, due)
+            driver.tick(now)
+        while driver.next_event() is not None:
+            pass
+    return log, driver
+
+
+def test_a_modbus_log_is_followed_to_its_end_and_comes_to_the_same() -> None:
+    for seed in range(40):
+        log, driver = modbus_log(seed)
+        follower = ModbusFollower(ModbusMap())
+        result = replay(log, "pressure", follower)
+        assert result.first is None and result.chunks == len(log), (seed, result.first)
+        again = follower.driver
+        found = (again.readings, again.damaged, again.exceptions, again.unexpected_bytes, again.last)
+        assert found == (driver.readings, driver.damaged, driver.exceptions, driver.unexpected_bytes, driver.last), seed
+
+
+def test_a_modbus_poll_changed_or_out_of_turn_is_found_at_its_place() -> None:
+    log, _ = modbus_log(3)
+    sent = [index for index, chunk in enumerate(log) if chunk.direction == ">"]
+    for index in sent[1:20]:
+        changed = [*log[:index], replace(log[index], data=log[index].data[:-1] + b"\0"), *log[index + 1 :]]
+        result = replay(changed, "pressure", ModbusFollower(ModbusMap()))
+        assert result.chunks == index and result.first is not None and result.first.text == "another request"
+    early = [log[0], replace(log[0], at_us=log[0].at_us + 10)]
+    found = replay(early, "pressure", ModbusFollower(ModbusMap())).first
+    assert found is not None and "waits for an answer" in found.text
+    answered = [log[0], WireChunk(2000, "pressure", "<", with_crc(b"\x01\x84\x02")), replace(log[0], at_us=2010)]
+    found = replay(answered, "pressure", ModbusFollower(ModbusMap())).first
+    assert found is not None and found.text == "polled before it was due"

@@ -1,6 +1,7 @@
 """Our link against a printer that others wrote: OctoPrint's virtual printer, in its own environment, over a pseudo-terminal.
 
-It knows no ADVANCED_OK, so there is one line in flight; it says `wait`, answers an `M110` by a bare `ok`, refuses four
+It knows no ADVANCED_OK, so there is one line in flight; it takes `M111` and echoes nothing, so lines are not read back and
+its approval says so; it says `wait`, answers an `M110` by a bare `ok`, refuses four
 lines of each job by itself, and does more when told by `!!DEBUG:` lines, which go past the link.
 """
 
@@ -37,13 +38,13 @@ pytestmark = [pytest.mark.deep, pytest.mark.xdist_group("octoprint")]
 
 SECOND = 1_000_000
 PROFILE = replace(
-    marlin_profile("octoprint-virtual", firmware_name="Virtual Marlin 1.0", advanced_ok=False),
+    marlin_profile("octoprint-virtual", firmware_name="Virtual Marlin 1.0", advanced_ok=False, read_back=False),
     ack_timeout_us=2 * SECOND,
     probe_timeout_us=2 * SECOND,
     keepalive=False,
     slow_timeout_us=20 * SECOND,
 )
-# What Marlin says; the peer's own words for it differ in one capital letter.
+# What Marlin says; the peer's own words for it differ in capital letters.
 MARLIN_WORDS = {
     "checksum_mismatch": "checksum mismatch",
     "checksum_missing": "No Checksum with line number",
@@ -163,6 +164,14 @@ def test_it_is_identified_and_another_is_refused(start: Callable[..., Peer]) -> 
     assert "approved 'Marlin 2.1'" in refused.differences[0]
 
 
+def test_it_echoes_nothing_and_is_refused_where_the_approval_says_that_lines_are_read_back(start: Callable[..., Peer]) -> None:
+    peer = start(profile=replace(PROFILE, read_back=True))
+    assert peer.link.state is LinkState.FAULTED
+    refused = peer.last(IdentityRefused)
+    assert isinstance(refused, IdentityRefused)
+    assert refused.differences[0].startswith("read-back: approved yes, found no")
+
+
 def test_it_homes_moves_reports_and_heats(start: Callable[..., Peer]) -> None:
     peer = start()
     peer.run("G28", "G90", "G1 X12.5 Y3 F6000", "M104 S40", "M140 S30")
@@ -267,11 +276,9 @@ def test_the_four_lines_that_it_refuses_by_itself(start: Callable[..., Peer]) ->
     assert peer.x() == Decimal("139")
 
 
-def test_an_error_in_words_that_marlin_does_not_use_is_no_ordinary_error(start: Callable[..., Peer]) -> None:
-    """`Checksum mismatch` with a capital: either read as what it is and sent again, or the end; never passed over."""
+def test_errors_in_its_own_words_are_read_as_what_they_are(start: Callable[..., Peer]) -> None:
+    """`Checksum mismatch` and `Missing checksum` with capitals: the line is sent again, and none runs twice."""
     peer = start({"throttle": 0.0})
     peer.run("G91", *["G1 X1 F60000"] * 140, limit_s=120.0)
-    if peer.link.state is LinkState.READY:
-        assert peer.link.resends >= 2 and peer.x() == Decimal("139")
-    else:
-        assert peer.link.fault is not None and peer.link.fault.code == "FB-112"
+    assert peer.link.state is LinkState.READY
+    assert peer.link.resends >= 2 and peer.x() == Decimal("139")
