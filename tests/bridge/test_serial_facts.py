@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from firmware_bridge.errors import LocalProtocolError
 from firmware_bridge.firmware_profile import MARLIN_2_0, MARLIN_2_1, FirmwareProfile, parse_identity
-from firmware_bridge.gcode_lines import Fatal, Information, Ok, Restarted, Unknown, check_command, number_line, parse_reply
+from firmware_bridge.gcode_lines import Fatal, Information, LineError, Ok, Restarted, Unknown, check_command, number_line, parse_reply
 from firmware_bridge.gcode_link import (
     Drained,
     Fault,
@@ -370,3 +371,35 @@ def test_an_error_line_is_never_read_as_progress() -> None:
     deadline = link.next_deadline()
     link.receive(b" T:19.38 /0.00 B:19.38 /0.00 @:0 B@:0\n", 5 * SECOND)
     assert link.next_deadline() == deadline
+
+
+@pytest.mark.parametrize("change", [str, str.lower, str.upper, str.title])
+@pytest.mark.parametrize(
+    "words",
+    ["checksum mismatch, Last Line: 0", "Line Number is not Last Line Number+1, Last Line: 0", "No Checksum with line number, Last Line: 0",
+     "No Line Number with checksum, Last Line: 0", "expected line 1 got 2", "Missing checksum", "Checksum mismatch"],
+)  # fmt: skip
+@pytest.mark.parametrize("profile", [STRICT, ADVANCED])
+def test_line_errors_in_any_capitals_lead_to_a_resend_and_no_fault(
+    profile: FirmwareProfile, words: str, change: Callable[[str], str]
+) -> None:
+    link = ready(profile)
+    link.submit(lines(b"G1 X1"), 0)
+    link.bytes_to_send()
+    for word in ("Error:", "error:"):
+        reply = parse_reply((word + change(words)).encode())
+        assert isinstance(reply, LineError) and reply.last in (0, None)
+    said = ("Error:" + change(words)).encode() + b"\nResend: 1\nok\n"
+    link.receive(said, 0)
+    link.receive(said, 0)  # where the error names no last line, the second request is the second witness
+    link.tick(SECOND)
+    assert link.fault is None and number_line(1, b"G1 X1") in link.bytes_to_send()
+
+
+def test_the_echo_of_a_line_begins_what_it_answers_and_its_own_answer_is_no_echo() -> None:
+    """Marlin's M111 says which flags are set; the line itself comes before that, once the echo is on."""
+    assert parse_reply(b"echo:DEBUG:ECHO") == Information("echo:DEBUG:ECHO")
+    link = ready()
+    link.submit(lines(b"M111 S1"), 0)
+    link.receive(b"echo:DEBUG:ECHO\nok\n", 0)
+    assert acknowledged(link) == [1] and link.probes == 0

@@ -1,8 +1,9 @@
 """A printer that answers as fast as it can, on a pseudo-terminal: for measuring hosts, not for printing.
 
 It answers as Marlin with ADVANCED_OK does, and is as strict: every numbered line is checked for its number and its
-checksum. After `M111 S1` it says each line back before its `ok`, as Marlin does; `M111 S0` ends that. The path of the terminal goes to standard output; when the host has gone, so do the counts, as JSON.
-Standard library only: it runs beside any host.
+checksum. After `M111 S1` it says each line back before its `ok`, as Marlin does; `M111 S0` ends that. The path of the
+terminal goes to standard output; when the host has gone, so do the counts, as JSON. Standard library only: it runs beside
+any host.
 """
 
 from __future__ import annotations
