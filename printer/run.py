@@ -29,11 +29,10 @@ from firmware_bridge.link_values import (
     StopStrength,
     TemperatureReport,
 )
-from firmware_bridge.pressure import PressureHub, PressureReading
 from printer.alarms import AlarmName, AlarmRegister
 from printer.dose_control import DoseControl
 from printer.drafts import Drafts
-from printer.instruments import balance_driver
+from printer.instruments import balance_driver, pressure_driver
 from printer.interlocks import blocked
 from printer.journal import Journal
 from printer.messages import (
@@ -104,7 +103,7 @@ class RunMachine:
         self.watch = Watch(plan.limits)
         self.link = GcodeLink(plan.firmware, exposure_limit_nl=plan.exposure_limit_nl)
         self.balance = balance_driver(plan.balance_driver, plan.limits.weighing_timeout_us)
-        self.hub = PressureHub()
+        self.hub = pressure_driver(plan.pressure)
         self.dose = DoseControl(plan.correction)
         self.cycle = UnitCycle(self)
         self.guard_open = False
@@ -514,10 +513,11 @@ class RunMachine:
 
     def _pressure_events(self, now: int) -> None:
         values: list[Decimal] = []
+        times: list[int] = []
         while (event := self.hub.next_event()) is not None:
-            if isinstance(event, PressureReading):
-                values.append(event.value.value)
-        self.watch.pressures(values, now, self.cycle.commanded_nl)
+            values.append(event.value.value)
+            times.append(event.at)
+        self.watch.pressures(values, times, self.cycle.commanded_nl)
 
     # Ends
 

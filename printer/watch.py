@@ -18,7 +18,6 @@ from printer.snapshot import Quality, Reading, Snapshot
 
 _BALANCE_REMEMBERED_US = 180_000_000
 _LINK_SILENCE_US = 15_000_000
-HUB_PERIOD_US = 10_000
 _SHOWN, _SHOWN_EVERY_US = 600, 50_000
 
 
@@ -85,19 +84,18 @@ class Watch:
         self.extruding_since = None
         return trace.sealed() if trace is not None else b""
 
-    def pressures(self, values: Sequence[Decimal], now: int, commanded_nl: int) -> None:
-        """Take readings (kPa) that arrived together at `now`: they were taken one period of the hub apart."""
+    def pressures(self, values: Sequence[Decimal], times: Sequence[int], commanded_nl: int) -> None:
+        """Take readings (kPa) that arrived together, each with its own process time in µs, in order."""
         if not values:
             return
+        at = times[0]
         high, low = self._limits.pressure_high.value, self._limits.pressure_low.value
         extruding, recent, trace = self.extruding_since is not None, self.recent, self.trace
         high_since, low_since, largest = self._high_since, self._low_since, self.pressure_max
         nozzle = self.snapshot.nozzle.value
         tail = f"{'' if nozzle is None else format(nozzle, 'f')},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n"
-        at = now - len(values) * HUB_PERIOD_US
         shown = recent[-1][0] + _SHOWN_EVERY_US if recent else at
-        for value in values:
-            at += HUB_PERIOD_US
+        for value, at in zip(values, times, strict=True):
             high_since = (at if high_since is None else high_since) if value > high else None
             low_since = (at if low_since is None else low_since) if extruding and value < low else None
             if at >= shown:
@@ -111,7 +109,7 @@ class Watch:
         if self.extruding_since is None:
             self.flow.paused()
         else:
-            self.flow.readings(values, now - self.extruding_since, commanded_nl)
+            self.flow.readings(values, at - self.extruding_since, commanded_nl)
         self._high_since, self._low_since, self.pressure_max = high_since, low_since, largest
         self.snapshot = replace(self.snapshot, pressure=self.snapshot.pressure.taken(values[-1], at))
 
