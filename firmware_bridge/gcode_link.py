@@ -147,6 +147,11 @@ class GcodeLink:
         """Volume in nL that is commanded and unacknowledged."""
         return self._window.exposure_nl
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a line is in flight that ends only with a motion or a temperature; some firmware says nothing meanwhile."""
+        return self._window.slow_lines > 0
+
     def start(self, now: int) -> None:
         """Begin: ask who is there, then set line numbering. Call it once."""
         self._go(LinkInput.START)

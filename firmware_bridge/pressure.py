@@ -32,7 +32,7 @@ class PressureQuality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PressureReading:
-    """One reading in kPa; `at` is the process time in µs at which it was taken, as near as is known; `missed` counts those lost before it."""
+    """One reading in kPa; `at` is the process time in µs at which it was taken; `missed` counts those lost before it."""
 
     seq: int
     value: Kilopascal

@@ -20,7 +20,6 @@ _KNOWN = frozenset(
         "M110", "M112", "M114", "M115", "M117", "M118", "M140", "M190", "M220", "M221", "M400",
     )
 )  # fmt: skip
-)
 _IN_SHUTDOWN = frozenset({"M105", "M110", "M112", "M115"})
 _HOMING_US = 11_600_000
 

@@ -15,6 +15,9 @@ from printer.plan import PressureSource
 from recipes.machine import MachineProfile
 from recipes.machine_devices import HubSensor, ModbusTransmitter
 
+_ANSWER_US = 150_000
+"""A transmitter's answer may take this long; two that are lost are not yet a stale sensor (half a second)."""
+
 
 def balance_driver(name: str, stable_timeout_us: int) -> BalanceDriver:
     """Return a fresh driver; `stable_timeout_us` bounds how long a stable weight is waited for."""
@@ -53,6 +56,6 @@ def pressure_driver(source: PressureSource) -> PressureDriver:
     if source.protocol == "hub-lines":
         return PressureHub(period_us=source.period_us)
     if source.protocol == "modbus-rtu" and source.where is not None:
-        return ModbusPressure(source.where, period_us=source.period_us)
+        return ModbusPressure(source.where, period_us=source.period_us, answer_timeout_us=_ANSWER_US)
     text = f"No driver for a pressure sensor that speaks {source.protocol!r}."
     raise CellConfiguration(text, remedy="Use hub-lines or modbus-rtu in the machine profile.")

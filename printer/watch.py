@@ -18,6 +18,7 @@ from printer.snapshot import Quality, Reading, Snapshot
 
 _BALANCE_REMEMBERED_US = 180_000_000
 _LINK_SILENCE_US = 15_000_000
+_BLIND_US = 60_000_000
 _SHOWN, _SHOWN_EVERY_US = 600, 50_000
 
 
@@ -66,6 +67,7 @@ class Watch:
         self._low_since: int | None = None
         self._nozzle_since: int | None = None
         self._watching_since = 0
+        self._blind_at = -_BLIND_US
 
     def begin_watching(self, now: int) -> None:
         """Start the ages of the sensors afresh: from now on silence counts."""
@@ -138,12 +140,18 @@ class Watch:
             return False
         return limits.nozzle_low.value <= nozzle <= limits.nozzle_high.value and limits.plate_low.value <= plate <= limits.plate_high.value
 
-    def silent(self, now: int) -> list[Condition]:
-        """Return the sensors that have been silent too long, while anything may move or heat."""
+    def silent(self, now: int, *, blind: bool = False) -> list[Condition]:
+        """Return the sensors that have been silent too long, while anything may move or heat.
+
+        `blind`: the firmware has to be asked for its temperatures and is busy until a motion has ended; that may last a minute.
+        """
+        nozzle = self.snapshot.nozzle
+        if blind and now - (self._watching_since if nozzle.at is None else nozzle.at) <= _BLIND_US:
+            self._blind_at = now
         found = []
         if self._stale(self.snapshot.pressure, now):
             found.append(Condition(AlarmName.PRESSURE_STALE, "no pressure reading"))
-        if self._stale(self.snapshot.nozzle, now):
+        if self._stale(nozzle, now) and now - self._blind_at > nozzle.limit_us:
             found.append(Condition(AlarmName.TEMPERATURE_STALE, "no temperature report"))
         return found
 
