@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.quantities import Microlitre, Milligram
+from audit.quantities import Microlitre, Milligram, Millimetre
 from recipes.model import MachineProfile, Recipe
 
 SHARE_OF_TOLERANCE = 4
+_VALIDATED_STEP = Millimetre("0.01")
 
 
 def balance_reasons(recipe: Recipe, machine: MachineProfile, targets: Sequence[Milligram]) -> tuple[str, ...]:
@@ -43,8 +44,11 @@ def total_resolution(machine: MachineProfile) -> Microlitre:
 def total_reasons(recipe: Recipe, machine: MachineProfile, units: Sequence[tuple[Milligram, Microlitre]]) -> tuple[str, ...]:
     """Return why the firmware's extruder total cannot witness units of these masses and volumes; empty if it can.
 
-    A total that is coarser than the tolerance on a unit would pass any unit: it is no second witness beside the balance.
+    Two decimals, as Marlin has them, are what recipes are validated with. A coarser total that exceeds the tolerance on a unit
+    would pass any unit: it is no second witness beside the balance.
     """
+    if machine.firmware.total_step <= _VALIDATED_STEP:
+        return ()
     step = total_resolution(machine)
     return tuple(
         f"the firmware of {machine.id} reports its extruder total to {machine.firmware.total_step}, which is {step.rounded(2)}; "
