@@ -72,7 +72,7 @@ def test_opening_looks_the_identity_up_each_time(monkeypatch: pytest.MonkeyPatch
     ports = [PRINTER]
     pair = MemoryPair()
 
-    def open_serial(path: str, baud: int, timeout: float) -> Transport:
+    def open_serial(path: str, baud: int, framing: str, timeout: float) -> Transport:
         opened.append(path)
         return pair.ours
 
