@@ -74,7 +74,10 @@ def test_a_good_batch_is_finished_and_accepted(name: str) -> None:
 
 
 @names
-@pytest.mark.parametrize("fault", ["clog_sudden:1", "bubble:1", "pressure_stuck:1", "pressure_offset:1"])
+@pytest.mark.parametrize(
+    "fault",
+    ["clog_sudden:1", "pressure_stuck:1", *(pytest.param(name, marks=pytest.mark.deep) for name in ("bubble:1", "pressure_offset:1"))],
+)
 def test_a_fault_of_flow_or_sensor_is_seen_in_seconds(name: str, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
     cell = short(name, fault)
     alarm, seconds = seconds_to_alarm(cell)
