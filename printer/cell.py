@@ -341,7 +341,7 @@ class Cell:
     def _port_lost(self, port: Port, reason: str) -> None:
         """A printer that is lost while something may move or be hot is told to stop as soon as it can be reached again."""
         machine = self._machine
-        if port is Port.PRINTER and machine is not None and machine.active:
+        if port is Port.PRINTER and machine is not None and (machine.active or self.ports.stop_waits(port)):
             self.ports.owe_stop(f"it was lost in run {machine.plan.run}: {reason}")
         self._handle(PortLost(port, reason))
 

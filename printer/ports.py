@@ -107,6 +107,11 @@ class Ports:
                 reasons[port.value] = "was stopped; reset the printer and try again (on a bench: start the bench and the cell again)"
         return reasons
 
+    def stop_waits(self, port: Port) -> bool:
+        """Whether a stop was written that the device has not taken: if the port is lost now, it was never told."""
+        owner = self._owners.get(port)
+        return owner is not None and owner.stop_waits
+
     def is_open(self, port: Port) -> bool:
         return port in self._owners
 
