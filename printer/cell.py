@@ -101,7 +101,7 @@ class Cell:
         ports: Ports,
         bench: BenchTime | None,
         data_dir: Path,
-        name: str,
+        name: str = "cell",
         question: Callable[[Port], Question | None] = lambda port: None,
     ) -> None:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
