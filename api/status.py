@@ -101,6 +101,8 @@ class CellStatus(_Shown):
     demonstration: bool = False
     rate: str = "1"
     link: Link = Link()
+    ports: dict[str, str] = Field(default_factory=dict)
+    """Devices that are away, or were and are there again, in words."""
     sensors: dict[str, Sensor] = Field(default_factory=dict)
     units: tuple[UnitStatus, ...] = ()
     alarms: tuple[AlarmStatus, ...] = ()

@@ -46,6 +46,8 @@ class EventKind(StrEnum):
     CELL_PROCESS_STARTED = "cell.process.started"
     CELL_PROCESS_STOPPED = "cell.process.stopped"
     CELL_CLOCK_STEPPED = "cell.clock.stepped"
+    CELL_PRINTER_STOPPED = "cell.printer.stopped"
+    CELL_DEVICE_RETURNED = "cell.device.returned"
     RUN_RECORD_CREATED = "run.record.created"
     RUN_GATES_PASSED = "run.gates.passed"
     RUN_GATES_REFUSED = "run.gates.refused"
@@ -97,6 +99,8 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.CELL_PROCESS_STARTED: ("cell", "the cell process began"),
         EventKind.CELL_PROCESS_STOPPED: ("cell", "the cell process ended in order"),
         EventKind.CELL_CLOCK_STEPPED: ("cell", "UTC moved against process time"),
+        EventKind.CELL_PRINTER_STOPPED: ("cell", "the printer was told to stop as the first thing when its port was opened again"),
+        EventKind.CELL_DEVICE_RETURNED: ("cell", "a device that was away is there again and has said who it is"),
         EventKind.RUN_RECORD_CREATED: ("run", "a run with its program, proof and dose"),
         EventKind.RUN_GATES_PASSED: ("run", "every gate before the print was met"),
         EventKind.RUN_GATES_REFUSED: ("run", "a gate was not met"),

@@ -26,18 +26,21 @@ class Match(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExpectedField:
-    """One field of the M115 reply that the approval pins: the whole value, or its beginning."""
+    """One field of the M115 reply that the approval pins: the whole value, or its beginning; `others` are as good as `value`."""
 
     name: str
     value: str
     match: Match = Match.EXACT
+    others: tuple[str, ...] = ()
 
     def difference(self, found: str | None) -> str | None:
         """Return a sentence if `found` is not the approved value, else None."""
+        values = (self.value, *self.others)
+        approved = " or ".join(repr(value) for value in values)
         if found is None:
-            return f"{self.name}: approved {self.value!r}, not reported"
-        same = found == self.value if self.match is Match.EXACT else found.startswith(self.value)
-        return None if same else f"{self.name}: approved {self.value!r}{' …' * (self.match is Match.PREFIX)}, found {found!r}"
+            return f"{self.name}: approved {approved}, not reported"
+        same = found in values if self.match is Match.EXACT else found.startswith(values)
+        return None if same else f"{self.name}: approved {approved}{' …' * (self.match is Match.PREFIX)}, found {found!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +132,20 @@ def marlin_profile(
     name: str = "marlin-2.1",
     *,
     firmware_name: str = "Marlin",
+    versions: Iterable[str] = (),
     match: Match = Match.PREFIX,
     required: Iterable[str] = ("EMERGENCY_PARSER", "AUTOREPORT_TEMP"),
     advanced_ok: bool = True,
     read_back: bool = True,
 ) -> FirmwareProfile:
-    """Return a profile for a Marlin build: the firmware name that is approved and the capabilities it must report.
+    """Return a profile for a Marlin build: the firmware name, with any of `versions` behind it, and the capabilities it must report.
 
     `read_back` needs a build with `M111` (DEBUG_FLAGS_GCODE, on by default).
     """
+    value, *others = [f"{firmware_name} {version}" for version in versions] or [firmware_name]
     return FirmwareProfile(
         name=name,
-        identity=(ExpectedField("FIRMWARE_NAME", firmware_name, match),),
+        identity=(ExpectedField("FIRMWARE_NAME", value, match, tuple(others)),),
         capabilities=tuple((capability, True) for capability in required),
         advanced_ok=advanced_ok,
         read_back=read_back,

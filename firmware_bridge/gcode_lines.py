@@ -21,7 +21,8 @@ _TEMPERATURES = re.compile(
     rf"(?:\s*[TBCLPMSR][0-9]?:{_NUM}(?:\s*/\s*{_NUM})?(?:\s*\([0-9]{{1,6}}\))?|\s*[BCL]?@[0-9]?:-?[0-9]{{1,4}}|\s*W:(?:\?|[0-9]{{1,6}}))+\s*\Z"
 )
 _HEATER = re.compile(rf"(?:^|\s)(T|T0|B):\s*({_NUM})\s*/\s*({_NUM})")
-_POSITION = re.compile(rf"X:({_NUM}) Y:({_NUM}) Z:({_NUM}) E:({_NUM})(?: Count:? .{{0,80}})?\s*\Z")
+# RepRapFirmware gives each extruder's own count beside a virtual E, which relative extrusion does not move.
+_POSITION = re.compile(rf"X:({_NUM}) Y:({_NUM}) Z:({_NUM}) E:({_NUM})(?: E0:({_NUM}))?(?: E[1-9]:{_NUM})*(?: Count:? .{{0,120}})?\s*\Z")
 _CAPABILITY = re.compile(r"Cap:([A-Z0-9_]{1,40}):([01])\s*\Z")
 _BUSY = re.compile(r"(?:echo: ?)?busy: ?(.{1,40})\Z")
 _ACTION = re.compile(r"// ?action:(.{1,200})\Z")
@@ -37,7 +38,16 @@ _HALTED = ("kill()", "KILL", "halted", "stopped due to errors", "system stopped"
 _RESTARTED = ("start", "echo:start", "PowerUp", "Brown out Reset", "External Reset", "Watchdog Reset", "Software Reset")
 _BANNERS = ("Marlin ", "echo:Marlin ", "echo: Last Updated", "// Klipper state: Ready", "// Klipper state: Startup")
 _KLIPPER_DOWN = ("// Klipper state: Shutdown", "// Klipper state: Disconnect", "// Klipper state: Error")
-_REFUSED = ("Unknown command", "extrusion prevented", "Homing Failed", "Home XYZ First", "Home X", "Home Y", "Home Z")
+_REFUSED = (
+    "Unknown command",
+    "was not driven because",
+    "extrusion prevented",
+    "Homing Failed",
+    "Home XYZ First",
+    "Home X",
+    "Home Y",
+    "Home Z",
+)
 
 _OVERHEAD = 16
 # Taken by the firmware's emergency parser (an `ok` of their own, or a stop) or by line numbering: never ordinary lines.
@@ -198,8 +208,8 @@ def _parse_measured(text: str, rest: str, *, ok: bool) -> Temperatures | Positio
         return None
     position = _POSITION.match(rest)
     if position:
-        x, y, z, e = (Decimal(number) for number in position.groups())
-        return Position(x, y, z, e, ok)
+        x, y, z, e, own = position.groups()
+        return Position(Decimal(x), Decimal(y), Decimal(z), Decimal(e if own is None else own), ok)
     if not _TEMPERATURES.match(rest):
         return None
     found = {name: (Decimal(actual), Decimal(target)) for name, actual, target in _HEATER.findall(rest)}
@@ -253,7 +263,7 @@ def _parse_information(text: str) -> Reply:
         if any(form in text for form in (*_THERMAL, *_HALTED)):
             return Fatal("FB-110" if any(form in text for form in _THERMAL) else "FB-111", text)
         return Refused(text) if any(form in text for form in _REFUSED) else Information(text)
-    if text.startswith("// Unknown command"):
+    if text.startswith("// Unknown command") or (text.startswith("Warning:") and any(form in text for form in _REFUSED)):
         return Refused(text)
     if (
         not text.strip()

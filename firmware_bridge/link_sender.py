@@ -70,6 +70,11 @@ class LinkSender:
         return self._window.exposure_nl
 
     @property
+    def waiting(self) -> bool:
+        """Whether a line is in flight that ends only with a motion or a temperature; some firmware says nothing meanwhile."""
+        return self._window.slow_lines > 0
+
+    @property
     def unproved_lines(self) -> int:
         """Number of lines, of the whole connection, that are acknowledged and whose echo did not come whole."""
         return self._echoes.unproved(self._window.first_number)

@@ -99,6 +99,11 @@ class PortOwner:
         """Whether an emergency write has closed the port to ordinary ones."""
         return self._stopped
 
+    @property
+    def stop_waits(self) -> bool:
+        """Whether bytes of an emergency write have not yet been taken by the port."""
+        return bool(self._urgent)
+
     def write(self, data: bytes) -> None:
         """Queue bytes for the device without blocking. Raises LinkLost, WriteQueueFull, or LocalProtocolError after an emergency write."""
         if not data:

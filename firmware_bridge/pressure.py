@@ -32,7 +32,7 @@ class PressureQuality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PressureReading:
-    """One reading in kPa; `at` is the process time in µs at which its line was complete; `missed` counts lines lost before it."""
+    """One reading in kPa; `at` is the process time in µs at which it was taken; `missed` counts those lost before it."""
 
     seq: int
     value: Kilopascal
@@ -67,6 +67,7 @@ class PressureDriver(Protocol):
 class PressureHub:
     """Reads the hub's lines. Deterministic; memory is bounded: one line, the last reading, and a bounded event queue.
 
+    Lines that arrive together were taken one `period_us` apart, the last of them now.
     Lifetime: one opened port. Concurrency: one thread.
     """
 
@@ -77,8 +78,10 @@ class PressureHub:
         high: Kilopascal = DEFAULT_HIGH,
         stale_after_us: int = 500_000,
         wrap: int = 2**32,
+        period_us: int = 10_000,
     ) -> None:
         self.low, self.high, self.stale_after_us, self.wrap = low, high, stale_after_us, wrap
+        self.period_us = period_us
         self.last: PressureReading | None = None
         self.lines = self.gaps = self.missed = self.damaged = self.restarts = self.overrun = 0
         self._buffer = bytearray()
@@ -100,11 +103,13 @@ class PressureHub:
     def receive(self, data: bytes, now: int) -> None:
         """Take bytes as they came; every complete line becomes a reading or is counted as damaged."""
         *complete, rest = (bytes(self._buffer) + data).split(b"\n")
+        at = now - len(complete) * self.period_us
         for line in complete:
+            at += self.period_us
             if self._skipping:
                 self._skipping = False
             else:
-                self._line(line.removesuffix(b"\r"), now)
+                self._line(line.removesuffix(b"\r"), at)
         if len(rest) > _MAX_LINE:
             if not self._skipping:
                 self.damaged += 1
@@ -125,7 +130,7 @@ class PressureHub:
             return PressureQuality.NONE
         return PressureQuality.STALE if now - self.last.at > self.stale_after_us else self.last.quality
 
-    def _line(self, line: bytes, now: int) -> None:
+    def _line(self, line: bytes, at: int) -> None:
         match = _LINE.match(line)
         seq = int(match.group(1)) if match else 0
         if match is None or seq >= self.wrap:
@@ -136,7 +141,9 @@ class PressureHub:
         if not self.low <= value <= self.high:
             quality = PressureQuality.OUT_OF_RANGE
         self.lines += 1
-        self.last = PressureReading(seq, value, now, quality, missed)
+        # Lines that were held up come as one crowd, but none is older than the one before it.
+        at = at if self.last is None else max(at, self.last.at)
+        self.last = PressureReading(seq, value, at, quality, missed)
         if len(self._events) >= _MAX_EVENTS:
             self._events.popleft()
             self.overrun += 1

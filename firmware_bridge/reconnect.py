@@ -39,12 +39,18 @@ class Question(Protocol):
     @property
     def answer(self) -> str | None: ...
 
+    @property
+    def words(self) -> str:
+        """Who answered, for a person; empty while nobody has."""
+        ...
+
 
 class BalanceQuestion:
-    """Ask a balance for its serial number. `driver` must be a fresh one and may be used on: it is identified then."""
+    """Ask a balance for its serial number; `serial` None takes any. `driver` must be fresh and may be used on: it is identified then."""
 
-    def __init__(self, driver: BalanceDriver, serial: str) -> None:
+    def __init__(self, driver: BalanceDriver, serial: str | None) -> None:
         self.driver, self.serial = driver, serial
+        self.words = ""
         self._answer: str | None = None
 
     @property
@@ -72,7 +78,8 @@ class BalanceQuestion:
         while (event := self.driver.next_event()) is not None:
             match event:
                 case BalanceIdentified(model, serial):
-                    self._answer = "" if serial == self.serial else f"{model}, serial number {serial}, expected {self.serial}."
+                    self.words = f"{model}, serial number {serial}"
+                    self._answer = "" if self.serial in (None, serial) else f"{model}, serial number {serial}, expected {self.serial}."
                 case BalanceFault(_, text):
                     self._answer = text
                 case _:
@@ -91,6 +98,10 @@ class PrinterQuestion:
     @property
     def answer(self) -> str | None:
         return self._answer
+
+    @property
+    def words(self) -> str:
+        return " ".join(self._handshake.fields.get(name, "") for name in ("FIRMWARE_NAME", "FIRMWARE_VERSION")).strip()
 
     def begin(self, now: int) -> None:
         self._judge(self._handshake.begin(now))
@@ -135,21 +146,26 @@ class PrinterQuestion:
                 pass
 
 
+def _open(address: str, baud: int, framing: str) -> Transport:
+    return open_transport(address, baud, framing=framing)
+
+
 def reconnect(
     address: str,
     question: Question,
     *,
     clock: Callable[[], int],
     baud: int = 250_000,
+    framing: str = "8N1",
     limit_us: int = 20 * SECOND,
-    opener: Callable[[str, int], Transport] = open_transport,
+    opener: Callable[[str, int, str], Transport] = _open,
 ) -> Transport:
     """Open `address` and identify the device on it; return the transport if it is the expected one.
 
     Blocks for at most about `limit_us`. Raises OtherDevice (the port is closed again), or what the opening raises.
     Concurrency: call it from a thread that may wait; no other may use the port meanwhile.
     """
-    transport = opener(address, baud)
+    transport = opener(address, baud, framing)
     try:
         _ask(transport, question, clock, clock() + limit_us)
     except BridgeError:

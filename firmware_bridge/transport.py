@@ -154,8 +154,12 @@ class MemoryPair:
         self.theirs.close()
 
 
-def open_transport(address: str, baud: int = 250_000, *, write_timeout: float = 1.0, connect_timeout: float = 3.0) -> Transport:
+def open_transport(
+    address: str, baud: int = 250_000, *, framing: str = "8N1", write_timeout: float = 1.0, connect_timeout: float = 3.0
+) -> Transport:
     """Open `address`, a device path, `socket://host:port` or a USB identity, for us alone; timeouts in s.
+
+    `framing` is data bits, parity (N, E, O) and stop bits of a serial line.
 
     A USB identity (`usb:VID:PID:SERIAL`, `usb:VID:PID@SOCKET`) is looked up at every opening, so it finds the device in another
     socket or under another name. Raises PortMissing, PortBusy, PortAmbiguous, PortAddressWrong or LinkLost.
@@ -163,8 +167,8 @@ def open_transport(address: str, baud: int = 250_000, *, write_timeout: float = 
     if address.startswith("socket://"):
         return _open_socket(address, connect_timeout)
     if address.startswith(USB_PREFIX):
-        return _open_serial(find_port(address, list_ports()).path, baud, write_timeout)
-    return _open_serial(address, baud, write_timeout)
+        return _open_serial(find_port(address, list_ports()).path, baud, framing, write_timeout)
+    return _open_serial(address, baud, framing, write_timeout)
 
 
 def _open_socket(address: str, connect_timeout: float) -> Transport:
@@ -183,11 +187,12 @@ def _open_socket(address: str, connect_timeout: float) -> Transport:
     return SocketTransport(address, connection)
 
 
-def _open_serial(address: str, baud: int, write_timeout: float) -> Transport:
+def _open_serial(address: str, baud: int, framing: str, write_timeout: float) -> Transport:
     if not Path(address).exists():
         raise PortMissing(address, [found.path for found in list_ports()])
     port = serial.Serial()
     port.port, port.baudrate = address, baud
+    port.bytesize, port.parity, port.stopbits = int(framing[0]), framing[1], int(framing[2])
     port.timeout, port.write_timeout, port.exclusive = 0, write_timeout, True
     with _without_modem_lines():
         port.dtr = port.rts = False

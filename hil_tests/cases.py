@@ -16,6 +16,7 @@ from typing import TypeVar
 from audit.errors import DosewrightError
 from hil_tests.faults import FaultError, FaultSpec, parse_fault
 from hil_tests.plant import HeaterConfig, PlantConfig, Rheology
+from hil_tests.virtual_dialects import DIALECTS
 from hil_tests.virtual_instruments import BalanceConfig, PressureConfig
 from hil_tests.virtual_printer import PrinterConfig
 
@@ -141,15 +142,47 @@ CASES: Mapping[str, BenchConfig] = {
 }
 
 
-def bench_for(case: str, *, seed: int = 1, rate: str = "1", faults: tuple[str, ...] = ()) -> BenchConfig:
-    """Return the bench of a case. Raises BenchConfigError naming what is not known."""
+def bench_for(
+    case: str,
+    *,
+    seed: int = 1,
+    rate: str = "1",
+    faults: tuple[str, ...] = (),
+    dialect: str = "marlin-2.1",
+    balance: str = "mt-sics",
+    pressure: str = "hub-lines",
+) -> BenchConfig:
+    """Return the bench of a case, with the devices named. Raises BenchConfigError naming what is not known."""
     if case not in CASES:
         raise BenchConfigError(f"no bench for the case {case!r}", remedy=f"Choose one of: {', '.join(CASES)}.")
     try:
         specs = tuple(parse_fault(text, seed) for text in faults)
     except FaultError as error:
         raise BenchConfigError(error.message, remedy=error.remedy) from error
-    return replace(CASES[case], seed=seed, rate=parse_rate(rate), faults=specs)
+    found = CASES[case]
+    return checked(
+        replace(
+            found,
+            printer=replace(found.printer, dialect=dialect),
+            balance=replace(found.balance, driver=balance),
+            pressure=replace(found.pressure, driver=pressure),
+            seed=seed,
+            rate=parse_rate(rate),
+            faults=specs,
+        )
+    )
+
+
+def checked(config: BenchConfig) -> BenchConfig:
+    """Return the bench if every device that it names is one there is. Raises BenchConfigError."""
+    for place, name, known in (
+        ("[printer] dialect", config.printer.dialect, tuple(DIALECTS)),
+        ("[balance] driver", config.balance.driver, ("mt-sics", "sartorius-sbi")),
+        ("[pressure] driver", config.pressure.driver, ("hub-lines", "modbus-rtu")),
+    ):
+        if name not in known:
+            raise BenchConfigError(f"{place} = {name!r} is not on this bench", remedy=f"Choose one of: {', '.join(known)}.")
+    return config
 
 
 def parse_rate(text: str) -> Decimal:
@@ -179,13 +212,14 @@ def load_bench(path: Path) -> BenchConfig:
     if not isinstance(case, str) or isinstance(seed, bool) or not isinstance(seed, int) or not isinstance(faults, list):
         raise BenchConfigError(f"{path}: case must be text, seed a whole number, faults a list", remedy="See docs/bench.md.")
     config = bench_for(case, seed=seed, rate=str(document.get("rate", "1")), faults=tuple(str(fault) for fault in faults))
-    return replace(
+    changed = replace(
         config,
         plant=_changed(config.plant, document.get("plant", {}), "plant"),
         printer=_changed(config.printer, document.get("printer", {}), "printer"),
         balance=_changed(config.balance, document.get("balance", {}), "balance"),
         pressure=_changed(config.pressure, document.get("pressure", {}), "pressure"),
     )
+    return checked(changed)
 
 
 def _changed(table: Table, changes: object, name: str) -> Table:

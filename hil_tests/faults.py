@@ -15,6 +15,7 @@ from audit.errors import DosewrightError
 from hil_tests.plant import Plant
 from hil_tests.virtual_instruments import LoadCell, MtSicsBalance, PressureHub, SbiBalance
 from hil_tests.virtual_printer import VirtualPrinter
+from hil_tests.virtual_transmitter import Transmitter
 from hil_tests.wire_faults import Wire
 
 DEFAULT_UNIT = 5
@@ -52,7 +53,7 @@ class Devices:
     """What a fault may act on; `unplugged` and `wires` are for whoever moves the bytes."""
 
     def __init__(
-        self, plant: Plant, printer: VirtualPrinter, cell: LoadCell, balance: MtSicsBalance | SbiBalance, hub: PressureHub
+        self, plant: Plant, printer: VirtualPrinter, cell: LoadCell, balance: MtSicsBalance | SbiBalance, hub: PressureHub | Transmitter
     ) -> None:
         self.plant = plant
         self.printer = printer

@@ -45,7 +45,8 @@ class Server:
     def __init__(self, config: BenchConfig, *, tcp: bool = False, truth: Path | None = None, free: Decimal = _ONE) -> None:
         self.bench = VirtualBench(config)
         self.rate, self._free = config.rate, free
-        self.step_us, self._free_step_us = _step_us(config.rate), _step_us(free)
+        prompt = config.printer.dialect != "marlin-2.1" or config.pressure.driver == "modbus-rtu"
+        self.step_us, self._free_step_us = _step_us(config.rate, prompt=prompt), _step_us(free)
         self.token = secrets.token_hex(16)
         self.ports: dict[str, Port] = {name: open_port(tcp) for name in PORTS}
         self.time = TimePort(self.token)
@@ -224,8 +225,9 @@ class Server:
         write_atomically(self._truth, json.dumps(self.bench.truth(), indent=1) + "\n")
 
 
-def _step_us(rate: Decimal) -> int:
-    return max(1, int(_FREE_STEP_US * min(rate, Decimal(10))))
+def _step_us(rate: Decimal, *, prompt: bool = False) -> int:
+    """Return the length of a step; `prompt` where devices are asked and answer one by one, so that a longer one would starve them."""
+    return max(1, int(_FREE_STEP_US * min(rate, Decimal(2 if prompt else 10))))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from hil_tests.cases import BenchConfig
 from hil_tests.faults import PORTS, Devices, FaultScript
 from hil_tests.plant import SAMPLE_US, Heater, Plant
+from hil_tests.virtual_dialects import printer_for
 from hil_tests.virtual_instruments import LoadCell, MtSicsBalance, PressureHub, SbiBalance
-from hil_tests.virtual_printer import VirtualPrinter
+from hil_tests.virtual_transmitter import Transmitter
 from hil_tests.wire_faults import Line
 
 __all__ = ["PORTS", "VirtualBench"]
@@ -25,13 +26,13 @@ class VirtualBench:
         self.config = config
         self.now = start_us
         self.plant = Plant(config.plant, seed, start_us)
-        self.printer = VirtualPrinter(
+        self.printer = printer_for(
             config.printer, Heater(config.plant.nozzle, f"{seed}:nozzle"), Heater(config.plant.plate, f"{seed}:plate"), start_us
         )
         self.cell = LoadCell(config.balance, seed, start_us)
         balance_type = SbiBalance if config.balance.driver == "sartorius-sbi" else MtSicsBalance
         self.balance = balance_type(config.balance, self.cell)
-        self.hub = PressureHub(config.pressure, seed)
+        self.hub = (Transmitter if config.pressure.driver == "modbus-rtu" else PressureHub)(config.pressure, seed)
         self.devices = Devices(self.plant, self.printer, self.cell, self.balance, self.hub)
         self.script = FaultScript(config.faults, self.devices)
         wires = self.devices.wires
@@ -63,7 +64,7 @@ class VirtualBench:
     def _advance(self, to_us: int) -> None:
         printer, plant = self.printer, self.plant
         if self.config.faults:
-            for name in ("printer", "balance"):
+            for name in PORTS:
                 self._arrive(name, self._inward[name].carry(b"", self.now))
         printer.advance(to_us)
         plant.run(printer.motions, to_us)
@@ -81,6 +82,8 @@ class VirtualBench:
             self.printer.receive(data)
         elif port == "balance":
             self.balance.receive(data)
+        elif isinstance(self.hub, Transmitter):
+            self.hub.receive(data, self.now)
 
     def truth(self) -> list[TruthRow]:
         """Return what really lies on the plate: one row per patch, decimal strings, masses in mg, places in mm."""

@@ -49,6 +49,7 @@ class PrinterConfig:
     z_max_feed: float = 25.0
     size_xy_mm: float = 200.0
     size_z_mm: float = 200.0
+    dialect: str = "marlin-2.1"
 
 
 class FirmwareCore(ABC):

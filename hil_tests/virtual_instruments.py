@@ -35,11 +35,20 @@ class BalanceConfig:
 
 @dataclass(frozen=True, slots=True)
 class PressureConfig:
-    """The sensor hub: a gauge transmitter, so that its line never shows less than `floor_kPa`."""
+    """A gauge sensor, so that it never shows less than `floor_kPa`: behind a hub that sends lines, or a Modbus RTU transmitter.
 
+    `unit` (bus address), `register`, `form`, `pressure_unit` and `decimals` are those of the transmitter.
+    """
+
+    driver: str = "hub-lines"
     noise_kPa: float = 0.25
     floor_kPa: float = 0.0
     ceiling_kPa: float = 1000.0
+    unit: int = 1
+    register: int = 0
+    form: str = "float32"
+    pressure_unit: str = "kPa"
+    decimals: int = 0
 
 
 class LoadCell:

@@ -18,15 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from audit.canonical import canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor
-from audit.quantities import EXACT, Celsius, Microlitre, Percent
+from audit.quantities import EXACT, Celsius, Percent
 from audit.signatures import Signature, verify_signature
-from firmware_bridge.firmware_profile import FirmwareProfile, marlin_profile
 from printer.acceptance import Criteria
 from printer.dose_control import CorrectionRule
 from printer.errors import CellConfiguration, CellRefused
+from printer.firmware import firmware_profile
+from printer.instruments import pressure_source
 from printer.messages import UnitCompiled, UnitRefused
 from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_lines
 from printer.readiness import Gate
+from recipes.capability import total_resolution
 from recipes.compile import PrintProgram, UnitProgram, compile_program, compile_unit
 from recipes.machine import MachineProfile
 from recipes.model import DoseCorrection, Recipe
@@ -36,8 +38,6 @@ from recipes.store import RecipeBundle, verify_bundle
 MEANING_ENTERED = "prescription entered"
 MEANING_CONFIRMED = "prescription confirmed"
 _ORDER_ROLES = frozenset({"pharmacist", "operator", "qualified_person"})
-_REPORT_RESOLUTION_MM = 2
-"""The firmware reports E with two decimals: two reports can be 0.01 mm off; twice that is a mismatch (in 1/100 mm)."""
 
 
 class LineClearance(BaseModel):
@@ -193,9 +193,10 @@ def _plan(
         units=tuple(_planned_unit(unit, recipe, machine) for unit in program.units),
         limits=_limits(recipe),
         e_area=machine.e_area,
-        firmware=_firmware(machine),
+        firmware=firmware_profile(machine),
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
+        pressure=pressure_source(machine),
         static_gates=_static_gates(job, recipe, program),
         correction=_correction(recipe, job.ink_lot),
     )
@@ -240,7 +241,7 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) ->
         readability=machine.balance.readability,
         wet=recipe.weighing.stage == "wet",
         drift_limit=recipe.weighing.drift_limit,
-        volume_resolution=Microlitre(machine.e_area.value * _REPORT_RESOLUTION_MM / 100),
+        volume_resolution=total_resolution(machine),
         nozzle_low=nozzle.low,
         nozzle_high=nozzle.high,
     )
@@ -284,11 +285,6 @@ def _limits(recipe: Recipe) -> Limits:
         weighing_span_us=weighing.drift_window.microseconds,
         weighing_timeout_us=weighing.timeout.microseconds,
     )
-
-
-def _firmware(machine: MachineProfile) -> FirmwareProfile:
-    firmware = machine.firmware
-    return marlin_profile(machine.reference, firmware_name=firmware.name, required=firmware.capabilities, advanced_ok=firmware.advanced_ok)
 
 
 def _static_gates(job: Job, recipe: Recipe, program: PrintProgram) -> tuple[Gate, ...]:

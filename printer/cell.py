@@ -22,6 +22,7 @@ from audit.clock import Clock, GrantedClock
 from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
+from firmware_bridge.reconnect import Question
 from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.errors import CellRefused, RunMissing
 from printer.messages import (
@@ -45,11 +46,16 @@ from printer.messages import (
 )
 from printer.plan import RunPlan
 from printer.ports import Ports
+from printer.reconnection import Looked, Reconnection
 from printer.recorder import Recorder
+from printer.recovery import device_returned, printer_stopped
 from printer.run import Phase, RunMachine
 from printer.view import idle_view, recorded_view, run_view
 
 _TICK_S = 0.05
+_LOOK_S = 0.5
+_OUTSIDE = -1
+"""The token of entries that no run waits for."""
 _RECORD_LIMIT_S = 10.0
 _PORT_ORDER = (Port.PRESSURE, Port.BALANCE, Port.PRINTER)
 
@@ -87,11 +93,23 @@ class Cell:
     from any thread and are answered by the controller.
     """
 
-    def __init__(self, *, store: TrailStore, clock: Clock, ports: Ports, bench: BenchTime | None, data_dir: Path) -> None:
+    def __init__(
+        self,
+        *,
+        store: TrailStore,
+        clock: Clock,
+        ports: Ports,
+        bench: BenchTime | None,
+        data_dir: Path,
+        name: str = "cell",
+        question: Callable[[Port], Question | None] = lambda port: None,
+    ) -> None:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.store = store
         self.clock = clock
         self.ports = ports
+        self.name = name
+        self._looking = Reconnection(question, clock=clock.now, deliver=self._inbox.put)
         self._bench = bench
         self._data_dir = data_dir
         self.recorder = Recorder(store, self._inbox.put)
@@ -103,6 +121,7 @@ class Cell:
         self._ended = False
         self._compiler: Compiler | None = None
         self._compiling = False
+        self._look_at = 0.0
 
     # Called from any thread
 
@@ -110,6 +129,7 @@ class Cell:
         """Open the ports and, on a bench, start taking time."""
         self._shown_run = recovered_run
         self.ports.open_all(self._inbox.put)
+        self._record_stops()
         if self._bench is not None:
             self._bench.begin(self._inbox.put)
 
@@ -125,7 +145,8 @@ class Cell:
                 remedy = "Finish or stop it first. If its record could not be written, make the store writable and restart the cell."
                 raise CellRefused([f"run {open_run.plan.run} is {open_run.state}, its record is not closed"], remedy=remedy)
             if self._bench is None:
-                self.ports.reopen(self._inbox.put)
+                self.ports.reopen(self._inbox.put, self._looking.busy)
+                self._record_stops()
             missing = self.ports.missing()
             if missing:
                 reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
@@ -156,14 +177,21 @@ class Cell:
 
     def status(self, trace_since_us: int) -> JsonObject:
         def call() -> JsonObject:
-            now = self.clock.now()
-            if self._machine is not None:
-                return run_view(self._machine, now, self._removed, trace_since_us)
-            if self._shown_run is not None:
-                return recorded_view(self.store, self._shown_run, now)
-            return idle_view(now)
+            return {**self._view(self.clock.now(), trace_since_us), "ports": self._ports_in_words()}
 
         return self._ask(call)
+
+    def _view(self, now: int, trace_since_us: int) -> JsonObject:
+        if self._machine is not None:
+            return run_view(self._machine, now, self._removed, trace_since_us)
+        if self._shown_run is not None:
+            return recorded_view(self.store, self._shown_run, now)
+        return idle_view(now)
+
+    def _ports_in_words(self) -> JsonObject:
+        """Say which devices are away, and which that were away are there again."""
+        found = {port: words for port, words in self._looking.words.items() if self.ports.is_open(port)}
+        return {port.value: words for port, words in {**found, **self.ports.away()}.items()}
 
     def unit_removed(self, unit: str) -> None:
         """Show that the removal of a unit is on record."""
@@ -185,6 +213,8 @@ class Cell:
                 item = None
             self._take(item)
             self._watch_recorder()
+            if self._bench is None:
+                self._look_for_devices()
 
     def close(self) -> None:
         self.ports.close()
@@ -197,6 +227,8 @@ class Cell:
             case None:
                 if self._bench is None:
                     self._handle(Tick())
+            case Looked():
+                self._looked(item)
             case WireBytes(port, data):
                 self._arrived(Port(port), data)
             case WireLost(port, reason):
@@ -208,7 +240,8 @@ class Cell:
                 self._handle(item)
             case Recorded(token) | RecordFailed(token, _):
                 self._outstanding.pop(token, None)
-                self._handle(item)
+                if token != _OUTSIDE:
+                    self._handle(item)
             case _Ask(call, answer):
                 self._answer(call, answer)
             case BenchGone(reason):
@@ -237,7 +270,7 @@ class Cell:
     def _lost(self, port: Port, reason: str) -> None:
         self._step.lost[port] = reason
         if self._bench is None:
-            self._handle(PortLost(port, reason))
+            self._port_lost(port, reason)
 
     def _take_step(self) -> None:
         """Take the granted step once all of it has arrived; acknowledge it once all it asked for is on record."""
@@ -256,7 +289,7 @@ class Cell:
                 if data:
                     self._handle(PortBytes(port, data))
                 if port in step.lost and port in grant.closed:
-                    self._handle(PortLost(port, step.lost[port]))
+                    self._port_lost(port, step.lost[port])
             self._handle(Tick())
         if not self._outstanding and not self._compiling:
             step.grant = None
@@ -305,8 +338,38 @@ class Cell:
             answer = UnitRefused(n, f"the compiler failed ({type(error).__name__}: {error})")
         self._inbox.put(answer)
 
-    def _not_sent(self, port: Port, reason: str) -> JsonObject:
+    def _port_lost(self, port: Port, reason: str) -> None:
+        """A printer that is lost while something may move or be hot is told to stop as soon as it can be reached again."""
+        machine = self._machine
+        if port is Port.PRINTER and machine is not None and (machine.active or self.ports.stop_waits(port)):
+            self.ports.owe_stop(f"it was lost in run {machine.plan.run}: {reason}")
         self._handle(PortLost(port, reason))
+
+    def _look_for_devices(self) -> None:
+        """Look for what is away while no run is live: in a run, a lost device is the end of it."""
+        if time.monotonic() < self._look_at or (self._machine is not None and not self._machine.over):
+            return
+        self._look_at = time.monotonic() + _LOOK_S
+        for port in self.ports.away():
+            self._looking.look(port, self.ports.places[port], stop=self.ports.stop_owed is not None)
+
+    def _looked(self, looked: Looked) -> None:
+        self._looking.done(looked)
+        if looked.stopped:
+            self.ports.stop_sent()
+            self._record_stops()
+        if looked.transport is None:
+            self.ports.not_there(looked.port, looked.words)
+            return
+        self.ports.adopt(looked.port, looked.transport, self._inbox.put)
+        self.recorder.record(Record(_OUTSIDE, (device_returned(self.name, looked.port, looked.words),)))
+
+    def _record_stops(self) -> None:
+        for reason in self.ports.take_stops_sent():
+            self.recorder.record(Record(_OUTSIDE, (printer_stopped(self.name, reason),)))
+
+    def _not_sent(self, port: Port, reason: str) -> JsonObject:
+        self._port_lost(port, reason)
         return {}
 
     def _seal_wire_log(self) -> JsonObject:

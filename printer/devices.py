@@ -11,8 +11,7 @@ from decimal import Decimal
 from firmware_bridge.balance import BalanceEvent, BalanceIdentified, WeighResult
 from firmware_bridge.gcode_link import GcodeLink
 from firmware_bridge.link_values import Identified, IdentityRefused, LinkEvent, LinkState, OutLine, StopStrength, TemperatureReport
-from firmware_bridge.pressure import PressureHub
-from printer.instruments import balance_driver
+from printer.instruments import balance_driver, pressure_driver
 from printer.messages import EmergencySend, Port, Send
 from printer.plan import RunPlan
 from printer.readiness import DeviceFindings
@@ -31,7 +30,7 @@ class Devices:
     def __init__(self, plan: RunPlan, watch: Watch) -> None:
         self.link = GcodeLink(plan.firmware, exposure_limit_nl=plan.exposure_limit_nl)
         self.balance = balance_driver(plan.balance_driver, plan.limits.weighing_timeout_us)
-        self.pressure = PressureHub()
+        self.pressure = pressure_driver(plan.pressure)
         self.sent = SentProgram(plan.header)
         self.lost: set[Port] = set()
         self.printer_name: str | None = None
@@ -51,6 +50,11 @@ class Devices:
         """Whether the printer takes lines."""
         return self.link.state is LinkState.READY
 
+    @property
+    def blind(self) -> bool:
+        """Whether the printer cannot tell its temperatures now: it has to be asked, and it is busy until a motion has ended."""
+        return self.link.profile.poll_temperature_us is not None and self.link.waiting
+
     def findings(self, now: int) -> DeviceFindings:
         pressure = self._watch.snapshot.pressure.quality(now)
         return DeviceFindings(self.printer_name, self.printer_refusal, self.balance_name, pressure)
@@ -65,7 +69,7 @@ class Devices:
                 self.balance.receive(data, now)
             case Port.PRESSURE:
                 self.pressure.receive(data, now)
-                self._pressures(now, commanded_nl)
+                self._pressures(commanded_nl)
 
     def tick(self, now: int) -> None:
         self.link.tick(now)
@@ -110,11 +114,13 @@ class Devices:
         data = self.link.stop(strength, now)
         return None if Port.PRINTER in self.lost else EmergencySend(Port.PRINTER, data)
 
-    def _pressures(self, now: int, commanded_nl: int) -> None:
+    def _pressures(self, commanded_nl: int) -> None:
         values: list[Decimal] = []
+        times: list[int] = []
         while (reading := self.pressure.next_event()) is not None:
             values.append(reading.value.value)
-        self._watch.pressures(values, now, commanded_nl)
+            times.append(reading.at)
+        self._watch.pressures(values, times, commanded_nl)
 
     def _printer_said(self, event: LinkEvent, now: int) -> None:
         match event:

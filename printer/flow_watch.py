@@ -19,13 +19,16 @@ from audit.quantities import EXACT, plain_text, round_to
 BAND = Decimal("0.10")
 """How far from its expectation the pressure may be; the steady part of a good unit stays within 2 %."""
 
-WINDOW = 50
-"""Readings in one mean: half a second of the hub."""
+WINDOW_US = 500_000
+"""The stretch of extrusion of one mean: 50 readings of a hub, ten of a transmitter that is polled every 50 ms."""
 
+_FEWEST = 4
+"""Readings that a mean must have: where fewer come, its window lasts longer."""
 _LASTS = 4
 _STEADY = Decimal("0.03")
 _RAMP_US = 6_000_000
-_STUCK = 300
+_STUCK_US = 3_000_000
+_STUCK_READINGS = 20
 _OWN = 3
 _WEIGHT = Decimal("0.3")
 _HEARD = 8
@@ -51,6 +54,7 @@ class FlowWatch:
         self.deviation: str | None = None
         self.stuck: str | None = None
         self._sum, self._count = Decimal(0), 0
+        self._from = 0
         self._before: Decimal | None = None
         self._steady = False
         self._ramp_from = 0
@@ -59,7 +63,7 @@ class FlowWatch:
         self._level_sum, self._level_count = Decimal(0), 0
         self._high = self._low = 0
         self._last: Decimal | None = None
-        self._same = 0
+        self._same = self._same_from = 0
 
     def unit_accepted(self) -> None:
         """Learn the steady level of a unit that was accepted."""
@@ -73,26 +77,30 @@ class FlowWatch:
 
     def readings(self, values: Sequence[Decimal], extruding_us: int, commanded_nl: int) -> None:
         """Take readings made while ink is pushed; `extruding_us` is for how long without a pause, `commanded_nl` taken by now."""
+        if extruding_us < self._from:
+            self._from = 0  # extrusion began anew since the last reading
         first = values[0]
         if first == self._last and all(value == first for value in values):
             self._same += len(values)
-            if self._same >= _STUCK and first >= self._floor:
+            lasts = extruding_us - self._same_from
+            if lasts >= _STUCK_US and self._same >= _STUCK_READINGS and first >= self._floor:
                 self.stuck = f"{plain_text(first)} kPa in {self._same} readings while extruding"
         else:
-            self._same = 0
+            self._same, self._same_from = 0, extruding_us
         self._last = values[-1]
         self._sum += sum(values, Decimal(0))
         self._count += len(values)
-        if self._count >= WINDOW:
+        if extruding_us - self._from >= WINDOW_US and self._count >= _FEWEST:
             mean = EXACT.divide(self._sum, Decimal(self._count))
-            self._sum, self._count = Decimal(0), 0
+            self._sum, self._count, self._from = Decimal(0), 0, extruding_us
             self._taken.append((extruding_us, commanded_nl))
             self._window(mean, extruding_us)
             self._before = mean
 
     def paused(self) -> None:
         """Nothing is pushed: what was begun of a mean does not count."""
-        self._sum, self._count, self._same = Decimal(0), 0, 0
+        self._sum, self._count, self._from = Decimal(0), 0, 0
+        self._same = self._same_from = 0
 
     def _window(self, mean: Decimal, extruding_us: int) -> None:
         expected = self.expected if self.expected is not None else self._own_level()
@@ -112,7 +120,7 @@ class FlowWatch:
             self._learn(mean)
         if max(self._high, self._low) >= _LASTS and expected is not None:
             shown, wanted = plain_text(round_to(mean, 1)), plain_text(round_to(expected, 1))
-            self.deviation = f"{shown} kPa where {wanted} kPa is expected, for {_LASTS * WINDOW // 100} s of extrusion"
+            self.deviation = f"{shown} kPa where {wanted} kPa is expected, for {_LASTS * WINDOW_US // 1_000_000} s of extrusion"
 
     def _starved(self) -> bool:
         """Whether the printer has taken clearly less than the flow set point over the last seconds."""

@@ -13,12 +13,24 @@ from audit.canonical import JsonValue, sha256_hex
 from audit.quantities import EXACT, Celsius, Kilopascal, Microlitre, Milligram, SquareMillimetre
 from firmware_bridge.firmware_profile import FirmwareProfile
 from firmware_bridge.gcode_link import OutLine
+from firmware_bridge.pressure_modbus import ModbusMap
 from printer.acceptance import Criteria
 from printer.dose_control import CorrectionRule
 from printer.messages import UnitCompiled
 from printer.readiness import Gate
 
 SLOW_CODES = (b"G28", b"M400", b"G4")
+
+
+@dataclass(frozen=True, slots=True)
+class PressureSource:
+    """Which driver reads the pressure, over which range, how often; `where` is the register map of a polled transmitter."""
+
+    protocol: str
+    low: Kilopascal
+    high: Kilopascal
+    period_us: int
+    where: ModbusMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,7 @@ class RunPlan:
     firmware: FirmwareProfile
     exposure_limit_nl: int
     balance_driver: str
+    pressure: PressureSource
     static_gates: tuple[Gate, ...]
     correction: CorrectionRule | None = None
 

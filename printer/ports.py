@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from audit.clock import Clock
 from firmware_bridge.errors import BridgeError, LinkLost
+from firmware_bridge.link_values import STOP_BYTES, StopStrength
 from firmware_bridge.port_owner import PortInput, PortOwner
-from firmware_bridge.transport import open_transport
+from firmware_bridge.transport import Transport, open_transport
 from firmware_bridge.wire_log import WireLog
 from printer.messages import Port
 
 _NO_LOG = "0" * 64
+STOP = STOP_BYTES[StopStrength.KILL]
+_AGAIN = "is being opened and asked who is there; try again in a few seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a device is, and how its line is set: `framing` is data bits, parity, stop bits."""
+
+    address: str
+    baud: int = 250_000
+    framing: str = "8N1"
 
 
 class Ports:
     """Opens, writes and closes the ports of a cell.
 
+    A printer that is owed a stop gets it as the first bytes after its port is opened, before anything else.
     Lifetime: that of the cell; a lost port is opened anew when the next run is created. Concurrency: owned by the
     controller thread; the wire log is fed from the ports' threads under its own lock.
     """
 
-    def __init__(self, places: Mapping[Port, str], baud: int, clock: Clock) -> None:
-        self._places = dict(places)
-        self._baud = baud
+    def __init__(self, places: Mapping[Port, Place], clock: Clock) -> None:
+        self.places = dict(places)
         self._clock = clock
         self._owners: dict[Port, PortOwner] = {}
         self._reasons: dict[Port, str] = {}
+        self._stop_owed: str | None = None
+        self._stops_sent: list[str] = []
         self._log: WireLog | None = None
         self._log_lock = threading.Lock()
 
@@ -36,15 +51,51 @@ class Ports:
         for port in Port:
             self._open(port, deliver)
 
-    def reopen(self, deliver: Callable[[PortInput], None]) -> None:
-        """Open again what is missing, was lost or was stopped: an opened port begins with the device's identity."""
+    def reopen(self, deliver: Callable[[PortInput], None], busy: Collection[Port] = ()) -> None:
+        """Open again what is missing, was lost or was stopped, except for ports that are `busy`: an opened port begins with identity."""
         for port in Port:
             owner = self._owners.get(port)
             if owner is not None and (owner.lost or owner.stopped):
-                owner.close()
-                del self._owners[port]
-            if port not in self._owners:
+                self._drop(port)
+            if port not in self._owners and port in busy:
+                self._reasons[port] = _AGAIN
+            elif port not in self._owners:
                 self._open(port, deliver)
+
+    def away(self) -> dict[Port, str]:
+        """Return the ports that are lost or were never opened, each with the reason. One that was stopped waits for a person."""
+        lost = {port: "was lost" for port, owner in self._owners.items() if owner.lost}
+        return {port: self._reasons.get(port, "is not open") for port in Port if port not in self._owners} | lost
+
+    def adopt(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> None:
+        """Take over a transport whose device has been identified."""
+        self._drop(port)
+        self._reasons.pop(port, None)
+        self._own(port, transport, deliver)
+
+    def not_there(self, port: Port, reason: str) -> None:
+        """Keep why a port could not be opened again."""
+        self._drop(port)
+        self._reasons[port] = reason
+
+    def owe_stop(self, reason: str) -> None:
+        """Remember that the printer may still move or be hot: it is told to stop as soon as its port can be written."""
+        self._stop_owed = reason
+
+    @property
+    def stop_owed(self) -> str | None:
+        return self._stop_owed
+
+    def stop_sent(self) -> None:
+        """Say that the stop which was owed has been written."""
+        if self._stop_owed is not None:
+            self._stops_sent.append(self._stop_owed)
+            self._stop_owed = None
+
+    def take_stops_sent(self) -> list[str]:
+        """Return why stops were sent on opening, each once: they are still to be recorded."""
+        sent, self._stops_sent = self._stops_sent, []
+        return sent
 
     def missing(self) -> dict[str, str]:
         """Return why ports cannot serve a run: never opened, lost, or stopped."""
@@ -53,8 +104,13 @@ class Ports:
             if owner.lost:
                 reasons[port.value] = "was lost; start the bench and the cell again"
             elif owner.stopped:
-                reasons[port.value] = "was stopped; reset the printer, then start the bench and the cell again"
+                reasons[port.value] = "was stopped; reset the printer and try again (on a bench: start the bench and the cell again)"
         return reasons
+
+    def stop_waits(self, port: Port) -> bool:
+        """Whether a stop was written that the device has not taken: if the port is lost now, it was never told."""
+        owner = self._owners.get(port)
+        return owner is not None and owner.stop_waits
 
     def is_open(self, port: Port) -> bool:
         return port in self._owners
@@ -99,13 +155,27 @@ class Ports:
         self.end_wire_log()
 
     def _open(self, port: Port, deliver: Callable[[PortInput], None]) -> None:
+        place = self.places[port]
         try:
-            transport = open_transport(self._places[port], self._baud)
+            transport = open_transport(place.address, place.baud, framing=place.framing)
         except BridgeError as error:
             self._reasons[port] = str(error)
             return
         self._reasons.pop(port, None)
-        self._owners[port] = PortOwner(port.value, transport, deliver, clock=self._clock.now, wire=self._wire)
+        owner = self._own(port, transport, deliver)
+        if port is Port.PRINTER and self._stop_owed is not None:
+            owner.emergency_write(STOP)
+            self.stop_sent()
+
+    def _own(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> PortOwner:
+        owner = PortOwner(port.value, transport, deliver, clock=self._clock.now, wire=self._wire)
+        self._owners[port] = owner
+        return owner
+
+    def _drop(self, port: Port) -> None:
+        owner = self._owners.pop(port, None)
+        if owner is not None:
+            owner.close()
 
     def _wire(self, direction: str, port: str, at_us: int, data: bytes) -> None:
         with self._log_lock:

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from audit.canonical import JsonObject
 from audit.events import EntryDraft, EventKind, Subject
 from audit.reader import TrailReader
-from firmware_bridge.link_values import STOP_BYTES, StopStrength
-from printer.messages import CELL
+from printer.alarms import AlarmName
+from printer.messages import CELL, Port
 from printer.states import RunState
-
-STOP = STOP_BYTES[StopStrength.KILL]
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What start-up found: the last run, whether it was open, and the entries that close it."""
+    """What start-up found: the last run, whether it was open, the entries that close it, and why the printer must be stopped first."""
 
     last_run: str | None
     interrupted: bool
     drafts: tuple[EntryDraft, ...]
+    stop_owed: str | None = None
 
 
 def plan_recovery(store: TrailReader, device: str) -> Recovery:
@@ -39,7 +38,30 @@ def plan_recovery(store: TrailReader, device: str) -> Recovery:
     for entry in store.search(kind=EventKind.RUN_RECORD_CREATED.value, limit=100_000):
         if last is None or entry.seq > last[0]:
             last = (entry.seq, entry.subject.id)
-    return Recovery(last[1] if last else None, interrupted, tuple(drafts))
+    owed = "the cell process ended while a run was open" if interrupted else _stop_owed(store)
+    return Recovery(last[1] if last else None, interrupted, tuple(drafts), owed)
+
+
+def printer_stopped(device: str, reason: str) -> EntryDraft:
+    """Return the entry that says that the printer was told to stop on opening its port, and why."""
+    new: JsonObject = {"printer": "told to stop"}
+    return EntryDraft(EventKind.CELL_PRINTER_STOPPED, Subject("cell", device), new, CELL, device, reason=reason)
+
+
+def device_returned(device: str, port: Port, words: str) -> EntryDraft:
+    new: JsonObject = {"port": port.value, "device": words}
+    return EntryDraft(EventKind.CELL_DEVICE_RETURNED, Subject("cell", device), new, CELL, device)
+
+
+def _stop_owed(store: TrailReader) -> str | None:
+    """Return why the printer is still owed a stop: it was lost in a run, and neither stopped nor identified since."""
+    raised = store.search(kind=EventKind.ALARM_CONDITION_RAISED.value, limit=100_000)
+    lost = [entry.seq for entry in raised if entry.new.get("name") == AlarmName.PRINTER_LOST.value]
+    if not lost:
+        return None
+    kinds = (EventKind.CELL_PRINTER_STOPPED, EventKind.RUN_GATES_PASSED)
+    settled = [entry.seq for kind in kinds for entry in store.search(kind=kind.value, limit=100_000)]
+    return "it was lost in a run before the cell was started" if max(lost) > max(settled, default=-1) else None
 
 
 def _close(store: TrailReader, run: str, device: str, *, closed: bool) -> list[EntryDraft]:

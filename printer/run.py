@@ -166,7 +166,7 @@ class RunMachine:
             return
         self.devices.tick(now)
         if self.active:
-            for condition in self.watch.silent(now) + self.watch.process(now, hot=self.procedures.hot):
+            for condition in self.watch.silent(now, blind=self.devices.blind) + self.watch.process(now, hot=self.procedures.hot):
                 self.fault(condition.name, condition.message, now)
         if self.phase is Phase.UNIT:
             self.cycle.tick(now)

@@ -18,7 +18,7 @@ from printer.snapshot import Quality, Reading, Snapshot
 
 _BALANCE_REMEMBERED_US = 180_000_000
 _LINK_SILENCE_US = 15_000_000
-HUB_PERIOD_US = 10_000
+_BLIND_US = 60_000_000
 _SHOWN, _SHOWN_EVERY_US = 600, 50_000
 
 
@@ -67,6 +67,7 @@ class Watch:
         self._low_since: int | None = None
         self._nozzle_since: int | None = None
         self._watching_since = 0
+        self._blind_at = -_BLIND_US
 
     def begin_watching(self, now: int) -> None:
         """Start the ages of the sensors afresh: from now on silence counts."""
@@ -85,19 +86,18 @@ class Watch:
         self.extruding_since = None
         return trace.sealed() if trace is not None else b""
 
-    def pressures(self, values: Sequence[Decimal], now: int, commanded_nl: int) -> None:
-        """Take readings (kPa) that arrived together at `now`: they were taken one period of the hub apart."""
+    def pressures(self, values: Sequence[Decimal], times: Sequence[int], commanded_nl: int) -> None:
+        """Take readings (kPa) that arrived together, each with its own process time in µs, in order."""
         if not values:
             return
+        at = times[0]
         high, low = self._limits.pressure_high.value, self._limits.pressure_low.value
         extruding, recent, trace = self.extruding_since is not None, self.recent, self.trace
         high_since, low_since, largest = self._high_since, self._low_since, self.pressure_max
         nozzle = self.snapshot.nozzle.value
         tail = f"{'' if nozzle is None else format(nozzle, 'f')},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n"
-        at = now - len(values) * HUB_PERIOD_US
         shown = recent[-1][0] + _SHOWN_EVERY_US if recent else at
-        for value in values:
-            at += HUB_PERIOD_US
+        for value, at in zip(values, times, strict=True):
             high_since = (at if high_since is None else high_since) if value > high else None
             low_since = (at if low_since is None else low_since) if extruding and value < low else None
             if at >= shown:
@@ -111,7 +111,7 @@ class Watch:
         if self.extruding_since is None:
             self.flow.paused()
         else:
-            self.flow.readings(values, now - self.extruding_since, commanded_nl)
+            self.flow.readings(values, at - self.extruding_since, commanded_nl)
         self._high_since, self._low_since, self.pressure_max = high_since, low_since, largest
         self.snapshot = replace(self.snapshot, pressure=self.snapshot.pressure.taken(values[-1], at))
 
@@ -140,12 +140,18 @@ class Watch:
             return False
         return limits.nozzle_low.value <= nozzle <= limits.nozzle_high.value and limits.plate_low.value <= plate <= limits.plate_high.value
 
-    def silent(self, now: int) -> list[Condition]:
-        """Return the sensors that have been silent too long, while anything may move or heat."""
+    def silent(self, now: int, *, blind: bool = False) -> list[Condition]:
+        """Return the sensors that have been silent too long, while anything may move or heat.
+
+        `blind`: the firmware has to be asked for its temperatures and is busy until a motion has ended; that may last a minute.
+        """
+        nozzle = self.snapshot.nozzle
+        if blind and now - (self._watching_since if nozzle.at is None else nozzle.at) <= _BLIND_US:
+            self._blind_at = now
         found = []
         if self._stale(self.snapshot.pressure, now):
             found.append(Condition(AlarmName.PRESSURE_STALE, "no pressure reading"))
-        if self._stale(self.snapshot.nozzle, now):
+        if self._stale(nozzle, now) and now - self._blind_at > nozzle.limit_us:
             found.append(Condition(AlarmName.TEMPERATURE_STALE, "no temperature report"))
         return found
 

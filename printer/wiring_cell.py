@@ -11,8 +11,9 @@ import threading
 import tomllib
 from decimal import Decimal
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audit.checkpoint import SigningKey
 from audit.clock import Clock, GrantedClock, SystemClock
@@ -20,24 +21,46 @@ from audit.errors import DosewrightError
 from audit.events import EntryDraft, EventKind, Subject
 from audit.store import TrailStore
 from audit.version import SOFTWARE
+from firmware_bridge.reconnect import BalanceQuestion, PrinterQuestion, Question
 from printer.bench_time import BenchTime
 from printer.cell import Cell
 from printer.door import Door
 from printer.errors import CellConfiguration
+from printer.firmware import firmware_profile
 from printer.frames import server_context
+from printer.instruments import balance_driver
 from printer.messages import CELL, Port
-from printer.ports import Ports
-from printer.recovery import STOP, Recovery, plan_recovery
+from printer.ports import Place, Ports
+from printer.recovery import Recovery, plan_recovery
 from printer.server import CellServer
 from recipes.library import load_machine
+from recipes.machine import MachineProfile
+
+_STABLE_US = 30_000_000
+
+
+Line = Annotated[str, Field(pattern=r"^[1-9][0-9]{2,6} [78][NEO][12]$")]
 
 
 class PortSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    """Where the devices are. `baud` is the printer's; a line is baud rate, data bits, parity (N, E, O) and stop bits."""
+
     printer: str
     balance: str
     pressure: str
     baud: int = 250_000
+    balance_line: Line = "9600 8N1"
+    pressure_line: Line = "115200 8N1"
+
+    @property
+    def places(self) -> dict[Port, Place]:
+        balance, pressure = self.balance_line.split(" "), self.pressure_line.split(" ")
+        return {
+            Port.PRINTER: Place(self.printer, self.baud),
+            Port.BALANCE: Place(self.balance, int(balance[0]), balance[1]),
+            Port.PRESSURE: Place(self.pressure, int(pressure[0]), pressure[1]),
+        }
 
 
 class BenchSettings(BaseModel):
@@ -106,9 +129,16 @@ def run_cell(settings: CellSettings) -> None:
             remedy="A demonstration cell opens only a bench's ports, and a real cell never does; use the store that belongs to it.",
         )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    places = {Port.PRINTER: settings.ports.printer, Port.BALANCE: settings.ports.balance, Port.PRESSURE: settings.ports.pressure}
-    ports = Ports(places, settings.ports.baud, clock)
-    cell = Cell(store=store, clock=clock, ports=ports, bench=bench, data_dir=settings.data_dir)
+    ports = Ports(settings.ports.places, clock)
+    cell = Cell(
+        store=store,
+        clock=clock,
+        ports=ports,
+        bench=bench,
+        data_dir=settings.data_dir,
+        name=settings.name,
+        question=lambda port: question_for(port, machine),
+    )
     rate = str(bench.rate if bench is not None else Decimal(1))
     recovery = _recover(cell, settings.name)
     cell.recorder.append(_started(settings, machine.reference, rate))
@@ -118,9 +148,9 @@ def run_cell(settings: CellSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: cell.end())
     try:
+        if recovery.stop_owed is not None:
+            ports.owe_stop(recovery.stop_owed)
         cell.begin(recovery.last_run)
-        if recovery.interrupted:
-            ports.emergency_write(Port.PRINTER, STOP)
         server.start()
         _write_address(settings.address_file, server.address)
         cell.run()
@@ -129,6 +159,17 @@ def run_cell(settings: CellSettings) -> None:
         cell.recorder.append(_stopped(settings))
         cell.close()
         store.close()
+
+
+def question_for(port: Port, machine: MachineProfile) -> Question | None:
+    """Return how a device that was away is asked who it is; a pressure sensor cannot say."""
+    match port:
+        case Port.PRINTER:
+            return PrinterQuestion(firmware_profile(machine))
+        case Port.BALANCE:
+            return BalanceQuestion(balance_driver(machine.balance.driver, _STABLE_US), None)
+        case Port.PRESSURE:
+            return None
 
 
 def _clock(settings: CellSettings, bench: BenchTime | None) -> Clock:

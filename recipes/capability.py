@@ -1,4 +1,4 @@
-"""Can this machine's balance judge the units of this recipe.
+"""Can this machine's balance, and the totals of its firmware, judge the units of this recipe.
 
 A weighing whose expanded uncertainty exceeds a quarter of the tolerance cannot tell a good unit from a bad one well
 enough (decision rule with a test uncertainty ratio of 4:1, as JCGM 106 and ISO 14253-1 discuss it).
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.quantities import Milligram
+from audit.quantities import Microlitre, Milligram, Millimetre
 from recipes.model import MachineProfile, Recipe
 
 SHARE_OF_TOLERANCE = 4
+_VALIDATED_STEP = Millimetre("0.01")
 
 
 def balance_reasons(recipe: Recipe, machine: MachineProfile, targets: Sequence[Milligram]) -> tuple[str, ...]:
@@ -33,3 +34,26 @@ def balance_reasons(recipe: Recipe, machine: MachineProfile, targets: Sequence[M
                 "weigh on an external balance, guided, or use a cell with a finer one"
             )
     return tuple(reasons)
+
+
+def total_resolution(machine: MachineProfile) -> Microlitre:
+    """Return by how much two totals of the extruder may differ from the truth: two steps of the last digit that is reported."""
+    return Microlitre(machine.e_area.value * machine.firmware.total_step.value * 2)
+
+
+def total_reasons(recipe: Recipe, machine: MachineProfile, units: Sequence[tuple[Milligram, Microlitre]]) -> tuple[str, ...]:
+    """Return why the firmware's extruder total cannot witness units of these masses and volumes; empty if it can.
+
+    Two decimals, as Marlin has them, are what recipes are validated with. A coarser total that exceeds the tolerance on a unit
+    would pass any unit: it is no second witness beside the balance.
+    """
+    if machine.firmware.total_step <= _VALIDATED_STEP:
+        return ()
+    step = total_resolution(machine)
+    return tuple(
+        f"the firmware of {machine.id} reports its extruder total to {machine.firmware.total_step}, which is {step.rounded(2)}; "
+        f"units of {volume.rounded(2)} have a tolerance of ± {(volume * recipe.tolerance(mass).fraction).rounded(2)}: "
+        "use a finer head or another firmware"
+        for mass, volume in sorted(set(units))
+        if step > volume * recipe.tolerance(mass).fraction
+    )

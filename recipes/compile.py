@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, MillimetrePerSecond, SquareMillimetre
-from recipes.capability import balance_reasons
+from recipes.capability import balance_reasons, total_reasons
 from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused
 from recipes.gcode_check import Proof, UnitProof, UnitTarget, prove
@@ -155,6 +155,7 @@ def compile_program(
     volumes = [plan.target_volume * _largest_factor(recipe) for plan in dose.strengths for _ in range(plan.units)]
     reasons.extend(cartridge_reasons(recipe, ink, cartridge, machine, volumes, today))
     reasons.extend(balance_reasons(recipe, machine, [plan.target_mass for plan in dose.strengths]))
+    reasons.extend(total_reasons(recipe, machine, [(plan.target_mass, plan.target_volume) for plan in dose.strengths]))
     places: tuple[tuple[Place, ...], ...] = ()
     try:
         places = lay_out(machine.plate, [plan.units for plan in dose.strengths])
@@ -378,7 +379,7 @@ def _increment(machine: MachineProfile) -> Microlitre:
 
 def _actions(recipe: Recipe, machine: MachineProfile, motion: Motion) -> dict[ProcedureName, Written]:
     parameters = recipe.parameters
-    reports = ["M155 S1"] if "AUTOREPORT_TEMP" in machine.firmware.capabilities else []
+    reports = ["M155 S1"] if machine.firmware.reports_temperatures else []
     prime = plan_dispense(parameters.prime_volume.set_point, increment=motion.increment)
     heat = heat_commands(parameters.nozzle_temperature.set_point, parameters.plate_temperature.set_point)
     return {

@@ -203,6 +203,7 @@ def limits_of(recipe: Recipe, machine: MachineProfile) -> Limits:
         purge=(_scaled(machine.purge.x.value), _scaled(machine.purge.y.value), _scaled(machine.purge.z.value)),
         temperatures=(_scaled(parameters.nozzle_temperature.set_point.value), _scaled(parameters.plate_temperature.set_point.value)),
         dispense=recipe.geometry.family == "dispense",
+        unknown=frozenset() if machine.firmware.reports_temperatures else frozenset({"M155"}),
     )
 
 

@@ -58,6 +58,8 @@ class Limits:
     purge: tuple[int, int, int]
     temperatures: tuple[int, int]
     dispense: bool
+    unknown: frozenset[str]
+    """Codes that the machine's firmware does not know: an `ok` for one of them would say nothing."""
 
 
 @dataclass(slots=True)
@@ -214,7 +216,9 @@ class ProgramReader:
             self._refuse(f"the command {text[:40]!r} stands outside every section")
             return
         section.lines += 1
-        if text == "M400":
+        if text.partition(" ")[0] in self.limits.unknown:
+            self._refuse(f"{text} is not known to the firmware of this machine")
+        elif text == "M400":
             section.waited = True
         elif text in _ONCE:
             if section.name != _ONCE[text] or text in self._done:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from audit.quantities import (
     Celsius,
-    Kilopascal,
     Microlitre,
     MicrolitrePerSecond,
     Milligram,
@@ -20,6 +19,7 @@ from audit.quantities import (
 )
 from recipes.errors import RecipeRefused
 from recipes.figures import Count, Document, Identifier, Name, NotNegative, Positive, Process, check_sources, explain, read_toml
+from recipes.machine_devices import FirmwareRequirement, PressureSensor
 
 
 class Envelope(Document):
@@ -67,19 +67,6 @@ class Plate(Document):
         )
 
 
-class FirmwareRequirement(Document):
-    """What the printer's firmware must be; capabilities as M115 names them.
-
-    `advanced_ok` cannot be read from M115: it is stated here and the link checks it on the first acknowledgements.
-    """
-
-    name: Name
-    versions: tuple[Name, ...]
-    capabilities: tuple[Name, ...]
-    advanced_ok: StrictBool
-    baud: Annotated[int, Field(strict=True, ge=9600, le=4_000_000)]
-
-
 class BalanceProfile(Document):
     """The balance under the plate. `expanded_uncertainty` (k = 2) is of a net weighing, plate at `plate_temperature`."""
 
@@ -88,15 +75,6 @@ class BalanceProfile(Document):
     capacity: Annotated[Milligram, Positive]
     expanded_uncertainty: Annotated[Milligram, Positive]
     plate_temperature: Celsius
-
-
-class PressureSensor(Document):
-    """The pressure sensor in the ink path, as gauge pressure."""
-
-    protocol: Literal["hub-lines"]
-    low: Kilopascal
-    high: Kilopascal
-    lines_per_second: Count
 
 
 class MachineProfile(Document):

@@ -50,13 +50,12 @@ from recipes.figures import (
 from recipes.machine import (
     BalanceProfile,
     Envelope,
-    FirmwareRequirement,
     MachineProfile,
     Plate,
     Position,
-    PressureSensor,
     parse_machine,
 )
+from recipes.machine_devices import FirmwareRequirement, PressureSensor
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription
 
 __all__ = [

@@ -202,7 +202,8 @@ def sensor_panel(status: CellStatus, readability: Mapping[str, Decimal] | None =
         f'<div class="dw-sensor dw-q-{_look(link)}"><small>Printer link</small><div><b>{state}</b></div><small>{mark} · '
         f"{_age(link.age_ms)}</small></div>"
     )
-    return f'<div class="dw-sensors">{"".join(cards)}</div>'
+    away = "".join(f"<li><b>{escape(_SENSOR_NAMES.get(port, port))}</b> {escape(words)}</li>" for port, words in status.ports.items())
+    return f'<div class="dw-sensors">{"".join(cards)}</div>' + (f'<ul class="dw-ports">{away}</ul>' if away else "")
 
 
 def alarm_title(alarm: AlarmStatus) -> str:

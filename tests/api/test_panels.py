@@ -95,3 +95,10 @@ def test_chart_says_its_last_value_and_its_limit(status: CellStatus) -> None:
 
 def test_nothing_is_fetched_from_outside() -> None:
     assert not re.search(r"https?://|@import|url\(", PAGE_STYLE + login_page(demonstration=True))
+
+
+def test_a_device_that_is_away_is_named_in_words() -> None:
+    status = CellStatus(cell="cell-1", ports={"balance": "is there again: XPR204, serial number <1>"})
+    shown = panels.sensor_panel(status)
+    assert "Balance" in shown and "is there again: XPR204, serial number &lt;1&gt;" in shown
+    assert "dw-ports" not in panels.sensor_panel(CellStatus(cell="cell-1"))

@@ -72,7 +72,7 @@ def test_opening_looks_the_identity_up_each_time(monkeypatch: pytest.MonkeyPatch
     ports = [PRINTER]
     pair = MemoryPair()
 
-    def open_serial(path: str, baud: int, timeout: float) -> Transport:
+    def open_serial(path: str, baud: int, framing: str, timeout: float) -> Transport:
         opened.append(path)
         return pair.ours
 
@@ -98,7 +98,7 @@ class Device:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def open(self, address: str, baud: int) -> Transport:
+    def open(self, address: str, baud: int, framing: str) -> Transport:
         return self.pair.ours
 
     def _serve(self) -> None:
@@ -161,7 +161,7 @@ def test_reconnect_gives_up_on_a_silent_device_and_reports_a_lost_one() -> None:
     gone = MemoryPair()
     gone.theirs.close()
     with pytest.raises(LinkLost):
-        reconnect("usb:x", PrinterQuestion(MARLIN_2_0), clock=SystemClock().now, opener=lambda address, baud: gone.ours)
+        reconnect("usb:x", PrinterQuestion(MARLIN_2_0), clock=SystemClock().now, opener=lambda address, baud, framing: gone.ours)
     mute = BalanceQuestion(MtSics(), "B1")
     mute.begin(0)
     mute.tick(mute.next_deadline() or 0)

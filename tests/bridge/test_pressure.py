@@ -23,10 +23,18 @@ def test_a_line_cut_at_every_position() -> None:
         hub = PressureHub()
         hub.receive(wire[:cut], 5)
         hub.receive(wire[cut:], 5)
-        assert readings(hub) == [
-            PressureReading(12345, Kilopascal("187.4"), 5, PressureQuality.GOOD),
-            PressureReading(12346, Kilopascal("-0.25"), 5, PressureQuality.GOOD),
-        ]
+        first, second = readings(hub)
+        assert first == PressureReading(12345, Kilopascal("187.4"), first.at, PressureQuality.GOOD)
+        assert second == PressureReading(12346, Kilopascal("-0.25"), 5, PressureQuality.GOOD)
+
+
+def test_lines_that_come_together_were_taken_one_after_another() -> None:
+    hub = PressureHub(period_us=10_000)
+    hub.receive(b"1,1.0\n2,1.0\n3,1", 100_000)
+    hub.receive(b".0\n", 110_000)
+    assert [reading.at for reading in readings(hub)] == [90_000, 100_000, 110_000]
+    hub.receive(b"4,1.0\n5,1.0\n6,1.0\n7,1.0\n", 120_000)
+    assert [reading.at for reading in readings(hub)] == [110_000, 110_000, 110_000, 120_000], "never older than the one before"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def plan_of(job: Job) -> RunPlan:
 
 @dataclass
 class SimulatedCell:
-    """Drives one run. `refuse_record` says of which records the commit fails."""
+    """Drives one run. `refuse_record` says of which records the commit fails, `step_us` how long a byte is on its way at most."""
 
     machine: RunMachine
     bench: VirtualBench
@@ -108,6 +108,7 @@ class SimulatedCell:
     written: list[tuple[int, Port, bytes, bool]] = field(default_factory=list)
     program: PrintProgram | None = None
     now: int = 0
+    step_us: int = STEP_US
     _lost: set[str] = field(default_factory=set)
 
     def give(self, event: RunInput) -> None:
@@ -140,7 +141,7 @@ class SimulatedCell:
         return []
 
     def step(self) -> None:
-        self.now += STEP_US
+        self.now += self.step_us
         sent = self.bench.step(self.now)
         for port in (Port.PRESSURE, Port.BALANCE, Port.PRINTER):
             if port.value in self.bench.unplugged:

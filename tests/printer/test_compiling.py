@@ -14,7 +14,7 @@ from audit.quantities import Microlitre
 from audit.store import TrailStore
 from printer.cell import Cell, Compiler
 from printer.messages import Compile, Port, UnitCompiled, UnitRefused
-from printer.ports import Ports
+from printer.ports import Place, Ports
 
 COMPILED = UnitCompiled(2, Decimal("0.97"), b";UNIT 2\n", "0" * 64, Microlitre(10), (0,), 1, b"{}")
 
@@ -23,7 +23,7 @@ COMPILED = UnitCompiled(2, Decimal("0.97"), b";UNIT 2\n", "0" * 64, Microlitre(1
 def cell(tmp_path: Path) -> Iterator[Cell]:
     key = SigningKey.generate("cell/compiling")
     store = TrailStore.create(tmp_path / "cell.db", origin="t/cell", key=key, clock=SystemClock(), software="test", demonstration=True)
-    ports = Ports(dict.fromkeys(Port, "/dev/none"), 250_000, SystemClock())
+    ports = Ports(dict.fromkeys(Port, Place("/dev/none")), SystemClock())
     made = Cell(store=store, clock=SystemClock(), ports=ports, bench=None, data_dir=tmp_path)
     yield made
     made.close()

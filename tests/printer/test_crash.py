@@ -25,7 +25,8 @@ from audit.verify import verify_store
 from hil_tests.virtual_bench import VirtualBench
 from printer.alarms import AlarmName
 from printer.messages import Operation, Record, Recorded, RecordFailed, RunEffect, RunInput
-from printer.recovery import STOP, plan_recovery
+from printer.ports import STOP
+from printer.recovery import plan_recovery
 from printer.run import Phase
 from printer.states import RunState
 from printer.view import recorded_view

@@ -131,29 +131,43 @@ def test_the_first_unit_is_watched_by_its_own_steady_second() -> None:
     assert fed(watch, ["180"] * 4).deviation is not None
 
 
-def test_a_value_that_never_changes_is_a_fault_of_the_sensor() -> None:
-    watch = FlowWatch(Decimal(40), 1000)
-    for _ in range(30):
-        watch.readings([Decimal("150.2")] * 10, 10_000_000, 0)
-    assert watch.stuck is None
-    watch.readings([Decimal("150.2")] * 10, 10_000_000, 0)
-    assert watch.stuck is not None
-    below = FlowWatch(Decimal(40), 1000)
-    for _ in range(100):
-        below.readings([Decimal(0)] * 10, 1_000_000, 0)
+def held(watch: FlowWatch, values: list[Decimal], seconds: float, every_ms: int, begin: float = 10.0) -> FlowWatch:
+    """These readings again and again, as often as the sensor gives them."""
+    for step in range(round(seconds * 1000 / every_ms) + 1):
+        watch.readings(values, round(begin * 1e6) + step * every_ms * 1000, 0)
+    return watch
+
+
+@pytest.mark.parametrize(("each", "every_ms"), [(10, 100), (1, 10), (1, 50), (1, 100)])
+def test_a_value_that_never_changes_is_a_fault_of_the_sensor(each: int, every_ms: int) -> None:
+    """Three seconds of it, whether a hub gives it a hundred times a second or a transmitter twenty times."""
+    same = [Decimal("150.2")] * each
+    assert held(FlowWatch(Decimal(40), 1000), same, 2.9, every_ms).stuck is None
+    assert held(FlowWatch(Decimal(40), 1000), same, 3.1, every_ms).stuck is not None
+    below = held(FlowWatch(Decimal(40), 1000), [Decimal(0)] * each, 10, every_ms, begin=1)
     assert below.stuck is None, "nothing pushed yet: the limit for a low pressure answers for it"
     moving = FlowWatch(Decimal(40), 1000)
     for index in range(100):
-        moving.readings([Decimal("150.2"), Decimal("150.2") + index % 2], 1_000_000, 0)
+        moving.readings([Decimal("150.2"), Decimal("150.2") + index % 2], 1_000_000 + index * 100_000, 0)
     assert moving.stuck is None
 
 
 def test_a_pause_ends_what_was_begun() -> None:
-    watch = FlowWatch(Decimal(40), 1000)
-    watch.readings([Decimal("150.2")] * 290, 10_000_000, 0)
+    watch = held(FlowWatch(Decimal(40), 1000), [Decimal("150.2")] * 10, 2.9, 100)
     watch.paused()
-    watch.readings([Decimal("150.2")] * 290, 10_000_000, 0)
-    assert watch.stuck is None
+    assert held(watch, [Decimal("150.2")] * 10, 2.9, 100, begin=0.1).stuck is None
+
+
+@pytest.mark.parametrize("every_ms", [10, 50, 100])
+def test_two_seconds_outside_the_band_are_two_seconds_at_any_rate(every_ms: int) -> None:
+    """The windows are stretches of time: a clog is seen as soon with a transmitter as with a hub."""
+    watch, at, seen = taught(), 0, 0
+    while watch.deviation is None and at < 20_000_000:
+        at += every_ms * 1000
+        level = Decimal("150") if at < 8_000_000 else Decimal("170")
+        watch.readings([level + at // (every_ms * 1000) % 2], 10_000_000 + at, at // 1000)
+        seen = at
+    assert 2_000_000 <= seen - 8_000_000 <= 2_600_000
 
 
 def test_a_drive_that_is_starved_is_no_fault_of_the_flow() -> None:

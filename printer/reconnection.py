@@ -1,0 +1,94 @@
+"""Devices that were away, looked for again while no run is live.
+
+Each look is a thread of its own: opening a port and waiting for an answer may take half a minute, and the controller waits
+for neither. A printer that is owed a stop gets that and nothing else; any other device is asked who it is, and nothing else.
+Its answer comes back through `deliver`; the next run asks again in its preflight.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from firmware_bridge.errors import BridgeError, LinkLost
+from firmware_bridge.reconnect import Question, reconnect
+from firmware_bridge.transport import Transport, open_transport
+from printer.messages import Port
+from printer.ports import STOP, Place
+
+_EVERY_S = 2.0
+_STOP_LIMIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at a port found: the transport of the identified device, or None. `stopped`: the owed stop was written."""
+
+    port: Port
+    transport: Transport | None
+    words: str
+    stopped: bool = False
+
+
+class Reconnection:
+    """Looks for devices. Lifetime: that of the cell. Concurrency: owned by the controller thread; looks run on threads of their own."""
+
+    def __init__(self, question: Callable[[Port], Question | None], *, clock: Callable[[], int], deliver: Callable[[Looked], None]) -> None:
+        self._question, self._clock, self._deliver = question, clock, deliver
+        self.busy: set[Port] = set()
+        self.words: dict[Port, str] = {}
+        self._next: dict[Port, float] = {}
+
+    def look(self, port: Port, place: Place, *, stop: bool) -> None:
+        """Begin to look at a port, unless that is going on or was done a moment ago."""
+        if port in self.busy or time.monotonic() < self._next.get(port, 0.0):
+            return
+        self.busy.add(port)
+        arguments = (port, place, stop and port is Port.PRINTER)
+        threading.Thread(target=self._run, args=arguments, name=f"looking for {port}", daemon=True).start()
+
+    def done(self, looked: Looked) -> None:
+        """Take note of what was found."""
+        self.busy.discard(looked.port)
+        self.words[looked.port] = looked.words
+        self._next[looked.port] = time.monotonic() + _EVERY_S
+
+    def _run(self, port: Port, place: Place, stop: bool) -> None:
+        try:
+            found = self._stopped(port, place) if stop else self._identified(port, place)
+        except BridgeError as error:
+            found = Looked(port, None, str(error))
+        except OSError as error:
+            found = Looked(port, None, f"Port {place.address}: {error}")
+        self._deliver(found)
+
+    def _stopped(self, port: Port, place: Place) -> Looked:
+        transport = open_transport(place.address, place.baud, framing=place.framing)
+        try:
+            write_all(transport, STOP, _STOP_LIMIT_S)
+        finally:
+            transport.close()
+        return Looked(port, None, "was told to stop when it came back; reset it", stopped=True)
+
+    def _identified(self, port: Port, place: Place) -> Looked:
+        question = self._question(port)
+        if question is None:
+            transport = open_transport(place.address, place.baud, framing=place.framing)
+            return Looked(port, transport, "is there again")
+        transport = reconnect(place.address, question, clock=self._clock, baud=place.baud, framing=place.framing)
+        return Looked(port, transport, f"is there again: {question.words}")
+
+
+def write_all(transport: Transport, data: bytes, limit_s: float) -> None:
+    """Write every byte. Raises LinkLost where the device has not taken them within the limit."""
+    until = time.monotonic() + limit_s
+    while data:
+        data = data[transport.write(data) :]
+        left = until - time.monotonic()
+        if data and left <= 0:
+            raise LinkLost(f"The device at {transport.name} takes no bytes.", remedy="Switch it off: it could not be told to stop.")
+        if data:
+            select.select([], [transport.fileno()], [], left)
