@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from audit.quantities import Kilopascal
 
@@ -30,8 +30,7 @@ class PressureQuality(StrEnum):
     NONE = "no reading"
 
 
-@dataclass(frozen=True, slots=True)
-class PressureReading:
+class PressureReading(NamedTuple):
     """One reading in kPa; `at` is the process time in µs at which its line was complete; `missed` counts lines lost before it."""
 
     seq: int
@@ -39,6 +38,12 @@ class PressureReading:
     at: int
     quality: PressureQuality
     missed: int = 0
+
+
+@lru_cache(maxsize=4096)
+def _kilopascal(text: bytes) -> Kilopascal:
+    """Return the value of a line; a hub with one decimal says the same few hundred again and again."""
+    return Kilopascal(Decimal(text.decode("ascii")))
 
 
 class PressureDriver(Protocol):
@@ -127,13 +132,14 @@ class PressureHub:
 
     def _line(self, line: bytes, now: int) -> None:
         match = _LINE.match(line)
-        seq = int(match.group(1)) if match else 0
+        number, text = match.groups() if match else (b"0", b"0")
+        seq = int(number)
         if match is None or seq >= self.wrap:
             self.damaged += 1
             return
-        value = Kilopascal(Decimal(match.group(2).decode("ascii")))
+        value = _kilopascal(text)
         quality, missed = self._sequence(seq)
-        if not self.low <= value <= self.high:
+        if not self.low.value <= value.value <= self.high.value:
             quality = PressureQuality.OUT_OF_RANGE
         self.lines += 1
         self.last = PressureReading(seq, value, now, quality, missed)
