@@ -343,15 +343,21 @@ def _of_seed(seed: int) -> tuple[Outcome, float]:
     return simulate(Scenario.of(seed)), time.process_time() - began
 
 
-def main(first: int, last: int, processes: int = 1) -> None:
-    """Print the table of the seeds from `first` up to `last`, and each seed on which a property does not hold as it comes."""
+def tallied(seeds: range, processes: int = 1) -> tuple[Tally, float]:
+    """Simulate seeds on several processes; return their counts and the CPU time in s. What does not hold is printed as it comes."""
     result, spent = Tally(), 0.0
     with multiprocessing.Pool(processes) as pool:
-        for outcome, seconds in pool.imap(_of_seed, range(first, last), chunksize=4):
+        for outcome, seconds in pool.imap(_of_seed, seeds, chunksize=4):
             result.add(outcome)
             spent += seconds
             if outcome.wrong or outcome.needless_stop or outcome.needless_rejects:
                 sys.stderr.write(f"{outcome}\n")
+    return result, spent
+
+
+def main(first: int, last: int, processes: int = 1) -> None:
+    """Print the table of the seeds from `first` up to `last`."""
+    result, spent = tallied(range(first, last), processes)
     sys.stdout.write(f"{result.text()}\n{spent:.1f} s of CPU, {spent / max(1, last - first):.2f} s a seed\n")
 
 
