@@ -138,7 +138,8 @@ class PressureHub:
             self.damaged += 1
             return
         value = _kilopascal(text)
-        quality, missed = self._sequence(seq)
+        last = self.last
+        quality, missed = (PressureQuality.GOOD, 0) if last is not None and seq == last.seq + 1 else self._sequence(seq)
         if not self.low.value <= value.value <= self.high.value:
             quality = PressureQuality.OUT_OF_RANGE
         self.lines += 1

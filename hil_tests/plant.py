@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 SAMPLE_US = 10_000
 _TINY_UL = 1e-9
+_DRYING_US = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,8 @@ class Plant:
             self._stretch(motion)
         if self.now < to_us:
             self._rest(to_us)
-        self._drying.advance(to_us)
+        if to_us - self._drying.now >= _DRYING_US:
+            self._drying.advance(to_us)
 
     def plate_mg(self) -> float:
         """Return the mass of what lies on the plate now, less what has dried off."""

@@ -14,6 +14,9 @@ from hil_tests.wire_faults import Line
 
 __all__ = ["PORTS", "VirtualBench"]
 
+WEIGHING_US = 50_000
+"""A balance takes a value twenty times a second."""
+
 TruthRow = dict[str, int | str]
 
 
@@ -86,8 +89,9 @@ class VirtualBench:
         printer.advance(to_us)
         plant.run(printer.motions, to_us)
         printer.motions.clear()
-        self.cell.advance(to_us, plant.plate_mg(), plant.last_motion_us)
-        self.balance.advance(to_us)
+        if to_us % WEIGHING_US == 0:
+            self.cell.advance(to_us, plant.plate_mg(), plant.last_motion_us)
+            self.balance.advance(to_us)
         self.now = to_us
 
     def _arrive(self, port: str, data: bytes) -> None:
