@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from audit.quantities import Kilopascal
 
@@ -30,8 +30,7 @@ class PressureQuality(StrEnum):
     NONE = "no reading"
 
 
-@dataclass(frozen=True, slots=True)
-class PressureReading:
+class PressureReading(NamedTuple):
     """One reading in kPa; `at` is the process time in µs at which it was taken; `missed` counts those lost before it."""
 
     seq: int
@@ -39,6 +38,12 @@ class PressureReading:
     at: int
     quality: PressureQuality
     missed: int = 0
+
+
+@lru_cache(maxsize=4096)
+def _kilopascal(text: bytes) -> Kilopascal:
+    """Return the value of a line; a hub with one decimal says the same few hundred again and again."""
+    return Kilopascal(Decimal(text.decode("ascii")))
 
 
 class PressureDriver(Protocol):
@@ -132,17 +137,19 @@ class PressureHub:
 
     def _line(self, line: bytes, at: int) -> None:
         match = _LINE.match(line)
-        seq = int(match.group(1)) if match else 0
+        number, text = match.groups() if match else (b"0", b"0")
+        seq = int(number)
         if match is None or seq >= self.wrap:
             self.damaged += 1
             return
-        value = Kilopascal(Decimal(match.group(2).decode("ascii")))
-        quality, missed = self._sequence(seq)
-        if not self.low <= value <= self.high:
+        value = _kilopascal(text)
+        last = self.last
+        quality, missed = (PressureQuality.GOOD, 0) if last is not None and seq == last.seq + 1 else self._sequence(seq)
+        if not self.low.value <= value.value <= self.high.value:
             quality = PressureQuality.OUT_OF_RANGE
         self.lines += 1
         # Lines that were held up come as one crowd, but none is older than the one before it.
-        at = at if self.last is None else max(at, self.last.at)
+        at = at if last is None else max(at, last.at)
         self.last = PressureReading(seq, value, at, quality, missed)
         if len(self._events) >= _MAX_EVENTS:
             self._events.popleft()

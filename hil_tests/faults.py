@@ -324,6 +324,11 @@ class FaultScript:
             FAULTS[spec.name].act(self._devices, spec, (now - begun) / 1e6)
 
     @property
+    def due(self) -> bool:
+        """Whether a fault will begin at the next update."""
+        return any(spec not in self._begun and self._due(spec) for spec in self._specs)
+
+    @property
     def begun(self) -> tuple[FaultSpec, ...]:
         """The faults that have begun."""
         return tuple(self._begun)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 SAMPLE_US = 10_000
 _TINY_UL = 1e-9
+_DRYING_US = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,29 @@ class Heater:
         return self.temperature + self._random.gauss(0.0, self._config.noise_c)
 
 
+class Drying:
+    """First-order loss of water from all that lies on one plate: each mass loses `fraction` of itself in the end."""
+
+    __slots__ = ("_factor", "_span", "fraction", "now", "tau_us", "to_lose_mg")
+
+    def __init__(self, fraction: float, tau_s: float, now: int) -> None:
+        self.fraction, self.tau_us, self.now = fraction, tau_s * 1e6, now
+        self.to_lose_mg = 0.0
+        self._span, self._factor = 0, 1.0
+
+    def advance(self, to_us: int) -> None:
+        """Let everything dry up to `to_us`."""
+        span = to_us - self.now
+        if span != self._span:
+            self._span, self._factor = span, math.exp(-span / self.tau_us)
+        self.to_lose_mg *= self._factor
+        self.now = to_us
+
+    def left(self, water_mg: float, since: int) -> float:
+        """Return what is left now of water that was to be lost at `since`."""
+        return water_mg * math.exp((since - self.now) / self.tau_us)
+
+
 @dataclass(slots=True)
 class Patch:
     """What lies together on the plate: one unit, if all went well. Masses in mg."""
@@ -160,18 +184,43 @@ class Patch:
     y_min: float
     y_max: float
     slip: float
+    drying: Drying
     wet_mg: float = 0.0
     active_mg: float = 0.0
-    dried_mg: float = 0.0
     plunger_uL: float = 0.0
     last_deposit_us: int = 0
+    _to_lose_mg: float = 0.0
+    _since: int = 0
+
+    @property
+    def to_lose_mg(self) -> float:
+        """The water that will still dry off."""
+        return self.drying.left(self._to_lose_mg, self._since)
+
+    @property
+    def dried_mg(self) -> float:
+        """What has dried off so far."""
+        return self.drying.fraction * self.wet_mg - self.to_lose_mg
+
+    def add(self, mass_mg: float, active_mg: float) -> None:
+        self.wet_mg += mass_mg
+        self.active_mg += active_mg
+        if self.drying.fraction:
+            self._to_lose_mg = self.to_lose_mg + self.drying.fraction * mass_mg
+            self._since = self.drying.now
 
     def holds(self, x: float, y: float, margin: float) -> bool:
         return self.x_min - margin <= x <= self.x_max + margin and self.y_min - margin <= y <= self.y_max + margin
 
     def grow(self, x: float, y: float) -> None:
-        self.x_min, self.x_max = min(self.x_min, x), max(self.x_max, x)
-        self.y_min, self.y_max = min(self.y_min, y), max(self.y_max, y)
+        if x < self.x_min:
+            self.x_min = x
+        elif x > self.x_max:
+            self.x_max = x
+        if y < self.y_min:
+            self.y_min = y
+        elif y > self.y_max:
+            self.y_max = y
 
 
 class Plant:
@@ -190,6 +239,8 @@ class Plant:
         self.pressure = 0.0
         self.samples: list[float] = []
         self.patches: list[Patch] = []
+        self._drying = Drying(config.drying_fraction, config.drying_tau_s, start_us)
+        self._lasting_mg = 0.0
         self.extruded_mg = 0.0
         self.waste_mg = 0.0
         self.hanging_uL = 0.0
@@ -211,7 +262,6 @@ class Plant:
 
     def run(self, motions: Iterable[Motion], to_us: int) -> None:
         """Move everything on to `to_us` under the given stretches of motion (in order, none later than `to_us`)."""
-        begun = self.now
         for motion in motions:
             if motion.t0 > self.now:
                 self._rest(motion.t0)
@@ -220,41 +270,55 @@ class Plant:
             self._stretch(motion)
         if self.now < to_us:
             self._rest(to_us)
-        self._dry((to_us - begun) / 1e6)
+        if to_us - self._drying.now >= _DRYING_US:
+            self._drying.advance(to_us)
 
     def plate_mg(self) -> float:
         """Return the mass of what lies on the plate now, less what has dried off."""
-        return math.fsum(patch.wet_mg - patch.dried_mg for patch in self.patches)
+        return self._lasting_mg + self._drying.to_lose_mg
 
     def remove(self, index: int) -> None:
         """Take a patch off the plate, as an operator does with a rejected unit."""
         self.patches = [patch for patch in self.patches if patch.index != index]
         if self._current is not None and self._current.index == index:
             self._current = None
+        lasting = 1.0 - self._drying.fraction
+        self._lasting_mg = math.fsum(lasting * patch.wet_mg for patch in self.patches)
+        self._drying.to_lose_mg = math.fsum(patch.to_lose_mg for patch in self.patches)
 
     @property
     def current(self) -> Patch | None:
         return self._current
 
     def _rest(self, until: int) -> None:
-        self._stretch(Motion(self.now, until, self._x, self._y, self._x, self._y, self._z, 0.0))
+        if self.leak_uL_per_s == 0.0 and self.pressure <= self.resistance * self.tube.yield_kPa:
+            self._stand(until)
+        else:
+            self._stretch(Motion(self.now, until, self._x, self._y, self._x, self._y, self._z, 0.0))
+
+    def _stand(self, until: int) -> None:
+        """Let time pass where nothing moves and nothing flows."""
+        while self._next_sample <= until:
+            self.samples.append(self.pressure)
+            self._next_sample += SAMPLE_US
+        self.now = until
 
     def _stretch(self, motion: Motion) -> None:
-        span = motion.t1 - motion.t0
+        t0, t1, x0, y0, x1, y1, z, e = motion
+        span = t1 - t0
         if span <= 0:
             return
-        moved = motion.x0 != motion.x1 or motion.y0 != motion.y1 or motion.z != self._z
-        self._x, self._y, self._z = motion.x1, motion.y1, motion.z
-        if moved:
-            self.last_motion_us = motion.t1
-        pushing = motion.e > 0.0
+        if x0 != x1 or y0 != y1 or z != self._z:
+            self.last_motion_us = t1
+        self._x, self._y, self._z = x1, y1, z
+        pushing = e > 0.0
         if pushing:
-            self._print_z = motion.z
+            self._print_z = z
         patch = self._under(motion, pushing)
-        inflow = motion.e * self.config.e_area_mm2 * 1e6 / span
-        out = self._flow(motion.t1, inflow if patch is None else inflow * patch.slip, inflow)
+        inflow = e * self.config.e_area_mm2 * 1e6 / span
+        out = self._flow(t1, inflow if patch is None else inflow * patch.slip, inflow)
         if patch is not None and pushing:
-            patch.plunger_uL += motion.e * self.config.e_area_mm2
+            patch.plunger_uL += e * self.config.e_area_mm2
         if out > _TINY_UL:
             self._land(out, motion, patch, pushing)
 
@@ -264,13 +328,14 @@ class Plant:
         Each step is exponential in the linearised flow law: stable however stiff a bubble or a clog makes it.
         """
         now, pressure, out = self.now, self.pressure, 0.0
-        next_sample, samples = self._next_sample, self.samples
-        compliance, tube, resistance = self.compliance, self.tube, self.resistance
-        inflow = self._pushed(inflow, commanded, until - now)
+        next_sample = self._next_sample
+        compliance, flow_and_slope, resistance = self.compliance, self.tube.flow_and_slope, self.resistance
+        if commanded or self.leak_uL_per_s:
+            inflow = self._pushed(inflow, commanded, until - now)
         while now < until:
             stop = next_sample if next_sample < until else until
             step = (stop - now) * 1e-6
-            flow, slope = tube.flow_and_slope(pressure / resistance)
+            flow, slope = flow_and_slope(pressure / resistance)
             rate = slope / (resistance * compliance)
             reach = step if rate * step < 1e-6 else -math.expm1(-rate * step) / rate
             left = inflow * step - (inflow - flow) * reach
@@ -280,7 +345,7 @@ class Plant:
             out += left
             now = stop
             if now == next_sample:
-                samples.append(pressure)
+                self.samples.append(pressure)
                 next_sample += SAMPLE_US
         self.now, self.pressure, self._next_sample = now, pressure, next_sample
         return out
@@ -315,7 +380,7 @@ class Plant:
         self._opened += 1
         index = self._opened
         scatter = random.Random(f"{self.seed}:scatter:{index}").gauss(0.0, self.config.scatter_rsd)
-        patch = Patch(index, motion.x0, motion.x0, motion.y0, motion.y0, 1.0 + scatter)
+        patch = Patch(index, motion.x0, motion.x0, motion.y0, motion.y0, 1.0 + scatter, self._drying)
         self.patches.append(patch)
         self._current = patch
         return patch
@@ -330,26 +395,21 @@ class Plant:
                 self.air_uL, self.resistance = 0.0, 1.0
         mass = out * self.density
         self.extruded_mg += mass
-        if patch is None and not pushing:
-            self.hanging_uL += out
-            return
-        carried = self.hanging_uL * self.density if pushing else 0.0
-        if pushing:
+        if not pushing:
+            if patch is None:
+                self.hanging_uL += out
+                return
+        elif self.hanging_uL:
+            mass += self.hanging_uL * self.density
             self.hanging_uL = 0.0
         if patch is None:
-            self.waste_mg += mass + carried
+            self.waste_mg += mass
             return
-        patch.wet_mg += mass + carried
-        patch.active_mg += (mass + carried) * self.strength / 1000.0
+        patch.add(mass, mass * self.strength / 1000.0)
+        fraction = self._drying.fraction
+        self._lasting_mg += (1.0 - fraction) * mass
+        self._drying.to_lose_mg += fraction * mass
         patch.last_deposit_us = motion.t1
         if pushing:
             patch.grow(motion.x0, motion.y0)
             patch.grow(motion.x1, motion.y1)
-
-    def _dry(self, seconds: float) -> None:
-        fraction = self.config.drying_fraction
-        if fraction == 0.0 or not self.patches:
-            return
-        part = -math.expm1(-seconds / self.config.drying_tau_s)
-        for patch in self.patches:
-            patch.dried_mg += (fraction * patch.wet_mg - patch.dried_mg) * part

@@ -15,6 +15,9 @@ from hil_tests.wire_faults import Line
 
 __all__ = ["PORTS", "VirtualBench"]
 
+WEIGHING_US = 50_000
+"""A balance takes a value twenty times a second."""
+
 TruthRow = dict[str, int | str]
 
 
@@ -52,27 +55,44 @@ class VirtualBench:
 
         Inside, time goes by the grid of the pressure samples, so that the bytes do not depend on how time is granted.
         """
-        sent = dict.fromkeys(PORTS, b"")
+        if self.config.faults:
+            return self._step_with_faults(to_us)
         while self.now < to_us:
             self._advance(min(to_us, self.now - self.now % SAMPLE_US + SAMPLE_US))
-            said = {"printer": self.printer.output(), "balance": self.balance.output(), "pressure": self.hub.lines(self.plant.samples)}
-            self.plant.samples.clear()
-            for name, data in said.items():
-                sent[name] += self._outward[name].carry(data, self.now) if self.config.faults else data
-        return sent
+        return dict(zip(PORTS, self._said(), strict=True))
+
+    def _step_with_faults(self, to_us: int) -> dict[str, bytes]:
+        sent = tuple(bytearray() for _ in PORTS)
+        outward = tuple(self._outward[name] for name in PORTS)
+        while self.now < to_us:
+            begun = bool(self.script.begun)
+            if begun:
+                for name in PORTS:
+                    self._arrive(name, self._inward[name].carry(b"", self.now))
+            self._advance(min(to_us, self.now - self.now % SAMPLE_US + SAMPLE_US))
+            if begun:
+                self.script.update(self.now)
+            if begun or self.now >= to_us or self.script.due:
+                for line, data, said in zip(outward, sent, self._said(), strict=True):
+                    data += line.carry(said, self.now)
+            if not begun:
+                self.script.update(self.now)
+        return dict(zip(PORTS, map(bytes, sent), strict=True))
+
+    def _said(self) -> tuple[bytes, bytes, bytes]:
+        """Return and clear what each device has sent, in the order of PORTS."""
+        said = self.printer.output(), self.balance.output(), self.hub.lines(self.plant.samples)
+        self.plant.samples.clear()
+        return said
 
     def _advance(self, to_us: int) -> None:
         printer, plant = self.printer, self.plant
-        if self.config.faults:
-            for name in PORTS:
-                self._arrive(name, self._inward[name].carry(b"", self.now))
         printer.advance(to_us)
         plant.run(printer.motions, to_us)
         printer.motions.clear()
-        self.cell.advance(to_us, plant.plate_mg(), plant.last_motion_us)
-        self.balance.advance(to_us)
-        if self.config.faults:
-            self.script.update(to_us)
+        if to_us % WEIGHING_US == 0:
+            self.cell.advance(to_us, plant.plate_mg(), plant.last_motion_us)
+            self.balance.advance(to_us)
         self.now = to_us
 
     def _arrive(self, port: str, data: bytes) -> None:

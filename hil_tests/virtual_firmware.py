@@ -20,6 +20,7 @@ NEVER = 1 << 62
 _BUSY_US = 2_000_000
 _REPORT_US = 1_000_000
 _PROTECT_US = 500_000
+_HEAT_US = 100_000
 _MAX_CMD = 96
 # Marlin's e_parser: only at the start of a line, an N<number> in front allowed; acts when the line ends.
 _EMERGENCY = re.compile(rb"[ ]*(?:N[-0-9 ]*)?M(112|108|410|876)")
@@ -66,6 +67,7 @@ class FirmwareCore(ABC):
         self._out = bytearray()
         self.motions: list[Motion] = []
         self._running: Waiting | None = None
+        self._heated_to = start_us
         self._power_on()
 
     # -- the wire -----------------------------------------------------------------------------------------------
@@ -84,6 +86,8 @@ class FirmwareCore(ABC):
 
     def output(self) -> bytes:
         """Return and clear what the machine has sent."""
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return data
@@ -130,6 +134,7 @@ class FirmwareCore(ABC):
         self._busy_at = NEVER
         self._report_at = NEVER
         self._protect_at = self.now + _PROTECT_US
+        self._heat_at = self.now - self.now % _HEAT_US + _HEAT_US
         self.last_line = 0
         self.break_heating = False
         self.busy_interval = _BUSY_US
@@ -179,7 +184,7 @@ class FirmwareCore(ABC):
 
     def _take_lines(self) -> None:
         """Move complete lines from the receive buffer to the command queue while it has room."""
-        while len(self._queue) < self.config.bufsize and not self.killed:
+        while self._rx and len(self._queue) < self.config.bufsize and not self.killed:
             end = self._rx.find(b"\n")
             carriage = self._rx.find(b"\r", 0, end if end >= 0 else len(self._rx))
             end = carriage if carriage >= 0 else end
@@ -232,11 +237,18 @@ class FirmwareCore(ABC):
 
     def advance(self, to_us: int) -> None:
         """Let time pass up to `to_us`: moves, dwells, heating, reports, in their order."""
-        self._work()
-        while self.now < to_us:
-            self._pass(min(to_us, self._next_event()))
-            self._timers()
+        if self._running is None:
             self._work()
+        while self.now < to_us:
+            event = self._next_event()
+            if event > to_us:
+                self._pass(to_us)
+                return
+            looks = event >= self._wake or event >= self.mover.block_end
+            self._pass(event)
+            self._timers()
+            if looks:
+                self._work()
 
     @property
     def idle(self) -> bool:
@@ -244,18 +256,22 @@ class FirmwareCore(ABC):
         return self._running is None and not self._queue and not self.mover.blocks
 
     def _next_event(self) -> int:
-        return min(self._wake, self._busy_at, self._report_at, self._protect_at, self.mover.block_end)
+        return min(self._wake, self._busy_at, self._report_at, self._protect_at, self._heat_at, self.mover.block_end)
 
     def _pass(self, to_us: int) -> None:
-        seconds = (to_us - self.now) / 1e6
-        if seconds > 0.0:
-            self.nozzle.advance(seconds)
-            self.bed.advance(seconds)
+        if self.mover.blocks and to_us > self.now:
             self.mover.run(self.now, to_us, self.motions)
         self.now = to_us
 
     def _timers(self) -> None:
         now = self.now
+        if now >= self._heat_at:
+            # Ten times a second, as the firmware sets the power: in between the temperature is the last one taken.
+            seconds = (now - self._heated_to) / 1e6
+            self.nozzle.advance(seconds)
+            self.bed.advance(seconds)
+            self._heated_to = now
+            self._heat_at = now + _HEAT_US
         if now >= self._report_at:
             self.say(" " + self.temperatures())
             self._report_at += _REPORT_US

@@ -70,13 +70,16 @@ class LoadCell:
         self._load = config.plate_mg
         self._settled = config.plate_mg
         self._moved_at = start_us - 60_000_000
+        self._span, self._factor = 0, 1.0
 
     def advance(self, to_us: int, on_plate_mg: float, moved_at: int) -> None:
         """Let the pan follow the load up to `to_us`; `moved_at` is when the axes last moved."""
-        seconds = (to_us - self.now) / 1e6
+        span = to_us - self.now
+        if span != self._span:
+            self._span, self._factor = span, math.exp(-span / 1e6 / self._config.settle_tau_s)
         self._load = self._config.plate_mg + on_plate_mg + self.extra_mg
-        self._settled = self._load + (self._settled - self._load) * math.exp(-seconds / self._config.settle_tau_s)
-        self._drifted += self.zero_drift * seconds
+        self._settled = self._load + (self._settled - self._load) * self._factor
+        self._drifted += self.zero_drift * span / 1e6
         self._moved_at = moved_at
         self.now = to_us
 
@@ -133,6 +136,8 @@ class MtSicsBalance:
         del self._in[:-256]
 
     def output(self) -> bytes:
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return b"" if self.silent else data
@@ -251,6 +256,8 @@ class SbiBalance:
         del self._in[:-64]
 
     def output(self) -> bytes:
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return b"" if self.silent else data
@@ -310,12 +317,14 @@ class PressureHub:
         out = []
         noise, scale = self._noise, self.noise_kPa
         low, high = self._config.floor_kPa, self._config.ceiling_kPa
+        offset, sequence, shown = self.offset_kPa, self.sequence, self._last
         for value in samples:
-            self.sequence += 1
+            sequence += 1
             if not self.stuck:
-                shown = value + self.offset_kPa + scale * noise[self.sequence % 4093]
-                self._last = low if shown < low else high if shown > high else shown
-            out.append(b"%d,%.1f\n" % (self.sequence, self._last))
+                shown = value + offset + scale * noise[sequence % 4093]
+                shown = low if shown < low else high if shown > high else shown
+            out.append(b"%d,%.1f\n" % (sequence, shown))
+        self.sequence, self._last = sequence, shown
         return b"" if self.silent else b"".join(out)
 
 

@@ -48,7 +48,7 @@ class Mover:
         self._block_start = 0
         self.planned = [0.0, 0.0, 0.0, 0.0]
         self._stepped = [0.0, 0.0, 0.0, 0.0]
-        self._at = [0.0, 0.0, 0.0, 0.0]
+        self._moved_to = 0
         self.relative = [False, False, False, False]
         self.feed = 1500.0 / 60.0
         self.feed_percent = 100.0
@@ -70,7 +70,7 @@ class Mover:
         """Count an extrusion that was prevented: Marlin's position goes on although nothing moves."""
         delta = self.extrusion(e_word)
         self.planned[3] += delta
-        self._shift_e(delta)
+        self._stepped[3] += delta
 
     def set_position(self, words: dict[str, float]) -> None:
         """G92: call the present position something else."""
@@ -79,12 +79,11 @@ class Mover:
                 shift = words[axis] - self.planned[index]
                 self.planned[index] += shift
                 self._stepped[index] += shift
-                self._at[index] += shift
 
     def home(self, axes: list[str]) -> None:
         for axis in axes:
             index = AXES.index(axis)
-            self.planned[index] = self._stepped[index] = self._at[index] = 0.0
+            self.planned[index] = self._stepped[index] = 0.0
 
     def plan(self, words: dict[str, float], now: int) -> None:
         """Append one linear move. Positions beyond the soft end stops are clamped, as Marlin does."""
@@ -108,20 +107,19 @@ class Mover:
             return
         block = Block(begun[0], begun[1], begun[2], begun[3], stepped[0], stepped[1], stepped[2], stepped[3], span)
         if not self.blocks:
-            self._block_start, self.block_end = now, now + span
+            self._block_start, self._moved_to, self.block_end = now, now, now + span
         self.blocks.append(block)
 
     def run(self, from_us: int, to_us: int, motions: list[Motion]) -> None:
         """Move from `from_us` to `to_us`, no further than the end of the running block."""
         if not self.blocks:
             return
-        block = self.blocks[0]
-        a = (from_us - self._block_start) / block.span
-        b = (to_us - self._block_start) / block.span
-        dx, dy, de = block.x1 - block.x0, block.y1 - block.y0, block.e1 - block.e0
-        z = block.z0 + (block.z1 - block.z0) * b
-        motions.append(Motion(from_us, to_us, block.x0 + dx * a, block.y0 + dy * a, block.x0 + dx * b, block.y0 + dy * b, z, de * (b - a)))
-        self._at = [block.x0 + dx * b, block.y0 + dy * b, z, block.e0 + de * b]
+        x0, y0, z0, e0, x1, y1, z1, e1, span = self.blocks[0]
+        a = (from_us - self._block_start) / span
+        b = (to_us - self._block_start) / span
+        dx, dy, de = x1 - x0, y1 - y0, e1 - e0
+        motions.append(Motion(from_us, to_us, x0 + dx * a, y0 + dy * a, x0 + dx * b, y0 + dy * b, z0 + (z1 - z0) * b, de * (b - a)))
+        self._moved_to = to_us
         if to_us >= self.block_end:
             self.blocks.popleft()
             self._block_start = to_us
@@ -129,10 +127,13 @@ class Mover:
 
     def drop(self) -> None:
         """Forget all planned moves; the position becomes where the head is."""
+        if self.blocks:
+            block = self.blocks[0]
+            done = (self._moved_to - self._block_start) / block.span
+            self._stepped = [begin + (end - begin) * done for begin, end in zip(block[:4], block[4:8], strict=True)]
         self.blocks.clear()
         self.block_end = NEVER
-        self.planned = list(self._at)
-        self._stepped = list(self._at)
+        self.planned = list(self._stepped)
 
     def _span(self, target: list[float]) -> int:
         deltas = [abs(target[i] - self._stepped[i]) for i in range(4)]
@@ -142,7 +143,3 @@ class Mover:
         seconds = length / (self.feed * self.feed_percent / 100.0)
         seconds = max(seconds, *(deltas[i] / self._feeds[i] for i in range(4)))
         return max(1, round(seconds * 1e6))
-
-    def _shift_e(self, delta: float) -> None:
-        self._stepped[3] += delta
-        self._at[3] += delta

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ class Reading:
     at: int | None = None
 
     def taken(self, value: Decimal, now: int) -> Reading:
-        return replace(self, value=value, at=now)
+        return Reading(self.unit, self.limit_us, value, now)
 
     def age_us(self, now: int) -> int | None:
         return None if self.at is None else now - self.at

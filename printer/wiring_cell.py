@@ -41,6 +41,8 @@ _STABLE_US = 30_000_000
 
 Line = Annotated[str, Field(pattern=r"^[1-9][0-9]{2,6} [78][NEO][12]$")]
 
+_SWITCH_S = 0.0005
+
 
 class PortSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,6 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_cell(settings: CellSettings) -> None:
     """Open the store, recover, open the ports, serve until SIGTERM or SIGINT."""
+    # A thread that computes (a unit compiled anew, an answer) gives the interpreter up after half a millisecond: a stop waits behind it.
+    sys.setswitchinterval(_SWITCH_S)
     machine = load_machine(settings.machine)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
     clock = _clock(settings, bench)

@@ -17,18 +17,16 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from simulated_cell import SimulatedCell, admitted, demonstration_job
 
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
 from audit.verify import verify_store
-from printer.run import RunMachine
 from recipes.compile import compile_program
 from recipes.library import CASES, load_demonstration, load_machine, load_recipe
 from recipes.order import DoseOrder
-from tests.benchmarks import Row
+from tests.benchmarks import Row, cell
 from tests.benchmarks.link import stop_latency, streaming
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,25 +129,17 @@ def verify_rate() -> Row:
     return Row("trail.verify_per_s", f"{rate:.0f}", "1/s", "none: whole-store check, projections rebuilt", None, None)
 
 
-def simulate() -> Row:
-    from hil_tests.cases import bench_for
-    from hil_tests.virtual_bench import VirtualBench
-
-    cell = SimulatedCell(RunMachine(admitted(demonstration_job("hydrocortisone")).plan), VirtualBench(bench_for("hydrocortisone")))
-    began = time.perf_counter()
-    cell.run()
-    wall = time.perf_counter() - began
-    return Row("cell.simulate_30_units_s", f"{wall:.2f}", "s", f"none: {cell.now / 1e6:.0f} virtual seconds", None, None)
-
-
 def _one(figure: Callable[[], Row]) -> Callable[[], list[Row]]:
     return lambda: [figure()]
 
 
 FIGURES: tuple[Callable[[], list[Row]], ...] = (
-    *(_one(figure) for figure in (demo_wall, dose_closure, durable_append, verify_rate, simulate)),
+    *(_one(figure) for figure in (demo_wall, dose_closure, durable_append, verify_rate, cell.simulate)),
+    cell.simulation,
+    _one(cell.memory),
     streaming,
     stop_latency,
+    cell.stop_latency,
 )
 
 

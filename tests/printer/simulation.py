@@ -6,12 +6,14 @@ strength on the ink certificate: the mass is what the cell answers for, the stre
 Two faults of the bench change the strength alone, at the same mass, density and flow; nothing in a cell can see them, so
 they are left out of the draw and have a test of their own.
 
-Usage: `python tests/printer/simulation.py FIRST LAST` prints the table of those seeds.
+Usage: `python tests/printer/simulation.py FIRST LAST [PROCESSES]` prints the table of those seeds.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import multiprocessing
 import random
 import sys
 import time
@@ -109,6 +111,7 @@ class Outcome:
     ended: str
     accepted: int
     good: int
+    watched: int
     wrong: list[str]
     needless_stop: str | None
     needless_rejects: list[str]
@@ -186,10 +189,13 @@ def _judge(scenario: Scenario, cell: SimulatedCell) -> Outcome:
     if not wrong and not (scenario.fault or "").startswith(DISK_FULL) and replay(machine.plan, segments).sha256 != digest:
         wrong.append("the replay decides otherwise")
     begun = tuple(spec.name for spec in cell.bench.script.begun)
+    from_unit = min((spec.unit for spec in cell.bench.script.begun), default=math.inf)
     if (scenario.fault or "").startswith(DISK_FULL) and machine.alarms.alarms:
         begun = (DISK_FULL,)
     contents = true_contents(cell)
     good = sum(abs(error) <= allowed for error, allowed in contents.values())
+    judged = {n for n, verdict in cell.verdicts().items() if verdict != "scrapped" and n < from_unit}
+    watched = sum(n in judged and abs(error) <= allowed for n, (error, allowed) in contents.items())
     rejects = []
     for n, verdict in cell.verdicts().items():
         error, allowed = contents.get(n, (Decimal(-100), Decimal(0)))
@@ -202,7 +208,7 @@ def _judge(scenario: Scenario, cell: SimulatedCell) -> Outcome:
         stop = "; ".join(f"{a.definition.name}: {a.message}" for a in machine.alarms.alarms) or "no alarm"
     alarms = tuple(alarm.definition.name.value for alarm in machine.alarms.alarms)
     accepted = sum(verdict == "accepted" for verdict in cell.verdicts().values())
-    return Outcome(scenario, machine.ended, accepted, good, wrong, stop, rejects, alarms, begun, digest)
+    return Outcome(scenario, machine.ended, accepted, good, watched, wrong, stop, rejects, alarms, begun, digest)
 
 
 def true_contents(cell: SimulatedCell) -> dict[int, tuple[Decimal, Decimal]]:
@@ -266,11 +272,37 @@ class Tally:
     def good_units(self) -> int:
         return sum(outcome.good for outcome in self.outcomes)
 
+    @property
+    def watched_units(self) -> int:
+        """Good units that were weighed before any fault began: what a false alarm can strike."""
+        return sum(outcome.watched for outcome in self.outcomes)
+
+    @property
+    def false_alarms(self) -> int:
+        """Runs that an alarm ended although nothing was wrong: at most one each."""
+        return sum(bool(outcome.needless_stop or outcome.needless_rejects) for outcome in self.outcomes)
+
+    @property
+    def bad_accepted(self) -> int:
+        return sum("is accepted with a content" in text for outcome in self.outcomes for text in outcome.wrong)
+
+    def _figures(self) -> list[str]:
+        wrong = [text for outcome in self.outcomes for text in outcome.wrong]
+        hangs = sum(text.startswith("hangs") for text in wrong)
+        broken = len(wrong) - hangs - self.bad_accepted
+        rate, bound = rate_and_bound(self.false_alarms, self.watched_units)
+        return [
+            f"  bad units accepted {self.bad_accepted}, hangs {hangs}, broken trails and replays {broken}",
+            f"  false alarms {self.false_alarms} in {self.watched_units} good units weighed before any fault: "
+            f"{rate:.2f} per 1,000, at 95 % confidence below {bound:.2f}",
+        ]
+
     def text(self) -> str:
         """A table: per fault the runs, their ends, and the first alarms."""
         lines = [
             f"{len(self.outcomes)} seeds, {self.good_units} good units, {sum(o.accepted for o in self.outcomes)} accepted; "
-            f"wrong {len(self.wrong)}, needless stops {len(self.needless_stops)}, needless rejects {len(self.needless_rejects)}"
+            f"wrong {len(self.wrong)}, needless stops {len(self.needless_stops)}, needless rejects {len(self.needless_rejects)}",
+            *self._figures(),
         ]
         groups: dict[str, list[Outcome]] = {}
         for outcome in self.outcomes:
@@ -291,7 +323,43 @@ def tally(seeds: Iterable[int]) -> Tally:
     return result
 
 
-if __name__ == "__main__":
+def rate_and_bound(events: int, units: int) -> tuple[float, float]:
+    """Return events per 1,000 units and the upper 95 % limit of their rate after Clopper and Pearson (1934), one-sided.
+
+    The limit is the probability at which as few events or fewer come with 5 %; with none of them it is the rule of three.
+    """
+    if units == 0:
+        return math.nan, math.nan
+    low, high = events / units, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        few = math.fsum(math.comb(units, k) * middle**k * (1.0 - middle) ** (units - k) for k in range(events + 1))
+        low, high = (middle, high) if few > 0.05 else (low, middle)
+    return 1000 * events / units, 1000 * high
+
+
+def _of_seed(seed: int) -> tuple[Outcome, float]:
     began = time.process_time()
-    sys.stdout.write(tally(range(int(sys.argv[1]), int(sys.argv[2]))).text() + "\n")
-    sys.stdout.write(f"{time.process_time() - began:.1f} s of CPU\n")
+    return simulate(Scenario.of(seed)), time.process_time() - began
+
+
+def tallied(seeds: range, processes: int = 1) -> tuple[Tally, float]:
+    """Simulate seeds on several processes; return their counts and the CPU time in s. What does not hold is printed as it comes."""
+    result, spent = Tally(), 0.0
+    with multiprocessing.Pool(processes) as pool:
+        for outcome, seconds in pool.imap(_of_seed, seeds, chunksize=4):
+            result.add(outcome)
+            spent += seconds
+            if outcome.wrong or outcome.needless_stop or outcome.needless_rejects:
+                sys.stderr.write(f"{outcome}\n")
+    return result, spent
+
+
+def main(first: int, last: int, processes: int = 1) -> None:
+    """Print the table of the seeds from `first` up to `last`."""
+    result, spent = tallied(range(first, last), processes)
+    sys.stdout.write(f"{result.text()}\n{spent:.1f} s of CPU, {spent / max(1, last - first):.2f} s a seed\n")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
