@@ -9,9 +9,8 @@ from decimal import Decimal
 
 from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.events import Actor, Entry, EntryDraft, EventKind, Subject
-from printer.drafts import Drafts
 from printer.journal import read_journal
-from printer.messages import Record, RecordFailed, UnitCompiled, UnitRefused
+from printer.messages import Command, Operation, Record, RecordFailed, UnitCompiled, UnitRefused
 from printer.plan import RunPlan
 from printer.run import RunMachine
 from printer.states import RunState
@@ -113,14 +112,13 @@ def compare(plan: RunPlan, prepared_by: Actor, replayed: Replayed, entries: Iter
     """Compare each decision of a replay with the cell's trail; the first that differs is named field by field.
 
     `entries` are those of the trail, in order; those of other runs are passed over. `prepared_by` asked for the run: where
-    nothing was sealed before the process ended, the entry that creates the run is still compared.
+    nothing was sealed before the process ended, the entries that create the run are still compared.
     """
     rows = [row_of(entry) for entry in of_run(entries, plan.run) if entry.kind not in _BY_PEOPLE]
     drafts, failed = replayed.entries, replayed.failed
     if not replayed.inputs:
-        creating = Drafts(plan.run, plan.device)
-        creating.created(plan, prepared_by)
-        drafts, failed = creating.take(), frozenset[int]()
+        effects = RunMachine(plan).handle(Command(Operation.PREPARE, prepared_by), 0)
+        drafts = tuple(draft for effect in effects if isinstance(effect, Record) for draft in effect.drafts)
     wanted: list[JsonObject] = []
     difference: Difference | None = None
     for number, draft in enumerate(drafts):
