@@ -110,6 +110,9 @@ class CellDirectory:
             known = self._clients.get((name, urgent, watching))
             if known is not None and known[:2] == (host, port):
                 return known[2]
+            if known is not None:
+                # the cell came back elsewhere; the old connection may still wait for its last answer, and nobody waits for that
+                threading.Thread(target=known[2].close, name="old connection", daemon=True).start()
             client = self._connector(entry, self._settings, host, port)
             self._clients[name, urgent, watching] = (host, port, client)
             return client

@@ -30,8 +30,8 @@ class Site:
     def credentials(self, username: str) -> Credentials:
         return Credentials(password=(self.stack.passwords or {})[username], scripted=True)
 
-    def batch(self, units: str = "3", cell: str = "cell-1") -> str:
-        """Enter, confirm and open a batch."""
+    def order(self, units: str = "3", cartridge: str = "") -> str:
+        """Enter and confirm an order; return its number."""
         demonstration = load_case(self.stack.case, Changes(units=units), datetime.now(UTC).date())
         entry, production = demonstration.entry, self.workstation.production
         fields = {name: getattr(entry, name) for name in entry.__dataclass_fields__}
@@ -40,17 +40,22 @@ class Site:
                 **fields,
                 "recipe": demonstration.recipe.id,
                 "ink_lot": demonstration.ink.lot,
-                "cartridge": demonstration.cartridge.serial,
+                "cartridge": cartridge or demonstration.cartridge.serial,
             }
         )
         order = str(production.enter_order(self.session("pharmacist"), request, self.credentials("pharmacist"))["order"])
         again = SecondEntry(height_cm=entry.height_cm, weight_kg=entry.weight_kg, prescribed=entry.prescribed)
         production.confirm_order(self.session("second"), order, again, self.credentials("second"))
-        return str(production.create_batch(self.session("operator"), order, cell)["batch"])
+        return order
 
-    def print(self, batch: str) -> None:
+    def batch(self, units: str = "3", cell: str = "cell-1", cartridge: str = "") -> str:
+        """Enter, confirm and open a batch on a cell."""
+        order = self.order(units, cartridge)
+        return str(self.workstation.production.create_batch(self.session("operator"), order, cell)["batch"])
+
+    def print(self, batch: str, cell: str = "cell-1") -> None:
         self.workstation.production.request_run(self.session("operator"), batch)
-        self.stack.until(lambda status: status["state"] == "READY")
+        self.stack.until(lambda status: status["state"] == "READY", cell=cell)
         self.workstation.production.start(self.session("operator"), batch)
 
     def dispose(self, batch: str, disposition: str) -> None:
