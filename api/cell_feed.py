@@ -13,6 +13,7 @@ from api.status import CellStatus
 from audit.errors import DosewrightError
 
 _FRESH_S = 0.2
+_PATIENCE_S = 0.5
 _TRACE_POINTS = 3000
 
 
@@ -27,7 +28,8 @@ class CellView:
 class CellFeed:
     """Asks one cell when somebody looks, and keeps the pressure trace of the run that is on.
 
-    Lifetime: that of the workstation. Concurrency: one lock; a caller may wait for another's question to the cell.
+    Lifetime: that of the workstation. Concurrency: one question at a time. Who comes while it is asked waits half a second at
+    most, so that a cell that hangs keeps one thread and not the pages of the other cells.
     """
 
     def __init__(self, cells: CellDirectory, name: str) -> None:
@@ -35,22 +37,30 @@ class CellFeed:
         self._name = name
         self._lock = threading.Lock()
         self._asked = 0.0
+        self._asking_since: float | None = None
         self._run: str | None = None
         self._trace: tuple[tuple[int, str], ...] = ()
         self._view = CellView(CellStatus(cell=name, state="UNKNOWN"), "The cell has not been asked yet.")
 
     def view(self) -> CellView:
-        """Return the view, at most 0.2 s old; blocks while the cell is asked."""
-        with self._lock:
+        """Return the view, at most 0.2 s old; blocks while the cell is asked. A cell that hangs is shown as unknown."""
+        since = self._asking_since
+        patience = _PATIENCE_S if since is None else max(0.0, since + _PATIENCE_S - time.monotonic())
+        if not self._lock.acquire(timeout=patience):
+            return CellView(CellStatus(cell=self._name, state="UNKNOWN"), "The cell has been asked and has not answered yet.")
+        try:
             if time.monotonic() - self._asked >= _FRESH_S:
+                self._asking_since = time.monotonic()
                 self._view = self._ask()
-                self._asked = time.monotonic()
+                self._asking_since, self._asked = None, time.monotonic()
             return self._view
+        finally:
+            self._lock.release()
 
     def _ask(self) -> CellView:
         try:
             since = self._trace[-1][0] if self._trace else 0
-            status = CellStatus.model_validate(self._cells.client(self._name).status(since))
+            status = CellStatus.model_validate(self._cells.client(self._name, watching=True).status(since))
         except DosewrightError as error:
             return CellView(CellStatus(cell=self._name, state="UNKNOWN"), str(error))
         except ValidationError as error:
@@ -69,6 +79,14 @@ class CellFeeds:
 
     def __init__(self, cells: CellDirectory) -> None:
         self._feeds = {name: CellFeed(cells, name) for name in cells.names}
+
+    def views(self) -> dict[str, CellView]:
+        """Return the view of every cell; blocks while they are asked, one after the other."""
+        return {name: feed.view() for name, feed in self._feeds.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._feeds)
 
     def of(self, name: str) -> CellFeed:
         return self._feeds[name]

@@ -69,7 +69,8 @@ def connect(entry: CellEntry, settings: Settings, host: str, port: int) -> CellP
 class CellDirectory:
     """Finds the cells of a site by name; follows a cell that came back at another port.
 
-    A client answers one question at a time, so there are two for each cell: STOP never waits behind the fetching of a trail.
+    A client answers one question at a time, so there are three for each cell: STOP never waits behind the fetching of a trail,
+    and the pages do not stand still while a program is compiled.
 
     Lifetime: that of the workstation process. Concurrency: safe for several threads.
     """
@@ -78,25 +79,42 @@ class CellDirectory:
         self._settings = settings
         self._entries: Mapping[str, CellEntry] = {entry.name: entry for entry in settings.cells}
         self._connector = connector
-        self._clients: dict[tuple[str, bool], tuple[str, int, CellPort]] = {}
+        self._clients: dict[tuple[str, bool, bool], tuple[str, int, CellPort]] = {}
+        self._turns = {name: threading.RLock() for name in self._entries}
         self._lock = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._entries)
 
-    def client(self, name: str, *, urgent: bool = False) -> CellPort:
+    def turn(self, name: str) -> threading.RLock:
+        """Return the lock under which the acts on one cell's batches follow each other; those on other cells do not wait.
+
+        Raises NotFound.
+        """
+        turn = self._turns.get(name)
+        if turn is None:
+            raise self._unknown(name)
+        return turn
+
+    def _unknown(self, name: str) -> NotFound:
+        return NotFound(f"There is no cell {name!r} at this site.", remedy=f"The cells are: {', '.join(self._entries) or 'none'}.")
+
+    def client(self, name: str, *, urgent: bool = False, watching: bool = False) -> CellPort:
         """Return a client of a cell. Raises NotFound, or CellNotStarted where the cell has written no address."""
         entry = self._entries.get(name)
         if entry is None:
-            raise NotFound(f"There is no cell {name!r} at this site.", remedy=f"The cells are: {', '.join(self._entries) or 'none'}.")
+            raise self._unknown(name)
         host, port = self._address(name, self._settings.path(entry.address_file))
         with self._lock:
-            known = self._clients.get((name, urgent))
+            known = self._clients.get((name, urgent, watching))
             if known is not None and known[:2] == (host, port):
                 return known[2]
+            if known is not None:
+                # the cell came back elsewhere; the old connection may still wait for its last answer, and nobody waits for that
+                threading.Thread(target=known[2].close, name="old connection", daemon=True).start()
             client = self._connector(entry, self._settings, host, port)
-            self._clients[name, urgent] = (host, port, client)
+            self._clients[name, urgent, watching] = (host, port, client)
             return client
 
     def close(self) -> None:

@@ -1,8 +1,10 @@
-"""`dosewright serve`: a demonstration site that stays up, with its workstation page."""
+"""`dosewright serve`: a demonstration site that stays up, with its workstation page and one or several cells."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,52 +13,137 @@ import typer
 from rich.console import Console
 
 from api import cli_options as options
-from api.cases import Changes, load_case
+from api.cases import Changes, Demonstration, load_case
 from api.certificates import write_private
-from api.errors import FolderNotOurs
-from api.processes import Children, free_port, read_bench, start_bench, start_cell, start_workstation, wait_for_file, wait_for_port
+from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
+from api.processes import Child, Children, free_port, read_bench, start_bench, start_cell, start_workstation, wait_for_file, wait_for_port
 from api.settings import FILE_NAME, load_settings
-from api.site import CELL, create_site, write_cell_configuration
+from api.site import CELL, MOST_CELLS, cell_names, create_site, write_cell_configuration
+from recipes.order import Cartridge, InkLot
 
 _WATCH_S = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One cell of the site with the case that its bench is set up for."""
+
+    cell: str
+    case: str
+    demonstration: Demonstration
+
+    @property
+    def bench(self) -> str:
+        return "bench" if self.cell == CELL else f"bench-{self.cell}"
+
+
 def serve(
     site: Annotated[Path, typer.Option(help="Folder of the demonstration site; laid out when it is empty.")] = Path("site"),
-    case: options.Case = "cyclophosphamide",
+    case: Annotated[
+        list[str] | None,
+        typer.Option(help="Demonstration case (cyclophosphamide); given again, the next cell has the machine of the next case."),
+    ] = None,
+    cells: Annotated[int, typer.Option(help="Number of cells, each with a bench of its own.", min=1, max=MOST_CELLS)] = 1,
     rate: Annotated[str, typer.Option(help="Seconds of process time per second.")] = "10",
-    fault: Annotated[str | None, typer.Option(help="Fault of the bench, for example clog:3.")] = None,
+    fault: Annotated[str | None, typer.Option(help="Fault of the first bench, for example clog:3.")] = None,
     port: Annotated[int, typer.Option(help="Port of the workstation; 0 chooses one.", min=0, max=65535)] = 8080,
     seed: Annotated[int, typer.Option(help="Seed of everything random on the bench.")] = 1,
 ) -> None:
-    """Serve a demonstration site: virtual bench, cell and workstation. Ctrl-C ends all three."""
+    """Serve a demonstration site: workstation, and for each cell its process and its virtual bench. Ctrl-C ends them all."""
     console = Console(highlight=False, soft_wrap=True)
     rate = options.read_rate(rate)
-    demonstration = load_case(case, Changes(), datetime.now(UTC).date())
+    places = _places(case or ["cyclophosphamide"], cells)
+    folder = _site(site, places)
+    with Children(folder / "logs") as children:
+        chosen = port or free_port()
+        benches = {place.cell: _start_bench(children, folder, place, rate=rate, fault=fault, seed=seed) for place in places}
+        workstation = start_workstation(children, folder, chosen, page=True)
+        apart: dict[str, tuple[Child, Child]] = {}
+        for place in places:
+            child, ready = benches[place.cell]
+            machine = place.demonstration.recipe.machine
+            write_cell_configuration(folder, machine=machine, bench=read_bench(child, ready), cell=place.cell)
+            apart[place.cell] = (child, start_cell(children, folder, place.cell))
+        for place in places:
+            wait_for_file(folder / place.cell / "address.json", apart[place.cell][1], 20.0)
+        wait_for_port(chosen, workstation, 20.0)
+        _greet(console, chosen, folder, places)
+        _watch(console, workstation, apart)
+
+
+def _places(cases: Sequence[str], cells: int) -> tuple[_Place, ...]:
+    """Give each cell its case, in turn. Raises RecipeUnknown, InputInvalid."""
+    names, today = cell_names(max(cells, len(cases))), datetime.now(UTC).date()
+    chosen = [cases[at % len(cases)] for at in range(len(names))]
+    found = {case: load_case(case, Changes(), today) for case in dict.fromkeys(chosen)}
+    return tuple(_Place(name, case, found[case]) for name, case in zip(names, chosen, strict=True))
+
+
+def _site(site: Path, places: Sequence[_Place]) -> Path:
+    """Lay the site out where the folder is empty; return its folder. Raises FolderNotOurs, InputInvalid, SettingsInvalid."""
     if not (site / FILE_NAME).exists():
         if site.exists() and any(site.iterdir()):
             raise FolderNotOurs(f"{site} is not empty and is not a site.", remedy="Choose another folder with --site.")
-        made = create_site(site, inks=[(demonstration.ink, demonstration.cartridge)])
+        made = create_site(site, inks=_inks(places), cells=len(places))
         lines = [f"{username}  {password}" for username, password in made.passwords.items()]
         write_private(site / "accounts.txt", ("\n".join(lines) + "\n").encode())
-    folder = load_settings(site).folder
-    with Children(folder / "logs") as children:
-        bench_child, ready = start_bench(
-            children, folder / "bench.json", case=case, fault=fault or None, rate=rate, seed=seed, truth=folder / "bench-truth.json"
+    settings = load_settings(site)
+    known = [cell.name for cell in settings.cells]
+    if missing := [place.cell for place in places if place.cell not in known]:
+        raise InputInvalid(
+            f"cells: the site in {site} was laid out with {len(known)} ({', '.join(known)}); it has no {missing[0]}.",
+            remedy="Ask for no more, or choose an empty folder with --site.",
         )
-        chosen = port or free_port()
-        workstation = start_workstation(children, folder, chosen, page=True)
-        bench = read_bench(bench_child, ready)
-        write_cell_configuration(folder, machine=demonstration.recipe.machine, bench=bench)
-        cell = start_cell(children, folder)
-        wait_for_file(folder / CELL / "address.json", cell, 20.0)
-        wait_for_port(chosen, workstation, 20.0)
-        console.print("Demonstration, not for patients", style="bold")
-        console.print(f"Workstation: http://127.0.0.1:{chosen}", markup=False)
-        accounts = folder / "accounts.txt"
-        console.print(f"Accounts (user name, password), from {accounts}:", markup=False)
-        console.print(accounts.read_text(encoding="utf-8").rstrip(), markup=False)
-        console.print("Ctrl-C ends bench, cell and workstation.")
-        while True:
-            children.check()
-            time.sleep(_WATCH_S)
+    return settings.folder
+
+
+def _inks(places: Sequence[_Place]) -> list[tuple[InkLot, Cartridge]]:
+    """Return for each cell a cartridge of its own, of the ink lot of its case: one cartridge is in one cell."""
+    found: list[tuple[InkLot, Cartridge]] = []
+    for at, place in enumerate(places):
+        ink, cartridge = place.demonstration.ink, place.demonstration.cartridge
+        number = 1 + sum(1 for earlier in places[:at] if earlier.case == place.case)
+        found.append((ink, cartridge if number == 1 else cartridge.model_copy(update={"serial": f"{cartridge.serial}-{number}"})))
+    return found
+
+
+def _start_bench(children: Children, folder: Path, place: _Place, *, rate: str, fault: str | None, seed: int) -> tuple[Child, Path]:
+    """Start the bench of one cell; a fault is of the first one."""
+    return start_bench(
+        children,
+        folder / f"{place.bench}.json",
+        case=place.case,
+        fault=fault or None if place.cell == CELL else None,
+        rate=rate,
+        seed=seed,
+        truth=folder / f"{place.bench}-truth.json",
+        name=place.bench,
+    )
+
+
+def _greet(console: Console, port: int, folder: Path, places: Sequence[_Place]) -> None:
+    console.print("Demonstration, not for patients", style="bold")
+    console.print(f"Workstation: http://127.0.0.1:{port}", markup=False)
+    for place in places if len(places) > 1 else ():
+        machine = place.demonstration.recipe.machine
+        console.print(f"  {place.cell}  machine {machine}  http://127.0.0.1:{port}/?cell={place.cell}", markup=False)
+    accounts = folder / "accounts.txt"
+    console.print(f"Accounts (user name, password), from {accounts}:", markup=False)
+    console.print(accounts.read_text(encoding="utf-8").rstrip(), markup=False)
+    console.print("Ctrl-C ends benches, cells and workstation." if len(places) > 1 else "Ctrl-C ends bench, cell and workstation.")
+
+
+def _watch(console: Console, workstation: Child, apart: dict[str, tuple[Child, Child]]) -> None:
+    """Stay up as long as workstation and a cell do: one cell that ends is said, and ends no other. Raises ProcessFailed."""
+    while True:
+        workstation.check()
+        for name, pair in list(apart.items()):
+            try:
+                for child in pair:
+                    child.check()
+            except ProcessFailed as failed:
+                del apart[name]
+                if not apart:
+                    raise
+                console.print(f"{name} is down: {failed} The others go on.", markup=False, style="bold red")
+        time.sleep(_WATCH_S)

@@ -14,7 +14,8 @@ DosewrightError
     ├── ProcessFailed       AP-030  a process that the workstation started did not come up
     ├── FolderNotOurs       AP-031  a folder that no demonstration made
     ├── CellNotStarted      AP-040  the cell has no address yet
-    └── CellTrailInvalid    AP-041  a cell's trail does not fit its checkpoint
+    ├── CellTrailInvalid    AP-041  a cell's trail does not fit its checkpoint
+    └── CellUnsuitable      AP-042  the cell cannot take the batch
 """
 
 from __future__ import annotations
@@ -76,3 +77,7 @@ class CellNotStarted(WorkstationError):
 
 class CellTrailInvalid(WorkstationError):
     code = "AP-041"
+
+
+class CellUnsuitable(WorkstationError):
+    code = "AP-042"

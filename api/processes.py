@@ -132,15 +132,17 @@ def free_port() -> int:
         return port
 
 
-def start_bench(children: Children, ready: Path, *, case: str, fault: str | None, rate: str, seed: int, truth: Path) -> tuple[Child, Path]:
-    """Start the virtual bench; it is up when `ready` is there."""
+def start_bench(
+    children: Children, ready: Path, *, case: str, fault: str | None, rate: str, seed: int, truth: Path, name: str = "bench"
+) -> tuple[Child, Path]:
+    """Start a virtual bench, one for each cell; it is up when `ready` is there."""
     ready.unlink(missing_ok=True)
     arguments = ["hil_tests.serve", "--case", case, "--rate", rate, "--seed", str(seed), "--ready", str(ready), "--truth", str(truth)]
     if os.name == "nt":
         arguments.append("--tcp")
     if fault:
         arguments += ["--fault", fault]
-    return children.start("bench", *arguments), ready
+    return children.start(name, *arguments), ready
 
 
 def read_bench(child: Child, ready: Path) -> Bench:
@@ -152,10 +154,10 @@ def read_bench(child: Child, ready: Path) -> Bench:
     return Bench({str(name): str(place) for name, place in ports.items()}, str(found["time"]), str(found["token"]))
 
 
-def start_cell(children: Children, folder: Path) -> Child:
-    """Start the cell of a site folder; it is up when its address file is there."""
-    (folder / CELL / "address.json").unlink(missing_ok=True)
-    return children.start("cell", "printer.wiring_cell", "--config", str(folder / CELL / "cell.toml"))
+def start_cell(children: Children, folder: Path, cell: str = CELL) -> Child:
+    """Start a cell of a site folder; it is up when its address file is there."""
+    (folder / cell / "address.json").unlink(missing_ok=True)
+    return children.start(cell, "printer.wiring_cell", "--config", str(folder / cell / "cell.toml"))
 
 
 def start_workstation(children: Children, folder: Path, port: int, *, page: bool) -> Child:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import JsonValue as Json
 
 from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory, CellPort
-from api.errors import EntriesDiffer, NotFound, WrongState
+from api.errors import CellUnsuitable, EntriesDiffer, NotFound, WrongState
+from api.machine_fit import machine_of, machine_reasons
 from api.people import DEVICE, People
 from api.security import Permission, Session
 from api.shelf import Shelf
 from audit.canonical import JsonObject, JsonValue, canonical
-from audit.events import EntryDraft, EventKind, Subject
+from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
 from recipes.dose import calculate
 from recipes.model import DoseOrder, Prescription
@@ -90,7 +92,8 @@ class Production:
     """Orders, batches and runs.
 
     Lifetime: that of the workstation. Concurrency: one lock for the numbers of orders and batches and for every change of
-    state, so that two people who press at once get one order each; calls to a cell are made under it too.
+    state, so that two people who press at once get one order each. A run is asked for under the turn of its cell: a cell that
+    compiles or hangs does not hold up the others.
     """
 
     def __init__(self, store: TrailStore, people: People, shelf: Shelf, cells: CellDirectory, *, demonstration: bool) -> None:
@@ -100,6 +103,7 @@ class Production:
         self._cells = cells
         self._demonstration = demonstration
         self._lock = threading.RLock()
+        self._mounting: dict[str, str] = {}
 
     def preview(self, request: OrderRequest) -> JsonObject:
         """Return the dose with its arithmetic; nothing is entered. Raises PrescriptionRefused, DoseRefused, NotFound."""
@@ -161,9 +165,10 @@ class Production:
         return {"order": order_id, "status": "confirmed"}
 
     def create_batch(self, session: Session, order_id: str, cell: str) -> JsonObject:
-        """Open a batch for a confirmed order on a cell. Raises NotFound, WrongState, CellUnreachable."""
+        """Open a batch for a confirmed order on a cell. Raises NotFound, WrongState, CellUnreachable, CellUnsuitable."""
         actor = actor_of(session, Permission.CREATE_BATCH)
         description = self._cells.client(cell).describe()
+        machine = machine_of(description)
         with self._lock:
             state = self.order(order_id)
             if state.get("status") != "confirmed":
@@ -172,6 +177,8 @@ class Production:
                 )
             order = DoseOrder.model_validate(state["order"])
             recipe = self._shelf.recipe(order.recipe)
+            if reasons := machine_reasons(recipe, machine):
+                raise CellUnsuitable(f"{cell} cannot take order {order_id}: {'; '.join(reasons)}.", remedy="Choose another cell.")
             batch_id = self._next("batch", "B")
             new: JsonObject = {
                 "status": "created",
@@ -193,7 +200,7 @@ class Production:
     def request_run(self, session: Session, batch_id: str) -> Mapping[str, object]:
         """Ask the cell for a run: it checks, compiles, proves and goes through the gates. Raises CellRefused with reasons."""
         actor = actor_of(session, Permission.RUN)
-        with self._lock:
+        with self._cells.turn(str(self.batch(batch_id)["cell"])):
             batch = self.batch(batch_id)
             if batch.get("status") != "created":
                 raise WrongState(
@@ -201,21 +208,50 @@ class Production:
                 )
             state = self.order(str(batch["order"]))
             order = DoseOrder.model_validate(state["order"])
-            job: JsonObject = {
-                "batch": batch_id,
-                "order": state["order"],
-                "entered": state["entered"],
-                "confirmed": state["confirmed"],
-                "recipe_bundle": self._shelf.bundle(order.recipe),
-                "ink_lot": self._shelf.ink(order.ink_lot).as_record(),
-                "cartridge": self._shelf.cartridge(order.cartridge).as_record(),
-                "line_clearance": {"done_by": actor.username, "signature": None},
-                "actor": actor_record(actor),
-            }
-            answer = self._cell(batch).create_run(json_tree(job))
-            new: JsonObject = {"status": "running", "run": str(answer["run"])}
-            self._store.append(EntryDraft(EventKind.BATCH_RUN_REQUESTED, Subject("batch", batch_id), new, actor, DEVICE))
+            with self._mounted(order.cartridge, str(batch["cell"])):
+                answer = self._cell(batch).create_run(json_tree(self._job(batch_id, state, order, actor)))
+                new: JsonObject = {"status": "running", "run": str(answer["run"])}
+                self._store.append(EntryDraft(EventKind.BATCH_RUN_REQUESTED, Subject("batch", batch_id), new, actor, DEVICE))
         return answer
+
+    def _job(self, batch_id: str, state: JsonObject, order: DoseOrder, actor: Actor) -> JsonObject:
+        """Return what a cell is handed for one batch; it believes nothing of it that it can check."""
+        return {
+            "batch": batch_id,
+            "order": state["order"],
+            "entered": state["entered"],
+            "confirmed": state["confirmed"],
+            "recipe_bundle": self._shelf.bundle(order.recipe),
+            "ink_lot": self._shelf.ink(order.ink_lot).as_record(),
+            "cartridge": self._shelf.cartridge(order.cartridge).as_record(),
+            "line_clearance": {"done_by": actor.username, "signature": None},
+            "actor": actor_record(actor),
+        }
+
+    def held_elsewhere(self, cartridge: str, cell: str) -> str | None:
+        """Say where a cartridge is if a batch on another cell runs from it: one cartridge is in one cell."""
+        with self._lock:
+            if self._mounting.get(cartridge, cell) != cell:
+                return f"cartridge {cartridge} is being put to use on {self._mounting[cartridge]}"
+            for name, batch in self._store.objects("batch"):
+                if batch.get("status") == "running" and batch.get("cartridge") == cartridge and batch.get("cell") != cell:
+                    return f"cartridge {cartridge} is in {batch.get('cell')}, for batch {name}"
+        return None
+
+    @contextmanager
+    def _mounted(self, cartridge: str, cell: str) -> Iterator[None]:
+        """Hold a cartridge for a cell until its run is on record. Raises CellUnsuitable where another cell has it."""
+        with self._lock:
+            if (held := self.held_elsewhere(cartridge, cell)) is not None:
+                raise CellUnsuitable(
+                    f"{cell} cannot run this batch: {held}.", remedy="Close that run first, or order from another cartridge."
+                )
+            self._mounting[cartridge] = cell
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._mounting[cartridge]
 
     def start(self, session: Session, batch_id: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)

@@ -78,7 +78,8 @@ def _invalid(what: str) -> CellTrailInvalid:
 class ReleaseDesk:
     """Review, confirmation of removals, disposition, package.
 
-    Lifetime: that of the workstation. Concurrency: one lock, so that a batch gets one disposition.
+    Lifetime: that of the workstation. Concurrency: under the turn of the batch's cell, so that a batch gets one disposition and
+    a cell that hangs holds up no other.
     """
 
     def __init__(self, store: TrailStore, key: SigningKey, people: People, production: Production, cells: CellDirectory) -> None:
@@ -87,12 +88,11 @@ class ReleaseDesk:
         self._people = people
         self._production = production
         self._cells = cells
-        self._lock = threading.RLock()
 
     def close_run(self, session: Session, batch_id: str) -> JsonObject:
         """Tie the cell's trail to the batch when its run is over. Raises WrongState, CellTrailInvalid, CellUnreachable."""
         actor = actor_of(session, Permission.REVIEW)
-        with self._lock:
+        with self._turn(batch_id):
             batch = self._production.batch(batch_id)
             if batch.get("status") != "running":
                 raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy="A run is closed once, after it was started.")
@@ -146,7 +146,7 @@ class ReleaseDesk:
         actor = actor_of(session, Permission.DISPOSE)
         if credentials.username not in (None, session.username):
             raise InputInvalid("A disposition is signed by the person who is logged in.", remedy="Log in as the person who signs.")
-        with self._lock:
+        with self._turn(batch_id):
             batch = self._production.batch(batch_id)
             if batch.get("status") != "awaiting review":
                 raise WrongState(f"Batch {batch_id} is {batch.get('status')}, not awaiting review.", remedy="Close its run first.")
@@ -172,7 +172,7 @@ class ReleaseDesk:
     def export(self, session: Session, batch_id: str) -> bytes:
         """Write the review package of a signed batch and return its bytes; the export is an entry."""
         actor = actor_of(session, Permission.EXPORT)
-        with self._lock:
+        with self._turn(batch_id):
             batch = self._production.batch(batch_id)
             if "disposition" not in batch:
                 raise WrongState(f"Batch {batch_id} has no disposition yet.", remedy="Sign its disposition first.")
@@ -196,6 +196,9 @@ class ReleaseDesk:
                 created=self._store.clock.utc().at,
             )
             return path.read_bytes()
+
+    def _turn(self, batch_id: str) -> threading.RLock:
+        return self._cells.turn(str(self._production.batch(batch_id)["cell"]))
 
     def _cell(self, batch: JsonObject) -> CellPort:
         return self._cells.client(str(batch["cell"]))

@@ -71,7 +71,7 @@ async def stop(request: Request, services: Services, session: _Stop, cell: str) 
     wanted = _read(await _body(request), request.headers.get("content-type", ""))
     answer = await run_in_threadpool(services.production.stop, session, cell, wanted.strength, wanted.reason)
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
+        return RedirectResponse(f"/?cell={cell}", status_code=HTTPStatus.SEE_OTHER)
     return JSONResponse(answer)
 
 

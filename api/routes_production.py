@@ -73,6 +73,12 @@ def confirm_order(services: Services, session: _Confirm, order: str, body: Confi
     return services.production.confirm_order(session, order, body.entry, body.signature)
 
 
+@router.get("/orders/{order}/cells")
+def cells_for(services: Services, session: _See, order: str) -> Answers:
+    """List the cells of the site with the reasons why they cannot take a batch of this order; no reason, it can."""
+    return [{"cell": offer.cell, "reasons": list(offer.reasons)} for offer in services.allocation.offers(order, services.feeds.views())]
+
+
 @router.get("/batches")
 def batches(services: Services, session: _See) -> Answers:
     return services.production.batches()

@@ -63,6 +63,13 @@ class Settings(BaseSettings):
             raise ValueError("name each host; a wildcard would let a foreign page reach the workstation")
         return value
 
+    @field_validator("cells")
+    @classmethod
+    def _apart(cls, value: tuple[CellEntry, ...]) -> tuple[CellEntry, ...]:
+        if len({cell.name for cell in value}) != len(value) or len({cell.address_file for cell in value}) != len(value):
+            raise ValueError("two cells share a name or an address file; each cell has its own")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -1,11 +1,13 @@
 """Lay out a site folder: keys, certificates, stores, people, recipes, and the folders of its cells.
 
+Each cell is apart: process, store, key, certificate, folder and bench are its own, named after it.
+
     FOLDER/
       workstation.toml   workstation.db   site.vkey
       keys/              workstation.key (signs the trail), patients.key          0600
-      tls/               ca.pem, workstation.pem, cell-1.pem and their keys       0600
-      cell-1.db
-      cell-1/            cell.toml, cell.key, address.json, trusted/people.json
+      tls/               ca.pem, workstation.pem, cell-1.pem … and their keys     0600
+      cell-1.db …
+      cell-1/ …          cell.toml, cell.key, address.json, trusted/people.json
 
 Only demonstration sites are laid out whole here, with accounts whose passwords are made at random; a clinical site's
 people and recipes come from the site itself.
@@ -20,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.certificates import make_certificates, write_private
-from api.errors import SiteExists, SiteIncomplete
+from api.errors import InputInvalid, SiteExists, SiteIncomplete
 from api.people import DEVICE
 from api.settings import FILE_NAME
 from api.shelf import Shelf
 from audit.checkpoint import SigningKey
-from audit.clock import SystemClock
+from audit.clock import Clock, SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.identity import Identity, Person, Role
 from audit.signatures import sign
@@ -37,6 +39,8 @@ from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 WORKSTATION = "workstation"
 CELL = "cell-1"
+"""The cell of a site that has one, and the one that pages and demonstrations begin with."""
+MOST_CELLS = 16
 VERIFIER_KEYS = "site.vkey"
 
 
@@ -78,37 +82,54 @@ class Bench:
     token: str
 
 
-def create_site(folder: Path, *, site: str = "demonstration", inks: Sequence[tuple[InkLot, Cartridge]] = ()) -> Site:
-    """Lay out a demonstration site with one cell. Raises SiteExists; what else may fail is of the stores."""
+def cell_names(count: int) -> tuple[str, ...]:
+    """Return the names of the cells of a site. Raises InputInvalid below 1 and above 16."""
+    if not 1 <= count <= MOST_CELLS:
+        raise InputInvalid(f"cells: {count} is not between 1 and {MOST_CELLS}.", remedy="Write for example 2.")
+    return tuple(f"cell-{number}" for number in range(1, count + 1))
+
+
+def create_site(folder: Path, *, site: str = "demonstration", inks: Sequence[tuple[InkLot, Cartridge]] = (), cells: int = 1) -> Site:
+    """Lay out a demonstration site with this number of cells. Raises SiteExists, InputInvalid; what else may fail is of the stores."""
+    names = cell_names(cells)
     if (folder / FILE_NAME).exists() or (folder / "workstation.db").exists():
         raise SiteExists(f"There is a site in {folder} already.", remedy="Choose an empty folder.")
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     (folder / "keys").mkdir(exist_ok=True)
-    cell_folder = folder / CELL
-    (cell_folder / "trusted").mkdir(parents=True, exist_ok=True)
     clock = SystemClock()
-    key, cell_key = SigningKey.generate(f"{WORKSTATION}.{site}"), SigningKey.generate(f"{CELL}.{site}")
+    key = SigningKey.generate(f"{WORKSTATION}.{site}")
     key.save(folder / "keys" / "workstation.key")
-    cell_key.save(cell_folder / "cell.key")
     write_private(folder / "keys" / "patients.key", secrets.token_bytes(32))
-    make_certificates(folder / "tls", site=site, workstation=WORKSTATION, cells=(CELL,))
-    TrailStore.create(folder / f"{CELL}.db", origin=cell_key.name, key=cell_key, clock=clock, software=SOFTWARE, demonstration=True).close()
+    make_certificates(folder / "tls", site=site, workstation=WORKSTATION, cells=names)
+    cell_keys = {name: _create_cell(folder, name, site, clock) for name in names}
     store = TrailStore.create(folder / "workstation.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True)
     try:
         passwords, people = _people(Identity(store, clock))
-        _enrol(store, cell_key)
+        for name, cell_key in cell_keys.items():
+            _enrol(store, name, cell_key)
         _recipes(store, Identity(store, clock), passwords)
-        for ink, cartridge in inks:
+        for ink in {ink.lot: ink for ink, _ in inks}.values():
             Shelf(store).receive_ink(ink, SYSTEM)
+        for _, cartridge in inks:
             Shelf(store).receive_cartridge(cartridge, SYSTEM)
     finally:
         store.close()
-    _write_trusted(cell_folder / "trusted" / "people.json", people)
-    (folder / FILE_NAME).write_text(_settings_text(site), encoding="utf-8")
-    keys = (key.verifier_key, cell_key.verifier_key)
+    for name in names:
+        _write_trusted(folder / name / "trusted" / "people.json", people)
+    (folder / FILE_NAME).write_text(_settings_text(site, names), encoding="utf-8")
+    keys = (key.verifier_key, *(cell_key.verifier_key for cell_key in cell_keys.values()))
     (folder / VERIFIER_KEYS).write_text("".join(f"{text}\n" for text in keys), encoding="utf-8")
     return Site(folder, passwords, keys)
+
+
+def _create_cell(folder: Path, name: str, site: str, clock: Clock) -> SigningKey:
+    """Make the folder, the key and the store of one cell; return the key."""
+    (folder / name / "trusted").mkdir(parents=True, exist_ok=True)
+    key = SigningKey.generate(f"{name}.{site}")
+    key.save(folder / name / "cell.key")
+    TrailStore.create(folder / f"{name}.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True).close()
+    return key
 
 
 def _people(identity: Identity) -> tuple[dict[str, str], list[Person]]:
@@ -129,12 +150,12 @@ def _password() -> str:
     return "-".join(text[start : start + 6] for start in range(0, len(text), 6))
 
 
-def _enrol(store: TrailStore, cell_key: SigningKey) -> None:
+def _enrol(store: TrailStore, cell: str, cell_key: SigningKey) -> None:
     store.append(
         EntryDraft(
             kind=EventKind.CELL_RECORD_ENROLLED,
-            subject=Subject("cell", CELL),
-            new={"cell": CELL, "origin": cell_key.name, "verifier_key": cell_key.verifier_key},
+            subject=Subject("cell", cell),
+            new={"cell": cell, "origin": cell_key.name, "verifier_key": cell_key.verifier_key},
             actor=SYSTEM,
             device=DEVICE,
         )
@@ -173,41 +194,39 @@ def _write_trusted(path: Path, people: Sequence[Person]) -> None:
     path.write_text(json.dumps(trusted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _settings_text(site: str) -> str:
-    return "\n".join(
-        [
-            f'site = "{site}"',
-            "demonstration = true",
-            "",
+def _settings_text(site: str, cells: Sequence[str]) -> str:
+    lines = [f'site = "{site}"', "demonstration = true", ""]
+    for name in cells:
+        lines += [
             "[[cells]]",
-            f'name = "{CELL}"',
-            f'address_file = "{CELL}/address.json"',
+            f'name = "{name}"',
+            f'address_file = "{name}/address.json"',
             'ca = "tls/ca.pem"',
             f'certificate = "tls/{WORKSTATION}.pem"',
             f'key = "tls/{WORKSTATION}.key"',
             "",
         ]
-    )
+    return "\n".join(lines)
 
 
-def write_cell_configuration(folder: Path, *, machine: str, bench: Bench, zone: str = "UTC") -> Path:
-    """Write `cell.toml` for a bench that is up; return its path. Raises SiteIncomplete where the folder is not a site."""
-    cell_folder = (folder / CELL).resolve()
+def write_cell_configuration(folder: Path, *, machine: str, bench: Bench, zone: str = "UTC", cell: str = CELL) -> Path:
+    """Write `cell.toml` for a bench that is up; return its path. Raises SiteIncomplete where the site has no such cell."""
+    cell_folder = (folder / cell).resolve()
     if not cell_folder.is_dir():
-        raise SiteIncomplete(f"{folder} has no folder for {CELL}.", remedy="Lay the site out anew.")
+        raise SiteIncomplete(f"{folder} has no folder for {cell}.", remedy="Lay the site out anew.")
     tls = folder.resolve() / "tls"
     origin = SigningKey.load(cell_folder / "cell.key").name
     values = {
-        "name": CELL,
+        "name": cell,
         "origin": origin,
         "listen_host": "127.0.0.1",
         "address_file": str(cell_folder / "address.json"),
         "data_dir": str(cell_folder),
-        "store": str(folder.resolve() / f"{CELL}.db"),
+        "store": str(folder.resolve() / f"{cell}.db"),
         "signing_key": str(cell_folder / "cell.key"),
         "ca": str(tls / "ca.pem"),
-        "certificate": str(tls / f"{CELL}.pem"),
-        "key": str(tls / f"{CELL}.key"),
+        "certificate": str(tls / f"{cell}.pem"),
+        "key": str(tls / f"{cell}.key"),
         "trusted_people": str(cell_folder / "trusted" / "people.json"),
         "machine": machine,
         "zone": zone,

@@ -90,6 +90,14 @@ class Allowed(_Shown):
     reasons: tuple[str, ...] = ()
 
 
+class MachineStatus(_Shown):
+    """The machine profile of a cell."""
+
+    id: str
+    version: int
+    digest: str
+
+
 class CellStatus(_Shown):
     """The state of a cell and its run at one moment of its process time (µs)."""
 
@@ -98,6 +106,7 @@ class CellStatus(_Shown):
     state: str = "IDLE"
     run: str | None = None
     batch: str | None = None
+    machine: MachineStatus | None = None
     demonstration: bool = False
     rate: str = "1"
     link: Link = Link()

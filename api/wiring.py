@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from api.allocation import Allocation
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.people import People
@@ -37,6 +38,7 @@ class Workstation:
     feeds: CellFeeds
     production: Production
     release: ReleaseDesk
+    allocation: Allocation
 
     def close(self) -> None:
         self.cells.close()
@@ -64,4 +66,5 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         feeds=CellFeeds(cells),
         production=production,
         release=ReleaseDesk(store, key, people, production, cells),
+        allocation=Allocation(store, production, shelf),
     )

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -35,6 +36,8 @@ from recipes.model import DoseCorrection, Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
 from recipes.store import RecipeBundle, verify_bundle
 
+ADMISSION = "admission.json"
+"""The name under which a run keeps what it was admitted from: enough to admit it again."""
 MEANING_ENTERED = "prescription entered"
 MEANING_CONFIRMED = "prescription confirmed"
 _ORDER_ROLES = frozenset({"pharmacist", "operator", "qualified_person"})
@@ -71,6 +74,24 @@ class Job(BaseModel):
     actor: JobActor
 
 
+class Admission(BaseModel):
+    """All that a plan is made from: the job and what the cell added to it. A run can be admitted anew from this alone.
+
+    `trusted_people`: verifier key → roles, as the cell's list stood; `today` ISO date; `rate` of process time, decimal text.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: Literal["dosewright-admission/1"] = "dosewright-admission/1"
+    run: str = Field(min_length=1, max_length=100)
+    device: str = Field(min_length=1, max_length=64)
+    today: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    demonstration: bool
+    rate: str = Field(min_length=1, max_length=40)
+    machine: MachineProfile
+    trusted_people: dict[str, tuple[str, ...]]
+    job: Job
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """What admission made of a job: the plan, and what the workstation is told."""
@@ -98,6 +119,29 @@ def read_job(body: Mapping[str, JsonValue]) -> Job:
         raise CellRefused(places, remedy="Send a job of this version's form.") from error
 
 
+def read_admission(data: bytes) -> Admission:
+    """Read what a run was admitted from. Raises CellRefused naming each place that does not fit."""
+    try:
+        return Admission.model_validate_json(data)
+    except ValidationError as error:
+        places = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)]
+        raise CellRefused(places, remedy="Read it with the version that recorded the run.") from error
+
+
+def admit_again(admission: Admission) -> Admitted:
+    """Check, calculate, compile and prove once more what a cell admitted. Raises what `admit` raises."""
+    return admit(
+        admission.job,
+        run=admission.run,
+        device=admission.device,
+        machine=admission.machine,
+        trusted_people=admission.trusted_people,
+        today=admission.today,
+        demonstration=admission.demonstration,
+        rate=admission.rate,
+    )
+
+
 def admit(
     job: Job,
     *,
@@ -123,8 +167,17 @@ def admit(
         today=today,
         demonstration=demonstration,
     )
-    plan = _plan(job, run, device, recipe, machine, program, demonstration, rate)
-    return Admitted(plan, program)
+    admission = Admission(
+        run=run,
+        device=device,
+        today=today,
+        demonstration=demonstration,
+        rate=rate,
+        machine=machine,
+        trusted_people={key: tuple(sorted(roles)) for key, roles in trusted_people.items()},
+        job=job,
+    )
+    return Admitted(_plan(admission, recipe, program), program)
 
 
 def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str]:
@@ -146,24 +199,16 @@ def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str
     return reasons
 
 
-def _plan(
-    job: Job,
-    run: str,
-    device: str,
-    recipe: Recipe,
-    machine: MachineProfile,
-    program: PrintProgram,
-    demonstration: bool,
-    rate: str,
-) -> RunPlan:
+def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPlan:
+    job, machine = admission.job, admission.machine
     order = job.order
     actions: dict[str, Action] = {
         name: Action(name, sha256_hex(gcode), out_lines(commands_of(gcode), machine.e_area)) for name, gcode in program.procedures.items()
     }
     return RunPlan(
-        run=run,
+        run=admission.run,
         batch=job.batch,
-        device=device,
+        device=admission.device,
         created={
             "batch": job.batch,
             "order_sha256": order.sha256,
@@ -178,10 +223,11 @@ def _plan(
             "dosage_form": recipe.dosage_form,
             "concentration_rsd_validation": _number(recipe.concentration_rsd_validation),
             "partial_release_permitted": recipe.control.partial_release,
-            "demonstration": demonstration,
-            "rate": rate,
+            "demonstration": admission.demonstration,
+            "rate": admission.rate,
         },
         attachments={
+            ADMISSION: canonical(admission.model_dump(mode="json")),
             "order.json": canonical(order.model_dump(mode="json")),
             "recipe.toml": job.recipe_bundle.recipe_toml.encode("utf-8"),
             "program-planned.gcode": program.planned,

@@ -55,12 +55,12 @@ class Door:
         }
 
     def _describe(self, _: Mapping[str, JsonValue]) -> Answer:
-        store, machine = self._cell.store, self._machine
+        store = self._cell.store
         return {
             "cell": self._name,
             "origin": store.origin,
             "verifier_key": store.verifier_key,
-            "machine": {"id": machine.id, "version": machine.version, "digest": machine.digest},
+            "machine": self._machine_record(),
             "demonstration": self._demonstration,
             "rate": self._rate,
             "software": store.software,
@@ -172,7 +172,11 @@ class Door:
 
     def _status(self, body: Mapping[str, JsonValue]) -> Answer:
         view = self._cell.status(int(str(body.get("trace_since_us") or 0)))
-        return {"cell": self._name, "demonstration": self._demonstration, "rate": self._rate, **view}
+        own: JsonObject = {"cell": self._name, "machine": self._machine_record()}
+        return {**own, "demonstration": self._demonstration, "rate": self._rate, **view}
+
+    def _machine_record(self) -> JsonObject:
+        return {"id": self._machine.id, "version": self._machine.version, "digest": self._machine.digest}
 
     def _trail(self, body: Mapping[str, JsonValue]) -> Answer:
         start, limit = int(str(body["start"])), min(int(str(body["limit"])), _TRAIL_LIMIT)

@@ -7,7 +7,8 @@ DosewrightError
 ├── CellUnreachable      PR-101    the workstation cannot talk to the cell
 ├── FrameInvalid         PR-102    a message is too long, malformed, replayed or of the wrong shape
 ├── BenchTimeLost        PR-110    the bench that grants time is gone or speaks another protocol
-└── CellConfiguration    PR-120    the cell's own files are missing or wrong
+├── CellConfiguration    PR-120    the cell's own files are missing or wrong
+└── ReplayImpossible     PR-130    the record of a run does not hold what its replay needs
 """
 
 from __future__ import annotations
@@ -47,3 +48,7 @@ class BenchTimeLost(DosewrightError):
 
 class CellConfiguration(DosewrightError):
     code = "PR-120"
+
+
+class ReplayImpossible(DosewrightError):
+    code = "PR-130"

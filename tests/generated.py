@@ -24,6 +24,17 @@ def run_states() -> str:
     return f"{MADE}# States of a run\n\nFrom the transition table in `printer/states.py`.\n\n```mermaid\n{mermaid()}```\n"
 
 
+def cell_page() -> str:
+    """The page on the cell with its diagram of states made anew; the rest of it is written by hand."""
+    text = (ROOT / "docs/cell.md").read_text(encoding="utf-8")
+    begin, end = "<!-- states: made from the code by `make docs` -->\n", "<!-- end of states -->"
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError("docs/cell.md has lost the marks around its diagram of states")
+    return f"{before}{begin}\n```mermaid\n{mermaid()}```\n\n{end}{after}"
+
+
 def error_codes() -> str:
     for package in PACKAGES:
         root = importlib.import_module(package)
@@ -70,6 +81,7 @@ def http_interface() -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/reference/run-states.md": run_states,
+    "docs/cell.md": cell_page,
     "docs/reference/error-codes.md": error_codes,
     "docs/reference/event-kinds.md": event_kinds,
     "docs/reference/alarms.md": alarm_list,

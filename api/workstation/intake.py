@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 
 from nicegui import run, ui
 
 from api.access import Credentials
+from api.allocation import Offer
+from api.cell_feed import CellView
 from api.production import OrderRequest, SecondEntry
 from api.security import Session
 from api.status import CellStatus
@@ -38,8 +41,11 @@ class IntakePanel:
             self._entry = ui.element("div").classes("w-full")
         self._card.set_visibility(False)
 
-    def update(self, status: CellStatus) -> None:
-        """Show the panel while the cell is free; rebuild what waits when it has changed, the entry never while somebody types."""
+    def update(self, status: CellStatus, cells: Mapping[str, CellView]) -> None:
+        """Show the panel while the cell is free; rebuild what waits when it has changed, the entry never while somebody types.
+
+        `cells` are all cells of the site as they were seen last: a confirmed order can be printed on any that is free and fits.
+        """
         production, disposed = self._visitor.workstation.production, None
         if status.batch is not None:
             disposed = (self._visitor.workstation.store.state("batch", status.batch) or {}).get("disposition")
@@ -50,29 +56,40 @@ class IntakePanel:
             self._card.set_visibility(free)
             if free:
                 self._offer(opened=not orders)
-        key = (tuple((order["order"], order["status"]) for order in orders), tuple((item["batch"], item["status"]) for item in batches))
+        waiting = self._waiting_orders(orders, batches)
+        offers = {order: self._visitor.workstation.allocation.offers(order, cells) for order in waiting}
+        key = (
+            tuple((order["order"], order["status"]) for order in orders),
+            tuple((item["batch"], item["status"]) for item in batches),
+            tuple(offers.items()),
+        )
         if key != self._key:
             self._key = key
             self._waiting.clear()
             with self._waiting:
-                self._rebuild(orders, batches)
+                self._rebuild(orders, batches, offers)
 
     def _offer(self, *, opened: bool) -> None:
         self._entry.clear()
         with self._entry, ui.expansion("Enter a prescription", value=opened).classes("w-full"):
             self._first()
 
-    def _rebuild(self, orders: list[JsonObject], batches: list[JsonObject]) -> None:
+    @staticmethod
+    def _waiting_orders(orders: list[JsonObject], batches: list[JsonObject]) -> list[str]:
+        """Return the confirmed orders that no batch was opened for."""
         used = {item.get("order") for item in batches}
+        return [str(order["order"]) for order in orders if order["status"] == "confirmed" and order["order"] not in used]
+
+    def _rebuild(self, orders: list[JsonObject], batches: list[JsonObject], offers: Mapping[str, tuple[Offer, ...]]) -> None:
         for order in orders:
             if order["status"] == "entered" and order["entered_by"] == self._visitor.session().username:
                 ui.html(f"<p><b>Order {escape(str(order['order']))}</b> waits for a second person.</p>", sanitize=False)
             elif order["status"] == "entered":
                 self._second(str(order["order"]))
-            elif order["order"] not in used:
-                self._begin(str(order["order"]))
+            elif str(order["order"]) in offers:
+                self._begin(str(order["order"]), offers[str(order["order"])])
         for item in batches:
-            if item.get("status") == "created":
+            if item.get("status") == "created" and item.get("cell") == self._visitor.cell:
                 self._prepare(str(item["batch"]))
 
     def _first(self) -> None:
@@ -156,19 +173,32 @@ class IntakePanel:
             password = forms.password_field()
             forms.submit("Sign the confirmation")
 
-    def _begin(self, order: str) -> None:
-        production, cell = self._visitor.workstation.production, self._visitor.cell
+    def _begin(self, order: str, offers: tuple[Offer, ...]) -> None:
+        """Offer each cell that can take the order; of one that cannot, say why."""
+        several = len(offers) > 1
+        with ui.element("div").classes("dw-stack"):
+            ui.html(f"<p><b>Order {escape(order)}</b> is confirmed.{' Choose its cell.' if several else ''}</p>", sanitize=False)
+            for offer in offers:
+                if offer.open:
+                    label = f"{offer.cell} is clear: prepare the batch on it" if several else "The cell is clear: prepare the batch"
+                    ui.button(label, on_click=self._beginner(order, offer.cell)).props("unelevated no-caps color=secondary")
+                else:
+                    reasons = escape("; ".join(offer.reasons))
+                    ui.html(f'<p class="dw-quiet">✕ {escape(offer.cell)} cannot take it: {reasons}</p>', sanitize=False)
+
+    def _beginner(self, order: str, cell: str) -> Callable[[], Awaitable[None]]:
+        production = self._visitor.workstation.production
 
         def begin(session: Session) -> object:
             batch: JsonObject = production.create_batch(session, order, cell)
             return production.request_run(session, str(batch["batch"]))
 
         async def do() -> None:
-            await self._visitor.act(begin, "The cell has compiled and proved the program.")
+            done = await self._visitor.act(begin, f"{cell} has compiled and proved the program.")
+            if done and cell != self._visitor.cell:
+                self._visitor.go_to(cell)
 
-        with ui.row().classes("w-full gap-3 items-center"):
-            ui.html(f"<p><b>Order {escape(order)}</b> is confirmed.</p>", sanitize=False)
-            ui.button("The cell is clear: prepare the batch", on_click=do).props("unelevated no-caps color=secondary")
+        return do
 
     def _prepare(self, batch: str) -> None:
         async def do() -> None:

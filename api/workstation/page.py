@@ -6,6 +6,8 @@ of a visitor is authorised anew: a page left open after log-out can no longer do
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -28,6 +30,8 @@ from api.workstation.visitor import Visitor
 from recipes.library import load_machine
 
 _REFRESH_S = 0.25
+_OTHERS_S = 0.5
+_NOT_ASKED = "The cell has not been asked yet."
 _LOGO = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' "
     "fill='%230b6b53'/%3E%3Cellipse cx='16' cy='20' rx='9' ry='5' fill='%23fff'/%3E%3Cpath d='M16 4v8' stroke='%23fff' "
@@ -145,6 +149,7 @@ class RunningPage:
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
         self._feed = visitor.workstation.feeds.of(visitor.cell)
+        self._views = {name: CellView(CellStatus(cell=name, state="UNKNOWN"), _NOT_ASKED) for name in visitor.workstation.cells.names}
         session = visitor.session()
         self._steps: dict[str | None, dict[str, Decimal]] = {}
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
@@ -153,6 +158,7 @@ class RunningPage:
             ui.html(panels.LOG_OUT, sanitize=False)
         self._banner = _Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
+            self._strip = _Changing("dw-strip") if self.others else None
             with ui.element("div").classes("dw-col"):
                 self._state = _Changing()
                 self._controls = RunControls(visitor)
@@ -170,6 +176,16 @@ class RunningPage:
                     ui.html("<h2>Readings</h2>", sanitize=False)
                     self._sensors = _Changing()
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        return tuple(name for name in self._views if name != self._visitor.cell)
+
+    async def look_at(self, name: str) -> None:
+        """Ask for the view of another cell; one that hangs holds up neither this page's cell nor the rest."""
+        view = await run.io_bound(self._visitor.workstation.feeds.of(name).view)
+        if view is not None:
+            self._views[name] = view
+
     async def refresh(self) -> None:
         """Ask the shared view of the cell and show it."""
         try:
@@ -183,11 +199,16 @@ class RunningPage:
 
     async def add_plain_parts(self) -> None:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
-        view = await run.io_bound(self._feed.view)
+        view, *_ = await asyncio.gather(run.io_bound(self._feed.view), *(self.look_at(name) for name in self.others))
         ui.add_head_html(f'<style>{PAGE_STYLE}</style><noscript><meta http-equiv="refresh" content="5"></noscript>')
-        ui.add_body_html(panels.stop_form(self._visitor.cell))
+        ui.add_body_html(panels.stop_form(self._visitor.cell, several=bool(self.others)))
         if view is not None:
-            ui.add_body_html(panels.without_script(view.status, view.problem, self._person, self._banner_of(view.status)))
+            self._show(view)
+            banner = self._banner_of(view.status)
+            ui.add_body_html(panels.without_script(view.status, view.problem, self._person, banner, self._strip_html()))
+
+    def _strip_html(self) -> str:
+        return panels.cell_strip(self._visitor.cell, {name: view.status for name, view in self._views.items()}) if self.others else ""
 
     def _banner_of(self, status: CellStatus) -> str:
         shown = status.demonstration or self._visitor.workstation.settings.demonstration
@@ -203,6 +224,9 @@ class RunningPage:
 
     def _show(self, view: CellView) -> None:
         status = view.status
+        self._views[self._visitor.cell] = view
+        if self._strip is not None:
+            self._strip.show(self._strip_html())
         self._head.show(panels.header(status.cell, status.batch, self._person, self._role))
         self._banner.show(self._banner_of(status))
         self._state.show(panels.state_panel(status, view.problem))
@@ -211,7 +235,7 @@ class RunningPage:
         self._sensors.show(panels.sensor_panel(status, self._readability(status.batch)))
         self._alarms.update(status)
         self._controls.update(status)
-        self._intake.update(status)
+        self._intake.update(status, self._views)
         self._closing.update(status)
 
 
@@ -222,14 +246,19 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
     async def running(request: Request, cell: str = "") -> Response | None:
         session_of(request).role_for(Permission.SEE)
         names = workstation.cells.names
-        chosen = cell if cell in names else (names[0] if names else "")
-        if not chosen:
+        if not names:
             return RedirectResponse("/login")
+        if cell and cell not in names:
+            return RedirectResponse("/")  # another cell's page under this name would be taken for it
+        chosen = cell or names[0]
         ui.colors(primary="#1d6f58")
+        ui.page_title(f"{chosen}: Dosewright" if len(names) > 1 else "Dosewright")
         page = RunningPage(Visitor(workstation, token_of(request)[0], chosen))
         await page.refresh()
         await page.add_plain_parts()
         ui.timer(_REFRESH_S, page.refresh)
+        for other in page.others:
+            ui.timer(_OTHERS_S, functools.partial(page.look_at, other))
         return None
 
     nicegui_app.on_shutdown(workstation.close)

@@ -40,16 +40,44 @@ def header(cell: str, batch: str | None, person: str, role: str) -> str:
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
 
 
-def stop_form(cell: str) -> str:
-    """STOP as a plain form: it needs neither script nor websocket, only the session's cookie."""
+def _stop(cell: str, classes: str, button: str) -> str:
     return (
-        f'<form class="dw-stop" method="post" action="/api/v1/cells/{escape(cell)}/stop">'
+        f'<form class="{classes}" method="post" action="/api/v1/cells/{escape(cell)}/stop">'
         '<input type="hidden" name="strength" value="quickstop"><input type="hidden" name="reason" value="STOP pressed on the page">'
-        '<button type="submit" aria-label="Stop the printer now"><span aria-hidden="true">■</span> STOP</button></form>'
+        f"{button}</form>"
     )
 
 
-def without_script(status: CellStatus, problem: str, person: str, banner: str) -> str:
+def stop_form(cell: str, *, several: bool = False) -> str:
+    """STOP as a plain form: it needs neither script nor websocket, only the session's cookie. Of several cells it says which."""
+    label, which = ("Stop the printer now", "") if not several else (f"Stop the printer of {cell} now", f"<small>{escape(cell)}</small>")
+    return _stop(
+        cell, "dw-stop", f'<button type="submit" aria-label="{escape(label)}"><span aria-hidden="true">■</span> STOP{which}</button>'
+    )
+
+
+def cell_strip(here: str, cells: Mapping[str, CellStatus]) -> str:
+    """Every cell of the site: name, state, batch, how far it is, alarms; its page behind it, and STOP where something may move."""
+    return f'<nav class="dw-cells" aria-label="Cells">{"".join(_cell(name, status, name == here) for name, status in cells.items())}</nav>'
+
+
+def _cell(name: str, status: CellStatus, here: bool) -> str:
+    word = STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), ""))[0]
+    alarms = sum(1 for alarm in status.alarms if alarm.is_open)
+    facts = [escape(status.batch)] if status.batch is not None else []
+    facts += [f"{status.judged} of {len(status.units)} judged"] if status.units else []
+    facts += [f"▲ {alarms} open alarm{'' if alarms == 1 else 's'}"] if alarms else []
+    moving = (status.run is not None and not status.ended) or status.state == "UNKNOWN"
+    button = f'<button type="submit" aria-label="Stop the printer of {escape(name)} now"><span aria-hidden="true">■</span> STOP</button>'
+    stop = _stop(name, "dw-cell-stop", button) if moving and not here else ""
+    return (
+        f'<div class="dw-cell{" dw-here" if here else ""}" data-cell="{escape(name)}" data-state="{escape(status.state)}">'
+        f'<a href="/?cell={escape(name)}"{" aria-current=page" if here else ""}><b>{escape(name)}</b> <span>{escape(word)}</span>'
+        f"<small>{' · '.join(facts) or 'no batch'}</small></a>{stop}</div>"
+    )
+
+
+def without_script(status: CellStatus, problem: str, person: str, banner: str, strip: str = "") -> str:
     """What a browser without script shows below STOP: the same state, units and alarms, as they were when it was loaded."""
     alarms = "".join(alarm_text(alarm) for alarm in status.alarms if alarm.is_open)
     return (
@@ -57,7 +85,7 @@ def without_script(status: CellStatus, problem: str, person: str, banner: str) -
         f'<header class="dw-top">{header(status.cell, status.batch, person, "logged in")}{LOG_OUT}</header>{banner}'
         '<main class="dw-body dw-single"><div class="dw-col">'
         '<p class="dw-quiet">Without script this page is loaded anew every five seconds; STOP works as ever.</p>'
-        f"{state_panel(status, problem)}{alarms}{unit_grid(status.units)}</div></main></noscript>"
+        f"{strip}{state_panel(status, problem)}{alarms}{unit_grid(status.units)}</div></main></noscript>"
     )
 
 

@@ -32,6 +32,11 @@ class Visitor:
             raise NotLoggedIn("The session has ended.", remedy="Log in again.")
         return session
 
+    def go_to(self, cell: str) -> None:
+        """Open the page of another cell in place of this one."""
+        with self._client:
+            ui.navigate.to(f"/?cell={cell}")
+
     async def act(self, action: Callable[[Session], object], done: str = "") -> bool:
         """Carry out one act off the event loop; show why it was refused. Returns whether it was done."""
         try:

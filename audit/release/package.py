@@ -27,7 +27,8 @@ from audit.store import TrailStore
 
 FORMAT = "dosewright-review/1"
 MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
-_PROGRAMS = frozenset({"program-planned.gcode", "program.gcode"})
+ADMISSION = "admission.json"
+_ATTACHED = frozenset({"program-planned.gcode", "program.gcode", ADMISSION})
 _FOLDERS = ("journal/", "traces/")
 
 
@@ -73,10 +74,15 @@ def checkpoint_name(origin: str) -> str:
     return f"checkpoints/{origin}"
 
 
+def attached_file(name: str) -> bool:
+    """Say whether an attachment of the cell's trail travels in a package."""
+    return name in _ATTACHED or name.startswith(_FOLDERS)
+
+
 def attached_files(entries: BatchEntries) -> dict[str, str]:
     """Return the files that a package of this batch must hold, with the SHA-256 that the cell's trail gives each.
 
-    They are the programs, journals and traces attached to the entries of the batch's runs; those of runs before the last
+    They are the programs, admissions, journals and traces attached to the entries of the batch's runs; those of runs before the last
     stand under `runs/<run>/`.
     """
     found: dict[str, str] = {}
@@ -87,7 +93,7 @@ def attached_files(entries: BatchEntries) -> dict[str, str]:
         run = id_ if type_ == "run" else id_.rpartition("/")[0]
         prefix = "" if run == entries.runs[-1] else f"runs/{run}/"
         for name, sha256 in entry.attachments.items():
-            if name in _PROGRAMS or name.startswith(_FOLDERS):
+            if attached_file(name):
                 found[prefix + name] = sha256
     return found
 

@@ -62,12 +62,12 @@ def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject
     """Carry out steps 5 to 9; return the names of the checkpoints that should be in the package."""
     trails = as_object(record.get("trails"))
     origins = [text_of(as_object(trails.get(side)).get("origin")) or "" for side in ("workstation", "cell")]
-    views = [_trail(state, origin) for origin in origins]
+    views = [check_trail(state, origin) for origin in origins]
     if len(set(origins)) != 2 or "" in origins:
         state.find(RECORD, "does not name the origins of two trails")
     state.say("5 trails: canonical entries, numbers, links and states")
     known = {key.text for key in keys}
-    signers = {_checkpoint(state, origin, view, keys) for origin, view in zip(origins, views, strict=True) if view}
+    signers = {check_checkpoint(state, origin, view, keys) for origin, view in zip(origins, views, strict=True) if view}
     if known != signers:
         state.find(KEYS, "does not hold exactly the keys that the two trails name in their first entries")
     state.say("6 checkpoints: signatures, sizes and roots")
@@ -79,7 +79,7 @@ def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject
     return tuple(checkpoint_name(origin) for origin in origins)
 
 
-def _trail(state: Checked, origin: str) -> TrailView | None:
+def check_trail(state: Checked, origin: str) -> TrailView | None:
     """Step 5: each line is the canonical bytes of entry number `line`, linked to the one before; nothing after the last line feed."""
     name = trail_name(origin)
     data = state.files.get(name)
@@ -141,7 +141,7 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str,
     return None if body["old"] == before else "its `old` is not what the entries before lead to"
 
 
-def _checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequence[VerifierKey]) -> str:
+def check_checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequence[VerifierKey]) -> str:
     """Step 6: the checkpoint is signed by the key of the trail's first entry and states the trail's size and root. Return that key."""
     name, own = checkpoint_name(origin), text_of(view.entries[0].new.get("verifier_key")) or ""
     # The key's name is the trail's origin (C2SP), so that the key of one trail can never vouch for another.
@@ -276,7 +276,7 @@ def _disposition(state: Checked, built: JsonObject, workstation: TrailView, entr
 
 
 def _attached(state: Checked, entries: BatchEntries) -> None:
-    """Step 9: programs, journals and traces are those of the cell's trail, all of them and no others; the trails are tied together."""
+    """Step 9: what the runs attach is here as the cell's trail names it, all of it and nothing else; the trails are tied together."""
     wanted = attached_files(entries) if entries.runs else {}
     for name, sha256 in sorted(wanted.items()):
         if name not in state.files:

@@ -14,8 +14,11 @@ from audit.clock import SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
 from printer.errors import CellRefused
+from recipes.library import load_machine
 
 RUN = "B00001-R1"
+_PROFILE = load_machine("sse-20g-10ml")
+MACHINE: dict[str, JsonValue] = {"id": _PROFILE.id, "version": _PROFILE.version, "digest": _PROFILE.digest}
 
 
 def unit(
@@ -49,6 +52,7 @@ def canned_status(state: str = "PRINTING") -> dict[str, JsonValue]:
     shut: dict[str, JsonValue] = {"allowed": False, "reasons": ["the run is printing"]}
     return {
         "cell": "cell-1",
+        "machine": MACHINE,
         "at_us": 30_000_000,
         "state": state,
         "run": RUN,
@@ -108,7 +112,8 @@ class FakeCell:
         self.store.append(EntryDraft(kind, Subject(type_, id_), new, actor, "cell-1"))
 
     def describe(self) -> dict[str, JsonValue]:
-        return {"cell": "cell-1", "origin": self.store.origin, "verifier_key": self.store.verifier_key, "demonstration": True, "rate": "60"}
+        key = self.store.verifier_key
+        return {"cell": "cell-1", "origin": self.store.origin, "verifier_key": key, "machine": MACHINE, "demonstration": True, "rate": "60"}
 
     def create_run(self, job: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         if self.refusal:

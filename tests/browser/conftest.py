@@ -80,8 +80,8 @@ class Workplace:
     workstation: Child
 
     @classmethod
-    def start(cls, folder: Path, *, rate: str, fault: str | None = None) -> Workplace:
-        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault)
+    def start(cls, folder: Path, *, rate: str, fault: str | None = None, others: tuple[str, ...] = ()) -> Workplace:
+        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault, others=others)
         port = free_port()
         place = cls(stack, port, start_workstation(stack.children, folder, port, page=True))
         wait_for_port(port, place.workstation, 60.0)
@@ -111,18 +111,25 @@ class Workplace:
         finally:
             desk.close()
 
-    def begin(self, days: int) -> str:
-        """Bring a batch to printing over the interface; return its number."""
+    def order(self, days: int, cartridge_number: int = 1) -> str:
+        """Have an order entered and confirmed over the interface; return its number."""
         prescription, ink, cartridge = load_demonstration("minoxidil", today())
+        serial = cartridge.serial if cartridge_number == 1 else f"{cartridge.serial}-{cartridge_number}"
         order = {
-            "recipe": "minoxidil", "ink_lot": ink.lot, "cartridge": cartridge.serial, "patient": "demonstration-004", "moiety": "minoxidil",
+            "recipe": "minoxidil", "ink_lot": ink.lot, "cartridge": serial, "patient": "demonstration-004", "moiety": "minoxidil",
             "basis": "base", "prescribed": prescription.prescribed.text, "unit": "mg", "per": "dose", "schedule": "evening 1",
             "days": str(days),
         }  # fmt: skip
-        with self.desk("pharmacist") as first, self.desk("second") as second, self.desk("operator") as operator:
-            number = first.post("/orders", {"order": order, "signature": first.signature})["order"]
+        with self.desk("pharmacist") as first, self.desk("second") as second:
+            number = str(first.post("/orders", {"order": order, "signature": first.signature})["order"])
             entry = {"prescribed": prescription.prescribed.text}
             second.post(f"/orders/{number}/confirm", {"entry": entry, "signature": second.signature})
+        return number
+
+    def begin(self, days: int) -> str:
+        """Bring a batch to printing over the interface; return its number."""
+        number = self.order(days)
+        with self.desk("operator") as operator:
             batch = str(operator.post("/batches", {"order": number, "cell": "cell-1"})["batch"])
             operator.post(f"/batches/{batch}/run")
             self.until(lambda status: status.may("start").allowed)

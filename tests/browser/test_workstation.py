@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -226,3 +227,42 @@ def test_print_outlives_the_web_process(workplace: Any, visit: Visit) -> None:
     expect(operator.locator(".dw-unit.dw-is-accepted")).to_have_count(8, timeout=60_000)
     assert workplace.until(lambda status: status.ended).ended_as == "FINISHED"
     expect(operator.locator(STATE)).to_have_text("Awaiting review")
+
+
+@pytest.mark.parametrize("workplace", [{"rate": "30", "others": ("minoxidil", "hydrocortisone")}], indirect=True)
+def test_two_cells_print_and_each_is_stopped_by_itself(workplace: Any, visit: Visit, watch: Any) -> None:
+    workplace.begin(30)
+    order = workplace.order(30, cartridge_number=2)
+    operator = visit("operator", watch=watch)
+    here, second, third = (operator.locator(f'[data-cell="cell-{number}"]') for number in (1, 2, 3))
+    expect(here).to_contain_text(re.compile(r"B00001 · \d+ of 30 judged"))
+    expect(second).to_contain_text("Idle")
+    expect(here.get_by_role("button")).to_have_count(0)
+    expect(third.get_by_role("button")).to_have_count(0)
+    second.get_by_role("link").click()
+    expect(operator.get_by_text(f"Order {order} is confirmed. Choose its cell.")).to_be_visible()
+    expect(operator).to_have_title("cell-2: Dosewright")
+    expect(operator.get_by_text("cell-1 cannot take it: run B00001-R1 is on it")).to_be_visible()
+    expect(operator.get_by_text("cell-3 cannot take it: it has machine fdm-0.4, and recipe minoxidil@1 needs sse-18g-3ml")).to_be_visible()
+    press(operator, "cell-2 is clear: prepare the batch on it")
+    start = operator.get_by_role("button", name="Start")
+    expect(start).to_be_enabled()
+    start.click()
+    expect(operator.locator(STATE)).to_have_text("Printing")
+    expect(here).to_contain_text("Printing")
+    # STOP of the other cell leads to its page; the cell of this page prints on
+    press(operator, "Stop the printer of cell-1 now")
+    operator.wait_for_url(f"{workplace.base}/?cell=cell-1")
+    expect(operator.locator(STATE)).to_have_text("Awaiting review")
+    expect(operator.locator('[data-cell="cell-2"]')).to_contain_text("Printing")
+    plain = visit("operator", java_script_enabled=False)
+    expect(plain.locator('[data-cell="cell-2"]')).to_contain_text("Printing")
+    press(plain, "Stop the printer of cell-2 now")
+    plain.wait_for_url(f"{workplace.base}/?cell=cell-2")
+    limit = time.monotonic() + 30
+    while workplace.stack.ask("cell-2").status()["state"] != "AWAITING_REVIEW":
+        assert time.monotonic() < limit
+    operator.goto(f"{workplace.base}/?cell=cell-9")
+    operator.wait_for_url(f"{workplace.base}/")
+    expect(operator.locator(".dw-head")).to_contain_text("cell-1")
+    watch.assert_quiet()

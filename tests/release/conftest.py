@@ -362,7 +362,13 @@ class Writer:
             "concentration_rsd_validation": self.scenario.rsd,
             **self.scenario.facts,
         }
-        attachments = {"program-planned.gcode": planned, "order.json": b"{}", "dose.json": b"{}", "recipe.toml": b"x = 1\n"}
+        attachments = {
+            "program-planned.gcode": planned,
+            "order.json": b"{}",
+            "dose.json": b"{}",
+            "recipe.toml": b"x = 1\n",
+            "admission.json": b"{}",
+        }
         if self.scenario.omit != "proof":
             attachments["proof.json"] = b'{"proved":true}'
         self.cell(EventKind.RUN_RECORD_CREATED, f"run/{run}", new, attachments=attachments)

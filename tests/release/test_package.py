@@ -82,6 +82,7 @@ def test_holds_what_the_format_says(package: Path) -> None:
         CELL,
         "checkpoints/ws.example",
         "program-planned.gcode",
+        "admission.json",
         "journal/unit-001.jsonl",
         "traces/unit-005.csv",
         "journal/run.jsonl",
@@ -215,6 +216,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "no keys": (replace("keys.json", b"[]"), "keys.json: is not an object"),
     "a key that is none": (replace("keys.json", canonical({"keys": ["x"]})), "keys.json"),
     "keys not canonical": (replace("keys.json", b'{ "keys": []}'), "keys.json: is not in canonical form"),
+    "an admission missing": (lambda f: f.pop("admission.json"), "admission.json: is missing"),
     "a journal missing": (lambda f: f.pop("journal/unit-002.jsonl"), "journal/unit-002.jsonl: is missing"),
     "a trace of another unit": (
         lambda f: f.update({"traces/unit-001.csv": f["traces/unit-002.csv"]}),

@@ -10,13 +10,13 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from api.processes import Child, Children, read_bench, start_bench, wait_for_file
+from api.processes import Child, Children, read_bench, start_bench, start_cell, wait_for_file
 from api.shelf import Shelf
 from api.site import CELL, create_site, write_cell_configuration
 from audit.checkpoint import SigningKey
@@ -49,11 +49,17 @@ class Stack:
     cell_pid: int = 0
     passwords: dict[str, str] | None = None
     supervisor_child: Child | None = None
+    # cells besides the first: what each is asked through, and its processes
+    others: dict[str, CellClient] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, folder: Path, case: str = "minoxidil", *, rate: str = "400", fault: str | None = None) -> Stack:
+    def start(
+        cls, folder: Path, case: str = "minoxidil", *, rate: str = "400", fault: str | None = None, others: tuple[str, ...] = ()
+    ) -> Stack:
+        """Start a site whose first cell has the machine of `case`, and one more cell for each case of `others`."""
         stack = cls(folder, case, rate, fault, Children(folder / "logs"))
-        template, stack.passwords = _template(case)
+        template, stack.passwords = _template(case, others)
         shutil.copytree(template, folder, dirs_exist_ok=True)
         child, ready = start_bench(
             stack.children, folder / "bench.json", case=case, fault=fault, rate=rate, seed=1, truth=folder / "truth.json"
@@ -61,7 +67,25 @@ class Stack:
         bench = read_bench(child, ready)
         write_cell_configuration(folder, machine=load_recipe(case).machine, bench=bench)
         stack.start_cell()
+        for number, other in enumerate(others, 2):
+            stack.start_other(f"cell-{number}", other)
         return stack
+
+    def start_other(self, cell: str, case: str) -> None:
+        """Start another cell with a bench of its own."""
+        ready, truth = self.folder / f"bench-{cell}.json", self.folder / f"truth-{cell}.json"
+        child, ready = start_bench(self.children, ready, case=case, fault=None, rate=self.rate, seed=2, truth=truth, name=f"bench-{cell}")
+        self.pids[f"bench-{cell}"] = child.pid
+        write_cell_configuration(self.folder, machine=load_recipe(case).machine, bench=read_bench(child, ready), cell=cell)
+        self.restart_other(cell)
+
+    def restart_other(self, cell: str) -> None:
+        process = start_cell(self.children, self.folder, cell)
+        found = wait_for_file(self.folder / cell / "address.json", process, 30.0)
+        self.pids[cell] = process.pid
+        if (before := self.others.pop(cell, None)) is not None:
+            before.close()
+        self.others[cell] = self._client(cell, found)
 
     def start_cell(self) -> None:
         address_file = self.folder / CELL / "address.json"
@@ -82,16 +106,19 @@ class Stack:
     def connect(self, found: Mapping[str, object]) -> None:
         """Ask the cell at the address that it has written."""
         self.cell_pid = int(str(found["process"]))
+        self.client = self._client(CELL, found)
+
+    def _client(self, cell: str, found: Mapping[str, object]) -> CellClient:
         tls = self.folder / "tls"
         address = CellAddress(
             host=str(found["host"]),
             port=int(str(found["port"])),
-            name=CELL,
+            name=cell,
             ca=tls / "ca.pem",
             certificate=tls / "workstation.pem",
             key=tls / "workstation.key",
         )
-        self.client = CellClient(address, timeout_s=30.0)
+        return CellClient(address, timeout_s=30.0)
 
     def kill_cell(self) -> None:
         os.kill(self.cell_pid, signal.SIGKILL)
@@ -140,15 +167,17 @@ class Stack:
             "actor": dict(OPERATOR),
         }  # type: ignore[dict-item]
 
-    def ask(self) -> CellClient:
+    def ask(self, cell: str = CELL) -> CellClient:
+        if cell != CELL:
+            return self.others[cell]
         assert self.client is not None
         return self.client
 
-    def until(self, condition: Callable[[dict[str, JsonValue]], bool], seconds: float = 60.0) -> dict[str, JsonValue]:
+    def until(self, condition: Callable[[dict[str, JsonValue]], bool], seconds: float = 60.0, cell: str = CELL) -> dict[str, JsonValue]:
         """Ask for the status until it is as wanted; the limit is of real time."""
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
-            status = self.ask().status()
+            status = self.ask(cell).status()
             if condition(status):
                 return status
         raise AssertionError(f"not reached within {seconds:g} s: {status['state']}")
@@ -161,19 +190,23 @@ class Stack:
         return run
 
     def close(self) -> None:
-        if self.client is not None:
-            self.client.close()
+        for client in (self.client, *self.others.values()):
+            if client is not None:
+                client.close()
         self.children.close()
 
 
 @functools.cache
-def _template(case: str) -> tuple[Path, dict[str, str]]:
-    """Lay a site out once for all tests of this process; making its accounts takes seconds."""
+def _template(case: str, others: tuple[str, ...] = ()) -> tuple[Path, dict[str, str]]:
+    """Lay a site out once for all tests of this process; making its accounts takes seconds. Each cell has its own cartridge."""
     keeper = tempfile.TemporaryDirectory(prefix="dosewright-site-")
     atexit.register(keeper.cleanup)
     folder = Path(keeper.name) / "site"
-    _, ink, cartridge = load_demonstration(case, today())
-    return folder, dict(create_site(folder, inks=[(ink, cartridge)]).passwords)
+    inks = []
+    for number, name in enumerate((case, *others), 1):
+        _, ink, cartridge = load_demonstration(name, today())
+        inks.append((ink, cartridge if number == 1 else cartridge.model_copy(update={"serial": f"{cartridge.serial}-{number}"})))
+    return folder, dict(create_site(folder, inks=inks, cells=len(inks)).passwords)
 
 
 def today() -> str:

@@ -600,7 +600,7 @@ def check_attachments(files, record, workstation, cell, runs):
             subject = entry["subject"]
             if subject == {"id": run, "type": "run"} or (subject["type"] == "unit" and subject["id"].startswith(run + "/")):
                 for item in entry["attachments"]:
-                    if item["name"].endswith(".gcode") or item["name"].startswith(("journal/", "traces/")):
+                    if item["name"].endswith((".gcode", "admission.json")) or item["name"].startswith(("journal/", "traces/")):
                         want[prefix + item["name"]] = item["sha256"]
         state = cell.state("run", run)
         need(want.get(prefix + "program-planned.gcode") == state["program_sha256"], "program-planned.gcode", "not the proved one")

@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stranger_verifier as stranger
+from site_services import Site
 from stack import Stack
 
 from api import cli
-from api.access import Credentials
-from api.cases import Changes, load_case
 from api.errors import DosewrightError
-from api.production import OrderRequest, SecondEntry
-from api.wiring import Workstation, build_workstation
 from audit.errors import ReleaseBlocked
 from printer.errors import CellError, CellUnreachable
-
-
-class Site:
-    """A site with bench and cell as processes, and the workstation's services in this one."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.workstation: Workstation = build_workstation(stack.folder)
-        self._sessions: dict[str, Any] = {}
-
-    def session(self, username: str) -> Any:
-        if username not in self._sessions:
-            token, _ = self.workstation.people.log_in(username, (self.stack.passwords or {})[username])
-            self._sessions[username] = self.workstation.sessions.find(token)
-        return self._sessions[username]
-
-    def credentials(self, username: str) -> Credentials:
-        return Credentials(password=(self.stack.passwords or {})[username], scripted=True)
-
-    def batch(self, units: str = "3") -> str:
-        """Enter, confirm and open a batch."""
-        demonstration = load_case(self.stack.case, Changes(units=units), datetime.now(UTC).date())
-        entry, production = demonstration.entry, self.workstation.production
-        fields = {name: getattr(entry, name) for name in entry.__dataclass_fields__}
-        request = OrderRequest.model_validate(
-            {
-                **fields,
-                "recipe": demonstration.recipe.id,
-                "ink_lot": demonstration.ink.lot,
-                "cartridge": demonstration.cartridge.serial,
-            }
-        )
-        order = str(production.enter_order(self.session("pharmacist"), request, self.credentials("pharmacist"))["order"])
-        again = SecondEntry(height_cm=entry.height_cm, weight_kg=entry.weight_kg, prescribed=entry.prescribed)
-        production.confirm_order(self.session("second"), order, again, self.credentials("second"))
-        return str(production.create_batch(self.session("operator"), order, "cell-1")["batch"])
-
-    def print(self, batch: str) -> None:
-        self.workstation.production.request_run(self.session("operator"), batch)
-        self.stack.until(lambda status: status["state"] == "READY")
-        self.workstation.production.start(self.session("operator"), batch)
-
-    def dispose(self, batch: str, disposition: str) -> None:
-        self.workstation.release.dispose(self.session("qp"), batch, disposition, self.credentials("qp"))
-
-    def close(self) -> None:
-        self.workstation.close()
-        self.stack.close()
-
 
 pytestmark = pytest.mark.stack
 
@@ -111,6 +59,13 @@ def test_killed_in_mid_unit_reviewed_and_rejected(site: Site, tmp_path: Path, ca
     stores = [str(site.stack.folder / name) for name in ("workstation.db", "cell-1.db")]
     assert cli.run(["verify", str(package), *stores, "--trusted-key", str(keys)]) == 0, capsys.readouterr().out
     assert stranger.verify(package.read_bytes(), keys.read_text().split())
+    capsys.readouterr()
+    assert cli.run(["replay", str(package), "--json"]) == 0
+    (replayed,) = json.loads(capsys.readouterr().out).values()
+    # the first unit is decided again; the inputs of the second were lost with the process
+    assert replayed["outcome"] == "identical" and replayed["journal_segments"] == 2 and replayed["entries"] > 10
+    assert replayed["unsealed"][0] == "unit.print.intended" and replayed["unsealed"][-1] == "run.record.closed"
+    assert replayed["recorded_sha256"] == replayed["replayed_sha256"]
 
 
 def test_a_changed_recipe_in_the_site_is_refused_by_the_cell(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
