@@ -63,12 +63,12 @@ class KlipperPrinter(VirtualPrinter):
     def _take_line(self, line: str) -> None:
         command = re.sub(r"^N-?[0-9]+ ?", "", line).partition("*")[0].strip()
         if command:
-            self._queue.append((command, None))
+            self._queue.append((command, None, line))
 
     def _finish(self) -> None:
         if not self._queue:
             return
-        command, _ = self._queue.popleft()
+        command, _, _ = self._queue.popleft()
         if not command.startswith(("M105", "M115")):
             self.say("ok")
 

@@ -45,7 +45,7 @@ class Marlin20Printer(VirtualPrinter):
     def _finish(self) -> None:
         if self.killed or not self._queue:
             return
-        command, _ = self._queue.popleft()
+        command, _, _ = self._queue.popleft()
         if not command.startswith("M105"):
             self.say("ok")
 

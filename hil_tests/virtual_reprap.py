@@ -56,12 +56,12 @@ class RepRapPrinter(VirtualPrinter):
             return
         command = re.sub(r"^N-?[0-9]+ ?", "", body).strip()
         if command:
-            self._queue.append((command, None))
+            self._queue.append((command, None, line))
 
     def _finish(self) -> None:
         if self.killed or not self._queue:
             return
-        command, _ = self._queue.popleft()
+        command, _, _ = self._queue.popleft()
         if not command.startswith("M105"):
             self.say("ok")
 
