@@ -21,7 +21,7 @@ from tests.benchmarks import Row
 from tests.benchmarks.cell_stop import BROWSERS, CASE, OPERATOR, UNITS, address_of, job, measure, trust_benchmark, until
 
 SEEDS = range(300, 420)
-IDLE_TRIALS, WATCHED_TRIALS = 200, 100
+IDLE_TRIALS, WATCHED_TRIALS = 200, 60
 
 
 def simulate() -> Row:

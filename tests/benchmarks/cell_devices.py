@@ -26,7 +26,7 @@ from hil_tests.virtual_bench import VirtualBench
 
 CASE = "minoxidil"
 STOP = b"\nM112\n"
-FAST, OWN = 80, 1
+FAST, OWN = 150, 1
 _LAID_UL = 1.0
 _PATIENCE_S = 5.0
 
@@ -69,7 +69,7 @@ class Devices:
         while not crosses or due < crosses:
             current = self._bench.plant.current
             if not crosses and current is not None and current.plunger_uL >= _LAID_UL:
-                crosses = due + self._random.uniform(0.1, 0.3)
+                crosses = due + self._random.uniform(0.03, 0.1)
             due = self._tick(due, OWN if crosses else FAST)
             if due > limit:
                 return -1

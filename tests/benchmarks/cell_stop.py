@@ -36,7 +36,6 @@ from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 from tests.benchmarks.cell_devices import CASE
 from tests.benchmarks.stop import Latency
 
-TRIALS = 100
 BROWSERS = 8
 UNITS = 14
 OPERATOR = {"username": "operator", "name": "Demo operator", "role": "operator"}
@@ -108,7 +107,7 @@ def address_of(folder: Path, found: Mapping[str, object]) -> CellAddress:
     )
 
 
-def measure(trials: int = TRIALS, browsers: int = 0) -> Latency:
+def measure(trials: int, browsers: int = 0) -> Latency:
     """Measure the stop of that many runs. Raises RuntimeError where a run was not stopped, or not for its pressure."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dosewright-stop-"))) / "site"
