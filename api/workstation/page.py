@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from fastapi import FastAPI
@@ -143,6 +143,27 @@ class RunControls:
         return do
 
 
+class CellStrip:
+    """All cells of the site. What a cell says is sent again when it changes; its STOP stays one element, so that a press is never lost."""
+
+    def __init__(self, here: str, names: tuple[str, ...]) -> None:
+        self._here = here
+        self._tiles: dict[str, _Changing] = {}
+        self._stops: dict[str, ui.html] = {}
+        with ui.element("nav").classes("dw-strip dw-cells").props('aria-label="Cells"'):
+            for name in names:
+                with ui.element("div").classes("dw-cell dw-here" if name == here else "dw-cell").props(f'data-cell="{name}"'):
+                    self._tiles[name] = _Changing("dw-tile")
+                    if name != here:
+                        self._stops[name] = ui.html(panels.cell_stop(name), sanitize=False)
+
+    def update(self, views: Mapping[str, CellView]) -> None:
+        for name, view in views.items():
+            self._tiles[name].show(panels.cell_tile(name, view.status, here=name == self._here))
+            if name in self._stops:
+                self._stops[name].set_visibility(panels.may_move(view.status))
+
+
 class RunningPage:
     """Builds the page and keeps it right, four times a second, as long as a browser looks at it."""
 
@@ -158,7 +179,7 @@ class RunningPage:
             ui.html(panels.LOG_OUT, sanitize=False)
         self._banner = _Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
-            self._strip = _Changing("dw-strip") if self.others else None
+            self._cells = CellStrip(visitor.cell, tuple(self._views)) if self.others else None
             with ui.element("div").classes("dw-col"):
                 self._state = _Changing()
                 self._controls = RunControls(visitor)
@@ -225,8 +246,8 @@ class RunningPage:
     def _show(self, view: CellView) -> None:
         status = view.status
         self._views[self._visitor.cell] = view
-        if self._strip is not None:
-            self._strip.show(self._strip_html())
+        if self._cells is not None:
+            self._cells.update(self._views)
         self._head.show(panels.header(status.cell, status.batch, self._person, self._role))
         self._banner.show(self._banner_of(status))
         self._state.show(panels.state_panel(status, view.problem))

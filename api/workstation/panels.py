@@ -61,20 +61,33 @@ def cell_strip(here: str, cells: Mapping[str, CellStatus]) -> str:
     return f'<nav class="dw-cells" aria-label="Cells">{"".join(_cell(name, status, name == here) for name, status in cells.items())}</nav>'
 
 
-def _cell(name: str, status: CellStatus, here: bool) -> str:
+def may_move(status: CellStatus) -> bool:
+    """Whether something may move on a cell: a run is on it, or what it does is not known."""
+    return (status.run is not None and not status.ended) or status.state == "UNKNOWN"
+
+
+def cell_stop(name: str) -> str:
+    """STOP of a cell whose page is not the one that is shown."""
+    button = f'<button type="submit" aria-label="Stop the printer of {escape(name)} now"><span aria-hidden="true">■</span> STOP</button>'
+    return _stop(name, "dw-cell-stop", button)
+
+
+def cell_tile(name: str, status: CellStatus, *, here: bool) -> str:
+    """A cell's name, state, batch, how far it is and its open alarms, as the way to its page."""
     word = STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), ""))[0]
     alarms = sum(1 for alarm in status.alarms if alarm.is_open)
     facts = [escape(status.batch)] if status.batch is not None else []
     facts += [f"{status.judged} of {len(status.units)} judged"] if status.units else []
     facts += [f"▲ {alarms} open alarm{'' if alarms == 1 else 's'}"] if alarms else []
-    moving = (status.run is not None and not status.ended) or status.state == "UNKNOWN"
-    button = f'<button type="submit" aria-label="Stop the printer of {escape(name)} now"><span aria-hidden="true">■</span> STOP</button>'
-    stop = _stop(name, "dw-cell-stop", button) if moving and not here else ""
     return (
-        f'<div class="dw-cell{" dw-here" if here else ""}" data-cell="{escape(name)}" data-state="{escape(status.state)}">'
         f'<a href="/?cell={escape(name)}"{" aria-current=page" if here else ""}><b>{escape(name)}</b> <span>{escape(word)}</span>'
-        f"<small>{' · '.join(facts) or 'no batch'}</small></a>{stop}</div>"
+        f"<small>{' · '.join(facts) or 'no batch'}</small></a>"
     )
+
+
+def _cell(name: str, status: CellStatus, here: bool) -> str:
+    stop = cell_stop(name) if may_move(status) and not here else ""
+    return f'<div class="dw-cell{" dw-here" if here else ""}" data-cell="{escape(name)}">{cell_tile(name, status, here=here)}{stop}</div>'
 
 
 def without_script(status: CellStatus, problem: str, person: str, banner: str, strip: str = "") -> str:
