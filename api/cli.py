@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from api import cli_demo, cli_devices, cli_plan, cli_serve, cli_verify
+from api import cli_alarms, cli_demo, cli_devices, cli_plan, cli_serve, cli_verify
 from api.demo_desk import Refused
 from audit.errors import DosewrightError
 from audit.quantities import QuantityError
@@ -28,6 +28,7 @@ app.command("demo")(cli_demo.demo)
 app.command("plan")(cli_plan.plan)
 app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
+app.command("alarms")(cli_alarms.alarms)
 app.command("devices")(cli_devices.devices)
 
 
