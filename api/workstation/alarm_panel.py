@@ -23,6 +23,8 @@ class AlarmPanel:
         with ui.element("section").classes("dw-card"):
             ui.html("<h2>Alarms</h2>", sanitize=False)
             self._place = ui.column().classes("w-full gap-3")
+            # beside the list: an alarm that comes in builds the list anew and must not close what a person is writing in
+            self._dialogs = ui.element("div")
 
     def update(self, status: CellStatus) -> None:
         alarms, silent = tuple(_by_minutes(alarm) for alarm in status.alarms), status.state == "UNKNOWN"
@@ -59,7 +61,7 @@ class AlarmPanel:
 
     def _asker(self, word: str, alarm: AlarmStatus, act: Callable[[Session, str, str], object]) -> Callable[[], None]:
         def ask() -> None:
-            with ui.dialog() as dialog, ui.card().style("min-width:26rem"):
+            with self._dialogs, ui.dialog() as dialog, ui.card().style("min-width:26rem"):
                 ui.label(f"{word}: {panels.alarm_title(alarm)}").classes("text-lg font-semibold")
                 comment = ui.input("What did you see, what did you do?").props("outlined autofocus").classes("w-full")
 
@@ -71,13 +73,14 @@ class AlarmPanel:
                 with ui.row().classes("w-full justify-end"):
                     ui.button("Not yet", on_click=dialog.close).props("flat no-caps")
                     ui.button(word, on_click=confirm).props("unelevated no-caps color=secondary")
+            dialog.on("hide", dialog.delete)
             dialog.open()
 
         return ask
 
     def _shelver(self, alarm: AlarmStatus) -> Callable[[], None]:
         def ask() -> None:
-            with ui.dialog() as dialog, ui.card().style("min-width:26rem"):
+            with self._dialogs, ui.dialog() as dialog, ui.card().style("min-width:26rem"):
                 ui.label(f"Shelve: {panels.alarm_title(alarm)}").classes("text-lg font-semibold")
                 ui.label("It is not announced again until the time is over or the run ends. Who, why and how long is on record.")
                 reason = ui.input("Why is it put away?").props("outlined autofocus").classes("w-full")
@@ -92,6 +95,7 @@ class AlarmPanel:
                 with ui.row().classes("w-full justify-end"):
                     ui.button("Leave it", on_click=dialog.close).props("flat no-caps")
                     ui.button("Shelve", on_click=confirm).props("unelevated no-caps color=secondary")
+            dialog.on("hide", dialog.delete)
             dialog.open()
 
         return ask

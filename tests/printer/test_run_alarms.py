@@ -181,7 +181,11 @@ def test_a_run_with_shelves_replays() -> None:
     cell.until(lambda m: m.phase is Phase.START)
     cell.command(Operation.START)
     cell.until(lambda m: m.alarms.alarms != ())
-    cell.give(Command(Operation.SHELVE, OPERATOR, "seen", cell.machine.alarms.alarms[0].key, 5))
+    key = cell.machine.alarms.alarms[0].key
+    cell.give(Command(Operation.SHELVE, OPERATOR, "seen", key, 5))
+    cell.command(Operation.UNSHELVE, "", key)
+    assert cell.machine.alarms.alarms[0].state is AlarmState.UNACKNOWLEDGED
+    cell.give(Command(Operation.SHELVE, OPERATOR, "seen again", key, 5))
     cell.until(lambda m: m.phase is Phase.DONE)
     assert cell.kinds("alarm.condition.shelved") and cell.kinds("alarm.condition.unshelved")
     journals = ("journal/preparation.jsonl", "journal/unit-", "journal/run.jsonl")
