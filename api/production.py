@@ -283,8 +283,25 @@ class Production:
 
     def acknowledge(self, session: Session, cell: str, alarm: str, comment: str) -> JsonObject:
         actor = actor_of(session, Permission.ACKNOWLEDGE)
-        self._cells.client(cell).acknowledge_alarm(alarm, actor_record(actor), comment)
+        self._cells.client(cell).alarm("acknowledge", alarm, actor_record(actor), comment)
         return {"alarm": alarm, "asked": "acknowledge"}
+
+    def shelve(self, session: Session, cell: str, alarm: str, reason: str, minutes: int) -> JsonObject:
+        """Put an early warning away for a while. Raises CellRefused where it may not be, or without a reason."""
+        actor = actor_of(session, Permission.SHELVE)
+        self._cells.client(cell).alarm("shelve", alarm, actor_record(actor), reason, minutes)
+        return {"alarm": alarm, "asked": "shelve", "minutes": minutes}
+
+    def unshelve(self, session: Session, cell: str, alarm: str) -> JsonObject:
+        actor = actor_of(session, Permission.SHELVE)
+        self._cells.client(cell).alarm("unshelve", alarm, actor_record(actor), "")
+        return {"alarm": alarm, "asked": "unshelve"}
+
+    def reset_alarm(self, session: Session, cell: str, alarm: str, comment: str) -> JsonObject:
+        """End a latched alarm that was acknowledged and whose condition has gone. Raises CellRefused."""
+        actor = actor_of(session, Permission.ACKNOWLEDGE)
+        self._cells.client(cell).alarm("reset", alarm, actor_record(actor), comment)
+        return {"alarm": alarm, "asked": "reset"}
 
     def order(self, order_id: str) -> JsonObject:
         state = self._store.state("order", order_id)

@@ -35,9 +35,28 @@ class Acknowledge(BaseModel):
     comment: str = Field(default="", max_length=500)
 
 
+class Shelve(BaseModel):
+    """Why an early warning is put away, and for how long (minutes)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    alarm: str = Field(max_length=200)
+    reason: str = Field(min_length=1, max_length=500)
+    minutes: int = Field(ge=1, le=480)
+
+
+class Unshelve(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    alarm: str = Field(max_length=200)
+
+
 _See = Annotated[Session, Depends(guard(Permission.SEE))]
 _Stop = Annotated[Session, Depends(guard(Permission.STOP, EventKind.RUN_COMMAND_RECEIVED))]
 _Acknowledge = Annotated[Session, Depends(guard(Permission.ACKNOWLEDGE, EventKind.ALARM_CONDITION_ACKNOWLEDGED))]
+_Reset = Annotated[Session, Depends(guard(Permission.ACKNOWLEDGE, EventKind.ALARM_CONDITION_RESET))]
+_Shelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CONDITION_SHELVED))]
+_Unshelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CONDITION_UNSHELVED))]
 
 
 @router.get("/cells")
@@ -63,6 +82,29 @@ def alarms(services: Services, session: _See, cell: str) -> Answer:
 @router.post("/cells/{cell}/alarms/acknowledge")
 def acknowledge(services: Services, session: _Acknowledge, cell: str, body: Acknowledge) -> Answer:
     return services.production.acknowledge(session, cell, body.alarm, body.comment)
+
+
+@router.post("/cells/{cell}/alarms/reset")
+def reset(services: Services, session: _Reset, cell: str, body: Acknowledge) -> Answer:
+    """Reset a latched alarm that was acknowledged and whose condition has gone."""
+    return services.production.reset_alarm(session, cell, body.alarm, body.comment)
+
+
+@router.post("/cells/{cell}/alarms/shelve")
+def shelve(services: Services, session: _Shelve, cell: str, body: Shelve) -> Answer:
+    """Put an early warning away for a stated time and reason; the end of the run ends it too."""
+    return services.production.shelve(session, cell, body.alarm, body.reason, body.minutes)
+
+
+@router.post("/cells/{cell}/alarms/unshelve")
+def unshelve(services: Services, session: _Unshelve, cell: str, body: Unshelve) -> Answer:
+    return services.production.unshelve(session, cell, body.alarm)
+
+
+@router.get("/cells/{cell}/alarms/figures")
+def alarm_figures(services: Services, session: _See, cell: str, run: str | None = None) -> Answer:
+    """Alarm figures from the cell's trail: rate, floods, chatter, stale alarms, time to acknowledge, most frequent (ISA-18.2 clause 16)."""
+    return services.cells.client(cell).alarm_figures(run)
 
 
 @router.post("/cells/{cell}/stop")

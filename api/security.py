@@ -46,6 +46,7 @@ class Permission(StrEnum):
     RUN = "run a batch"
     STOP = "stop a cell"
     ACKNOWLEDGE = "acknowledge an alarm"
+    SHELVE = "shelve an alarm"
     CONFIRM_REMOVAL = "confirm a removal"
     REVIEW = "review a batch"
     DISPOSE = "sign a disposition"
@@ -63,6 +64,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.RUN: frozenset({Role.OPERATOR}),
     Permission.STOP: _ANYONE,
     Permission.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
+    Permission.SHELVE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.CONFIRM_REMOVAL: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.REVIEW: _GMP,
     Permission.DISPOSE: frozenset({Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),

@@ -68,10 +68,25 @@ class AlarmStatus(_Shown):
     action: str = ""
     unit_n: int | None = None
     state: str = "unacknowledged"
+    first_out: bool | None = False
+    follows: str | None = None
+    shelvable: bool = False
+    shelf_ends_in_s: int | None = None
+    shelved_by: str | None = None
+    shelf_reason: str | None = None
 
     @property
     def is_open(self) -> bool:
-        return self.state == "unacknowledged"
+        """Whether a person has still to acknowledge it."""
+        return self.state.endswith("unacknowledged")
+
+    @property
+    def is_shelved(self) -> bool:
+        return self.state == "shelved"
+
+    @property
+    def may_be_reset(self) -> bool:
+        return self.state == "latched, acknowledged"
 
 
 class GateStatus(_Shown):

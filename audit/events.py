@@ -63,6 +63,11 @@ class EventKind(StrEnum):
     ALARM_CONDITION_RAISED = "alarm.condition.raised"
     ALARM_CONDITION_ACKNOWLEDGED = "alarm.condition.acknowledged"
     ALARM_CONDITION_RETURNED = "alarm.condition.returned"
+    ALARM_CONDITION_RESET = "alarm.condition.reset"
+    ALARM_CONDITION_SHELVED = "alarm.condition.shelved"
+    ALARM_CONDITION_UNSHELVED = "alarm.condition.unshelved"
+    ALARM_CONDITION_SUPPRESSED = "alarm.condition.suppressed"
+    ALARM_CONDITION_UNSUPPRESSED = "alarm.condition.unsuppressed"
     DEVIATION_RECORD_OPENED = "deviation.record.opened"
     RUN_RECORD_CLOSED = "run.record.closed"
     EQUIPMENT_CHECK_COMPLETED = "equipment.check.completed"
@@ -119,6 +124,14 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.ALARM_CONDITION_RAISED: ("alarm", "an alarm condition arose"),
         EventKind.ALARM_CONDITION_ACKNOWLEDGED: ("alarm", "a person acknowledged it"),
         EventKind.ALARM_CONDITION_RETURNED: ("alarm", "the condition went away"),
+        EventKind.ALARM_CONDITION_RESET: ("alarm", "a person reset a latched alarm that was acknowledged"),
+        EventKind.ALARM_CONDITION_SHELVED: ("alarm", "a person put it away for a stated time and reason"),
+        EventKind.ALARM_CONDITION_UNSHELVED: (
+            "alarm",
+            "shown again: by a person, by its time, or by the end of the run",
+        ),
+        EventKind.ALARM_CONDITION_SUPPRESSED: ("alarm", "it is suppressed by design as long as the run's situation makes it meaningless"),
+        EventKind.ALARM_CONDITION_UNSUPPRESSED: ("alarm", "it is no longer suppressed by design"),
         EventKind.DEVIATION_RECORD_OPENED: ("deviation", "a deviation was opened"),
         EventKind.RUN_RECORD_CLOSED: ("run", "the run's record is complete"),
         EventKind.EQUIPMENT_CHECK_COMPLETED: ("balance", "a daily check of a balance with a check weight: readings, limits, outcome"),

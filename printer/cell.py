@@ -167,7 +167,7 @@ class Cell:
             machine = self._machine
             if machine is None or machine.plan.run != run:
                 raise RunMissing(f"Run {run!r} is not live on this cell.", remedy="Ask for the cell's status to see which run is.")
-            reasons = machine.refusal(command.operation)
+            reasons = machine.refusal(command)
             if reasons:
                 raise CellRefused(reasons)
             self._handle(command)

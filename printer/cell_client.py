@@ -64,8 +64,13 @@ class CellClient:
         """Stop: `finish_unit`, `quickstop` or `kill`."""
         self._command(f"stop.{strength}", run, actor, reason)
 
-    def acknowledge_alarm(self, alarm: str, actor: Mapping[str, str], comment: str) -> None:
-        self._ask("acknowledge", {"alarm": alarm, "actor": dict(actor), "comment": comment})
+    def alarm(self, operation: str, alarm: str, actor: Mapping[str, str], reason: str, minutes: int = 0) -> None:
+        """Acknowledge, reset, shelve (for `minutes`) or unshelve one alarm. Raises CellRefused with all reasons."""
+        self._ask("alarm", {"operation": operation, "alarm": alarm, "actor": dict(actor), "reason": reason, "minutes": minutes})
+
+    def alarm_figures(self, run: str | None = None) -> dict[str, JsonValue]:
+        """Return the alarm figures of a run, or of all that is on the cell's record."""
+        return _object(self._ask("alarm_figures", {"run": run}, timeout_s=30.0))
 
     def confirm_removal(self, unit: str, actor: Mapping[str, str], signature: Mapping[str, JsonValue]) -> None:
         """Hand over a second person's signature that a rejected unit is off the plate."""

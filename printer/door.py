@@ -16,13 +16,16 @@ from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.signatures import Signature, removal_digest, verify_signature
 from printer.admission import Job, JobActor, admit, compile_corrected, read_job, read_trusted_people
+from printer.alarm_figures import events_of, figures
+from printer.alarm_register import AlarmRegister, as_record, from_record
 from printer.cell import Cell
 from printer.errors import CellRefused, RunMissing
-from printer.messages import Command, Operation
+from printer.messages import ON_ALARMS, Command, Operation
 from printer.server import Handler
 from recipes.machine import MachineProfile
 
 _TRAIL_LIMIT = 5000
+_ALARM_ENTRIES = 20_000
 _SEE_STATUS = "Ask for the cell's status to see which there are."
 
 
@@ -46,7 +49,8 @@ class Door:
             "describe": self._describe,
             "create_run": self._create_run,
             "command": self._command,
-            "acknowledge": self._acknowledge,
+            "alarm": self._alarm,
+            "alarm_figures": self._alarm_figures,
             "confirm_removal": self._confirm_removal,
             "status": self._status,
             "trail": self._trail,
@@ -118,25 +122,50 @@ class Door:
 
     def _command(self, body: Mapping[str, JsonValue]) -> Answer:
         operation = Operation(str(body["operation"]))
-        if operation in (Operation.PREPARE, Operation.ACKNOWLEDGE):
+        if operation is Operation.PREPARE or operation in ON_ALARMS:
             raise CellRefused([f"{operation} is not a command of a person to a run"])
         command = Command(operation, _actor(body), str(body.get("reason") or "")[:500])
         return dict(self._cell.command(str(body["run"]), command))
 
-    def _acknowledge(self, body: Mapping[str, JsonValue]) -> Answer:
-        alarm, comment, actor = str(body["alarm"]), str(body["comment"])[:500], _actor(body)
-        run = alarm.rpartition("/")[0]
-        if self._cell.store.state("alarm", alarm) is None:
-            raise RunMissing(f"There is no alarm {alarm!r} on this cell.", remedy=_SEE_STATUS)
+    def _alarm(self, body: Mapping[str, JsonValue]) -> Answer:
+        """Acknowledge, reset, shelve or unshelve one alarm."""
+        operation, key = Operation(str(body["operation"])), str(body["alarm"])
+        if operation not in ON_ALARMS:
+            raise CellRefused([f"{operation} is not a command about an alarm"])
+        reason, minutes = str(body.get("reason") or "")[:500], int(str(body.get("minutes") or 0))
+        command = Command(operation, _actor(body), reason, key, minutes)
+        state = self._cell.store.state("alarm", key)
+        if state is None:
+            raise RunMissing(f"There is no alarm {key!r} on this cell.", remedy=_SEE_STATUS)
         try:
-            self._cell.command(run, Command(Operation.ACKNOWLEDGE, actor, comment, alarm))
+            self._cell.command(key.rpartition("/")[0], command)
         except RunMissing:
             # A run from before this process: its machine is gone, its record is not.
-            new: JsonObject = {"state": "acknowledged", "comment": comment}
-            self._cell.recorder.append(
-                EntryDraft(EventKind.ALARM_CONDITION_ACKNOWLEDGED, Subject("alarm", alarm), new, actor, self._name, reason=comment)
-            )
+            self._recorded_alarm(command, state)
         return True
+
+    def _recorded_alarm(self, command: Command, state: JsonObject) -> None:
+        """Acknowledge or reset an alarm of a run that only the record knows."""
+        key, run = command.target, command.target.rpartition("/")[0]
+        register = AlarmRegister(run, [from_record(key, state)])
+        match command.operation:
+            case Operation.ACKNOWLEDGE:
+                change = register.acknowledge(key, command.reason)
+            case Operation.RESET:
+                change = register.reset(key)
+            case _:
+                raise CellRefused([f"run {run} has ended: the shelf ends with its run"])
+        if change is not None:
+            kind = EventKind(f"alarm.condition.{change.event}")
+            new, subject = as_record(change, run), Subject("alarm", key)
+            self._cell.recorder.append(EntryDraft(kind, subject, new, command.who, self._name, reason=command.reason or None))
+
+    def _alarm_figures(self, body: Mapping[str, JsonValue]) -> Answer:
+        """The figures of one run, or of all that this cell has on record."""
+        run = str(body.get("run") or "")
+        entries = self._cell.store.search(kind="alarm.", limit=_ALARM_ENTRIES, newest_first=True)
+        wanted = [entry for entry in reversed(entries) if not run or entry.subject.id.startswith(f"{run}/")]
+        return figures(events_of(wanted), self._cell.clock.utc().at).as_record()
 
     def _confirm_removal(self, body: Mapping[str, JsonValue]) -> Answer:
         unit, actor = str(body["unit"]), _actor(body)

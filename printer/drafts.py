@@ -8,7 +8,7 @@ from audit.canonical import JsonValue
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.quantities import plain_text, round_to
 from printer.acceptance import limits
-from printer.alarms import Alarm
+from printer.alarm_register import Alarm, Change, as_record
 from printer.dose_control import DoseControl
 from printer.messages import CELL, Command, UnitCompiled
 from printer.plan import Action, PlannedUnit, RunPlan
@@ -126,25 +126,10 @@ class Drafts:
         """Ask once more for an entry whose record failed."""
         self._drafts.append(draft)
 
-    def alarm(self, kind: EventKind, alarm: Alarm, who: Actor = CELL) -> None:
-        definition = alarm.definition
-        new: dict[str, JsonValue] = {"state": alarm.state.value}
-        if kind is EventKind.ALARM_CONDITION_RAISED:
-            new |= {
-                "run": self._run,
-                "name": definition.name.value,
-                "priority": definition.priority.value,
-                "unit_n": alarm.unit_n,
-                "message": alarm.message,
-                "cause": definition.cause,
-                "consequence": definition.consequence,
-                "action": definition.action,
-                "respond_within_s": definition.respond_within_s,
-                "raised_at_us": alarm.raised_at,
-            }
-        else:
-            new["comment"] = alarm.comment
-        self._add(kind, "alarm", alarm.key, new, who=who, reason=alarm.comment or None)
+    def alarm(self, change: Change, who: Actor = CELL, reason: str = "") -> None:
+        """One event of one alarm; its kind is named after the event."""
+        kind = EventKind(f"alarm.condition.{change.event}")
+        self._add(kind, "alarm", change.alarm.key, as_record(change, self._run), who=who, reason=reason or None)
 
     def deviation(self, alarm: Alarm) -> None:
         self._deviations += 1

@@ -14,6 +14,9 @@ _WHEN: dict[Operation, str] = {
     Operation.STOP_QUICK: "the run has ended",
     Operation.STOP_KILL: "the run has ended",
     Operation.ACKNOWLEDGE: "",
+    Operation.SHELVE: "the shelf ends with its run",
+    Operation.UNSHELVE: "the shelf ends with its run",
+    Operation.RESET: "",
 }
 
 

@@ -60,14 +60,14 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "recorder", canonical({"recorded": token})
         case RecordFailed(token, reason):
             return "recorder", canonical({"failed": token, "reason": reason})
-        case Command(operation, who, reason, target):
-            body: JsonValue = {
+        case Command(operation, who, reason, target, minutes):
+            body: JsonObject = {
                 "operation": operation.value,
                 "who": {"username": who.username, "name": who.name, "role": who.role},
                 "reason": reason,
                 "target": target,
             }
-            return "operator", canonical(body)
+            return "operator", canonical(body | {"minutes": minutes} if minutes else body)
         case PortLost(port, reason):
             return "lost", canonical({"port": port.value, "reason": reason})
         case GuardChanged(is_open):
@@ -129,7 +129,7 @@ def _decode(source: str, raw: bytes) -> RunInput:
         case "recorder":
             return Recorded(body["recorded"]) if "recorded" in body else RecordFailed(body["failed"], body["reason"])
         case "operator":
-            return Command(Operation(body["operation"]), Actor(**body["who"]), body["reason"], body["target"])
+            return Command(Operation(body["operation"]), Actor(**body["who"]), body["reason"], body["target"], body.get("minutes", 0))
         case "lost":
             return PortLost(Port(body["port"]), body["reason"])
         case "guard":

@@ -31,9 +31,15 @@ class Operation(StrEnum):
     STOP_QUICK = "stop.quickstop"
     STOP_KILL = "stop.kill"
     ACKNOWLEDGE = "acknowledge"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    RESET = "reset"
 
 
 STOPS = frozenset({Operation.STOP_FINISH_UNIT, Operation.STOP_QUICK, Operation.STOP_KILL})
+
+ON_ALARMS = frozenset({Operation.ACKNOWLEDGE, Operation.SHELVE, Operation.UNSHELVE, Operation.RESET})
+"""What concerns one alarm, named by the command's target; nothing of it moves the printer."""
 
 
 CELL = Actor("system", "Dosewright cell", "system")
@@ -58,10 +64,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """What a person asks. `minutes` is how long a shelf lasts."""
+
     operation: Operation
     who: Actor
     reason: str = ""
     target: str = ""
+    minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

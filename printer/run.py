@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from audit.canonical import sha256_hex
-from audit.events import Actor, EventKind
+from audit.events import Actor
 from firmware_bridge.balance import BalanceEvent, BalanceFault, WeighFailed, WeighResult
 from firmware_bridge.link_values import Drained, Fault, LineAcknowledged, LinkEvent, PositionReport, StopStrength
-from printer.alarms import AlarmName, AlarmRegister
+from printer.alarms import AlarmName
 from printer.devices import Devices
 from printer.drafts import Drafts
 from printer.interlocks import blocked
 from printer.journal import Journal
 from printer.messages import (
+    ON_ALARMS,
     STOPS,
     Command,
     EmergencySend,
@@ -43,6 +44,7 @@ from printer.messages import (
 from printer.plan import PlannedUnit, RunPlan
 from printer.procedures import CLOSING, PREPARATION, Procedures
 from printer.readiness import Gate, device_gates, unmet
+from printer.run_alarms import RunAlarms
 from printer.run_record import RunRecord
 from printer.states import ACTIVE, TRANSITIONS, RunState
 from printer.unit_cycle import UnitCycle
@@ -79,12 +81,12 @@ class RunMachine:
         self.plan = plan
         self.state = RunState.CREATED
         self.phase = Phase.IDLE
-        self.alarms = AlarmRegister(plan.run)
         self.watch = Watch(plan.limits)
         self.devices = Devices(plan, self.watch)
         self.cycle = UnitCycle(self)
         self.units = UnitSequence(self)
         self.procedures = Procedures(self)
+        self.alarms = RunAlarms(self)
         self.guard_open = False
         self.gates: tuple[Gate, ...] = plan.static_gates
         self.ended = "FINISHED"
@@ -125,11 +127,13 @@ class RunMachine:
     def drafts(self) -> Drafts:
         return self.record.drafts
 
-    def refusal(self, operation: Operation) -> tuple[str, ...]:
+    def refusal(self, command: Command) -> tuple[str, ...]:
         """Return why a command would be refused now."""
-        if self.over and operation is not Operation.ACKNOWLEDGE:
+        operation = command.operation
+        if self.over and operation not in (Operation.ACKNOWLEDGE, Operation.RESET):
             return (f"the run has ended ({self.ended}); a stopped run never sends again; create a new run",)
-        return blocked(operation, self.state, guard_open=self.guard_open)
+        reasons = blocked(operation, self.state, guard_open=self.guard_open)
+        return reasons or (self.alarms.refusal(command) if operation in ON_ALARMS else ())
 
     # Inputs
 
@@ -152,7 +156,7 @@ class RunMachine:
                 self.fault(AlarmName.RECORD_FAILURE, reason, now)
             case GuardChanged(is_open):
                 self.guard_open = is_open
-                if is_open and self.active:
+                if is_open and not self.alarms.is_suppressed(AlarmName.GUARD_OPEN, now):
                     self.fault(AlarmName.GUARD_OPEN, "the guard was opened", now)
             case WireSealed(sha256):
                 self._close(sha256)
@@ -165,9 +169,7 @@ class RunMachine:
         if self.over:
             return
         self.devices.tick(now)
-        if self.active:
-            for condition in self.watch.silent(now, blind=self.devices.blind) + self.watch.process(now, hot=self.procedures.hot):
-                self.fault(condition.name, condition.message, now)
+        self._judge(now)
         if self.phase is Phase.UNIT:
             self.cycle.tick(now)
         if self.phase is Phase.DEVICES:
@@ -177,13 +179,24 @@ class RunMachine:
         if self.phase is Phase.PROCEDURES:
             self.procedures.tick(now)
 
+    def _judge(self, now: int) -> None:
+        """Judge the readings: what stands and is not suppressed by design stops the run; the rest of the moment follows the first."""
+        conditions = self.watch.silent(now, blind=self.devices.blind) + self.watch.process(now)
+        conditions = [found for found in conditions if not self.alarms.is_suppressed(found.name, now)]
+        unit_n = self.cycle.unit_n
+        for nth, found in enumerate(conditions):
+            if nth == 0:
+                self.fault(found.name, found.message, now)
+            else:
+                self.alarm(found.name, found.message, unit_n, now)
+        if not self.over:
+            self.alarms.tick(now)
+
     def _command(self, command: Command, now: int) -> None:
-        if self.refusal(command.operation):
+        if self.refusal(command):
             return
-        if command.operation is Operation.ACKNOWLEDGE:
-            alarm = self.alarms.acknowledge(command.target, command.reason)
-            if alarm is not None:
-                self.drafts.alarm(EventKind.ALARM_CONDITION_ACKNOWLEDGED, alarm, command.who)
+        if command.operation in ON_ALARMS:
+            self.alarms.command(command, now)
             return
         self._actor = command.who
         if command.operation in STOPS:
@@ -300,6 +313,8 @@ class RunMachine:
     def unit_judged(self, *, accepted: bool, now: int) -> None:
         """Go on after a unit: the next one, a pause, or the end of the run."""
         self.units.done += 1
+        if self.cycle.unit is not None:
+            self.alarms.unit_judged(self.cycle.unit, now)
         if not accepted:
             self._finish("ABORTED", "a unit was rejected", now)
         elif self._finish_after_unit is not None:
@@ -334,6 +349,8 @@ class RunMachine:
 
     def _decide(self, event: LinkEvent | BalanceEvent, now: int) -> None:
         in_unit = self.phase is Phase.UNIT
+        if isinstance(event, LineAcknowledged) and not self.over:
+            self.alarms.line_taken(now)
         match event:
             case LineAcknowledged() if in_unit:
                 self.cycle.acknowledged(now)
@@ -382,12 +399,7 @@ class RunMachine:
         self.alarm(name, message, self.cycle.unit_n, now)
 
     def alarm(self, name: AlarmName, message: str, unit_n: int | None, now: int) -> None:
-        alarm = self.alarms.raise_(name, message, unit_n, now)
-        if alarm is None:
-            return
-        self.drafts.alarm(EventKind.ALARM_CONDITION_RAISED, alarm)
-        if unit_n is not None:
-            self.drafts.deviation(alarm)
+        self.alarms.raise_(name, message, unit_n, now)
 
     def _end(self, state: RunState | None, reason: str = "") -> None:
         if state is not None:
@@ -398,6 +410,7 @@ class RunMachine:
         self.units.forget()
         self.record.await_nothing()
         self.phase = Phase.WIRE
+        self.alarms.end()
         self.emit(SealWireLog())
 
     def _close(self, wire_sha256: str) -> None:

@@ -61,6 +61,9 @@ ALLOWED: dict[RunState, frozenset[Operation]] = {
             Operation.STOP_QUICK: set(RunState) - ENDED,
             Operation.STOP_KILL: set(RunState) - ENDED,
             Operation.ACKNOWLEDGE: set(RunState),
+            Operation.SHELVE: set(RunState) - ENDED,
+            Operation.UNSHELVE: set(RunState) - ENDED,
+            Operation.RESET: set(RunState),
         }.items()
         if state in states
     )

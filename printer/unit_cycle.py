@@ -89,6 +89,17 @@ class UnitCycle:
         return self.unit.n if self.unit is not None and self.step in touched else None
 
     @property
+    def moving(self) -> bool:
+        """Whether the unit is being printed: the balance is not at rest."""
+        return self.step in (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER)
+
+    def weighing_us(self, now: int) -> int | None:
+        """Return for how long the weighing under way has lasted, None where none is."""
+        if self.step not in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
+            return None
+        return self._run.plan.limits.weighing_timeout_us - (self._deadline - now)
+
+    @property
     def commanded_nl(self) -> int:
         """Net volume in nL commanded by the lines of this unit that the printer has taken."""
         if self.unit is None or self._acknowledged == 0:

@@ -9,6 +9,8 @@ from audit.canonical import JsonObject, JsonValue
 from audit.quantities import Milligram, plain_text, round_to
 from audit.reader import TrailReader
 from printer.acceptance import Verdict, limits
+from printer.alarm_register import Alarm
+from printer.alarm_states import AlarmState
 from printer.drafts import unit_id
 from printer.interlocks import blocked
 from printer.messages import Operation, Port
@@ -25,6 +27,7 @@ _OPERATIONS = {
     "stop": Operation.STOP_KILL,
 }
 _WEIGHING_US = 12_000_000
+_RECORDED_ALARM = ("name", "priority", "class", "message", "cause", "consequence", "action", "unit_n", "state", "first_out", "follows")
 
 
 def idle_view(now: int) -> JsonObject:
@@ -73,20 +76,7 @@ def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since
             "balance": _sensor(snapshot.balance, now, None, None),
         },
         "units": [_unit(machine, unit, removed) for unit in plan.units],
-        "alarms": [
-            {
-                "alarm": alarm.key,
-                "name": alarm.definition.name.value,
-                "priority": alarm.definition.priority.value,
-                "message": alarm.message,
-                "cause": alarm.definition.cause,
-                "consequence": alarm.definition.consequence,
-                "action": alarm.definition.action,
-                "unit_n": alarm.unit_n,
-                "state": alarm.state.value,
-            }
-            for alarm in machine.alarms.alarms
-        ],
+        "alarms": [_alarm(alarm, now, live=not machine.over) for alarm in machine.alarms.alarms],
         "gates": [gate.as_record() for gate in machine.gates],
         "trace": [[at, value] for at, value in machine.watch.recent if at > trace_since_us],
         "time_left_s": _time_left(machine),
@@ -120,9 +110,7 @@ def recorded_view(store: TrailReader, run: str, now: int) -> JsonObject:
             }
         )
     alarms: list[JsonValue] = [
-        {field: alarm.get(field) for field in ("name", "priority", "message", "cause", "consequence", "action", "unit_n", "state")}
-        | {"alarm": key}
-        for key, alarm in _of_run(store, "alarm", run)
+        {field: alarm.get(field) for field in _RECORDED_ALARM} | {"alarm": key} for key, alarm in _of_run(store, "alarm", run)
     ]
     reasons = [f"the run is {state.get('state')}: a stopped run never sends again; create a new run"]
     view |= {
@@ -141,6 +129,28 @@ def _of_run(store: TrailReader, type_: str, run: str) -> Iterator[tuple[str, Jso
     for key, state in store.objects(type_):
         if state.get("run") == run:
             yield key, state
+
+
+def _alarm(alarm: Alarm, now: int, *, live: bool) -> JsonObject:
+    definition, until = alarm.definition, alarm.shelved_until
+    return {
+        "alarm": alarm.key,
+        "name": definition.name.value,
+        "priority": definition.priority.value,
+        "class": definition.alarm_class.value,
+        "message": alarm.message,
+        "cause": definition.cause,
+        "consequence": definition.consequence,
+        "action": definition.action,
+        "unit_n": alarm.unit_n,
+        "state": alarm.state.value,
+        "first_out": alarm.first_out,
+        "follows": alarm.follows,
+        "shelvable": live and definition.shelving_permitted and alarm.state is not AlarmState.SHELVED,
+        "shelf_ends_in_s": None if until is None else max(0, until - now) // 1_000_000,
+        "shelved_by": alarm.shelved_by,
+        "shelf_reason": alarm.shelf_reason,
+    }
 
 
 def _unit(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> JsonObject:

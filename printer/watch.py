@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from printer.alarms import AlarmName
+from printer.alarms import DEFINITIONS, AlarmName
 from printer.flow_watch import FlowWatch
 from printer.plan import Limits
 from printer.snapshot import Quality, Reading, Snapshot
@@ -20,6 +20,7 @@ _BALANCE_REMEMBERED_US = 180_000_000
 _LINK_SILENCE_US = 15_000_000
 _BLIND_US = 60_000_000
 _SHOWN, _SHOWN_EVERY_US = 600, 50_000
+_LOW_LASTS_US = DEFINITIONS[AlarmName.PRESSURE_LOW].setting.delay_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,22 +156,19 @@ class Watch:
             found.append(Condition(AlarmName.TEMPERATURE_STALE, "no temperature report"))
         return found
 
-    def process(self, now: int, *, hot: bool) -> list[Condition]:
-        """Return the process conditions that have lasted their delay. `hot`: the set point had been reached."""
-        limits, found = self._limits, []
+    def process(self, now: int) -> list[Condition]:
+        """Return the process conditions that have lasted their delay, those that are suppressed by design among them."""
+        limits, found = self._limits, list[Condition]()
         if self._high_since is not None and now - self._high_since >= limits.pressure_high_delay_us:
             found.append(Condition(AlarmName.PRESSURE_HIGH, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_high.text} kPa"))
         low_since = self._low_since
-        if low_since is not None and self.extruding_since is not None:
-            # The column needs the delay to build its pressure, and the condition itself must last half a second.
-            running = now - self.extruding_since >= limits.pressure_low_delay_us
-            if running and now - low_since >= 500_000:
-                found.append(Condition(AlarmName.PRESSURE_LOW, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_low.text} kPa"))
+        if low_since is not None and now - low_since >= _LOW_LASTS_US:
+            found.append(Condition(AlarmName.PRESSURE_LOW, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_low.text} kPa"))
         if self.flow.deviation is not None:
             found.append(Condition(AlarmName.PRESSURE_DEVIATION, self.flow.deviation))
         if self.flow.stuck is not None:
             found.append(Condition(AlarmName.PRESSURE_STUCK, self.flow.stuck))
-        if hot and self._nozzle_since is not None and now - self._nozzle_since >= limits.temperature_delay_us:
+        if self._nozzle_since is not None and now - self._nozzle_since >= limits.temperature_delay_us:
             text = f"{self.snapshot.nozzle.value} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
             found.append(Condition(AlarmName.NOZZLE_TEMPERATURE, text))
         return found

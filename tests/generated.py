@@ -12,7 +12,9 @@ from pathlib import Path
 
 from audit.errors import DosewrightError
 from audit.events import MEANINGS
-from printer.alarms import DEFINITIONS
+from printer.alarm_states import TABLE, AlarmEvent, AlarmState, Either
+from printer.alarm_states import mermaid as alarm_diagram
+from printer.alarms import DEFINITIONS, AlarmClass, AlarmDefinition
 from printer.states import mermaid
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,11 +68,64 @@ def event_kinds() -> str:
 
 
 def alarm_list() -> str:
-    rows = [
-        f"| {d.name} | {d.priority} | {d.cause} | {d.consequence} | {d.action} | {d.respond_within_s} s |" for d in DEFINITIONS.values()
-    ]
-    head = "| alarm | priority | cause | consequence | action | respond within |\n|---|---|---|---|---|---|\n"
-    return f"{MADE}# Alarms\n\nThe rationalised list (ISA-18.2). Set points are in each recipe.\n\n{head}" + "\n".join(rows) + "\n"
+    parts = [f"{MADE}# Alarms\n\nThe rationalised list (ISA-18.2 clause 9); what each part means is in [alarms](../alarms.md).\n"]
+    for kind in AlarmClass:
+        found = [d for d in DEFINITIONS.values() if d.alarm_class is kind]
+        head = "| alarm | priority | cause | consequence | action | respond within |\n|---|---|---|---|---|---|\n"
+        rows = [f"| {d.name} | {d.priority} | {d.cause} | {d.consequence} | {d.action} | {d.respond_within_s} s |" for d in found]
+        parts.append(f"## Class: {kind}\n\n{head}" + "\n".join(rows) + "\n")
+    head = "| alarm | set point | delay | off-delay | latched | may be shelved | suppressed by design |\n|---|---|---|---|---|---|---|\n"
+    rows = [_setting(definition) for definition in DEFINITIONS.values()]
+    parts.append("## Settings\n\n" + head + "\n".join(rows) + "\n")
+    table = "\n".join(f"| {state} | " + " | ".join(_after(TABLE[state][event]) for event in AlarmEvent) + " |" for state in AlarmState)
+    events = " | ".join(AlarmEvent)
+    parts.append(f"## States\n\n```mermaid\n{alarm_diagram()}```\n")
+    parts.append(f"| state | {events} |\n|---|{'---|' * len(AlarmEvent)}\n{table}\n")
+    return "\n".join(parts)
+
+
+def _setting(definition: AlarmDefinition) -> str:
+    cells = (
+        definition.name.value,
+        _set_point(definition),
+        _delay(definition),
+        _off_delay(definition),
+        _yes(definition.latched),
+        _yes(definition.shelving_permitted),
+        definition.suppression.value,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _set_point(definition: AlarmDefinition) -> str:
+    setting = definition.setting
+    if setting.level == setting.back == 100:
+        return setting.set_point
+    gone = f"at or below {setting.back} %" if setting.back == setting.level else f"below {setting.back} %"
+    return f"{setting.level} % of: {setting.set_point}; gone {gone}"
+
+
+def _delay(definition: AlarmDefinition) -> str:
+    delay = definition.setting.delay
+    return f"`{delay}` of the recipe" if isinstance(delay, str) else _seconds(delay)
+
+
+def _off_delay(definition: AlarmDefinition) -> str:
+    return _seconds(definition.setting.off_delay_us) if definition.is_warning else "the run has ended"
+
+
+def _seconds(us: int) -> str:
+    return "none" if us == 0 else f"{us / 1_000_000:g} s"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _after(target: AlarmState | Either) -> str:
+    if isinstance(target, AlarmState):
+        return target.value
+    return f"if {target.guard}: {_after(target.yes)}; else: {_after(target.no)}"
 
 
 def http_interface() -> str:

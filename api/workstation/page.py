@@ -20,9 +20,10 @@ from starlette.responses import RedirectResponse, Response
 from api.cell_feed import CellView
 from api.errors import NotLoggedIn
 from api.security import Permission, Session, session_of, token_of
-from api.status import AlarmStatus, CellStatus
+from api.status import CellStatus
 from api.wiring import Workstation
 from api.workstation import panels
+from api.workstation.alarm_panel import AlarmPanel
 from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
@@ -50,55 +51,6 @@ class _Changing:
         if html != self._shown:
             self._shown = html
             self._element.set_content(html)
-
-
-class AlarmPanel:
-    """Open alarms with cause and action, each with its own acknowledgement."""
-
-    def __init__(self, visitor: Visitor) -> None:
-        self._visitor = visitor
-        self._shown: object = None
-        with ui.element("section").classes("dw-card"):
-            ui.html("<h2>Alarms</h2>", sanitize=False)
-            self._place = ui.column().classes("w-full gap-3")
-
-    def update(self, status: CellStatus) -> None:
-        alarms, silent = status.alarms, status.state == "UNKNOWN"
-        if (alarms, silent) == self._shown:
-            return
-        self._shown = (alarms, silent)
-        self._place.clear()
-        with self._place:
-            if silent:
-                # no news is not good news
-                ui.html('<p class="dw-quiet">○ Not known: the cell does not answer.</p>', sanitize=False)
-            elif not alarms:
-                ui.html('<p class="dw-quiet">✓ No alarm in this run.</p>', sanitize=False)
-            for alarm in sorted(alarms, key=lambda item: not item.is_open):
-                ui.html(panels.alarm_text(alarm), sanitize=False).classes("w-full")
-                if alarm.is_open:
-                    ui.button("Acknowledge", on_click=self._asker(alarm)).props("outline no-caps color=primary").classes("dw-act")
-
-    def _asker(self, alarm: AlarmStatus) -> Callable[[], None]:
-        def ask() -> None:
-            with ui.dialog() as dialog, ui.card().style("min-width:26rem"):
-                ui.label(f"Acknowledge: {panels.alarm_title(alarm)}").classes("text-lg font-semibold")
-                comment = ui.input("What did you see, what did you do?").props("outlined autofocus").classes("w-full")
-
-                async def confirm() -> None:
-                    text = str(comment.value or "")
-                    done = await self._visitor.act(
-                        lambda session: self._visitor.workstation.production.acknowledge(session, self._visitor.cell, alarm.alarm, text)
-                    )
-                    if done:
-                        dialog.close()
-
-                with ui.row().classes("w-full justify-end"):
-                    ui.button("Not yet", on_click=dialog.close).props("flat no-caps")
-                    ui.button("Acknowledge", on_click=confirm).props("unelevated no-caps color=secondary")
-            dialog.open()
-
-        return ask
 
 
 class RunControls:

@@ -258,13 +258,32 @@ def alarm_title(alarm: AlarmStatus) -> str:
 def alarm_text(alarm: AlarmStatus) -> str:
     """What happened, why, what follows, and what to do."""
     unit = f" · unit {alarm.unit_n}" if alarm.unit_n is not None else ""
-    rows = (("Cause", alarm.cause), ("Consequence", alarm.consequence), ("Do now", alarm.action))
+    rows = (("Cause", alarm.cause), ("Consequence", alarm.consequence), ("Do now", alarm.action), ("Shelved", _shelf(alarm)))
     details = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows if text)
     return (
         f'<div class="dw-alarm dw-p-{escape(alarm.priority)}" role="alert"><div class="dw-alarm-top">'
-        f"<span>{escape(_PRIORITIES.get(alarm.priority, alarm.priority))}{unit}</span><span>{escape(alarm.state)}</span></div>"
+        f"<span>{escape(_PRIORITIES.get(alarm.priority, alarm.priority))}{unit}{_order(alarm)}</span>"
+        f"<span>{escape(alarm.state)}</span></div>"
         f"<h3>{escape(alarm_title(alarm))}</h3><dl>{details}</dl></div>"
     )
+
+
+def _order(alarm: AlarmStatus) -> str:
+    """Which alarm came first: the others of the same moment are its consequences."""
+    if alarm.first_out:
+        return " · first"
+    return "" if alarm.follows is None else f" · follows {escape(alarm.follows.rpartition('/')[2])}"
+
+
+def _shelf(alarm: AlarmStatus) -> str:
+    if not alarm.is_shelved:
+        return ""
+    return f"by {alarm.shelved_by or 'unknown'}, for {duration(alarm.shelf_ends_in_s)} more at most: {alarm.shelf_reason or ''}"
+
+
+def alarm_rank(alarm: AlarmStatus) -> tuple[bool, bool, int]:
+    """Order of alarms on the page: what waits for a person, then what came first, then by priority."""
+    return not alarm.is_open, not alarm.first_out, list(_PRIORITIES).index(alarm.priority) if alarm.priority in _PRIORITIES else 0
 
 
 @dataclass(frozen=True, slots=True)

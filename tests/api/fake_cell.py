@@ -134,8 +134,11 @@ class FakeCell:
     def stop(self, run: str, strength: str, actor: Mapping[str, str], reason: str) -> None:
         self.asked.append((f"stop.{strength}", actor["username"]))
 
-    def acknowledge_alarm(self, alarm: str, actor: Mapping[str, str], comment: str) -> None:
-        self.asked.append(("acknowledge", alarm))
+    def alarm(self, operation: str, alarm: str, actor: Mapping[str, str], reason: str, minutes: int = 0) -> None:
+        self.asked.append((operation, f"{alarm} {minutes}" if minutes else alarm))
+
+    def alarm_figures(self, run: str | None = None) -> dict[str, JsonValue]:
+        return {"run": run, "alarms": 0}
 
     def confirm_removal(self, unit: str, actor: Mapping[str, str], signature: Mapping[str, JsonValue]) -> None:
         self.asked.append(("removal", unit))

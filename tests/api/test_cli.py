@@ -12,6 +12,7 @@ from api import cli
 from api.demo import MARKER, prepare_folder
 from api.errors import FolderNotOurs
 from audit.errors import StoreReadOnly
+from audit.events import EventKind
 from audit.version import SOFTWARE
 
 
@@ -128,3 +129,18 @@ def test_site_keeps_its_secrets_to_itself(laid_out: Any) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     stores = b"".join(path.read_bytes() for path in laid_out.folder.glob("*.db*"))
     assert not any(password.encode() in stores for password in laid_out.passwords.values())
+
+
+def test_alarm_figures_come_from_a_store_alone(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    raised = {"name": "pressure high", "priority": "critical", "state": "unacknowledged", "respond_within_s": 60}
+    bench.cell.record(EventKind.ALARM_CONDITION_RAISED, "alarm", "B-1-R1/A01", raised)
+    bench.cell.record(EventKind.ALARM_CONDITION_ACKNOWLEDGED, "alarm", "B-1-R1/A01", {"state": "acknowledged"})
+    status, text, error = run(capsys, "alarms", str(bench.cell.store.path))
+    assert (status, error) == (0, "")
+    assert "1 alarms, at most 1 in 10 minutes, 0 floods" in text and "pressure high" in text and "acknowledged: 1" in text
+    assert "0 alarms" in run(capsys, "alarms", str(bench.cell.store.path), "--run", "B-1-R9")[1]
+
+
+def test_alarm_figures_of_a_store_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, error = run(capsys, "alarms", str(tmp_path / "none.db"))
+    assert status == 2 and "none.db" in error

@@ -124,6 +124,25 @@ def test_from_prescription_to_package(workplace: Any, visit: Visit, watch: Any, 
     watch.assert_quiet()
 
 
+@pytest.mark.parametrize("workplace", [{"rate": "6", "fault": "balance_silent:1"}], indirect=True)
+def test_a_warning_is_put_on_the_shelf_with_a_reason(workplace: Any, visit: Visit, watch: Any) -> None:
+    operator = visit("operator", watch=watch)
+    workplace.begin(days=4)
+    warning = operator.locator(".dw-alarm").filter(has_text="Balance settles slowly")
+    expect(warning).to_contain_text("medium")
+    press(operator, "Shelve")
+    dialog = operator.get_by_role("dialog")
+    dialog.get_by_label("Why is it put away?").fill("door of the cell stood open, closed now")
+    dialog.get_by_role("button", name="Shelve").click()
+    expect(warning).to_contain_text("by operator, for 15 min 00 s more at most: door of the cell stood open, closed now")
+    expect(operator.get_by_role("button", name="Show again now")).to_be_visible()
+    critical = operator.locator(".dw-alarm").filter(has_text="critical")
+    expect(critical).to_contain_text("unit 1 · first")
+    expect(operator.locator(STATE)).to_have_text("Awaiting review", timeout=90_000)
+    expect(warning.locator(".dw-alarm-top")).to_contain_text("unacknowledged")
+    expect(operator.get_by_role("button", name="Shelve")).to_have_count(0)
+
+
 @pytest.mark.parametrize("workplace", [{"rate": "60", "fault": "clog:2"}], indirect=True)
 def test_fault_is_shown_acknowledged_and_blocks_release(workplace: Any, visit: Visit, watch: Any) -> None:
     operator = visit("operator", watch=watch)

@@ -24,11 +24,14 @@ from decimal import Decimal
 
 from simulated_cell import TODAY, SimulatedCell, demonstration_job, plan_of, signature
 
+from audit.canonical import JsonValue
 from audit.quantities import Milligram, MilligramPerSquareMetre
 from hil_tests.cases import bench_for
 from hil_tests.faults import FAULTS
 from hil_tests.virtual_bench import VirtualBench
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
+from printer.alarm_register import from_record
+from printer.alarms import AlarmName
 from printer.messages import Operation, Record
 from printer.plan import RunPlan
 from printer.replay import decisions_digest, replay
@@ -238,12 +241,19 @@ def _record_faults(cell: SimulatedCell) -> list[str]:
     begins = Counter(entry.subject.id for entry in cell.entries if str(entry.kind) == "unit.print.intended")
     if set(begins.values()) - {1} or set(ends.values()) - {1}:
         wrong.append("a unit begins or ends twice")
-    if begins != ends and not any("record cannot be written" in a.definition.name for a in cell.machine.alarms.alarms):
+    lost = any(alarm.definition.name is AlarmName.RECORD_FAILURE for alarm in cell.machine.alarms.alarms)
+    if begins != ends and not lost:
         wrong.append(f"units begun {sorted(begins)} are not the units ended {sorted(ends)}")
     deviations = {entry.new["alarm"] for entry in cell.entries if str(entry.kind) == "deviation.record.opened"}
     touching = {alarm.key for alarm in cell.machine.alarms.alarms if alarm.unit_n is not None}
-    if deviations != touching and not any("record cannot be written" in a.definition.name for a in cell.machine.alarms.alarms):
+    if deviations != touching and not lost:
         wrong.append("an alarm that touched a unit has no deviation")
+    states: dict[str, dict[str, JsonValue]] = {}
+    for entry in cell.entries:
+        if entry.subject.type == "alarm":
+            states.setdefault(entry.subject.id, {}).update(entry.new)
+    if [from_record(key, state) for key, state in states.items()] != list(cell.machine.alarms.alarms) and not lost:
+        wrong.append("the alarms of the trail are not those of the run")
     return wrong
 
 

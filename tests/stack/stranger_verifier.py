@@ -442,13 +442,13 @@ def check_states(record, workstation, cell, runs, sizes):
         "demonstration",
     )
     for member in ("alarm", "deviation"):
-        found = [
+        found = {
             e["subject"]["id"]
             for e in cell.entries[:cell_size]
             if e["subject"]["type"] == member
             and e["subject"]["id"].rpartition("/")[0] in runs
             and e["kind"].rpartition(".")[2] in ("raised", "opened")
-        ]
+        }
         need(len(record[member + "s"]) == len(found), "record.json", member + "s")
     need([run["run"] for run in record["runs"]] == runs, "record.json", "runs")
     for run in record["runs"]:

@@ -157,6 +157,44 @@ def test_stop_from_a_second_connection(stack: Stack) -> None:
     assert [alarm["name"] for alarm in status["alarms"]] == ["stopped by a person"]  # type: ignore[union-attr, index, call-overload]
 
 
+@pytest.mark.parametrize("stack", [{"fault": "balance_silent:1", "rate": "12"}], indirect=True)
+def test_a_warning_is_shelved_and_comes_back_at_the_end_of_the_run(stack: Stack) -> None:
+    run, cell = stack.begin(), stack.ask()
+    warning = f"{run}/A01"
+    status = stack.until(lambda status: bool(status["alarms"]))
+    assert [(alarm["name"], alarm["shelvable"]) for alarm in status["alarms"]] == [("balance settles slowly", True)]  # type: ignore[union-attr, index, call-overload]
+    with pytest.raises(CellRefused, match="a shelf needs a reason"):
+        cell.alarm("shelve", warning, OPERATOR, " ", 10)
+    with pytest.raises(CellRefused, match="not shelved"):
+        cell.alarm("unshelve", warning, OPERATOR, "")
+    with pytest.raises(CellRefused, match="not a command about an alarm"):
+        cell.alarm("stop.kill", warning, OPERATOR, "")
+    with pytest.raises(RunMissing):
+        cell.alarm("acknowledge", f"{run}/A99", OPERATOR, "seen")
+    cell.alarm("shelve", warning, OPERATOR, "draught, door is being closed", 480)
+    shown = stack.until(lambda status: status["alarms"][0]["state"] == "shelved")["alarms"][0]  # type: ignore[index, call-overload]
+    assert (shown["shelved_by"], shown["shelf_reason"], shown["shelvable"]) == (  # type: ignore[index, call-overload]
+        OPERATOR["username"], "draught, door is being closed", False,
+    )  # fmt: skip
+    status = stack.until(ended)
+    assert [(alarm["state"], alarm["first_out"]) for alarm in status["alarms"]] == [  # type: ignore[union-attr, index, call-overload]
+        ("unacknowledged", False), ("unacknowledged", True),
+    ]  # fmt: skip
+    for refused in (warning, f"{run}/A02"):
+        with pytest.raises(CellRefused):
+            cell.alarm("shelve", refused, OPERATOR, "in the way", 10)
+    stack.kill_cell()
+    stack.start_cell()
+    stack.ask().alarm("acknowledge", f"{run}/A02", OPERATOR, "seen after the restart")
+    assert stack.ask().status()["alarms"][1]["state"] == "acknowledged"  # type: ignore[index, call-overload]
+    with pytest.raises(CellRefused, match="the shelf ends with its run"):
+        stack.ask().alarm("shelve", warning, OPERATOR, "in the way", 10)
+    found = stack.ask().alarm_figures(run)
+    assert (found["alarms"], found["floods"], found["acknowledged"]) == (3, 0, 1), "raised, raised, and announced anew"
+    stack.children.close()
+    assert_store_verifies(stack.folder)
+
+
 def test_the_door_takes_no_stranger_and_no_frame_twice(stack: Stack) -> None:
     address = json.loads((stack.folder / "cell-1" / "address.json").read_text())
     bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
