@@ -5,7 +5,7 @@
       keys/              workstation.key (signs the trail), patients.key          0600
       tls/               ca.pem, workstation.pem, cell-1.pem and their keys       0600
       cell-1.db
-      cell-1/            cell.toml, cell.key, address.json, trusted/people.json
+      cell-1/            cell.toml, cell.key, address.json, equipment.json, trusted/people.json
 
 Only demonstration sites are laid out whole here, with accounts whose passwords are made at random; a clinical site's
 people and recipes come from the site itself.
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.certificates import make_certificates, write_private
+from api.demo_register import demonstration_register, sign_register
 from api.errors import SiteExists, SiteIncomplete
 from api.people import DEVICE
 from api.settings import FILE_NAME
@@ -38,6 +39,7 @@ from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 WORKSTATION = "workstation"
 CELL = "cell-1"
 VERIFIER_KEYS = "site.vkey"
+EQUIPMENT = "equipment.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,13 @@ class Bench:
     token: str
 
 
-def create_site(folder: Path, *, site: str = "demonstration", inks: Sequence[tuple[InkLot, Cartridge]] = ()) -> Site:
-    """Lay out a demonstration site with one cell. Raises SiteExists; what else may fail is of the stores."""
+def create_site(
+    folder: Path, *, site: str = "demonstration", inks: Sequence[tuple[InkLot, Cartridge]] = (), daily_check: bool = True
+) -> Site:
+    """Lay out a demonstration site with one cell. Raises SiteExists; what else may fail is of the stores.
+
+    Without `daily_check` the signed register says that none is required, and every gate shows that choice.
+    """
     if (folder / FILE_NAME).exists() or (folder / "workstation.db").exists():
         raise SiteExists(f"There is a site in {folder} already.", remedy="Choose an empty folder.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +106,7 @@ def create_site(folder: Path, *, site: str = "demonstration", inks: Sequence[tup
         passwords, people = _people(Identity(store, clock))
         _enrol(store, cell_key)
         _recipes(store, Identity(store, clock), passwords)
+        _equipment(cell_folder / EQUIPMENT, Identity(store, clock), passwords["quality"], clock.utc().at[:10], daily_check=daily_check)
         for ink, cartridge in inks:
             Shelf(store).receive_ink(ink, SYSTEM)
             Shelf(store).receive_cartridge(cartridge, SYSTEM)
@@ -165,6 +173,18 @@ def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]
         shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver).as_record(), SYSTEM)
 
 
+def _equipment(path: Path, identity: Identity, password: str, today: str, *, daily_check: bool) -> None:
+    """Write the cell's equipment register, signed by quality assurance; operator and pharmacists are trained on the cell."""
+    register = demonstration_register(
+        CELL,
+        today=today,
+        recipes=[load_recipe(recipe_id).reference for recipe_id in recipe_ids()],
+        people=[account.username for account in DEMONSTRATION_ACCOUNTS if account.roles & {Role.OPERATOR, Role.PHARMACIST}],
+        daily_check=daily_check,
+    )
+    path.write_text(sign_register(register, identity, "quality", password, scripted=True).text(), encoding="utf-8")
+
+
 def _write_trusted(path: Path, people: Sequence[Person]) -> None:
     """Write the cell's own list of the people whose signatures it believes."""
     trusted = {
@@ -209,6 +229,7 @@ def write_cell_configuration(folder: Path, *, machine: str, bench: Bench, zone: 
         "certificate": str(tls / f"{CELL}.pem"),
         "key": str(tls / f"{CELL}.key"),
         "trusted_people": str(cell_folder / "trusted" / "people.json"),
+        "equipment": str(cell_folder / EQUIPMENT),
         "machine": machine,
         "zone": zone,
     }

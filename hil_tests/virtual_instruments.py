@@ -31,6 +31,11 @@ class BalanceConfig:
     stable_timeout_s: float = 30.0
     noise_mg: float = 0.02
     shake_mg: float = 4.0
+    eccentricity_ppm: float = 4.0
+
+
+_CORNER_FACTOR = {"centre": 0.0, "front left": -1.0, "back left": 0.5, "back right": 1.0, "front right": -0.5}
+"""How much of `eccentricity_ppm` a weight in that place of the pan gains; a real pan is tilted like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +62,21 @@ class LoadCell:
         self.zero_drift = 0.0
         self.extra_mg = 0.0
         self.never_stable = False
+        self._placed = 0.0
         self._drifted = 0.0
         self._load = config.plate_mg
         self._settled = config.plate_mg
         self._moved_at = start_us - 60_000_000
 
+    def place(self, position: str, mass_mg: float) -> None:
+        """Put a check weight in a place of the pan, or take it off ("empty"). KeyError for a place that is not there."""
+        off_centre = 0.0 if position == "empty" else _CORNER_FACTOR[position]
+        self._placed = 0.0 if position == "empty" else mass_mg * (1.0 + off_centre * self._config.eccentricity_ppm / 1e6)
+
     def advance(self, to_us: int, on_plate_mg: float, moved_at: int) -> None:
         """Let the pan follow the load up to `to_us`; `moved_at` is when the axes last moved."""
         seconds = (to_us - self.now) / 1e6
-        self._load = self._config.plate_mg + on_plate_mg + self.extra_mg
+        self._load = self._config.plate_mg + on_plate_mg + self.extra_mg + self._placed
         self._settled = self._load + (self._settled - self._load) * math.exp(-seconds / self._config.settle_tau_s)
         self._drifted += self.zero_drift * seconds
         self._moved_at = moved_at

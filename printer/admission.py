@@ -23,10 +23,12 @@ from audit.signatures import Signature, verify_signature
 from firmware_bridge.firmware_profile import FirmwareProfile, marlin_profile
 from printer.acceptance import Criteria
 from printer.dose_control import CorrectionRule
+from printer.equipment import EquipmentRegister, RegisterFound, Standing
 from printer.errors import CellConfiguration, CellRefused
 from printer.messages import UnitCompiled, UnitRefused
 from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_lines
-from printer.readiness import Gate
+from printer.readiness import Gate, cleaning_gate, equipment_gates, training_gate
+from printer.register_file import judge_register
 from recipes.compile import PrintProgram, UnitProgram, compile_program, compile_unit
 from recipes.machine import MachineProfile
 from recipes.model import DoseCorrection, Recipe
@@ -36,6 +38,7 @@ from recipes.store import RecipeBundle, verify_bundle
 MEANING_ENTERED = "prescription entered"
 MEANING_CONFIRMED = "prescription confirmed"
 _ORDER_ROLES = frozenset({"pharmacist", "operator", "qualified_person"})
+_RUN_ROLE = "operator"
 _REPORT_RESOLUTION_MM = 2
 """The firmware reports E with two decimals: two reports can be 0.01 mm off; twice that is a mismatch (in 1/100 mm)."""
 
@@ -106,10 +109,15 @@ def admit(
     machine: MachineProfile,
     trusted_people: Mapping[str, Collection[str]],
     today: str,
+    standing: Standing,
     demonstration: bool,
     rate: str,
 ) -> Admitted:
-    """Check, calculate, compile and prove a job. Raises CellRefused or a recipes refusal, with all reasons."""
+    """Check, calculate, compile and prove a job. Raises CellRefused or a recipes refusal, with all reasons.
+
+    What the gates read of the cell itself comes in `standing`; a gate that it does not meet is in the plan, and preflight
+    refuses the run with all gates on record.
+    """
     reasons = _order_reasons(job, trusted_people)
     if reasons:
         raise CellRefused(reasons, remedy="Nothing was printed. Correct the order and have it signed again.")
@@ -123,7 +131,9 @@ def admit(
         today=today,
         demonstration=demonstration,
     )
-    plan = _plan(job, run, device, recipe, machine, program, demonstration, rate)
+    register = judge_register(standing.register_file, cell=device, trusted=trusted_people)
+    gates = _static_gates(job, recipe, program, register, standing, trusted_people)
+    plan = _plan(job, run, device, recipe, machine, program, demonstration, rate, register.register, gates)
     return Admitted(plan, program)
 
 
@@ -155,6 +165,8 @@ def _plan(
     program: PrintProgram,
     demonstration: bool,
     rate: str,
+    register: EquipmentRegister | None,
+    gates: tuple[Gate, ...],
 ) -> RunPlan:
     order = job.order
     actions: dict[str, Action] = {
@@ -173,6 +185,8 @@ def _plan(
             "cartridge": job.cartridge.serial,
             "machine": machine.reference,
             "machine_digest": machine.digest,
+            "equipment": None if register is None else register.reference,
+            "equipment_digest": None if register is None else register.digest,
             "program_sha256": program.sha256,
             "units": len(program.units),
             "dosage_form": recipe.dosage_form,
@@ -196,7 +210,8 @@ def _plan(
         firmware=_firmware(machine),
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
-        static_gates=_static_gates(job, recipe, program),
+        static_gates=gates,
+        balance_serial=None if register is None else register.balance.serial,
         correction=_correction(recipe, job.ink_lot),
     )
 
@@ -291,17 +306,37 @@ def _firmware(machine: MachineProfile) -> FirmwareProfile:
     return marlin_profile(machine.reference, firmware_name=firmware.name, required=firmware.capabilities, advanced_ok=firmware.advanced_ok)
 
 
-def _static_gates(job: Job, recipe: Recipe, program: PrintProgram) -> tuple[Gate, ...]:
-    """The gates that admission itself has passed, with their evidence; only line clearance is still open."""
+def _static_gates(
+    job: Job,
+    recipe: Recipe,
+    program: PrintProgram,
+    found: RegisterFound,
+    standing: Standing,
+    trusted: Mapping[str, Collection[str]],
+) -> tuple[Gate, ...]:
+    """The gates that are judged before a device is asked, in order, each with its evidence or what is missing."""
     clearance = job.line_clearance
     if clearance is None:
         cleared = Gate("line clearance", False, "nobody has confirmed that plate, purge tray and cell are empty and clean; confirm it")
     else:
         cleared = Gate("line clearance", True, f"plate, purge tray and cell empty and clean, confirmed by {clearance.done_by}")
+    actor, register = job.actor, found.register
     return (
         Gate("order confirmed by two people", True, f"entered by {job.entered.name}, confirmed by {job.confirmed.name}"),
-        Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
-        Gate("ink lot and cartridge", True, f"lot {job.ink_lot.lot}, expires {job.ink_lot.expires}; cartridge {job.cartridge.serial}"),
-        Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
+        operator_gate(actor.username, actor.name, actor.role, trusted),
+        training_gate(register, actor.username, actor.name, recipe.reference, standing.today),
+        *equipment_gates(found, standing),
+        cleaning_gate(register, standing, recipe.reference, job.ink_lot.lot),
         cleared,
+        Gate("ink lot and cartridge", True, f"lot {job.ink_lot.lot}, expires {job.ink_lot.expires}; cartridge {job.cartridge.serial}"),
+        Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
+        Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
     )
+
+
+def operator_gate(username: str, name: str, role: str, trusted: Mapping[str, Collection[str]]) -> Gate:
+    """Judge whether the person is on this cell's list in the role that runs a batch; the list holds keys, named by their owner."""
+    held = {part for key, roles in trusted.items() if key.split("+", 1)[0].rpartition("/")[2] == username for part in roles}
+    if role != _RUN_ROLE or role not in held:
+        return Gate("operator", False, f"{name} as {role} may not run this cell; let an operator of its list of trusted people do it")
+    return Gate("operator", True, f"{name}, {role} on this cell's list")

@@ -90,6 +90,7 @@ class RunPlan:
     balance_driver: str
     static_gates: tuple[Gate, ...]
     correction: CorrectionRule | None = None
+    balance_serial: str | None = None
 
 
 def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimetre) -> PlannedUnit:

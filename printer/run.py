@@ -326,7 +326,9 @@ class RunMachine:
     def _check_devices(self, now: int) -> None:
         late = self._deadline is not None and now >= self._deadline
         pressure = self.watch.snapshot.pressure.quality(now)
-        found = DeviceFindings(self.identity, self.identity_refusal, self.balance_name, pressure)
+        found = DeviceFindings(
+            self.identity, self.identity_refusal, self.balance_name, pressure, self.balance_serial, self.plan.balance_serial
+        )
         gates = device_gates(found)
         if unmet(gates) and not late and self.identity_refusal is None:
             return

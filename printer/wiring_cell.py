@@ -29,6 +29,7 @@ from printer.messages import CELL, Port
 from printer.ports import Ports
 from printer.recovery import STOP, Recovery, plan_recovery
 from printer.server import CellServer
+from printer.standing import check_zone
 from recipes.library import load_machine
 
 
@@ -62,6 +63,7 @@ class CellSettings(BaseModel):
     certificate: Path
     key: Path
     trusted_people: Path
+    equipment: Path = Path("equipment.json")
     machine: str
     zone: str = "UTC"
     clock_sync: str = "unknown"
@@ -77,7 +79,7 @@ def read_settings(path: Path) -> CellSettings:
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise CellConfiguration(f"{path}: {error}", remedy="Correct the file; unknown keys are errors.") from error
     below = path.resolve().parent
-    files = ("address_file", "data_dir", "store", "signing_key", "ca", "certificate", "key", "trusted_people")
+    files = ("address_file", "data_dir", "store", "signing_key", "ca", "certificate", "key", "trusted_people", "equipment")
     return settings.model_copy(update={name: below / getattr(settings, name) for name in files})
 
 
@@ -96,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_cell(settings: CellSettings) -> None:
     """Open the store, recover, open the ports, serve until SIGTERM or SIGINT."""
     machine = load_machine(settings.machine)
+    check_zone(settings.zone)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
     clock = _clock(settings, bench)
     store = TrailStore.open(settings.store, key=SigningKey.load(settings.signing_key), clock=clock, software=SOFTWARE)
@@ -112,7 +115,7 @@ def run_cell(settings: CellSettings) -> None:
     rate = str(bench.rate if bench is not None else Decimal(1))
     recovery = _recover(cell, settings.name)
     cell.recorder.append(_started(settings, machine.reference, rate))
-    door = Door(cell, settings.name, machine, settings.trusted_people, demonstration=store.demonstration, rate=rate)
+    door = Door(cell, settings.name, machine, settings.trusted_people, settings.equipment, demonstration=store.demonstration, rate=rate)
     context = server_context(settings.ca, settings.certificate, settings.key)
     server = CellServer(cell=settings.name, host=settings.listen_host, port=settings.listen_port, context=context, handlers=door.handlers())
     for number in (signal.SIGTERM, signal.SIGINT):
