@@ -10,59 +10,43 @@ A stop is the one exception: its bytes come first in the effects, the record of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from enum import StrEnum
 
 from audit.canonical import sha256_hex
-from audit.events import Actor, EntryDraft, EventKind
-from firmware_bridge.balance import BalanceFault, BalanceIdentified, WeighFailed, WeighResult
-from firmware_bridge.gcode_link import GcodeLink
-from firmware_bridge.link_values import (
-    Drained,
-    Fault,
-    Identified,
-    IdentityRefused,
-    LineAcknowledged,
-    LinkState,
-    OutLine,
-    PositionReport,
-    StopStrength,
-    TemperatureReport,
-)
-from firmware_bridge.pressure import PressureHub, PressureReading
+from audit.events import Actor, EventKind
+from firmware_bridge.balance import BalanceEvent, BalanceFault, WeighFailed, WeighResult
+from firmware_bridge.link_values import Drained, Fault, LineAcknowledged, LinkEvent, PositionReport, StopStrength
 from printer.alarms import AlarmName, AlarmRegister
-from printer.dose_control import DoseControl
+from printer.devices import Devices
 from printer.drafts import Drafts
-from printer.instruments import balance_driver
 from printer.interlocks import blocked
 from printer.journal import Journal
 from printer.messages import (
     STOPS,
     Command,
-    Compile,
     EmergencySend,
     GuardChanged,
     Operation,
     Port,
     PortBytes,
     PortLost,
-    Record,
     Recorded,
     RecordFailed,
     RunEffect,
     RunInput,
     SealWireLog,
-    Send,
     Tick,
     UnitCompiled,
     UnitRefused,
     WireSealed,
 )
-from printer.plan import RunPlan, recompiled
-from printer.readiness import DeviceFindings, Gate, device_gates, unmet
-from printer.sent_program import SentProgram
+from printer.plan import PlannedUnit, RunPlan
+from printer.procedures import CLOSING, PREPARATION, Procedures
+from printer.readiness import Gate, device_gates, unmet
+from printer.run_record import RunRecord
 from printer.states import ACTIVE, TRANSITIONS, RunState
 from printer.unit_cycle import UnitCycle
+from printer.unit_sequence import UnitSequence
 from printer.watch import Watch
 
 
@@ -71,10 +55,9 @@ class Phase(StrEnum):
 
     IDLE = "idle"
     DEVICES = "devices answer"
+    CREATION = "creation recorded"
     START = "a person starts"
-    INTENT = "intent recorded"
-    ACTION = "procedure executed"
-    TEMPERATURE = "temperature reached"
+    PROCEDURES = "procedures"
     COMPILING = "next unit compiled and proved"
     UNIT = "unit cycle"
     PAUSED = "a person resumes"
@@ -83,11 +66,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-_PREPARATION = ("prepare", "heat", "home", "prime")
-_CLOSING = ("park", "heat_off")
-_UNIT_ENDS = (EventKind.UNIT_WEIGHT_JUDGED, EventKind.UNIT_PRINT_SCRAPPED)
-_COMPILE_LIMIT_US = 60_000_000
-_TOTAL = OutLine(command=b"M114", tag="total")
+_LOST = {Port.PRINTER: AlarmName.PRINTER_LOST, Port.BALANCE: AlarmName.BALANCE_LOST, Port.PRESSURE: AlarmName.PRESSURE_LOST}
 
 
 class RunMachine:
@@ -102,31 +81,17 @@ class RunMachine:
         self.phase = Phase.IDLE
         self.alarms = AlarmRegister(plan.run)
         self.watch = Watch(plan.limits)
-        self.link = GcodeLink(plan.firmware, exposure_limit_nl=plan.exposure_limit_nl)
-        self.balance = balance_driver(plan.balance_driver, plan.limits.weighing_timeout_us)
-        self.hub = PressureHub()
-        self.dose = DoseControl(plan.correction)
+        self.devices = Devices(plan, self.watch)
         self.cycle = UnitCycle(self)
+        self.units = UnitSequence(self)
+        self.procedures = Procedures(self)
         self.guard_open = False
         self.gates: tuple[Gate, ...] = plan.static_gates
         self.ended = "FINISHED"
-        self.identity: str | None = None
-        self.identity_refusal: str | None = None
-        self.balance_serial: str | None = None
-        self.balance_name: str | None = None
-        self.lost: set[Port] = set()
-        self.hot = False
-        self.next_unit = 0
-        self.drafts = Drafts(plan.run, plan.device)
+        self.record = RunRecord(plan.run, plan.device, self.cycle.end_lost)
         self.journal = Journal()
-        self.sent = SentProgram(plan.header)
         self._effects: list[RunEffect] = []
         self._urgent: Callable[[EmergencySend], None] | None = None
-        self._actions: list[str] = []
-        self._awaited: int | None = None
-        self._await_next_record = False
-        self._ends: dict[int, tuple[EntryDraft, ...]] = {}
-        self._lost_ends: dict[str, EntryDraft] = {}
         self._deadline: int | None = None
         self._finish_after_unit: str | None = None
         self._actor: Actor | None = None
@@ -142,7 +107,8 @@ class RunMachine:
             self.journal.add(event, now)
         self._take(event, now)
         self._pump(now)
-        self._commit()
+        if (record := self.record.commit()) is not None:
+            self.emit(record)
         return tuple(self._effects)
 
     @property
@@ -155,6 +121,10 @@ class RunMachine:
         """Whether something may move or be hot: a stop goes to the wire first, and silence of a sensor is a fault."""
         return self.state in ACTIVE and not self.over
 
+    @property
+    def drafts(self) -> Drafts:
+        return self.record.drafts
+
     def refusal(self, operation: Operation) -> tuple[str, ...]:
         """Return why a command would be refused now."""
         if self.over and operation is not Operation.ACKNOWLEDGE:
@@ -166,17 +136,20 @@ class RunMachine:
     def _take(self, event: RunInput, now: int) -> None:
         match event:
             case PortBytes(port, data):
-                self._bytes(port, data, now)
+                self.devices.receive(port, data, now, self.cycle.commanded_nl)
             case PortLost(port, reason):
-                self._port_lost(port, reason, now)
+                self.devices.lost.add(port)
+                self.fault(_LOST[port], f"{port} port: {reason}", now)
             case Tick():
                 self._tick(now)
             case Command():
                 self._command(event, now)
             case Recorded(token):
-                self._recorded(token, now)
+                if self.record.recorded(token):
+                    self._go_on(now)
             case RecordFailed(token, reason):
-                self._record_failed(token, reason, now)
+                self.record.failed(token, reason)
+                self.fault(AlarmName.RECORD_FAILURE, reason, now)
             case GuardChanged(is_open):
                 self.guard_open = is_open
                 if is_open and self.active:
@@ -184,47 +157,25 @@ class RunMachine:
             case WireSealed(sha256):
                 self._close(sha256)
             case UnitCompiled():
-                self._compiled(event, now)
+                self.units.compiled(event, now)
             case UnitRefused(n, reason):
-                if self.phase is Phase.COMPILING and n == self.plan.units[self.next_unit].n:
-                    self._not_corrected(f"unit {n} could not be compiled: {reason}", now)
-
-    def _bytes(self, port: Port, data: bytes, now: int) -> None:
-        match port:
-            case Port.PRINTER:
-                self.watch.link_heard(now)
-                self.link.receive(data, now)
-            case Port.BALANCE:
-                self.balance.receive(data, now)
-            case Port.PRESSURE:
-                self.hub.receive(data, now)
-                self._pressure_events(now)
-
-    def _port_lost(self, port: Port, reason: str, now: int) -> None:
-        self.lost.add(port)
-        name = {Port.PRINTER: AlarmName.PRINTER_LOST, Port.BALANCE: AlarmName.BALANCE_LOST, Port.PRESSURE: AlarmName.PRESSURE_LOST}[port]
-        self.fault(name, f"{port} port: {reason}", now)
+                self.units.refused(n, reason, now)
 
     def _tick(self, now: int) -> None:
         if self.over:
             return
-        self.link.tick(now)
-        self.balance.tick(now)
+        self.devices.tick(now)
         if self.active:
-            for condition in self.watch.silent(now) + self.watch.process(now, hot=self.hot):
+            for condition in self.watch.silent(now) + self.watch.process(now, hot=self.procedures.hot):
                 self.fault(condition.name, condition.message, now)
-        if self.phase is Phase.TEMPERATURE and self.watch.at_temperature():
-            self.hot = True
-            self._action_done(now)
         if self.phase is Phase.UNIT:
             self.cycle.tick(now)
         if self.phase is Phase.DEVICES:
             self._check_devices(now)
-        if self._deadline is not None and now >= self._deadline and self.phase is Phase.COMPILING:
-            self._not_corrected("the next unit was not compiled in time", now)
-        if self._deadline is not None and now >= self._deadline and self.phase is Phase.TEMPERATURE:
-            self._deadline = None
-            self.fault(AlarmName.HEATING_TIMEOUT, "the set point was not reached in time", now)
+        if self.phase is Phase.COMPILING:
+            self.units.tick(now)
+        if self.phase is Phase.PROCEDURES:
+            self.procedures.tick(now)
 
     def _command(self, command: Command, now: int) -> None:
         if self.refusal(command.operation):
@@ -242,18 +193,17 @@ class RunMachine:
         match command.operation:
             case Operation.PREPARE:
                 self.drafts.created(self.plan, command.who)
-                self.expect_record(Phase.INTENT)
+                self._expect_record(Phase.CREATION)
             case Operation.START:
                 self.set_state(RunState.PREPARING)
                 self.watch.begin_watching(now)
-                self._actions = list(_PREPARATION)
-                self._next_action(now)
+                self.procedures.begin(PREPARATION, now)
             case Operation.PAUSE:
                 self.set_state(RunState.PAUSING)
             case _:
                 self.set_state(RunState.RESUMING)
                 self.set_state(RunState.PRINTING)
-                self.begin_unit(now)
+                self.units.begin(now)
 
     def _stop(self, command: Command, now: int) -> None:
         if command.operation is Operation.STOP_FINISH_UNIT and self._stop_in_order(command, now):
@@ -279,40 +229,21 @@ class RunMachine:
 
     # Records
 
-    def expect_record(self, phase: Phase) -> None:
+    def _expect_record(self, phase: Phase) -> None:
         """Wait in `phase` until what has been drafted in this step is committed."""
         self.phase = phase
-        self._await_next_record = True
+        self.record.await_next()
 
-    def _commit(self) -> None:
-        drafts = self.drafts.take()
-        if not drafts:
-            return
-        token = self.drafts.next_token()
-        self._effects.append(Record(token, drafts))
-        self._ends[token] = tuple(draft for draft in drafts if draft.kind in _UNIT_ENDS)
-        if self._await_next_record:
-            self._awaited, self._await_next_record = token, False
-
-    def _recorded(self, token: int, now: int) -> None:
-        for draft in self._ends.pop(token, ()):
-            self._lost_ends.pop(draft.subject.id, None)
-        if token != self._awaited:
-            return
-        self._awaited = None
+    def _go_on(self, now: int) -> None:
+        """The awaited record is committed."""
         if self.phase is Phase.CLOSING:
             self.state, self.phase = RunState.AWAITING_REVIEW, Phase.DONE
         elif self.phase is Phase.UNIT:
             self.cycle.recorded(now)
-        elif self.phase is Phase.INTENT and self.state is RunState.CREATED:
+        elif self.phase is Phase.PROCEDURES:
+            self.procedures.recorded(now)
+        elif self.phase is Phase.CREATION:
             self._preflight(now)
-        elif self.phase is Phase.INTENT:
-            self._run_action(now)
-
-    def _record_failed(self, token: int, reason: str, now: int) -> None:
-        for draft in self._ends.pop(token, ()):
-            self._lost_ends[draft.subject.id] = self.cycle.end_lost(draft, reason)
-        self.fault(AlarmName.RECORD_FAILURE, reason, now)
 
     # Preflight
 
@@ -320,19 +251,13 @@ class RunMachine:
         self.set_state(RunState.PREFLIGHT)
         self.phase = Phase.DEVICES
         self._deadline = now + self.plan.limits.preflight_limit_us
-        self.link.start(now)
-        self.balance.identify(now)
+        self.devices.identify(now)
 
     def _check_devices(self, now: int) -> None:
         late = self._deadline is not None and now >= self._deadline
-        pressure = self.watch.snapshot.pressure.quality(now)
-        found = DeviceFindings(
-            self.identity, self.identity_refusal, self.balance_name, pressure, self.balance_serial, self.plan.balance_serial
-        )
-        gates = device_gates(found)
-        if unmet(gates) and not late and self.identity_refusal is None:
-            return
-        if self.link.state is not LinkState.READY and not late and self.identity_refusal is None:
+        gates = device_gates(self.devices.findings(now))
+        refused = self.devices.printer_refusal is not None
+        if not late and not refused and (unmet(gates) or not self.devices.ready):
             return
         self._deadline = None
         self.gates = (*self.plan.static_gates, *gates)
@@ -344,182 +269,92 @@ class RunMachine:
             self.set_state(RunState.READY)
             self.phase = Phase.START
 
-    # Actions outside units
+    # Procedures and units
 
-    def _next_action(self, now: int) -> None:
-        if self._actions:
-            self.drafts.action_intended(self.plan.actions[self._actions[0]])
-            self.expect_record(Phase.INTENT)
-        elif self.state is RunState.PREPARING:
+    def await_procedure_record(self) -> None:
+        self._expect_record(Phase.PROCEDURES)
+
+    def procedures_done(self, now: int) -> None:
+        """Go on after the last procedure: the first unit, or the end of the run."""
+        if self.state is RunState.PREPARING:
             self.set_state(RunState.PRINTING, attachments={"journal/preparation.jsonl": self.journal.seal()})
-            self.begin_unit(now)
+            self.units.begin(now)
         elif self.state is RunState.FINISHING:
             self._end(None)
         else:
             self._end(RunState.ABORTED)
 
-    def _run_action(self, now: int) -> None:
-        action = self.plan.actions[self._actions[0]]
-        self.phase = Phase.ACTION
-        if action.lines:
-            self.submit(action.lines, f"ACTION {action.name}", now)
-        else:
-            self._drained(now)
+    def heating_late(self, now: int) -> None:
+        self.fault(AlarmName.HEATING_TIMEOUT, "the set point was not reached in time", now)
 
-    def _drained(self, now: int) -> None:
-        if self.phase is Phase.UNIT:
-            self.cycle.drained(now)
-        elif self.phase is Phase.ACTION and self._actions[0] == "heat":
-            self.phase = Phase.TEMPERATURE
-            self._deadline = now + self.plan.limits.heating_limit_us
-        elif self.phase is Phase.ACTION:
-            self._action_done(now)
-
-    def _action_done(self, now: int) -> None:
-        self._deadline = None
-        self.sent.finished()
-        done = self._actions.pop(0)
-        if done == "heat_off":
-            self.hot = False
-        self.drafts.action_completed(self.plan.actions[done])
-        self._next_action(now)
-
-    # Units
-
-    def begin_unit(self, now: int) -> None:
-        """Begin the next unit as planned, or ask for it to be compiled anew with the flow factor that its forerunners call for."""
-        unit = self.plan.units[self.next_unit]
-        if self.dose.factor == 1:
-            self.phase = Phase.UNIT
-            self.cycle.begin(unit, now)
-            return
+    def await_compiled(self) -> None:
         self.phase = Phase.COMPILING
-        self._deadline = now + _COMPILE_LIMIT_US
-        self._effects.append(Compile(unit.n, self.dose.factor))
 
-    def _compiled(self, compiled: UnitCompiled, now: int) -> None:
-        planned = self.plan.units[self.next_unit] if self.phase is Phase.COMPILING else None
-        if planned is None or compiled.n != planned.n:
-            return
-        if compiled.factor != self.dose.factor:
-            self._not_corrected(f"unit {planned.n} was compiled with another flow factor", now)
-            return
-        self._deadline = None
-        unit = recompiled(planned, compiled, self.plan.e_area)
-        self.drafts.corrected(compiled, planned, self.dose)
+    def print_unit(self, unit: PlannedUnit, now: int) -> None:
         self.phase = Phase.UNIT
         self.cycle.begin(unit, now)
 
-    def _not_corrected(self, reason: str, now: int) -> None:
-        self._deadline = None
-        self.alarm(AlarmName.CORRECTION_LIMIT, reason, None, now)
-        self._finish("ABORTED", reason, now)
+    def await_unit_record(self) -> None:
+        self._expect_record(Phase.UNIT)
 
     def unit_judged(self, *, accepted: bool, now: int) -> None:
         """Go on after a unit: the next one, a pause, or the end of the run."""
-        self.next_unit += 1
+        self.units.done += 1
         if not accepted:
             self._finish("ABORTED", "a unit was rejected", now)
         elif self._finish_after_unit is not None:
             self._finish("ABORTED", self._finish_after_unit, now)
-        elif self.next_unit == len(self.plan.units):
+        elif self.units.exhausted:
             self._finish("FINISHED", "all units are printed", now)
-        elif (bound := self.dose.bound_reason()) is not None:
-            self._not_corrected(bound, now)
+        elif (bound := self.units.dose.bound_reason()) is not None:
+            self.refuse_units(AlarmName.CORRECTION_LIMIT, bound, now)
         elif self.state is RunState.PAUSING:
             self.set_state(RunState.PAUSED)
             self.phase = Phase.PAUSED
         else:
-            self.begin_unit(now)
+            self.units.begin(now)
+
+    def refuse_units(self, name: AlarmName, reason: str, now: int) -> None:
+        """End the run in order: the next unit cannot be printed as it must be, or not be weighed."""
+        self.alarm(name, reason, None, now)
+        self._finish("ABORTED", f"{name}: {reason}", now)
 
     def _finish(self, ended: str, reason: str, now: int) -> None:
         self.ended = ended
         self.set_state(RunState.FINISHING if ended == "FINISHED" else RunState.ABORTING, reason)
-        self._actions = list(_CLOSING)
-        self._next_action(now)
-
-    def weighing_refused(self, name: AlarmName, message: str, now: int) -> None:
-        """End the run in order: the next unit cannot be weighed, so it is not printed."""
-        self.alarm(name, message, None, now)
-        self._finish("ABORTED", f"{name}: {message}", now)
-
-    def await_unit_record(self) -> None:
-        self.expect_record(Phase.UNIT)
+        self.procedures.begin(CLOSING, now)
 
     # Devices
 
-    def submit(self, lines: tuple[OutLine, ...], title: str, now: int) -> None:
-        self.sent.begin(title)
-        self.link.submit(lines, now)
-
-    def ask_total(self, now: int) -> None:
-        """Ask the printer for its extruder total; the answer is a PositionReport."""
-        self.sent.begin("")
-        self.link.submit((_TOTAL,), now)
-
     def _pump(self, now: int) -> None:
-        while (event := self.link.next_event()) is not None:
-            self._link_event(event, now)
-        while (weighed := self.balance.next_event()) is not None:
-            self._balance_event(weighed, now)
-        if self.over:
-            return
-        data = self.link.bytes_to_send()
-        if data and Port.PRINTER not in self.lost:
-            self.sent.sent(data)
-            self._effects.append(Send(Port.PRINTER, data))
-        request = self.balance.bytes_to_send()
-        if request and Port.BALANCE not in self.lost:
-            self._effects.append(Send(Port.BALANCE, request))
+        while (event := self.devices.next_event(now)) is not None:
+            self._decide(event, now)
+        if not self.over:
+            self._effects += self.devices.bytes_to_send()
 
-    def _link_event(self, event: object, now: int) -> None:
+    def _decide(self, event: LinkEvent | BalanceEvent, now: int) -> None:
+        in_unit = self.phase is Phase.UNIT
         match event:
-            case Identified():
-                self.identity = next((value for name, value in event.firmware if name == "FIRMWARE_NAME"), "printer")
-            case IdentityRefused():
-                self.identity_refusal = "; ".join(event.differences)
-            case TemperatureReport():
-                self.watch.temperature(event.hotend, event.bed, now)
-            case LineAcknowledged():
-                if self.phase is Phase.UNIT:
-                    self.cycle.acknowledged(now)
-            case PositionReport():
-                if self.phase is Phase.UNIT:
-                    self.cycle.total(event.e, now)
-            case Drained():
-                self._drained(now)
-            case Fault():
-                if self.identity_refusal is None:
-                    self.fault(AlarmName.PRINTER_FAULT, str(event.cause.text), now)
+            case LineAcknowledged() if in_unit:
+                self.cycle.acknowledged(now)
+            case PositionReport() if in_unit:
+                self.cycle.total(event.e, now)
+            case Drained() if in_unit:
+                self.cycle.drained(now)
+            case Drained() if self.phase is Phase.PROCEDURES:
+                self.procedures.drained(now)
+            case Fault() if self.devices.printer_refusal is None:
+                self.fault(AlarmName.PRINTER_FAULT, str(event.cause.text), now)
+            case WeighResult() if in_unit:
+                self.cycle.weighed(event, now)
+            case WeighFailed() if in_unit:
+                self.cycle.weigh_failed(event.text, now)
+            case BalanceFault() if in_unit:
+                self.cycle.balance_fault(event.text, now)
+            case BalanceFault() if self.active:
+                self.fault(AlarmName.BALANCE_FAULT, event.text, now)
             case _:
                 pass
-
-    def _balance_event(self, event: object, now: int) -> None:
-        match event:
-            case BalanceIdentified():
-                self.balance_serial = event.serial
-                self.balance_name = f"{event.model}, serial number {event.serial}"
-            case WeighResult():
-                self.watch.weighed(event.value.value, now)
-                if self.phase is Phase.UNIT:
-                    self.cycle.weighed(event, now)
-            case WeighFailed():
-                if self.phase is Phase.UNIT:
-                    self.cycle.weigh_failed(event.text, now)
-            case BalanceFault():
-                if self.phase is Phase.UNIT:
-                    self.cycle.balance_fault(event.text, now)
-                elif self.active:
-                    self.fault(AlarmName.BALANCE_FAULT, event.text, now)
-            case _:
-                pass
-
-    def _pressure_events(self, now: int) -> None:
-        values: list[Decimal] = []
-        while (event := self.hub.next_event()) is not None:
-            if isinstance(event, PressureReading):
-                values.append(event.value.value)
-        self.watch.pressures(values, now, self.cycle.commanded_nl)
 
     # Ends
 
@@ -534,13 +369,14 @@ class RunMachine:
         self._end(RunState.FAULTED, f"{name}: {message}")
 
     def _emergency(self, strength: StopStrength, now: int) -> None:
-        data = self.link.stop(strength, now)
-        if self.active and Port.PRINTER not in self.lost:
-            stop = EmergencySend(Port.PRINTER, data)
-            if self._urgent is not None:
-                self._urgent(stop)
-            else:
-                self._effects.insert(0, stop)
+        active = self.active
+        stop = self.devices.stop(strength, now)
+        if not active or stop is None:
+            return
+        if self._urgent is not None:
+            self._urgent(stop)
+        else:
+            self._effects.insert(0, stop)
 
     def _raise(self, name: AlarmName, message: str, now: int) -> None:
         self.alarm(name, message, self.cycle.unit_n, now)
@@ -558,21 +394,23 @@ class RunMachine:
             self.ended = state.value
             self.set_state(state, reason)
         self._deadline = None
-        self._actions = []
-        self._awaited = None
-        self._await_next_record = False
+        self.procedures.forget()
+        self.units.forget()
+        self.record.await_nothing()
         self.phase = Phase.WIRE
-        self._effects.append(SealWireLog())
+        self.emit(SealWireLog())
 
     def _close(self, wire_sha256: str) -> None:
         if self.phase is not Phase.WIRE:
             return
-        program = self.sent.sealed()
+        program = self.devices.sent.sealed()
         attachments = {"program.gcode": program, "journal/run.jsonl": self.journal.seal()}
-        for draft in self._lost_ends.values():
-            self.drafts.again(draft)
+        self.record.lost_again()
         self.drafts.closed(self.ended, wire_sha256, sha256_hex(program), attachments)
-        self.expect_record(Phase.CLOSING)
+        self._expect_record(Phase.CLOSING)
+
+    def emit(self, effect: RunEffect) -> None:
+        self._effects.append(effect)
 
     def set_state(self, state: RunState, reason: str = "", attachments: Mapping[str, bytes] | None = None) -> None:
         if state not in TRANSITIONS[self.state]:

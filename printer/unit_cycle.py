@@ -14,15 +14,14 @@ from typing import Protocol
 from audit.canonical import JsonValue, sha256_hex
 from audit.events import EntryDraft, EventKind
 from audit.quantities import EXACT, Celsius, Microlitre, Milligram, plain_text, round_to
-from firmware_bridge.balance import BalanceDriver, WeighResult
-from firmware_bridge.link_values import OutLine
+from firmware_bridge.balance import WeighResult
 from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge
 from printer.alarms import AlarmName
-from printer.dose_control import DoseControl
+from printer.devices import Devices
 from printer.drafts import Drafts, intent
 from printer.journal import Journal
 from printer.plan import PlannedUnit, RunPlan
-from printer.sent_program import SentProgram
+from printer.unit_sequence import UnitSequence
 from printer.watch import Watch
 
 _FRESH_US = 3_000_000
@@ -46,19 +45,16 @@ class Run(Protocol):
 
     plan: RunPlan
     watch: Watch
-    drafts: Drafts
+    devices: Devices
+    units: UnitSequence
     journal: Journal
-    sent: SentProgram
-    balance: BalanceDriver
-    dose: DoseControl
-    balance_serial: str | None
 
-    def submit(self, lines: tuple[OutLine, ...], title: str, now: int) -> None: ...
-    def ask_total(self, now: int) -> None: ...
+    @property
+    def drafts(self) -> Drafts: ...
     def await_unit_record(self) -> None: ...
     def alarm(self, name: AlarmName, message: str, unit_n: int | None, now: int) -> None: ...
     def unit_judged(self, *, accepted: bool, now: int) -> None: ...
-    def weighing_refused(self, name: AlarmName, message: str, now: int) -> None: ...
+    def refuse_units(self, name: AlarmName, reason: str, now: int) -> None: ...
 
 
 class UnitCycle:
@@ -108,7 +104,7 @@ class UnitCycle:
         self._before = self._after if self._after is not None and now - self._after.at <= _FRESH_US else None
         self._after = None
         self.step = Step.TOTAL_BEFORE
-        self._run.ask_total(now)
+        self._run.devices.ask_total(now)
 
     # What the machine tells
 
@@ -123,9 +119,9 @@ class UnitCycle:
             case Step.TOTAL_BEFORE:
                 self._weigh_before(now)
             case Step.PRINT:
-                self._run.sent.finished()
+                self._run.devices.sent.finished()
                 self.step = Step.TOTAL_AFTER
-                self._run.ask_total(now)
+                self._run.devices.ask_total(now)
             case Step.TOTAL_AFTER:
                 self.step = Step.SETTLE
                 self._wake = now + self._run.plan.limits.settle_us
@@ -149,7 +145,7 @@ class UnitCycle:
                 self.step = Step.WEIGH_AFTER
                 self._start_weighing(now)
             elif self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
-                self._run.balance.request_weight(now)
+                self._run.devices.balance.request_weight(now)
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER) and now >= self._deadline:
             self._no_weight("no stable weight in time", now)
 
@@ -157,7 +153,7 @@ class UnitCycle:
         if self.step not in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
             return
         if not result.stable:
-            self._run.balance.request_weight(now)
+            self._run.devices.balance.request_weight(now)
             return
         self._raw.append(result)
         if self._first is None:
@@ -190,7 +186,7 @@ class UnitCycle:
             self.step = Step.PRINT
             self._began = now
             self._run.watch.begin_unit(now)
-            self._run.submit(unit.lines, f"UNIT {unit.n}", now)
+            self._run.devices.submit(unit.lines, f"UNIT {unit.n}", now)
         elif self.step is Step.RECORD:
             self.step = Step.NONE
             self._run.unit_judged(accepted=self._accepted, now=now)
@@ -202,7 +198,7 @@ class UnitCycle:
         if n is None:
             self.step = Step.NONE
             return
-        self._run.sent.stopped()
+        self._run.devices.sent.stopped()
         # An intent that is not known to be on record: the end says itself which unit it is.
         known = intent(self._run.plan, self.unit) if self.step is Step.INTENT and self.unit is not None else {}
         self._close(EventKind.UNIT_PRINT_SCRAPPED, Verdict.SCRAPPED, None, tuple(reasons), known)
@@ -228,7 +224,7 @@ class UnitCycle:
     def _start_weighing(self, now: int) -> None:
         self._first = None
         self._deadline = now + self._run.plan.limits.weighing_timeout_us
-        self._run.balance.request_weight(now)
+        self._run.devices.balance.request_weight(now)
 
     def _intend(self, now: int) -> None:
         unit, before = self.unit, self._before
@@ -237,7 +233,7 @@ class UnitCycle:
         if abs(before.slope) > unit.criteria.drift_limit:
             text = f"{plain_text(round_to(before.slope.value, 3))} mg/s before unit {unit.n}, limit {unit.criteria.drift_limit}"
             self.step = Step.NONE
-            self._run.weighing_refused(AlarmName.BALANCE_DRIFT, text, now)
+            self._run.refuse_units(AlarmName.BALANCE_DRIFT, text, now)
             return
         self.step = Step.INTENT
         self._run.drafts.unit_intended(self._run.plan, unit)
@@ -254,7 +250,7 @@ class UnitCycle:
             self._run.await_unit_record()
         else:
             self.step = Step.NONE
-            self._run.weighing_refused(AlarmName.BALANCE_FAULT, text, now)
+            self._run.refuse_units(AlarmName.BALANCE_FAULT, text, now)
 
     def _judge(self, now: int) -> None:
         unit, before, after = self.unit, self._before, self._after
@@ -271,14 +267,14 @@ class UnitCycle:
             nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
         )
         judgement = judge(unit.criteria, evidence)
-        identity = self._run.dose.identity_reason(judgement.mass, evidence.commanded)
+        identity = self._run.units.dose.identity_reason(judgement.mass, evidence.commanded)
         if identity is not None:
             judgement = replace(judgement, verdict=Verdict.REJECTED, reasons=(*judgement.reasons, identity))
         self.weighings[unit.n] = judgement
         self._accepted = judgement.verdict is Verdict.ACCEPTED
         if self._accepted:
             watch.flow.unit_accepted()
-            self._run.dose.observe(unit.n, judgement.mass, evidence.commanded)
+            self._run.units.dose.observe(unit.n, judgement.mass, evidence.commanded)
         self._alarms(judgement, unit, now, held=identity is not None)
         measured = _measured(judgement, before, after, evidence, watch)
         self._close(EventKind.UNIT_WEIGHT_JUDGED, judgement.verdict, judgement.mass, judgement.reasons, measured)
@@ -326,7 +322,7 @@ class UnitCycle:
             "reasons": list(reasons),
             "journal_sha256": sha256_hex(journal),
             "trace_sha256": sha256_hex(trace),
-            "balance_serial": self._run.balance_serial,
+            "balance_serial": self._run.devices.balance_serial,
             "weighings": [
                 {"at_us": w.at, "value_mg": w.value.text, "raw": w.raw.hex(), "device": w.device} for w in self._raw
             ],

@@ -53,7 +53,7 @@ def idle_view(now: int) -> JsonObject:
 def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since_us: int) -> JsonObject:
     """Return the status of a live run. `removed`: ids of the units whose removal is confirmed."""
     plan, snapshot, limit = machine.plan, machine.watch.snapshot, machine.plan.limits
-    silent = machine.over or Port.PRINTER in machine.lost
+    silent = machine.over or Port.PRINTER in machine.devices.lost
     return {
         "at_us": now,
         "state": machine.state.value,
@@ -62,7 +62,7 @@ def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since
         "batch": plan.batch,
         "ended": machine.ended if machine.over else None,
         "link": {
-            "state": "unknown" if silent else machine.link.state.value,
+            "state": "unknown" if silent else machine.devices.link.state.value,
             "age_ms": _milliseconds(snapshot.link.age_us(now)),
             "quality": "unknown" if silent else snapshot.link.quality(now).value,
         },
@@ -178,7 +178,7 @@ def _time_left(machine: RunMachine) -> int | None:
         return 0
     cycle = machine.cycle
     left = 0
-    for unit in machine.plan.units[machine.next_unit :]:
+    for unit in machine.plan.units[machine.units.done :]:
         if unit.n in cycle.verdicts:
             continue
         left += unit.duration_us + _WEIGHING_US

@@ -138,7 +138,7 @@ def what_is_shown_is_so(pull: CablePull) -> None:
     assert isinstance(units, list)
     shown = {unit["n"]: unit["verdict"] for unit in units if isinstance(unit, dict) and unit["verdict"] is not None}
     assert shown == pull.cell.verdicts()
-    assert machine.link.state in (LinkState.NEW, LinkState.STOPPED, LinkState.FAULTED, LinkState.READY)
+    assert machine.devices.link.state in (LinkState.NEW, LinkState.STOPPED, LinkState.FAULTED, LinkState.READY)
     allowed = view["allowed_actions"]
     assert isinstance(allowed, dict)
     assert not any(isinstance(action, dict) and action["allowed"] for name, action in allowed.items() if name != "stop")

@@ -170,7 +170,7 @@ def test_a_change_of_ink_in_mid_run_is_held_though_its_mass_is_in_tolerance() ->
     cell.command(Operation.PREPARE)
     cell.until(lambda machine: machine.phase is Phase.START)
     cell.command(Operation.START)
-    cell.until(lambda machine: machine.next_unit == 3)
+    cell.until(lambda machine: machine.units.done == 3)
     cell.bench.plant.density *= 1.055
     cell.until(lambda machine: machine.phase is Phase.DONE)
     assert cell.verdicts()[4] == "rejected"

@@ -29,6 +29,7 @@ from printer.messages import (
     Tick,
     WireSealed,
 )
+from printer.procedures import ProcedureStep
 from printer.run import Phase, RunMachine
 from printer.states import ACTIVE, ALLOWED, ENDED, TRANSITIONS, RunState, mermaid
 from printer.unit_cycle import Step
@@ -38,8 +39,8 @@ Moment = Callable[[RunMachine], bool]
 MOMENTS: dict[str, Moment] = {
     "created": lambda m: m.state is RunState.CREATED or m.state is RunState.PREFLIGHT,
     "ready": lambda m: m.state is RunState.READY,
-    "heating": lambda m: m.phase is Phase.TEMPERATURE,
-    "priming": lambda m: m.phase is Phase.ACTION and m.state is RunState.PREPARING,
+    "heating": lambda m: m.procedures.step is ProcedureStep.TEMPERATURE,
+    "priming": lambda m: m.procedures.step is ProcedureStep.ACTION and m.state is RunState.PREPARING,
     "weighing before": lambda m: m.cycle.step is Step.WEIGH_BEFORE,
     "printing": lambda m: m.cycle.step is Step.PRINT and m.cycle.commanded_nl > 5_000,
     "settling": lambda m: m.cycle.step is Step.SETTLE,
@@ -79,7 +80,7 @@ def snapshots() -> dict[str, tuple[RunMachine, int]]:
         look(cell)
         if cell.machine.phase is Phase.START:
             cell.command(Operation.START)
-        elif cell.machine.state is RunState.PRINTING and cell.machine.next_unit == 3 and "paused" not in taken:
+        elif cell.machine.state is RunState.PRINTING and cell.machine.units.done == 3 and "paused" not in taken:
             cell.command(Operation.PAUSE)
         elif cell.machine.state is RunState.PAUSED and "paused" in taken:
             cell.command(Operation.RESUME)
@@ -128,7 +129,7 @@ def test_every_event_has_its_answer_in_every_state(snapshots: dict[str, tuple[Ru
     for later in range(1, 200):
         assert machine.handle(Tick(), now + later * 100_000) == ()
     if moment in ("printing", "settling", "weighing after"):
-        assert machine.cycle.verdicts[machine.next_unit + 1][0].value == "scrapped"
+        assert machine.cycle.verdicts[machine.units.done + 1][0].value == "scrapped"
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

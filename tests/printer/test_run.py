@@ -112,7 +112,7 @@ def test_pause_between_units_and_resume() -> None:
     cell.command(Operation.PREPARE)
     cell.until(lambda machine: machine.phase is Phase.START)
     cell.command(Operation.START)
-    cell.until(lambda machine: machine.next_unit == 2 and machine.cycle.step is Step.PRINT)
+    cell.until(lambda machine: machine.units.done == 2 and machine.cycle.step is Step.PRINT)
     cell.command(Operation.PAUSE)
     assert cell.machine.state is RunState.PAUSING
     cell.until(lambda machine: machine.state is RunState.PAUSED)
@@ -131,7 +131,7 @@ def test_stop_after_this_unit_keeps_the_unit() -> None:
     cell.command(Operation.PREPARE)
     cell.until(lambda machine: machine.phase is Phase.START)
     cell.command(Operation.START)
-    cell.until(lambda machine: machine.next_unit == 1 and machine.cycle.step is Step.PRINT)
+    cell.until(lambda machine: machine.units.done == 1 and machine.cycle.step is Step.PRINT)
     cell.command(Operation.STOP_FINISH_UNIT, "end of shift")
     cell.until(lambda machine: machine.phase is Phase.DONE)
     assert cell.machine.ended == "ABORTED"

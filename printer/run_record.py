@@ -1,0 +1,64 @@
+"""What a run has asked to be put on record, what it waits for, and what could not be recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from audit.events import EntryDraft, EventKind
+from printer.drafts import Drafts
+from printer.messages import Record
+
+_UNIT_ENDS = (EventKind.UNIT_WEIGHT_JUDGED, EventKind.UNIT_PRINT_SCRAPPED)
+
+
+class RunRecord:
+    """The records of one run: drafted, asked for, awaited, lost.
+
+    Concurrency: owned by the run machine.
+    """
+
+    def __init__(self, run: str, device: str, end_lost: Callable[[EntryDraft, str], EntryDraft]) -> None:
+        """`end_lost`: how a unit ends whose end could not be recorded."""
+        self.drafts = Drafts(run, device)
+        self._end_lost = end_lost
+        self._awaited: int | None = None
+        self._await_next = False
+        self._ends: dict[int, tuple[EntryDraft, ...]] = {}
+        self._lost_ends: dict[str, EntryDraft] = {}
+
+    def await_next(self) -> None:
+        """Wait for the record of what is drafted in this step."""
+        self._await_next = True
+
+    def await_nothing(self) -> None:
+        self._awaited, self._await_next = None, False
+
+    def commit(self) -> Record | None:
+        """Return the record of what was drafted in this step, None if nothing was."""
+        drafts = self.drafts.take()
+        if not drafts:
+            return None
+        token = self.drafts.next_token()
+        self._ends[token] = tuple(draft for draft in drafts if draft.kind in _UNIT_ENDS)
+        if self._await_next:
+            self._awaited, self._await_next = token, False
+        return Record(token, drafts)
+
+    def recorded(self, token: int) -> bool:
+        """Note that a record is committed; return whether it is the awaited one."""
+        for draft in self._ends.pop(token, ()):
+            self._lost_ends.pop(draft.subject.id, None)
+        if token != self._awaited:
+            return False
+        self._awaited = None
+        return True
+
+    def failed(self, token: int, reason: str) -> None:
+        """Note that a record is not committed: the units that ended in it are scrapped, whatever they weighed."""
+        for draft in self._ends.pop(token, ()):
+            self._lost_ends[draft.subject.id] = self._end_lost(draft, reason)
+
+    def lost_again(self) -> None:
+        """Draft once more the ends that could not be recorded."""
+        for draft in self._lost_ends.values():
+            self.drafts.again(draft)

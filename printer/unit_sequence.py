@@ -1,0 +1,88 @@
+"""The order of the units: which comes next, and whether it is printed as planned or compiled anew.
+
+A unit is compiled anew with the flow factor that its forerunners call for, and proved again; no answer in time, a refusal or a
+factor out of bounds ends the run in order.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from printer.alarms import AlarmName
+from printer.dose_control import DoseControl
+from printer.drafts import Drafts
+from printer.messages import Compile, RunEffect, UnitCompiled
+from printer.plan import PlannedUnit, RunPlan, recompiled
+
+_COMPILE_LIMIT_US = 60_000_000
+
+
+class Run(Protocol):
+    """What the sequence needs of its run machine."""
+
+    plan: RunPlan
+
+    @property
+    def drafts(self) -> Drafts: ...
+    def emit(self, effect: RunEffect) -> None: ...
+    def await_compiled(self) -> None: ...
+    def print_unit(self, unit: PlannedUnit, now: int) -> None: ...
+    def refuse_units(self, name: AlarmName, reason: str, now: int) -> None: ...
+
+
+class UnitSequence:
+    """The units of a run in their order.
+
+    Concurrency: owned by the run machine.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.done = 0
+        self.dose = DoseControl(run.plan.correction)
+        self._asked_until: int | None = None
+
+    @property
+    def exhausted(self) -> bool:
+        return self.done == len(self._run.plan.units)
+
+    def begin(self, now: int) -> None:
+        """Begin the next unit as planned, or ask for it to be compiled anew with the flow factor that its forerunners call for."""
+        unit = self._run.plan.units[self.done]
+        if self.dose.factor == 1:
+            self._run.print_unit(unit, now)
+            return
+        self._asked_until = now + _COMPILE_LIMIT_US
+        self._run.emit(Compile(unit.n, self.dose.factor))
+        self._run.await_compiled()
+
+    def tick(self, now: int) -> None:
+        if self._asked_until is not None and now >= self._asked_until:
+            self._refuse("the next unit was not compiled in time", now)
+
+    def compiled(self, compiled: UnitCompiled, now: int) -> None:
+        """Take a unit that was compiled anew, if it is the one that was asked for."""
+        if self._asked_until is None:
+            return
+        planned = self._run.plan.units[self.done]
+        if compiled.n != planned.n:
+            return
+        if compiled.factor != self.dose.factor:
+            self._refuse(f"unit {planned.n} was compiled with another flow factor", now)
+            return
+        unit = recompiled(planned, compiled, self._run.plan.e_area)
+        self._asked_until = None
+        self._run.drafts.corrected(compiled, planned, self.dose)
+        self._run.print_unit(unit, now)
+
+    def refused(self, n: int, reason: str, now: int) -> None:
+        if self._asked_until is not None and n == self._run.plan.units[self.done].n:
+            self._refuse(f"unit {n} could not be compiled: {reason}", now)
+
+    def forget(self) -> None:
+        """The run ends: nothing is awaited."""
+        self._asked_until = None
+
+    def _refuse(self, reason: str, now: int) -> None:
+        self._asked_until = None
+        self._run.refuse_units(AlarmName.CORRECTION_LIMIT, reason, now)
