@@ -44,6 +44,7 @@ class Permission(StrEnum):
     CONFIRM_ORDER = "confirm an order"
     CREATE_BATCH = "create a batch"
     RUN = "run a batch"
+    CARE = "check or clean a cell"
     STOP = "stop a cell"
     ACKNOWLEDGE = "acknowledge an alarm"
     CONFIRM_REMOVAL = "confirm a removal"
@@ -61,6 +62,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.CONFIRM_ORDER: frozenset({Role.PHARMACIST, Role.OPERATOR}),
     Permission.CREATE_BATCH: frozenset({Role.OPERATOR, Role.PHARMACIST}),
     Permission.RUN: frozenset({Role.OPERATOR}),
+    Permission.CARE: frozenset({Role.OPERATOR, Role.PHARMACIST}),
     Permission.STOP: _ANYONE,
     Permission.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.CONFIRM_REMOVAL: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.people import People
@@ -36,6 +37,7 @@ class Workstation:
     cells: CellDirectory
     feeds: CellFeeds
     production: Production
+    care: Care
     release: ReleaseDesk
 
     def close(self) -> None:
@@ -63,5 +65,6 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         cells=cells,
         feeds=CellFeeds(cells),
         production=production,
+        care=Care(cells),
         release=ReleaseDesk(store, key, people, production, cells),
     )

@@ -1,7 +1,8 @@
 """Start-up: a run that was open when the process ended becomes INTERRUPTED, its unit is scrapped, and it stays signable.
 
-A daily check of the balance that was under way is closed as abandoned. The process may have ended at any moment, so what the printer did after the last record is unknown: it is told to stop
-(which also switches its heaters off) before anything else, and the unit in progress is scrapped.
+The process may have ended at any moment, so what the printer did after the last record is unknown: it is told to stop
+(which also switches its heaters off) before anything else, and the unit in progress is scrapped. A daily check of the
+balance that was under way is closed as abandoned.
 """
 
 from __future__ import annotations

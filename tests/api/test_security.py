@@ -95,6 +95,7 @@ def test_table_of_grants() -> None:
         Permission.CONFIRM_ORDER: production,
         Permission.CREATE_BATCH: production,
         Permission.RUN: {Role.OPERATOR},
+        Permission.CARE: production,
         Permission.ACKNOWLEDGE: production | {Role.PROCESS_ENGINEER},
         Permission.CONFIRM_REMOVAL: production | {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
         Permission.REVIEW: everyone - {Role.ADMINISTRATOR},

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from api.demo_register import CLEANING_METHOD
 from api.processes import Children, read_bench, start_bench, wait_for_file
 from api.shelf import Shelf
 from api.site import CELL, create_site, write_cell_configuration
@@ -50,9 +51,12 @@ class Stack:
     passwords: dict[str, str] | None = None
 
     @classmethod
-    def start(cls, folder: Path, case: str = "minoxidil", *, rate: str = "400", fault: str | None = None) -> Stack:
+    def start(
+        cls, folder: Path, case: str = "minoxidil", *, rate: str = "400", fault: str | None = None, daily_check: bool = False
+    ) -> Stack:
+        """Start bench and cell, and clean the cell; `daily_check`: the signed register requires one, and it is not done yet."""
         stack = cls(folder, case, rate, fault, Children(folder / "logs"))
-        template, stack.passwords = _template(case)
+        template, stack.passwords = _template(case, daily_check)
         shutil.copytree(template, folder, dirs_exist_ok=True)
         child, ready = start_bench(
             stack.children, folder / "bench.json", case=case, fault=fault, rate=rate, seed=1, truth=folder / "truth.json"
@@ -60,6 +64,7 @@ class Stack:
         bench = read_bench(child, ready)
         write_cell_configuration(folder, machine=load_recipe(case).machine, bench=bench)
         stack.start_cell()
+        stack.ask().record_cleaning(OPERATOR, CLEANING_METHOD)
         return stack
 
     def start_cell(self) -> None:
@@ -153,13 +158,13 @@ class Stack:
 
 
 @functools.cache
-def _template(case: str) -> tuple[Path, dict[str, str]]:
+def _template(case: str, daily_check: bool) -> tuple[Path, dict[str, str]]:
     """Lay a site out once for all tests of this process; making its accounts takes seconds."""
     keeper = tempfile.TemporaryDirectory(prefix="dosewright-site-")
     atexit.register(keeper.cleanup)
     folder = Path(keeper.name) / "site"
     _, ink, cartridge = load_demonstration(case, today())
-    return folder, dict(create_site(folder, inks=[(ink, cartridge)]).passwords)
+    return folder, dict(create_site(folder, inks=[(ink, cartridge)], daily_check=daily_check).passwords)
 
 
 def today() -> str:
