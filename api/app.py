@@ -27,13 +27,6 @@ _ROUTERS = (
     routes_care.router,
     routes_recipes.router,
 )
-    routes_people.router,
-    routes_production.router,
-    routes_records.router,
-    routes_devices.router,
-    routes_care.router,
-    routes_recipes.router,
-)
 
 
 def guards(app: FastAPI) -> Iterator[tuple[APIRoute, Guard | None]]:
