@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from api import cli_demo, cli_devices, cli_plan, cli_serve, cli_verify
+from api import cli_check, cli_demo, cli_devices, cli_plan, cli_serve, cli_verify
 from api.demo_desk import Refused
 from audit.errors import DosewrightError
 from audit.quantities import QuantityError
@@ -29,6 +29,7 @@ app.command("plan")(cli_plan.plan)
 app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
 app.command("devices")(cli_devices.devices)
+app.add_typer(cli_check.app, name="check")
 
 
 @app.command("version")

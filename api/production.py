@@ -285,7 +285,7 @@ class Production:
         if batch.get("status") != "running":
             return False
         status = CellStatus.model_validate(self._cell(batch).status())
-        return status.run == batch.get("run") and status.ended and any(not gate.met for gate in status.gates)
+        return status.run == batch.get("run") and status.ended and bool(status.unmet)
 
     def _running(self, batch_id: str) -> tuple[JsonObject, str]:
         batch = self.batch(batch_id)

@@ -133,7 +133,7 @@ def admit(
     )
     register = judge_register(standing.register_file, cell=device, trusted=trusted_people)
     gates = _static_gates(job, recipe, program, register, standing, trusted_people)
-    plan = _plan(job, run, device, recipe, machine, program, demonstration, rate, register.register, gates)
+    plan = _plan(job, run, device, recipe, machine, program, demonstration, rate, register.register, gates, standing)
     return Admitted(plan, program)
 
 
@@ -167,6 +167,7 @@ def _plan(
     rate: str,
     register: EquipmentRegister | None,
     gates: tuple[Gate, ...],
+    standing: Standing,
 ) -> RunPlan:
     order = job.order
     actions: dict[str, Action] = {
@@ -201,6 +202,7 @@ def _plan(
             "program-planned.gcode": program.planned,
             "proof.json": canonical(program.proof.as_record()),
             "dose.json": canonical(program.dose.as_record()),
+            "standing.json": canonical(standing.as_record()),
         },
         header=program.preamble,
         actions=actions,
