@@ -63,6 +63,7 @@ class LoadCell:
         self.extra_mg = 0.0
         self.never_stable = False
         self._placed = 0.0
+        self._placed_at = start_us - 60_000_000
         self._drifted = 0.0
         self._load = config.plate_mg
         self._settled = config.plate_mg
@@ -71,7 +72,10 @@ class LoadCell:
     def place(self, position: str, mass_mg: float) -> None:
         """Put a check weight in a place of the pan, or take it off ("empty"). KeyError for a place that is not there."""
         off_centre = 0.0 if position == "empty" else _CORNER_FACTOR[position]
-        self._placed = 0.0 if position == "empty" else mass_mg * (1.0 + off_centre * self._config.eccentricity_ppm / 1e6)
+        placed = 0.0 if position == "empty" else mass_mg * (1.0 + off_centre * self._config.eccentricity_ppm / 1e6)
+        # at once: a weight asked for in the same moment must find a pan that is not at rest
+        self._load += placed - self._placed
+        self._placed, self._placed_at = placed, self.now
 
     def advance(self, to_us: int, on_plate_mg: float, moved_at: int) -> None:
         """Let the pan follow the load up to `to_us`; `moved_at` is when the axes last moved."""
@@ -84,7 +88,7 @@ class LoadCell:
 
     @property
     def stable(self) -> bool:
-        if self.never_stable or self.now - self._moved_at < self._config.still_s * 1e6:
+        if self.never_stable or self.now - max(self._moved_at, self._placed_at) < self._config.still_s * 1e6:
             return False
         return abs(self._settled - self._load) < self._config.readability_mg
 

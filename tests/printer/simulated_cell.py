@@ -205,9 +205,14 @@ class SimulatedCell:
 
 
 def simulated(
-    case: str, *faults: str, seed: int = 1, refuse_record: Callable[[Record], bool] | None = None, job: Job | None = None
+    case: str,
+    *faults: str,
+    seed: int = 1,
+    refuse_record: Callable[[Record], bool] | None = None,
+    job: Job | None = None,
+    standing: Standing = STANDING,
 ) -> SimulatedCell:
-    found = admitted(job or demonstration_job(case))
+    found = admitted(job or demonstration_job(case), standing)
     config: BenchConfig = bench_for(case, faults=faults, seed=seed)
     cell = SimulatedCell(RunMachine(found.plan), VirtualBench(config), program=found.program)
     if refuse_record is not None:
