@@ -80,8 +80,8 @@ class Workplace:
     workstation: Child
 
     @classmethod
-    def start(cls, folder: Path, *, rate: str, fault: str | None = None) -> Workplace:
-        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault)
+    def start(cls, folder: Path, *, rate: str, fault: str | None = None, daily_check: bool = False) -> Workplace:
+        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault, daily_check=daily_check)
         port = free_port()
         place = cls(stack, port, start_workstation(stack.children, folder, port, page=True))
         wait_for_port(port, place.workstation, 60.0)

@@ -226,3 +226,26 @@ def test_print_outlives_the_web_process(workplace: Any, visit: Visit) -> None:
     expect(operator.locator(".dw-unit.dw-is-accepted")).to_have_count(8, timeout=60_000)
     assert workplace.until(lambda status: status.ended).ended_as == "FINISHED"
     expect(operator.locator(STATE)).to_have_text("Awaiting review")
+
+
+@pytest.mark.parametrize("workplace", [{"rate": "100", "daily_check": True}], indirect=True)
+def test_the_daily_check_is_done_on_the_page(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
+    page = visit("operator", watch=watch)
+    panel = page.locator("section.dw-card", has=page.get_by_role("heading", name="Before a print"))
+    expect(panel.locator("li.unmet")).to_contain_text("no check of the balance B000000001 is on record")
+    press(page, "Begin the daily check")
+    expect(panel).to_contain_text("Step 1 of 7.")
+    for number in range(1, 8):
+        expect(panel).to_contain_text(f"Step {number} of 7.")
+        press(page, "Demonstration: let the bench do it")
+        expect(page.get_by_text("The bench has done it.").last).to_be_visible()
+        if number == 4:
+            page.screenshot(path=tmp_path / "daily-check.png")
+        press(page, "Done: read the balance")
+    expect(panel).to_contain_text("The daily check passed.")
+    expect(panel.locator("li.unmet")).to_have_count(0)
+    page.get_by_label("Cell cleaned, by").fill("wiped with 70 % ethanol")
+    press(page, "Record the cleaning")
+    expect(panel.locator("li.met").last).to_contain_text("wiped with 70 % ethanol")
+    page.screenshot(path=tmp_path / "before-a-print.png")
+    watch.assert_quiet()
