@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from audit.canonical import JsonObject, JsonValue
 from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.quantities import Milligram
 from firmware_bridge.balance import BalanceDriver
 from printer.daily_check import CheckPlan, CheckRequest, CheckStep, DailyCheck
 from printer.errors import CellRefused
@@ -128,11 +129,17 @@ class CheckSession:
             "position": position,
             "weight": {"id": plan.weight.identification, "mass_mg": plan.weight.mass.text},
             "by": {"username": self.who.username, "name": self.who.name},
-            "readings": [{"step": item.step.value, "value_mg": item.value.text} for item in check.readings],
+            "readings": [{"step": item.step.value, "value_mg": _shown(item.value)} for item in check.readings],
             "failures": list(check.failures),
             "passed": None if result is None else result.passed,
             "reasons": [] if result is None else list(result.reasons),
         }
+
+
+def _shown(value: Milligram) -> str:
+    """Return a mass for a page: without the zeros that come of a balance that shows grams, but with one decimal at least."""
+    whole, _, decimals = value.text.partition(".")
+    return f"{whole}.{decimals.rstrip('0') or '0'}"
 
 
 def abandoned_at_restart(serial: str, state: JsonObject, device: str) -> EntryDraft:

@@ -51,8 +51,8 @@ class CarePanel:
         self._refused: str | None = None
         with ui.element("section").classes("dw-card") as self._card:
             ui.html("<h2>Before a print</h2>", sanitize=False)
-            self._gates = ui.html("", sanitize=False).classes("w-full")
             self._place = ui.column().classes("w-full gap-3")
+            self._gates = ui.html("", sanitize=False).classes("w-full")
         self._card.set_visibility(False)
         ui.timer(_REFRESH_S, self._refresh)
 
