@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
-from api.access import actor_of, actor_record
+from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory
+from api.people import People
 from api.security import Permission, Session
+from audit.events import Subject
+from printer.equipment import MEANING_REGISTER, EquipmentRegister
+from printer.register_file import SignedRegister
 
 CellAnswer = dict[str, JsonValue]
 
@@ -17,8 +21,22 @@ class Care:
     Concurrency: safe for several threads; of two people who ask at once, the cell refuses the second.
     """
 
-    def __init__(self, cells: CellDirectory) -> None:
+    def __init__(self, cells: CellDirectory, people: People) -> None:
         self._cells = cells
+        self._people = people
+
+    def sign_register(self, session: Session, register: EquipmentRegister, credentials: Credentials) -> CellAnswer:
+        """Sign an equipment register as quality assurance; the answer is the file for the cell's folder. Raises what a signature may."""
+        signature = self._people.sign(
+            session,
+            credentials,
+            permission=Permission.CHANGE_EQUIPMENT,
+            meaning=MEANING_REGISTER,
+            digest=register.digest,
+            subject=Subject("equipment", register.reference),
+        )
+        signed: CellAnswer = SignedRegister(register=register, signature=signature).model_dump(mode="json", by_alias=True)
+        return signed
 
     def readiness(self, cell: str) -> CellAnswer:
         """Return the gates that can be judged without a job."""

@@ -7,9 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.access import Credentials
 from api.dependencies import Answer, Services
 from api.security import Permission, Session, guard
 from audit.events import EventKind
+from printer.equipment import EquipmentRegister
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 
@@ -32,6 +34,12 @@ class Cleaning(_Body):
     method: str = Field(min_length=1, max_length=200)
 
 
+class Register(_Body):
+    register_: EquipmentRegister = Field(alias="register")
+    signature: Credentials
+
+
+_Sign = Annotated[Session, Depends(guard(Permission.CHANGE_EQUIPMENT, EventKind.PERSON_SIGNATURE_GIVEN))]
 _See = Annotated[Session, Depends(guard(Permission.SEE))]
 _Begin = Annotated[Session, Depends(guard(Permission.CARE, EventKind.EQUIPMENT_CHECK_BEGUN))]
 _Check = Annotated[Session, Depends(guard(Permission.CARE, EventKind.EQUIPMENT_CHECK_COMPLETED))]
@@ -66,3 +74,9 @@ def abandon_check(services: Services, session: _Check, cell: str, body: Abandon)
 def record_cleaning(services: Services, session: _Clean, cell: str, body: Cleaning) -> Answer:
     """Put on record that the cell was cleaned, by which method."""
     return services.care.record_cleaning(session, cell, body.method)
+
+
+@router.post("/equipment-registers")
+def sign_register(services: Services, session: _Sign, body: Register) -> Answer:
+    """Sign an equipment register as quality assurance; the answer is what goes into the cell's folder as `equipment.json`."""
+    return services.care.sign_register(session, body.register_, body.signature)

@@ -54,6 +54,7 @@ class Permission(StrEnum):
     SEARCH_TRAIL = "search the trail"
     MANAGE_PEOPLE = "manage people"
     CHANGE_RECIPES = "make a recipe effective"
+    CHANGE_EQUIPMENT = "sign an equipment register"
 
 
 GRANTS: Mapping[Permission, frozenset[Role]] = {
@@ -72,6 +73,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.SEARCH_TRAIL: _ANYONE,
     Permission.MANAGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
     Permission.CHANGE_RECIPES: frozenset({Role.QUALITY_ASSURANCE}),
+    Permission.CHANGE_EQUIPMENT: frozenset({Role.QUALITY_ASSURANCE}),
 }
 
 

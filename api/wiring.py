@@ -65,6 +65,6 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         cells=cells,
         feeds=CellFeeds(cells),
         production=production,
-        care=Care(cells),
+        care=Care(cells, people),
         release=ReleaseDesk(store, key, people, production, cells),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from audit.events import EventKind
+from printer.admission import read_trusted_people
+from printer.register_file import judge_register
 
 ROUTES = (
     ("/cells/cell-1/check", None, "check.begin"),
@@ -95,3 +98,21 @@ def test_a_run_that_a_gate_refused_is_asked_for_again_and_any_other_is_not(bench
     assert len(bench.cell.jobs) == 2
     asked = [entry for entry in bench.workstation.store.entries() if entry.kind == EventKind.BATCH_RUN_REQUESTED]
     assert len(asked) == 2
+
+
+def test_quality_assurance_signs_a_register_that_the_cell_believes(bench: Any) -> None:
+    folder = bench.site.folder
+    register = json.loads((folder / "cell-1" / "equipment.json").read_text())["register"] | {"version": 2}
+    body = {"register": register, "signature": bench.signature("quality")}
+    for username in ("operator", "administrator", "engineer"):
+        assert bench.ask(username, "POST", "/equipment-registers", {**body, "signature": bench.signature(username)}).status_code == 403
+    wrong = {**body, "signature": {"password": "wrong", "scripted": True}}
+    assert bench.ask("quality", "POST", "/equipment-registers", wrong).status_code in {401, 403}
+    for broken in ({**register, "more": 1}, {**register, "version": 0}, {**register, "training": None}, [], None):
+        assert bench.ask("quality", "POST", "/equipment-registers", {**body, "register": broken}).status_code == 422
+    answer = bench.ask("quality", "POST", "/equipment-registers", body)
+    assert answer.status_code == 200, answer.text
+    trusted = read_trusted_people(folder / "cell-1" / "trusted" / "people.json")
+    found = judge_register(answer.text, cell="cell-1", trusted=trusted)
+    assert found.register is not None and found.register.version == 2
+    assert judge_register(answer.text.replace('"version":2', '"version":3'), cell="cell-1", trusted=trusted).register is None

@@ -103,6 +103,7 @@ def test_table_of_grants() -> None:
         Permission.EXPORT: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.MANAGE_PEOPLE: {Role.ADMINISTRATOR},
         Permission.CHANGE_RECIPES: {Role.QUALITY_ASSURANCE},
+        Permission.CHANGE_EQUIPMENT: {Role.QUALITY_ASSURANCE},
     }
     assert {permission: set(roles) for permission, roles in GRANTS.items()} == expected
 
