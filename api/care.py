@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import JsonValue
+import json
+from collections.abc import Mapping
+
+from pydantic import JsonValue, ValidationError
 
 from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory
+from api.errors import InputInvalid
 from api.people import People
 from api.security import Permission, Session
 from audit.events import Subject
@@ -25,8 +29,17 @@ class Care:
         self._cells = cells
         self._people = people
 
-    def sign_register(self, session: Session, register: EquipmentRegister, credentials: Credentials) -> CellAnswer:
-        """Sign an equipment register as quality assurance; the answer is the file for the cell's folder. Raises what a signature may."""
+    def sign_register(self, session: Session, fields: Mapping[str, JsonValue], credentials: Credentials) -> CellAnswer:
+        """Sign an equipment register as quality assurance; the answer is the file for the cell's folder.
+
+        Raises InputInvalid for fields that do not fit, and what a signature may.
+        """
+        try:
+            register = EquipmentRegister.model_validate_json(json.dumps(dict(fields)))
+        except ValidationError as error:
+            places = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)[:5]]
+            remedy = "See docs/engineer.md for the fields of an equipment register."
+            raise InputInvalid(f"This is no equipment register: {'; '.join(places)}.", remedy=remedy) from error
         signature = self._people.sign(
             session,
             credentials,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.access import Credentials
 from api.dependencies import Answer, Services
 from api.security import Permission, Session, guard
 from audit.events import EventKind
-from printer.equipment import EquipmentRegister
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 
@@ -35,7 +34,9 @@ class Cleaning(_Body):
 
 
 class Register(_Body):
-    register_: EquipmentRegister = Field(alias="register")
+    """`register`: the fields of the equipment register, as docs/engineer.md has them; quantities are text such as `0.5 mg`."""
+
+    contents: dict[str, JsonValue] = Field(alias="register")
     signature: Credentials
 
 
@@ -79,4 +80,4 @@ def record_cleaning(services: Services, session: _Clean, cell: str, body: Cleani
 @router.post("/equipment-registers")
 def sign_register(services: Services, session: _Sign, body: Register) -> Answer:
     """Sign an equipment register as quality assurance; the answer is what goes into the cell's folder as `equipment.json`."""
-    return services.care.sign_register(session, body.register_, body.signature)
+    return services.care.sign_register(session, body.contents, body.signature)

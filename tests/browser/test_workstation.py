@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from api import cli
 from api.demo_desk import Refused
 from audit.checkpoint import VerifierKey
 from audit.release.package_check import verify_package
@@ -229,7 +230,9 @@ def test_print_outlives_the_web_process(workplace: Any, visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("workplace", [{"rate": "100", "daily_check": True}], indirect=True)
-def test_the_daily_check_is_done_on_the_page(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
+def test_the_daily_check_is_done_on_the_page_and_at_the_command_line(
+    workplace: Any, visit: Visit, watch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = visit("operator", watch=watch)
     panel = page.locator("section.dw-card", has=page.get_by_role("heading", name="Before a print"))
     expect(panel.locator("li.unmet")).to_contain_text("no check of the balance B000000001 is on record")
@@ -249,3 +252,13 @@ def test_the_daily_check_is_done_on_the_page(workplace: Any, visit: Visit, watch
     expect(panel.locator("li.met").last).to_contain_text("wiped with 70 % ethanol")
     page.screenshot(path=tmp_path / "before-a-print.png")
     watch.assert_quiet()
+
+    monkeypatch.setenv("DOSEWRIGHT_PASSWORD", workplace.password("operator"))
+    where = ["--url", workplace.base]
+    assert cli.run(["check", "readiness", *where]) == 0
+    assert cli.run(["check", "balance", *where, "--demonstration", str(workplace.stack.folder), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out.split("\n{", 1)[1].join(["{", ""]))
+    assert printed["passed"] is True and len(printed["readings"]) == 7
+    assert cli.run(["check", "cleaning", "CL-1", *where]) == 0
+    monkeypatch.setenv("DOSEWRIGHT_PASSWORD", "wrong")
+    assert cli.run(["check", "balance", *where]) == 2
