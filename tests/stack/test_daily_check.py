@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
-from stack import OPERATOR, Stack
+from stack import OPERATOR, Stack, today
 
 from api.bench_hand import BenchHand, find_hand
+from api.demo_desk import Desk
+from api.processes import free_port, start_workstation, wait_for_port
+from api.site import CELL
 from audit.checkpoint import VerifierKey
 from audit.reader import TrailReader
 from audit.verify import verify_store
 from printer.errors import CellError, CellRefused
+from recipes.library import load_demonstration
 
 pytestmark = pytest.mark.stack
 SECOND = {"username": "second", "name": "Demonstration second pharmacist", "role": "pharmacist"}
@@ -169,3 +173,32 @@ def test_what_does_not_fit_is_refused_at_the_cell_too(stack: Stack, body: dict[s
         with pytest.raises(CellError):
             stack.ask()._ask(question, body)
     assert stack.ask().status()["check"] is None
+
+
+def test_a_batch_that_a_gate_refused_is_printed_and_released_without_a_new_order(stack: Stack) -> None:
+    port = free_port()
+    wait_for_port(port, start_workstation(stack.children, stack.folder, port, page=False), 60.0)
+    names, passwords = ("pharmacist", "second", "operator", "qp"), stack.passwords or {}
+    desks = {name: Desk.log_in(f"http://127.0.0.1:{port}", name, passwords[name]) for name in names}
+    first, second, operator, qp = (desks[name] for name in names)
+    prescription, ink, cartridge = load_demonstration("minoxidil", today())
+    order: dict[str, JsonValue] = {
+        "recipe": "minoxidil", "ink_lot": ink.lot, "cartridge": cartridge.serial, "patient": "demonstration-004", "moiety": "minoxidil",
+        "basis": "base", "prescribed": prescription.prescribed.text, "unit": "mg", "per": "dose", "schedule": "evening 1", "days": "3",
+    }  # fmt: skip
+    number = first.post("/orders", {"order": order, "signature": first.signature})["order"]
+    second.post(f"/orders/{number}/confirm", {"entry": {"prescribed": prescription.prescribed.text}, "signature": second.signature})
+    batch = operator.post("/batches", {"order": str(number), "cell": CELL})["batch"]
+    operator.post(f"/batches/{batch}/run")
+    stack.until(lambda status: status["state"] == "AWAITING_REVIEW")
+    assert carry_out(stack)["passed"] is True
+    operator.post(f"/batches/{batch}/run")
+    stack.until(lambda status: status["state"] == "READY")
+    operator.post(f"/batches/{batch}/start")
+    stack.until(lambda status: status["state"] == "AWAITING_REVIEW")
+    qp.post(f"/batches/{batch}/close")
+    proposal = qp.get(f"/batches/{batch}/review")["proposal"]
+    assert isinstance(proposal, dict) and proposal["disposition"] == "released", proposal
+    qp.post(f"/batches/{batch}/disposition", {"disposition": "released", "comment": "", "signature": qp.signature})
+    for desk in desks.values():
+        desk.close()
