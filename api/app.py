@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import problems, routes_devices, routes_people, routes_production, routes_recipes, routes_records
+from api import problems, routes_care, routes_devices, routes_people, routes_production, routes_recipes, routes_records
 from api.dependencies import Answer
 from api.errors import WorkstationError
 from api.security import API, Frontier, Guard
@@ -19,7 +19,14 @@ from audit.errors import DosewrightError
 from audit.version import __version__
 
 _OPEN_TO_ALL = frozenset({f"{API}/session", f"{API}/health", "/login"})
-_ROUTERS = (routes_people.router, routes_production.router, routes_records.router, routes_devices.router, routes_recipes.router)
+_ROUTERS = (
+    routes_people.router,
+    routes_production.router,
+    routes_records.router,
+    routes_devices.router,
+    routes_care.router,
+    routes_recipes.router,
+)
 
 
 def guards(app: FastAPI) -> Iterator[tuple[APIRoute, Guard | None]]:

@@ -15,8 +15,10 @@ from pathlib import Path
 from pydantic import JsonValue
 from rich.console import Console
 
+from api.bench_hand import find_hand
 from api.cases import Changes, Demonstration, load_case
 from api.certificates import write_private
+from api.demo_care import care_for_cell
 from api.demo_desk import Desk, Refused
 from api.demo_progress import Progress
 from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
@@ -149,6 +151,7 @@ class _Job:
 
     def do(self, folder: Path) -> Outcome:
         """Order, run, review, disposition, package."""
+        care_for_cell(self._desks["operator"], CELL, find_hand(folder), self._console)
         batch = self._order()
         self._start(batch)
         status = self._follow()
@@ -198,7 +201,9 @@ class _Job:
                 )
             time.sleep(_POLL_S)
         operator.post(f"/batches/{batch}/start")
-        self._console.print(f"Batch {batch}: every gate met, started.", markup=False)
+        self._console.print(f"Batch {batch}: every gate met, started.", style="bold", markup=False)
+        for gate in status.gates:
+            self._console.print(f"  ✓ {gate.gate}: {gate.evidence}", markup=False, style="dim")
 
     def _follow(self) -> CellStatus:
         """Watch the run until it awaits review."""

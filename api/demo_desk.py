@@ -34,7 +34,11 @@ class Desk:
         """Log in and keep the token. Raises Refused."""
         client = httpx.Client(base_url=f"{base}/api/v1", timeout=90.0)
         desk = cls(username, password, client)
-        token = desk.post("/session", {"username": username, "password": password})["token"]
+        try:
+            token = desk.post("/session", {"username": username, "password": password})["token"]
+        except Exception:
+            client.close()
+            raise
         client.headers["Authorization"] = f"Bearer {token}"
         return desk
 

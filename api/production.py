@@ -21,6 +21,7 @@ from api.machine_fit import machine_of, machine_reasons
 from api.people import DEVICE, People
 from api.security import Permission, Session
 from api.shelf import Shelf
+from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, canonical
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
@@ -202,10 +203,9 @@ class Production:
         actor = actor_of(session, Permission.RUN)
         with self._cells.turn(str(self.batch(batch_id)["cell"])):
             batch = self.batch(batch_id)
-            if batch.get("status") != "created":
-                raise WrongState(
-                    f"Batch {batch_id} is {batch.get('status')}.", remedy="A run is requested once, for a batch that was created."
-                )
+            if batch.get("status") != "created" and not self._refused_at_its_gates(batch):
+                remedy = "A run is requested once; again only where the gates before the print refused it."
+                raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy=remedy)
             state = self.order(str(batch["order"]))
             order = DoseOrder.model_validate(state["order"])
             with self._mounted(order.cartridge, str(batch["cell"])):
@@ -332,6 +332,13 @@ class Production:
 
     def _cell(self, batch: JsonObject) -> CellPort:
         return self._cells.client(str(batch["cell"]))
+
+    def _refused_at_its_gates(self, batch: JsonObject) -> bool:
+        """Return whether the batch's run was ended by a gate: nothing was printed, and the cell may be asked again."""
+        if batch.get("status") != "running":
+            return False
+        status = CellStatus.model_validate(self._cell(batch).status())
+        return status.run == batch.get("run") and status.ended and bool(status.unmet)
 
     def _running(self, batch_id: str) -> tuple[JsonObject, str]:
         batch = self.batch(batch_id)

@@ -44,6 +44,7 @@ class Permission(StrEnum):
     CONFIRM_ORDER = "confirm an order"
     CREATE_BATCH = "create a batch"
     RUN = "run a batch"
+    CARE = "check or clean a cell"
     STOP = "stop a cell"
     ACKNOWLEDGE = "acknowledge an alarm"
     SHELVE = "shelve an alarm"
@@ -54,6 +55,7 @@ class Permission(StrEnum):
     SEARCH_TRAIL = "search the trail"
     MANAGE_PEOPLE = "manage people"
     CHANGE_RECIPES = "make a recipe effective"
+    CHANGE_EQUIPMENT = "sign an equipment register"
 
 
 GRANTS: Mapping[Permission, frozenset[Role]] = {
@@ -62,6 +64,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.CONFIRM_ORDER: frozenset({Role.PHARMACIST, Role.OPERATOR}),
     Permission.CREATE_BATCH: frozenset({Role.OPERATOR, Role.PHARMACIST}),
     Permission.RUN: frozenset({Role.OPERATOR}),
+    Permission.CARE: frozenset({Role.OPERATOR, Role.PHARMACIST}),
     Permission.STOP: _ANYONE,
     Permission.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.SHELVE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
@@ -72,6 +75,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.SEARCH_TRAIL: _ANYONE,
     Permission.MANAGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
     Permission.CHANGE_RECIPES: frozenset({Role.QUALITY_ASSURANCE}),
+    Permission.CHANGE_EQUIPMENT: frozenset({Role.QUALITY_ASSURANCE}),
 }
 
 

@@ -7,7 +7,7 @@ Each cell is apart: process, store, key, certificate, folder and bench are its o
       keys/              workstation.key (signs the trail), patients.key          0600
       tls/               ca.pem, workstation.pem, cell-1.pem … and their keys     0600
       cell-1.db …
-      cell-1/ …          cell.toml, cell.key, address.json, trusted/people.json
+      cell-1/ …          cell.toml, cell.key, address.json, equipment.json, trusted/people.json
 
 Only demonstration sites are laid out whole here, with accounts whose passwords are made at random; a clinical site's
 people and recipes come from the site itself.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.certificates import make_certificates, write_private
+from api.demo_register import demonstration_register, sign_register
 from api.errors import InputInvalid, SiteExists, SiteIncomplete
 from api.people import DEVICE
 from api.settings import FILE_NAME
@@ -42,6 +43,7 @@ CELL = "cell-1"
 """The cell of a site that has one, and the one that pages and demonstrations begin with."""
 MOST_CELLS = 16
 VERIFIER_KEYS = "site.vkey"
+EQUIPMENT = "equipment.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,18 @@ def cell_names(count: int) -> tuple[str, ...]:
     return tuple(f"cell-{number}" for number in range(1, count + 1))
 
 
-def create_site(folder: Path, *, site: str = "demonstration", inks: Sequence[tuple[InkLot, Cartridge]] = (), cells: int = 1) -> Site:
-    """Lay out a demonstration site with this number of cells. Raises SiteExists, InputInvalid; what else may fail is of the stores."""
+def create_site(
+    folder: Path,
+    *,
+    site: str = "demonstration",
+    inks: Sequence[tuple[InkLot, Cartridge]] = (),
+    cells: int = 1,
+    daily_check: bool = True,
+) -> Site:
+    """Lay out a demonstration site with this number of cells. Raises SiteExists, InputInvalid; what else may fail is of the stores.
+
+    Without `daily_check` the signed registers say that none is required, and every gate shows that choice.
+    """
     names = cell_names(cells)
     if (folder / FILE_NAME).exists() or (folder / "workstation.db").exists():
         raise SiteExists(f"There is a site in {folder} already.", remedy="Choose an empty folder.")
@@ -109,6 +121,9 @@ def create_site(folder: Path, *, site: str = "demonstration", inks: Sequence[tup
         for name, cell_key in cell_keys.items():
             _enrol(store, name, cell_key)
         _recipes(store, Identity(store, clock), passwords)
+        for name in cell_keys:
+            path, today = folder / name / EQUIPMENT, clock.utc().at[:10]
+            _equipment(path, name, Identity(store, clock), passwords["quality"], today, daily_check=daily_check)
         for ink in {ink.lot: ink for ink, _ in inks}.values():
             Shelf(store).receive_ink(ink, SYSTEM)
         for _, cartridge in inks:
@@ -186,6 +201,18 @@ def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]
         shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver).as_record(), SYSTEM)
 
 
+def _equipment(path: Path, cell: str, identity: Identity, password: str, today: str, *, daily_check: bool) -> None:
+    """Write a cell's equipment register, signed by quality assurance; operator and pharmacists are trained on the cell."""
+    register = demonstration_register(
+        cell,
+        today=today,
+        recipes=[load_recipe(recipe_id).reference for recipe_id in recipe_ids()],
+        people=[account.username for account in DEMONSTRATION_ACCOUNTS if account.roles & {Role.OPERATOR, Role.PHARMACIST}],
+        daily_check=daily_check,
+    )
+    path.write_text(sign_register(register, identity, "quality", password, scripted=True).text(), encoding="utf-8")
+
+
 def _write_trusted(path: Path, people: Sequence[Person]) -> None:
     """Write the cell's own list of the people whose signatures it believes."""
     trusted = {
@@ -228,6 +255,7 @@ def write_cell_configuration(folder: Path, *, machine: str, bench: Bench, zone: 
         "certificate": str(tls / f"{cell}.pem"),
         "key": str(tls / f"{cell}.key"),
         "trusted_people": str(cell_folder / "trusted" / "people.json"),
+        "equipment": str(cell_folder / EQUIPMENT),
         "machine": machine,
         "zone": zone,
     }

@@ -98,6 +98,29 @@ class GateStatus(_Shown):
     reason: str = ""
 
 
+class CheckReading(_Shown):
+    step: str
+    value_mg: str
+
+
+class CheckStatus(_Shown):
+    """A daily check of the balance: the step, what to do now, the readings so far, and the verdict once there is one."""
+
+    step: str
+    number: int = 0
+    of: int = 0
+    instruction: str = ""
+    position: str | None = None
+    weight: dict[str, str] = Field(default_factory=dict)
+    by: dict[str, str] = Field(default_factory=dict)
+    readings: tuple[CheckReading, ...] = ()
+    failures: tuple[str, ...] = ()
+    passed: bool | None = None
+    reasons: tuple[str, ...] = ()
+    under_way: bool = False
+    problem: str = ""
+
+
 class Allowed(_Shown):
     """Whether an action is open now, and the reasons if it is not."""
 
@@ -135,6 +158,12 @@ class CellStatus(_Shown):
     trace: tuple[tuple[int, str], ...] = ()
     time_left_s: int | None = None
     allowed_actions: dict[str, Allowed] = Field(default_factory=dict)
+    check: CheckStatus | None = None
+
+    @property
+    def unmet(self) -> tuple[GateStatus, ...]:
+        """The gates that are not met; of a run that has ended, why nothing was printed."""
+        return tuple(gate for gate in self.gates if not gate.met)
 
     @property
     def judged(self) -> int:

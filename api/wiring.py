@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.allocation import Allocation
+from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.people import People
@@ -37,6 +38,7 @@ class Workstation:
     cells: CellDirectory
     feeds: CellFeeds
     production: Production
+    care: Care
     release: ReleaseDesk
     allocation: Allocation
 
@@ -65,6 +67,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         cells=cells,
         feeds=CellFeeds(cells),
         production=production,
+        care=Care(cells, people),
         release=ReleaseDesk(store, key, people, production, cells),
         allocation=Allocation(store, production, shelf),
     )

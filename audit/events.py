@@ -70,7 +70,9 @@ class EventKind(StrEnum):
     ALARM_CONDITION_UNSUPPRESSED = "alarm.condition.unsuppressed"
     DEVIATION_RECORD_OPENED = "deviation.record.opened"
     RUN_RECORD_CLOSED = "run.record.closed"
+    EQUIPMENT_CHECK_BEGUN = "equipment.check.begun"
     EQUIPMENT_CHECK_COMPLETED = "equipment.check.completed"
+    CELL_CLEANING_COMPLETED = "cell.cleaning.completed"
 
 
 MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
@@ -134,6 +136,8 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.ALARM_CONDITION_UNSUPPRESSED: ("alarm", "it is no longer suppressed by design"),
         EventKind.DEVIATION_RECORD_OPENED: ("deviation", "a deviation was opened"),
         EventKind.RUN_RECORD_CLOSED: ("run", "the run's record is complete"),
+        EventKind.EQUIPMENT_CHECK_BEGUN: ("balance", "a person began the daily check of a balance"),
+        EventKind.CELL_CLEANING_COMPLETED: ("cell", "a person cleaned the cell, by which method"),
         EventKind.EQUIPMENT_CHECK_COMPLETED: ("balance", "a daily check of a balance with a check weight: readings, limits, outcome"),
     }
 )

@@ -1,4 +1,4 @@
-"""Serve the virtual bench: three device ports and the time port.
+"""Serve the virtual bench: three device ports, the time port, and the hand that moves a check weight.
 
     python -m hil_tests.serve --case cyclophosphamide [--fault clog:3] [--rate 60] [--seed 1] [--ready FILE] [--truth FILE] [--tcp]
     python -m hil_tests.serve bench.toml
@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import assert_never
 
+from hil_tests.bench_hand import HandPort, Place
 from hil_tests.cases import BenchConfig, BenchConfigError, bench_for, load_bench, parse_rate
 from hil_tests.faults import FAULTS
 from hil_tests.ports import Port, open_port
@@ -50,6 +51,7 @@ class Server:
         self.token = secrets.token_hex(16)
         self.ports: dict[str, Port] = {name: open_port(tcp) for name in PORTS}
         self.time = TimePort(self.token)
+        self.hand = HandPort(self.token)
         self._truth = truth
         self._truth_state: tuple[int, int] | None = None
         self._watched: dict[int, Callable[[], None]] = {}
@@ -65,6 +67,7 @@ class Server:
         return {
             "ports": {name: port.address for name, port in self.ports.items()},
             "time": self.time.address,
+            "hand": self.hand.address,
             "rate": str(self.rate),
             "demonstration": True,
             "token": self.token,
@@ -93,6 +96,7 @@ class Server:
         finally:
             self._write_truth(force=True)
             self.time.close()
+            self.hand.close()
             for port in self.ports.values():
                 port.unplug()
 
@@ -159,7 +163,7 @@ class Server:
 
     def _events(self, timeout: float | None) -> None:
         """Wait for something on any descriptor, at most `timeout` seconds; hand ports' bytes to the devices, follow the time port."""
-        watched = [*self._watched, *self.time.descriptors()]
+        watched = [*self._watched, *self.time.descriptors(), *self.hand.descriptors()]
         for port in self.ports.values():
             watched += port.descriptors()
         found, _, _ = select.select(watched, [], [], timeout)
@@ -174,6 +178,8 @@ class Server:
                 data = port.read()
                 if data:
                     self.bench.receive(name, data)
+        for asked in self.hand.poll():
+            self.hand.answer(asked, placed=self._place(asked))
         for message in self.time.poll():
             match message:
                 case Hello():
@@ -187,6 +193,13 @@ class Server:
                     self._detach()
                 case _:
                     assert_never(message)
+
+    def _place(self, asked: Place) -> bool:
+        try:
+            self.bench.cell.place(asked.position, asked.mass_mg)
+        except KeyError:
+            return False
+        return True
 
     # -- attaching and leaving --------------------------------------------------------------------------------------
 

@@ -31,6 +31,11 @@ class BalanceConfig:
     stable_timeout_s: float = 30.0
     noise_mg: float = 0.02
     shake_mg: float = 4.0
+    eccentricity_ppm: float = 4.0
+
+
+_CORNER_FACTOR = {"centre": 0.0, "front left": -1.0, "back left": 0.5, "back right": 1.0, "front right": -0.5}
+"""How much of `eccentricity_ppm` a weight in that place of the pan gains; a real pan is tilted like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +71,28 @@ class LoadCell:
         self.zero_drift = 0.0
         self.extra_mg = 0.0
         self.never_stable = False
+        self._placed = 0.0
+        self._placed_at = start_us - 60_000_000
         self._drifted = 0.0
         self._load = config.plate_mg
         self._settled = config.plate_mg
         self._moved_at = start_us - 60_000_000
         self._span, self._factor = 0, 1.0
 
+    def place(self, position: str, mass_mg: float) -> None:
+        """Put a check weight in a place of the pan, or take it off ("empty"). KeyError for a place that is not there."""
+        off_centre = 0.0 if position == "empty" else _CORNER_FACTOR[position]
+        placed = 0.0 if position == "empty" else mass_mg * (1.0 + off_centre * self._config.eccentricity_ppm / 1e6)
+        # at once: a weight asked for in the same moment must find a pan that is not at rest
+        self._load += placed - self._placed
+        self._placed, self._placed_at = placed, self.now
+
     def advance(self, to_us: int, on_plate_mg: float, moved_at: int) -> None:
         """Let the pan follow the load up to `to_us`; `moved_at` is when the axes last moved."""
         span = to_us - self.now
         if span != self._span:
             self._span, self._factor = span, math.exp(-span / 1e6 / self._config.settle_tau_s)
-        self._load = self._config.plate_mg + on_plate_mg + self.extra_mg
+        self._load = self._config.plate_mg + on_plate_mg + self.extra_mg + self._placed
         self._settled = self._load + (self._settled - self._load) * self._factor
         self._drifted += self.zero_drift * span / 1e6
         self._moved_at = moved_at
@@ -85,7 +100,7 @@ class LoadCell:
 
     @property
     def stable(self) -> bool:
-        if self.never_stable or self.now - self._moved_at < self._config.still_s * 1e6:
+        if self.never_stable or self.now - max(self._moved_at, self._placed_at) < self._config.still_s * 1e6:
             return False
         return abs(self._settled - self._load) < self._config.readability_mg
 

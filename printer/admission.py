@@ -23,12 +23,14 @@ from audit.quantities import EXACT, Celsius, Percent
 from audit.signatures import Signature, verify_signature
 from printer.acceptance import Criteria
 from printer.dose_control import CorrectionRule
+from printer.equipment import RegisterFound, Standing
 from printer.errors import CellConfiguration, CellRefused
 from printer.firmware import firmware_profile
 from printer.instruments import pressure_source
 from printer.messages import UnitCompiled, UnitRefused
 from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_lines
-from printer.readiness import Gate
+from printer.readiness import Gate, cleaning_gate, equipment_gates, training_gate
+from printer.register_file import judge_register
 from recipes.capability import total_resolution
 from recipes.compile import PrintProgram, UnitProgram, compile_program, compile_unit
 from recipes.machine import MachineProfile
@@ -41,6 +43,7 @@ ADMISSION = "admission.json"
 MEANING_ENTERED = "prescription entered"
 MEANING_CONFIRMED = "prescription confirmed"
 _ORDER_ROLES = frozenset({"pharmacist", "operator", "qualified_person"})
+_RUN_ROLE = "operator"
 
 
 class LineClearance(BaseModel):
@@ -77,7 +80,8 @@ class Job(BaseModel):
 class Admission(BaseModel):
     """All that a plan is made from: the job and what the cell added to it. A run can be admitted anew from this alone.
 
-    `trusted_people`: verifier key → roles, as the cell's list stood; `today` ISO date; `rate` of process time, decimal text.
+    `trusted_people`: verifier key → roles, as the cell's list stood; `today` ISO date; `standing` what the gates read of the cell;
+    `rate` of process time, decimal text.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +89,7 @@ class Admission(BaseModel):
     run: str = Field(min_length=1, max_length=100)
     device: str = Field(min_length=1, max_length=64)
     today: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    standing: Standing
     demonstration: bool
     rate: str = Field(min_length=1, max_length=40)
     machine: MachineProfile
@@ -137,6 +142,7 @@ def admit_again(admission: Admission) -> Admitted:
         machine=admission.machine,
         trusted_people=admission.trusted_people,
         today=admission.today,
+        standing=admission.standing,
         demonstration=admission.demonstration,
         rate=admission.rate,
     )
@@ -150,10 +156,15 @@ def admit(
     machine: MachineProfile,
     trusted_people: Mapping[str, Collection[str]],
     today: str,
+    standing: Standing,
     demonstration: bool,
     rate: str,
 ) -> Admitted:
-    """Check, calculate, compile and prove a job. Raises CellRefused or a recipes refusal, with all reasons."""
+    """Check, calculate, compile and prove a job. Raises CellRefused or a recipes refusal, with all reasons.
+
+    What the gates read of the cell itself comes in `standing`; a gate that it does not meet is in the plan, and preflight
+    refuses the run with all gates on record.
+    """
     reasons = _order_reasons(job, trusted_people)
     if reasons:
         raise CellRefused(reasons, remedy="Nothing was printed. Correct the order and have it signed again.")
@@ -171,6 +182,7 @@ def admit(
         run=run,
         device=device,
         today=today,
+        standing=standing,
         demonstration=demonstration,
         rate=rate,
         machine=machine,
@@ -201,6 +213,8 @@ def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str
 
 def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPlan:
     job, machine = admission.job, admission.machine
+    found = judge_register(admission.standing.register_file, cell=admission.device, trusted=admission.trusted_people)
+    register = found.register
     order = job.order
     actions: dict[str, Action] = {
         name: Action(name, sha256_hex(gcode), out_lines(commands_of(gcode), machine.e_area)) for name, gcode in program.procedures.items()
@@ -218,6 +232,8 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "cartridge": job.cartridge.serial,
             "machine": machine.reference,
             "machine_digest": machine.digest,
+            "equipment": None if register is None else register.reference,
+            "equipment_digest": None if register is None else register.digest,
             "program_sha256": program.sha256,
             "units": len(program.units),
             "dosage_form": recipe.dosage_form,
@@ -243,7 +259,8 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
         pressure=pressure_source(machine),
-        static_gates=_static_gates(job, recipe, program),
+        static_gates=_static_gates(admission, recipe, program, found),
+        balance_serial=None if register is None else register.balance.serial,
         correction=_correction(recipe, job.ink_lot),
     )
 
@@ -333,17 +350,31 @@ def _limits(recipe: Recipe) -> Limits:
     )
 
 
-def _static_gates(job: Job, recipe: Recipe, program: PrintProgram) -> tuple[Gate, ...]:
-    """The gates that admission itself has passed, with their evidence; only line clearance is still open."""
+def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound) -> tuple[Gate, ...]:
+    """The gates that are judged before a device is asked, in order, each with its evidence or what is missing."""
+    job, standing, trusted = admission.job, admission.standing, admission.trusted_people
     clearance = job.line_clearance
     if clearance is None:
         cleared = Gate("line clearance", False, "nobody has confirmed that plate, purge tray and cell are empty and clean; confirm it")
     else:
         cleared = Gate("line clearance", True, f"plate, purge tray and cell empty and clean, confirmed by {clearance.done_by}")
+    actor, register = job.actor, found.register
     return (
         Gate("order confirmed by two people", True, f"entered by {job.entered.name}, confirmed by {job.confirmed.name}"),
-        Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
-        Gate("ink lot and cartridge", True, f"lot {job.ink_lot.lot}, expires {job.ink_lot.expires}; cartridge {job.cartridge.serial}"),
-        Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
+        operator_gate(actor.username, actor.name, actor.role, trusted),
+        training_gate(register, actor.username, actor.name, recipe.reference, standing.today),
+        *equipment_gates(found, standing),
+        cleaning_gate(register, standing, recipe.reference, job.ink_lot.lot),
         cleared,
+        Gate("ink lot and cartridge", True, f"lot {job.ink_lot.lot}, expires {job.ink_lot.expires}; cartridge {job.cartridge.serial}"),
+        Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
+        Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
     )
+
+
+def operator_gate(username: str, name: str, role: str, trusted: Mapping[str, Collection[str]]) -> Gate:
+    """Judge whether the person is on this cell's list in the role that runs a batch; the list holds keys, named by their owner."""
+    held = {part for key, roles in trusted.items() if key.split("+", 1)[0].rpartition("/")[2] == username for part in roles}
+    if role != _RUN_ROLE or role not in held:
+        return Gate("operator", False, f"{name} as {role} may not run this cell; let an operator of its list of trusted people do it")
+    return Gate("operator", True, f"{name}, {role} on this cell's list")

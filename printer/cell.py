@@ -19,11 +19,14 @@ from pathlib import Path
 
 from audit.canonical import JsonObject
 from audit.clock import Clock, GrantedClock
+from audit.events import Actor
 from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
 from firmware_bridge.reconnect import Question
 from printer.bench_time import BenchGone, BenchTime, Grant
+from printer.check_desk import CheckDesk
+from printer.check_session import CheckSession
 from printer.errors import CellRefused, RunMissing
 from printer.messages import (
     Command,
@@ -50,6 +53,7 @@ from printer.reconnection import Looked, Reconnection
 from printer.recorder import Recorder
 from printer.recovery import device_returned, printer_stopped
 from printer.run import Phase, RunMachine
+from printer.standing import local_day
 from printer.view import idle_view, recorded_view, run_view
 
 _TICK_S = 0.05
@@ -114,6 +118,7 @@ class Cell:
         self._data_dir = data_dir
         self.recorder = Recorder(store, self._inbox.put)
         self._machine: RunMachine | None = None
+        self._check = CheckDesk()
         self._shown_run: str | None = None
         self._removed: frozenset[str] = frozenset()
         self._outstanding: dict[int, float] = {}
@@ -140,10 +145,7 @@ class Cell:
         """Begin a run from its plan; `compiler` compiles one of its units anew. Raises CellRefused while another run is open."""
 
         def call() -> JsonObject:
-            open_run = self._machine
-            if open_run is not None and open_run.phase is not Phase.DONE:
-                remedy = "Finish or stop it first. If its record could not be written, make the store writable and restart the cell."
-                raise CellRefused([f"run {open_run.plan.run} is {open_run.state}, its record is not closed"], remedy=remedy)
+            self._refuse_if_busy()
             if self._bench is None:
                 self.ports.reopen(self._inbox.put, self._looking.busy)
                 self._record_stops()
@@ -175,9 +177,50 @@ class Cell:
 
         return self._ask(call)
 
+    def begin_check(self, session: CheckSession) -> JsonObject:
+        """Begin the daily check of the balance. Raises CellRefused while a run is open, a check is under way, or the balance is missing."""
+
+        def call() -> JsonObject:
+            self._refuse_if_busy()
+            if self._bench is None:
+                self.ports.reopen(self._inbox.put, self._looking.busy)
+                self._record_stops()
+            missing = self.ports.missing().get(Port.BALANCE.value)
+            if missing is not None:
+                raise CellRefused([f"balance port: {missing}"], remedy="Connect the balance and try again.")
+            self._do(self._check.open(session))
+            return session.view()
+
+        return self._ask(call)
+
+    def confirm_check(self, who: Actor, step: str) -> JsonObject:
+        """A person has done what the check's instruction says. Raises CellRefused."""
+        return self._ask(lambda: self._checked(self._check.confirm(who, step, self.clock.now())))
+
+    def abandon_check(self, who: Actor, reason: str) -> JsonObject:
+        """Give the check up; it is on record as abandoned. Raises CellRefused where none is under way."""
+        return self._ask(lambda: self._checked(self._check.abandon(who, reason, self._day())))
+
+    def refuse_if_busy(self) -> None:
+        """Raise CellRefused while a run is open or a check is under way."""
+
+        def call() -> JsonObject:
+            self._refuse_if_busy()
+            return {}
+
+        self._ask(call)
+
+    def check_view(self) -> JsonObject:
+        """Return the check that is under way or was the last of this process, as a page shows it."""
+        return self._ask(self._check.view)
+
+    def _day(self) -> str:
+        return local_day(self.clock.utc())
+
     def status(self, trace_since_us: int) -> JsonObject:
         def call() -> JsonObject:
-            return {**self._view(self.clock.now(), trace_since_us), "ports": self._ports_in_words()}
+            view = self._view(self.clock.now(), trace_since_us)
+            return {**view, "ports": self._ports_in_words(), "check": self._check.view() or None}
 
         return self._ask(call)
 
@@ -192,6 +235,13 @@ class Cell:
         """Say which devices are away, and which that were away are there again."""
         found = {port: words for port, words in self._looking.words.items() if self.ports.is_open(port)}
         return {port.value: words for port, words in {**found, **self.ports.away()}.items()}
+
+    def _refuse_if_busy(self) -> None:
+        open_run = self._machine
+        if open_run is not None and open_run.phase is not Phase.DONE:
+            remedy = "Finish or stop it first. If its record could not be written, make the store writable and restart the cell."
+            raise CellRefused([f"run {open_run.plan.run} is {open_run.state}, its record is not closed"], remedy=remedy)
+        self._check.refuse_if_open()
 
     def unit_removed(self, unit: str) -> None:
         """Show that the removal of a unit is on record."""
@@ -302,7 +352,18 @@ class Cell:
             return port in self._step.lost
         return self._step.received[port] >= grant.sent.get(port, 0)
 
+    def _checked(self, effects: list[RunEffect]) -> JsonObject:
+        self._do(effects)
+        return self._check.view()
+
+    def _do(self, effects: list[RunEffect]) -> None:
+        for effect in effects:
+            self._execute(effect)
+
     def _handle(self, event: RunInput) -> None:
+        if self._check.is_open:
+            self._do(self._check.handle(event, self.clock.now(), self._day))
+            return
         machine = self._machine
         if machine is None:
             return

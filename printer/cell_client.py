@@ -76,6 +76,25 @@ class CellClient:
         """Hand over a second person's signature that a rejected unit is off the plate."""
         self._ask("confirm_removal", {"unit": unit, "actor": dict(actor), "signature": dict(signature)})
 
+    def begin_check(self, actor: Mapping[str, str]) -> dict[str, JsonValue]:
+        """Begin the daily check of the balance; the answer is the check as it stands. Raises CellRefused."""
+        return _object(self._ask("check.begin", {"actor": dict(actor)}))
+
+    def confirm_check(self, actor: Mapping[str, str], step: str) -> dict[str, JsonValue]:
+        """Say that what this step's instruction asks for is done."""
+        return _object(self._ask("check.confirm", {"actor": dict(actor), "step": step}))
+
+    def abandon_check(self, actor: Mapping[str, str], reason: str) -> dict[str, JsonValue]:
+        return _object(self._ask("check.abandon", {"actor": dict(actor), "reason": reason}))
+
+    def record_cleaning(self, actor: Mapping[str, str], method: str) -> dict[str, JsonValue]:
+        """Put on record that the cell was cleaned by this method."""
+        return _object(self._ask("cleaning", {"actor": dict(actor), "method": method}))
+
+    def readiness(self) -> dict[str, JsonValue]:
+        """Return the gates that can be judged without a job, the register, and the check that is under way."""
+        return _object(self._ask("readiness", {}))
+
     def status(self, trace_since_us: int = 0) -> dict[str, JsonValue]:
         return _object(self._ask("status", {"trace_since_us": trace_since_us}))
 

@@ -60,7 +60,7 @@ class CheckWeight:
 
 @dataclass(frozen=True, slots=True)
 class CheckPlan:
-    """What is checked against what. `balance_serial` is that of the machine profile; `today` an ISO date. Raises CellConfiguration."""
+    """What is checked against what. `balance_serial` is that of the equipment register; `today` an ISO date. Raises CellConfiguration."""
 
     balance_serial: str
     weight: CheckWeight
@@ -72,7 +72,7 @@ class CheckPlan:
     def __post_init__(self) -> None:
         zero = Milligram("0")
         if not (self.weight.mass > zero and min(self.sensitivity_limit, self.eccentricity_limit, self.zero_limit) > zero):
-            raise CellConfiguration("The check weight and every limit must be above 0 mg.", remedy="Correct the machine profile.")
+            raise CellConfiguration("The check weight and every limit must be above 0 mg.", remedy="Correct the equipment register.")
         if EXACT.multiply(self.weight.uncertainty.value, 3) > self.sensitivity_limit.value:
             text = f"The weight {self.weight.identification} is known to {self.weight.uncertainty} only: more than a third of the limit."
             raise CellConfiguration(text, remedy="Use a weight of a better class, or a wider limit that the process allows.")
@@ -158,6 +158,16 @@ class DailyCheck:
         if self.step in _EMPTY:
             return "Empty the pan, close the draught shield, and confirm."
         return f"Put the weight {self.plan.weight.identification} on the pan ({self.step}), close the draught shield, and confirm."
+
+    @property
+    def readings(self) -> tuple[CheckReading, ...]:
+        """The readings taken so far."""
+        return tuple(self._readings.values())
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The weighings that could not be used, with the reason."""
+        return tuple(self._failures)
 
     def take_request(self) -> CheckRequest | None:
         """Return what is to be asked of the balance, once."""

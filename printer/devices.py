@@ -37,6 +37,7 @@ class Devices:
         self.printer_refusal: str | None = None
         self.balance_name: str | None = None
         self.balance_serial: str | None = None
+        self._registered_balance = plan.balance_serial
         self._watch = watch
 
     def identify(self, now: int) -> None:
@@ -57,7 +58,14 @@ class Devices:
 
     def findings(self, now: int) -> DeviceFindings:
         pressure = self._watch.snapshot.pressure.quality(now)
-        return DeviceFindings(self.printer_name, self.printer_refusal, self.balance_name, pressure)
+        return DeviceFindings(
+            self.printer_name,
+            self.printer_refusal,
+            self.balance_name,
+            pressure,
+            balance_serial=self.balance_serial,
+            expected_serial=self._registered_balance,
+        )
 
     def receive(self, port: Port, data: bytes, now: int, commanded_nl: int) -> None:
         """Take what a device has sent. `commanded_nl`: net volume of the unit that the printer has taken so far."""

@@ -15,12 +15,14 @@ from audit.canonical import JsonValue as Answer
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.signatures import Signature, removal_digest, verify_signature
-from printer.admission import Job, JobActor, admit, compile_corrected, read_job, read_trusted_people
+from printer.admission import Job, JobActor, admit, compile_corrected, operator_gate, read_job, read_trusted_people
 from printer.alarm_figures import events_of, figures
 from printer.alarm_register import AlarmRegister, as_record, from_record
+from printer.care_door import CareDoor
 from printer.cell import Cell
 from printer.errors import CellRefused, RunMissing
 from printer.messages import ON_ALARMS, Command, Operation
+from printer.readiness import training_gate, unmet
 from printer.server import Handler
 from recipes.machine import MachineProfile
 
@@ -35,7 +37,9 @@ class Door:
     Concurrency: called from connection threads; one `create_run` at a time.
     """
 
-    def __init__(self, cell: Cell, name: str, machine: MachineProfile, trusted: Path, *, demonstration: bool, rate: str) -> None:
+    def __init__(
+        self, cell: Cell, name: str, machine: MachineProfile, trusted: Path, equipment: Path, *, demonstration: bool, rate: str
+    ) -> None:
         self._cell = cell
         self._name = name
         self._machine = machine
@@ -43,6 +47,7 @@ class Door:
         self._demonstration = demonstration
         self._rate = rate
         self._creating = threading.Lock()
+        self._care = CareDoor(cell, name, machine, trusted, equipment)
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -53,6 +58,7 @@ class Door:
             "alarm_figures": self._alarm_figures,
             "confirm_removal": self._confirm_removal,
             "status": self._status,
+            **self._care.handlers(),
             "trail": self._trail,
             "checkpoint": lambda _: self._cell.store.checkpoint(),
             "blob": lambda body: base64.b64encode(self._cell.store.blob(str(body["sha256"]))).decode("ascii"),
@@ -74,14 +80,15 @@ class Door:
         job = read_job(_mapping(body["job"]))
         with self._creating:
             run = self._next_run(job)
-            today = self._cell.clock.utc().at[:10]
+            standing = self._care.standing()
             admitted = admit(
                 job,
                 run=run,
                 device=self._name,
                 machine=self._machine,
                 trusted_people=read_trusted_people(self._trusted),
-                today=today,
+                today=standing.today,
+                standing=standing,
                 demonstration=self._demonstration,
                 rate=self._rate,
             )
@@ -125,7 +132,21 @@ class Door:
         if operation is Operation.PREPARE or operation in ON_ALARMS:
             raise CellRefused([f"{operation} is not a command of a person to a run"])
         command = Command(operation, _actor(body), str(body.get("reason") or "")[:500])
+        if operation in (Operation.START, Operation.RESUME):
+            self._refuse_stranger(str(body["run"]), command.who)
         return dict(self._cell.command(str(body["run"]), command))
+
+    def _refuse_stranger(self, run: str, who: Actor) -> None:
+        """The one who starts or resumes need not be the one who asked for the run: the same two gates are judged anew."""
+        found, standing = self._care.register(), self._care.standing()
+        recipe = str((self._cell.store.state("run", run) or {}).get("recipe"))
+        gates = (
+            operator_gate(who.username, who.name, who.role, read_trusted_people(self._trusted)),
+            training_gate(found.register, who.username, who.name, recipe, standing.today),
+        )
+        reasons = unmet(gates)
+        if reasons:
+            raise CellRefused(reasons, remedy="Let a trained operator do it.")
 
     def _alarm(self, body: Mapping[str, JsonValue]) -> Answer:
         """Acknowledge, reset, shelve or unshelve one alarm."""

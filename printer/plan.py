@@ -103,6 +103,7 @@ class RunPlan:
     pressure: PressureSource
     static_gates: tuple[Gate, ...]
     correction: CorrectionRule | None = None
+    balance_serial: str | None = None
 
 
 def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimetre) -> PlannedUnit:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from firmware_bridge.errors import BridgeError, LinkLost
+from audit.errors import DosewrightError
+from firmware_bridge.errors import LinkLost
 from firmware_bridge.reconnect import Question, reconnect
 from firmware_bridge.transport import Transport, open_transport
 from printer.messages import Port
@@ -59,7 +60,7 @@ class Reconnection:
     def _run(self, port: Port, place: Place, stop: bool) -> None:
         try:
             found = self._stopped(port, place) if stop else self._identified(port, place)
-        except BridgeError as error:
+        except DosewrightError as error:
             found = Looked(port, None, str(error))
         except OSError as error:
             found = Looked(port, None, f"Port {place.address}: {error}")

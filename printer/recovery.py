@@ -1,7 +1,8 @@
 """Start-up: a run that was open when the process ended becomes INTERRUPTED, its unit is scrapped, and it stays signable.
 
 The process may have ended at any moment, so what the printer did after the last record is unknown: it is told to stop
-(which also switches its heaters off) before anything else, and the unit in progress is scrapped.
+(which also switches its heaters off) before anything else, and the unit in progress is scrapped. A daily check of the
+balance that was under way is closed as abandoned.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from audit.canonical import JsonObject
 from audit.events import EntryDraft, EventKind, Subject
 from audit.reader import TrailReader
 from printer.alarms import AlarmName
+from printer.check_session import abandoned_at_restart
 from printer.messages import CELL, Port
 from printer.states import RunState
 
@@ -35,6 +37,9 @@ def plan_recovery(store: TrailReader, device: str) -> Recovery:
         closed = state.get("state") == RunState.AWAITING_REVIEW.value
         interrupted = interrupted or not closed
         drafts += _close(store, key, device, closed=closed)
+    for serial, state in store.objects("balance"):
+        if state.get("status") == "under way":
+            drafts.append(abandoned_at_restart(serial, state, device))
     for entry in store.search(kind=EventKind.RUN_RECORD_CREATED.value, limit=100_000):
         if last is None or entry.seq > last[0]:
             last = (entry.seq, entry.subject.id)

@@ -22,6 +22,7 @@ from audit.events import EntryDraft, EventKind, Subject
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 from firmware_bridge.reconnect import BalanceQuestion, PrinterQuestion, Question
+from printer.admission import read_trusted_people
 from printer.bench_time import BenchTime
 from printer.cell import Cell
 from printer.door import Door
@@ -32,7 +33,9 @@ from printer.instruments import balance_driver
 from printer.messages import CELL, Port
 from printer.ports import Place, Ports
 from printer.recovery import Recovery, plan_recovery
+from printer.register_file import judge_register, read_register_file
 from printer.server import CellServer
+from printer.standing import check_zone
 from recipes.library import load_machine
 from recipes.machine import MachineProfile
 
@@ -87,6 +90,7 @@ class CellSettings(BaseModel):
     certificate: Path
     key: Path
     trusted_people: Path
+    equipment: Path = Path("equipment.json")
     machine: str
     zone: str = "UTC"
     clock_sync: str = "unknown"
@@ -102,7 +106,7 @@ def read_settings(path: Path) -> CellSettings:
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise CellConfiguration(f"{path}: {error}", remedy="Correct the file; unknown keys are errors.") from error
     below = path.resolve().parent
-    files = ("address_file", "data_dir", "store", "signing_key", "ca", "certificate", "key", "trusted_people")
+    files = ("address_file", "data_dir", "store", "signing_key", "ca", "certificate", "key", "trusted_people", "equipment")
     return settings.model_copy(update={name: below / getattr(settings, name) for name in files})
 
 
@@ -123,6 +127,7 @@ def run_cell(settings: CellSettings) -> None:
     # A thread that computes (a unit compiled anew, an answer) gives the interpreter up after half a millisecond: a stop waits behind it.
     sys.setswitchinterval(_SWITCH_S)
     machine = load_machine(settings.machine)
+    check_zone(settings.zone)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
     clock = _clock(settings, bench)
     store = TrailStore.open(settings.store, key=SigningKey.load(settings.signing_key), clock=clock, software=SOFTWARE)
@@ -141,12 +146,12 @@ def run_cell(settings: CellSettings) -> None:
         bench=bench,
         data_dir=settings.data_dir,
         name=settings.name,
-        question=lambda port: question_for(port, machine),
+        question=lambda port: question_for(port, machine, _registered_serial(settings)),
     )
     rate = str(bench.rate if bench is not None else Decimal(1))
     recovery = _recover(cell, settings.name)
     cell.recorder.append(_started(settings, machine.reference, rate))
-    door = Door(cell, settings.name, machine, settings.trusted_people, demonstration=store.demonstration, rate=rate)
+    door = Door(cell, settings.name, machine, settings.trusted_people, settings.equipment, demonstration=store.demonstration, rate=rate)
     context = server_context(settings.ca, settings.certificate, settings.key)
     server = CellServer(cell=settings.name, host=settings.listen_host, port=settings.listen_port, context=context, handlers=door.handlers())
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -165,13 +170,20 @@ def run_cell(settings: CellSettings) -> None:
         store.close()
 
 
-def question_for(port: Port, machine: MachineProfile) -> Question | None:
+def _registered_serial(settings: CellSettings) -> str | None:
+    """Return the serial number of the balance that the signed register names, None where there is no register to believe."""
+    trusted = read_trusted_people(settings.trusted_people)
+    register = judge_register(read_register_file(settings.equipment), cell=settings.name, trusted=trusted).register
+    return None if register is None else register.balance.serial
+
+
+def question_for(port: Port, machine: MachineProfile, balance_serial: str | None = None) -> Question | None:
     """Return how a device that was away is asked who it is; a pressure sensor cannot say."""
     match port:
         case Port.PRINTER:
             return PrinterQuestion(firmware_profile(machine))
         case Port.BALANCE:
-            return BalanceQuestion(balance_driver(machine.balance.driver, _STABLE_US), None)
+            return BalanceQuestion(balance_driver(machine.balance.driver, _STABLE_US), balance_serial)
         case Port.PRESSURE:
             return None
 

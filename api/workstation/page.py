@@ -24,6 +24,7 @@ from api.status import CellStatus
 from api.wiring import Workstation
 from api.workstation import panels
 from api.workstation.alarm_panel import AlarmPanel
+from api.workstation.care import CarePanel
 from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
@@ -135,6 +136,7 @@ class RunningPage:
             with ui.element("div").classes("dw-col"):
                 self._state = _Changing()
                 self._controls = RunControls(visitor)
+                self._care = CarePanel(visitor)
                 self._intake = IntakePanel(visitor)
                 self._closing = ClosingPanel(visitor)
                 with ui.element("section").classes("dw-card"):
@@ -210,6 +212,7 @@ class RunningPage:
         self._controls.update(status)
         self._intake.update(status, self._views)
         self._closing.update(status)
+        self._care.update(status)
 
 
 def mount(app: FastAPI, workstation: Workstation) -> None:

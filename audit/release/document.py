@@ -254,7 +254,7 @@ def _details(record: JsonObject) -> JsonObject:
         "evidence": _rows((_show(e.get("item")), _show(e.get("state")), _show(e.get("detail"))) for e in evidence),
         "units": _rows(_unit(unit) for unit in units),
         "uniformity_all": _rows(_all_weighed(row) for row in _objects(record.get("strengths"))),
-        "gates": _rows(_gate(gate) for run in runs for gate in _objects(run.get("gates"))),
+        "gates": _rows(_gate(gate, run if len(runs) > 1 else {}) for run in runs for gate in _objects(run.get("gates"))),
         "states": _rows(
             (_moment(s.get("at")), _show(s.get("state")), _show(s.get("reason"))) for run in runs for s in _objects(run.get("states"))
         ),
@@ -311,9 +311,11 @@ def _alarm(alarm: JsonObject) -> tuple[str, ...]:
     )
 
 
-def _gate(gate: JsonObject) -> tuple[str, ...]:
+def _gate(gate: JsonObject, run: JsonObject) -> tuple[str, ...]:
+    """One gate as a row; with the run's number in front where a batch has more than one."""
     found = gate.get("evidence") if gate.get("evidence") is not None else gate.get("reason")
-    return _show(gate.get("gate")), "met" if gate.get("met") is True else "not met", _show(found)
+    name = " ".join(text for text in (_show(run.get("run")) if run else "", _show(gate.get("gate"))) if text)
+    return name, "met" if gate.get("met") is True else "not met", _show(found)
 
 
 def _all_weighed(row: JsonObject) -> tuple[str, ...]:

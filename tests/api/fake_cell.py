@@ -143,6 +143,27 @@ class FakeCell:
     def confirm_removal(self, unit: str, actor: Mapping[str, str], signature: Mapping[str, JsonValue]) -> None:
         self.asked.append(("removal", unit))
 
+    def begin_check(self, actor: Mapping[str, str]) -> dict[str, JsonValue]:
+        return self._cared("check.begin", actor)
+
+    def confirm_check(self, actor: Mapping[str, str], step: str) -> dict[str, JsonValue]:
+        return self._cared(f"check.confirm {step}", actor)
+
+    def abandon_check(self, actor: Mapping[str, str], reason: str) -> dict[str, JsonValue]:
+        return self._cared(f"check.abandon {reason}", actor)
+
+    def record_cleaning(self, actor: Mapping[str, str], method: str) -> dict[str, JsonValue]:
+        return self._cared(f"cleaning {method}", actor)
+
+    def readiness(self) -> dict[str, JsonValue]:
+        return {"gates": [], "register": None, "cleaning_method": None, "check": None}
+
+    def _cared(self, what: str, actor: Mapping[str, str]) -> dict[str, JsonValue]:
+        if self.refusal:
+            raise CellRefused(self.refusal)
+        self.asked.append((what, actor["username"]))
+        return {"asked": what}
+
     def status(self, trace_since_us: int = 0) -> dict[str, JsonValue]:
         return self.status_now
 

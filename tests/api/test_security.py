@@ -95,6 +95,7 @@ def test_table_of_grants() -> None:
         Permission.CONFIRM_ORDER: production,
         Permission.CREATE_BATCH: production,
         Permission.RUN: {Role.OPERATOR},
+        Permission.CARE: production,
         Permission.ACKNOWLEDGE: production | {Role.PROCESS_ENGINEER},
         Permission.SHELVE: production | {Role.PROCESS_ENGINEER},
         Permission.CONFIRM_REMOVAL: production | {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
@@ -103,6 +104,7 @@ def test_table_of_grants() -> None:
         Permission.EXPORT: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.MANAGE_PEOPLE: {Role.ADMINISTRATOR},
         Permission.CHANGE_RECIPES: {Role.QUALITY_ASSURANCE},
+        Permission.CHANGE_EQUIPMENT: {Role.QUALITY_ASSURANCE},
     }
     assert {permission: set(roles) for permission, roles in GRANTS.items()} == expected
 

@@ -80,8 +80,10 @@ class Workplace:
     workstation: Child
 
     @classmethod
-    def start(cls, folder: Path, *, rate: str, fault: str | None = None, others: tuple[str, ...] = ()) -> Workplace:
-        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault, others=others)
+    def start(
+        cls, folder: Path, *, rate: str, fault: str | None = None, others: tuple[str, ...] = (), daily_check: bool = False
+    ) -> Workplace:
+        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault, others=others, daily_check=daily_check)
         port = free_port()
         place = cls(stack, port, start_workstation(stack.children, folder, port, page=True))
         wait_for_port(port, place.workstation, 60.0)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from api import cli
 from api.demo_desk import Refused
 from audit.checkpoint import VerifierKey
 from audit.release.package_check import verify_package
@@ -285,3 +286,38 @@ def test_two_cells_print_and_each_is_stopped_by_itself(workplace: Any, visit: Vi
     operator.wait_for_url(f"{workplace.base}/")
     expect(operator.locator(".dw-head")).to_contain_text("cell-1")
     watch.assert_quiet()
+
+
+@pytest.mark.parametrize("workplace", [{"rate": "100", "daily_check": True}], indirect=True)
+def test_the_daily_check_is_done_on_the_page_and_at_the_command_line(
+    workplace: Any, visit: Visit, watch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = visit("operator", watch=watch)
+    panel = page.locator("section.dw-card", has=page.get_by_role("heading", name="Before a print"))
+    expect(panel.locator("li.unmet")).to_contain_text("no check of the balance B000000001 is on record")
+    press(page, "Begin the daily check")
+    expect(panel).to_contain_text("Step 1 of 7.")
+    for number in range(1, 8):
+        expect(panel).to_contain_text(f"Step {number} of 7.")
+        press(page, "Demonstration: let the bench do it")
+        expect(page.get_by_text("The bench has done it.").last).to_be_visible()
+        if number == 4:
+            page.screenshot(path=tmp_path / "daily-check.png")
+        press(page, "Done: read the balance")
+    expect(panel).to_contain_text("The daily check passed.")
+    expect(panel.locator("li.unmet")).to_have_count(0)
+    page.get_by_label("Cell cleaned, by").fill("wiped with 70 % ethanol")
+    press(page, "Record the cleaning")
+    expect(panel.locator("li.met").last).to_contain_text("wiped with 70 % ethanol")
+    page.screenshot(path=tmp_path / "before-a-print.png")
+    watch.assert_quiet()
+
+    monkeypatch.setenv("DOSEWRIGHT_PASSWORD", workplace.password("operator"))
+    where = ["--url", workplace.base]
+    assert cli.run(["check", "readiness", *where]) == 0
+    assert cli.run(["check", "balance", *where, "--demonstration", str(workplace.stack.folder), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out.split("\n{", 1)[1].join(["{", ""]))
+    assert printed["passed"] is True and len(printed["readings"]) == 7
+    assert cli.run(["check", "cleaning", "CL-1", *where]) == 0
+    monkeypatch.setenv("DOSEWRIGHT_PASSWORD", "wrong")
+    assert cli.run(["check", "balance", *where]) == 2

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from api.demo_register import demonstration_register
 from audit.checkpoint import SigningKey
 from audit.events import Actor, EntryDraft
 from audit.signatures import Signature, sign_with_key
 from hil_tests.cases import BenchConfig, bench_for
 from hil_tests.virtual_bench import VirtualBench
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, JobActor, LineClearance, admit, compile_corrected
+from printer.equipment import MEANING_REGISTER, EquipmentRegister, LastCheck, LastCleaning, Standing
 from printer.messages import (
     Command,
     Compile,
@@ -31,9 +33,10 @@ from printer.messages import (
     WireSealed,
 )
 from printer.plan import RunPlan
+from printer.register_file import SignedRegister
 from printer.run import Phase, RunMachine
 from recipes.compile import PrintProgram
-from recipes.library import load_demonstration, load_machine, load_recipe, recipe_bytes
+from recipes.library import load_demonstration, load_machine, load_recipe, recipe_bytes, recipe_ids
 from recipes.order import DoseOrder
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
@@ -85,10 +88,36 @@ def demonstration_job(case: str, **changes: object) -> Job:
     return job.model_copy(update=changes)
 
 
-def admitted(job: Job) -> Admitted:
+REGISTER = demonstration_register(
+    "cell-1", today=TODAY, recipes=[load_recipe(name).reference for name in recipe_ids()], people=["operator"], daily_check=True
+)
+
+
+def signed_register(register: EquipmentRegister = REGISTER, by: str = "quality") -> str:
+    return SignedRegister(register=register, signature=signature(by, MEANING_REGISTER, register.digest)).text()
+
+
+STANDING = Standing(
+    today=TODAY,
+    register_file=signed_register(),
+    last_check=LastCheck(status="closed", serial=REGISTER.balance.serial, day=TODAY, passed=True, by="Demo Operator"),
+    last_cleaning=LastCleaning(day=TODAY, days_ago=0, method="procedure CL-1", by="Demo Operator"),
+)
+"""A cell that is ready: registered, checked and cleaned today."""
+
+
+def admitted(job: Job, standing: Standing = STANDING) -> Admitted:
     machine = load_machine(job.order.recipe and load_recipe(job.order.recipe).machine)
     return admit(
-        job, run=f"{job.batch}-R1", device="cell-1", machine=machine, trusted_people=TRUSTED, today=TODAY, demonstration=True, rate="1"
+        job,
+        run=f"{job.batch}-R1",
+        device="cell-1",
+        machine=machine,
+        trusted_people=TRUSTED,
+        today=TODAY,
+        standing=standing,
+        demonstration=True,
+        rate="1",
     )
 
 
@@ -177,9 +206,14 @@ class SimulatedCell:
 
 
 def simulated(
-    case: str, *faults: str, seed: int = 1, refuse_record: Callable[[Record], bool] | None = None, job: Job | None = None
+    case: str,
+    *faults: str,
+    seed: int = 1,
+    refuse_record: Callable[[Record], bool] | None = None,
+    job: Job | None = None,
+    standing: Standing = STANDING,
 ) -> SimulatedCell:
-    found = admitted(job or demonstration_job(case))
+    found = admitted(job or demonstration_job(case), standing)
     config: BenchConfig = bench_for(case, faults=faults, seed=seed)
     cell = SimulatedCell(RunMachine(found.plan), VirtualBench(config), program=found.program)
     if refuse_record is not None:

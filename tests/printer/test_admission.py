@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
-from simulated_cell import TODAY, TRUSTED, admitted, demonstration_job, signature
+from simulated_cell import STANDING, TODAY, TRUSTED, admitted, demonstration_job, signature
 
 from audit.checkpoint import SigningKey
 from audit.errors import DosewrightError
@@ -102,6 +102,7 @@ def test_another_cell_does_not_print_it() -> None:
             machine=load_machine("fdm-0.4"),
             trusted_people=TRUSTED,
             today=TODAY,
+            standing=STANDING,
             demonstration=True,
             rate="1",
         )
@@ -110,7 +111,17 @@ def test_another_cell_does_not_print_it() -> None:
 def test_a_changed_machine_profile_is_not_what_the_recipe_was_signed_for() -> None:
     wider = load_machine("sse-20g-10ml").model_copy(update={"max_travel": MillimetrePerSecond("999")})
     with pytest.raises(CompileRefused, match="not the one that recipe cyclophosphamide@1 was signed for"):
-        admit(JOB, run="R", device="cell-1", machine=wider, trusted_people=TRUSTED, today=TODAY, demonstration=True, rate="1")
+        admit(
+            JOB,
+            run="R",
+            device="cell-1",
+            machine=wider,
+            trusted_people=TRUSTED,
+            today=TODAY,
+            standing=STANDING,
+            demonstration=True,
+            rate="1",
+        )
 
 
 def test_expired_ink_is_refused_even_if_signed() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from api.demo_register import CLEANING_METHOD
 from api.processes import Child, Children, read_bench, start_bench, start_cell, wait_for_file
 from api.shelf import Shelf
 from api.site import CELL, create_site, write_cell_configuration
@@ -55,11 +56,21 @@ class Stack:
 
     @classmethod
     def start(
-        cls, folder: Path, case: str = "minoxidil", *, rate: str = "400", fault: str | None = None, others: tuple[str, ...] = ()
+        cls,
+        folder: Path,
+        case: str = "minoxidil",
+        *,
+        rate: str = "400",
+        fault: str | None = None,
+        others: tuple[str, ...] = (),
+        daily_check: bool = False,
     ) -> Stack:
-        """Start a site whose first cell has the machine of `case`, and one more cell for each case of `others`."""
+        """Start a site whose first cell has the machine of `case`, and one more cell for each case of `others`; clean them.
+
+        `daily_check`: the signed register requires one, and it is not done yet.
+        """
         stack = cls(folder, case, rate, fault, Children(folder / "logs"))
-        template, stack.passwords = _template(case, others)
+        template, stack.passwords = _template(case, others, daily_check)
         shutil.copytree(template, folder, dirs_exist_ok=True)
         child, ready = start_bench(
             stack.children, folder / "bench.json", case=case, fault=fault, rate=rate, seed=1, truth=folder / "truth.json"
@@ -67,8 +78,10 @@ class Stack:
         bench = read_bench(child, ready)
         write_cell_configuration(folder, machine=load_recipe(case).machine, bench=bench)
         stack.start_cell()
+        stack.ask().record_cleaning(OPERATOR, CLEANING_METHOD)
         for number, other in enumerate(others, 2):
             stack.start_other(f"cell-{number}", other)
+            stack.ask(f"cell-{number}").record_cleaning(OPERATOR, CLEANING_METHOD)
         return stack
 
     def start_other(self, cell: str, case: str) -> None:
@@ -197,7 +210,7 @@ class Stack:
 
 
 @functools.cache
-def _template(case: str, others: tuple[str, ...] = ()) -> tuple[Path, dict[str, str]]:
+def _template(case: str, others: tuple[str, ...], daily_check: bool) -> tuple[Path, dict[str, str]]:
     """Lay a site out once for all tests of this process; making its accounts takes seconds. Each cell has its own cartridge."""
     keeper = tempfile.TemporaryDirectory(prefix="dosewright-site-")
     atexit.register(keeper.cleanup)
@@ -206,7 +219,7 @@ def _template(case: str, others: tuple[str, ...] = ()) -> tuple[Path, dict[str, 
     for number, name in enumerate((case, *others), 1):
         _, ink, cartridge = load_demonstration(name, today())
         inks.append((ink, cartridge if number == 1 else cartridge.model_copy(update={"serial": f"{cartridge.serial}-{number}"})))
-    return folder, dict(create_site(folder, inks=inks, cells=len(inks)).passwords)
+    return folder, dict(create_site(folder, inks=inks, cells=len(inks), daily_check=daily_check).passwords)
 
 
 def today() -> str:

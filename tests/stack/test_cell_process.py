@@ -17,7 +17,7 @@ from stack import OPERATOR, Stack
 from audit.checkpoint import VerifierKey
 from audit.reader import TrailReader
 from audit.verify import verify_store
-from printer.admission import admit, read_job, read_trusted_people
+from printer.admission import ADMISSION, admit, read_admission, read_job, read_trusted_people
 from printer.errors import CellRefused, CellUnreachable, RunMissing
 from printer.frames import REPLY_LIMIT, Request, client_context, receive_frame, send_frame
 from printer.replay import recorded_digest, replay
@@ -63,6 +63,7 @@ def assert_replay_agrees(stack: Stack, run: str, job: dict[str, JsonValue]) -> N
     reader = TrailReader(stack.folder / "cell-1.db")
     entries = list(reader.entries())
     created = next(entry for entry in entries if entry.kind == "run.record.created")
+    admission = next(reader.blob(item["sha256"]) for item in created.attachments if item["name"] == ADMISSION)
     plan = admit(
         read_job(job),
         run=run,
@@ -70,6 +71,7 @@ def assert_replay_agrees(stack: Stack, run: str, job: dict[str, JsonValue]) -> N
         machine=machine,
         trusted_people=trusted,
         today=created.at[:10],
+        standing=read_admission(admission).standing,
         demonstration=True,
         rate=str(created.new["rate"]),
     ).plan
