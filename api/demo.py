@@ -230,8 +230,11 @@ class _Job:
         qp = self._desks["qp"]
         refusal: tuple[str, ...] = ()
         removed: list[int] = []
-        if any(unit.needs_removal for unit in status.units):
+        if any(unit.needs_removal for unit in status.units) or any(purge.needs_removal for purge in status.purge_units):
             refusal = self._refused(batch)
+            for purge in status.purge_units:
+                if purge.needs_removal:
+                    self._desks["second"].post(f"/batches/{batch}/purge-units/{purge.n}/removal", self._desks["second"].signature)
             for unit in status.units:
                 if unit.needs_removal:
                     self._desks["second"].post(f"/batches/{batch}/units/{unit.n}/removal", self._desks["second"].signature)

@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     SCRAPPED = "scrapped"
+    CALIBRATION = "calibration"
+    """A purge unit whose mass is evidence for the correction; it is waste, as a rejected unit is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,15 @@ class UnitEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a unit: net mass with the drift taken off, its expanded uncertainty, and every reason against it."""
+    """The verdict on a unit: net mass, its expanded uncertainty, and every reason against it.
+
+    `mass` has the drift taken off where the recipe weighs wet; `adjusted` has it taken off always.
+    """
 
     verdict: Verdict
     mass: Milligram
+    adjusted: Milligram
+    adjusted_uncertainty: Milligram
     drift: MilligramPerSecond
     drift_correction: Milligram
     uncertainty: Milligram
@@ -96,9 +103,11 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
     before, after = evidence.before, evidence.after
     slope = MilligramPerSecond(EXACT.divide((before.slope + after.slope).value, Decimal(2)))
     elapsed = EXACT.divide(Decimal(after.at - before.at), Decimal(1_000_000))
-    correction = Milligram(EXACT.multiply(slope.value, elapsed)) if criteria.wet else Milligram(0)
-    mass = after.second - before.second - correction
-    uncertainty = _uncertainty(criteria, before, after, elapsed)
+    drift = Milligram(EXACT.multiply(slope.value, elapsed))
+    correction = drift if criteria.wet else Milligram(0)
+    mass, adjusted = after.second - before.second - correction, after.second - before.second - drift
+    wet_uncertainty = _uncertainty(criteria, before, after, elapsed)
+    uncertainty = wet_uncertainty if criteria.wet else criteria.balance_uncertainty
     drifting = max(abs(before.slope), abs(after.slope)) > criteria.drift_limit
     low, high = limits(criteria)
     out = mass < low or mass > high
@@ -112,17 +121,17 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
     elif mass - uncertainty < low or mass + uncertainty > high:
         reasons.append(f"mass {mass.rounded(1)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
     reasons += _totals(criteria, evidence) + _temperatures(criteria, evidence)
-    return Judgement(Verdict.REJECTED if reasons else Verdict.ACCEPTED, mass, slope, correction, uncertainty, tuple(reasons), drifting, out)
+    verdict = Verdict.REJECTED if reasons else Verdict.ACCEPTED
+    return Judgement(verdict, mass, adjusted, wet_uncertainty, slope, correction, uncertainty, tuple(reasons), drifting, out)
 
 
 def _uncertainty(criteria: Criteria, before: Weighing, after: Weighing, elapsed: Decimal) -> Milligram:
     """Return U (k = 2): the balance's own, and that of the drift from the readability over each weighing's span."""
     squared = EXACT.power(criteria.balance_uncertainty.value, 2)
-    if criteria.wet:
-        # A difference of two readings rounded to d has a standard uncertainty of d·√(2/12); the mean of two slopes halves it.
-        reading = EXACT.divide(EXACT.power(criteria.readability.value, 2), Decimal(6))
-        per_slope = [EXACT.divide(reading, EXACT.power(Decimal(w.span_us) / 1_000_000, 2)) for w in (before, after)]
-        squared = EXACT.add(squared, EXACT.multiply(EXACT.power(elapsed, 2), sum(per_slope, Decimal(0))))
+    # A difference of two readings rounded to d has a standard uncertainty of d·√(2/12); the mean of two slopes halves it.
+    reading = EXACT.divide(EXACT.power(criteria.readability.value, 2), Decimal(6))
+    per_slope = [EXACT.divide(reading, EXACT.power(Decimal(w.span_us) / 1_000_000, 2)) for w in (before, after)]
+    squared = EXACT.add(squared, EXACT.multiply(EXACT.power(elapsed, 2), sum(per_slope, Decimal(0))))
     return Milligram(EXACT.sqrt(squared))
 
 

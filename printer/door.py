@@ -17,6 +17,7 @@ from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.signatures import Signature, removal_digest, verify_signature
 from printer.admission import Job, JobActor, admit, compile_corrected, read_job, read_trusted_people
 from printer.cell import Cell
+from printer.drafts import kind_for, printed
 from printer.errors import CellRefused, RunMissing
 from printer.messages import Command, Operation
 from printer.server import Handler
@@ -140,7 +141,8 @@ class Door:
 
     def _confirm_removal(self, body: Mapping[str, JsonValue]) -> Answer:
         unit, actor = str(body["unit"]), _actor(body)
-        state = self._cell.store.state("unit", unit)
+        subject = printed(unit)
+        state = self._cell.store.state(subject.type, unit)
         if state is None or state.get("state") != "judged":
             raise RunMissing(f"Unit {unit!r} is not a judged unit of this cell.", remedy=_SEE_STATUS)
         signature = Signature.model_validate(body["signature"])
@@ -150,7 +152,8 @@ class Door:
             "removal_method": "second person",
             "confirmed": signature.model_dump(mode="json"),
         }
-        self._cell.recorder.append(EntryDraft(EventKind.UNIT_REMOVAL_CONFIRMED, Subject("unit", unit), new, actor, self._name))
+        kind = kind_for(subject, EventKind.UNIT_REMOVAL_CONFIRMED)
+        self._cell.recorder.append(EntryDraft(kind, subject, new, actor, self._name))
         self._cell.unit_removed(unit)
         return True
 

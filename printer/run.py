@@ -158,8 +158,8 @@ class RunMachine:
                 self._close(sha256)
             case UnitCompiled():
                 self.units.compiled(event, now)
-            case UnitRefused(n, reason):
-                self.units.refused(n, reason, now)
+            case UnitRefused():
+                self.units.refused(event, now)
 
     def _tick(self, now: int) -> None:
         if self.over:
@@ -299,14 +299,15 @@ class RunMachine:
 
     def unit_judged(self, *, accepted: bool, now: int) -> None:
         """Go on after a unit: the next one, a pause, or the end of the run."""
-        self.units.done += 1
+        calibrating = self.units.calibrating
+        self.units.judged()
         if not accepted:
-            self._finish("ABORTED", "a unit was rejected", now)
+            self._finish("ABORTED", "no calibration follows from the purge unit" if calibrating else "a unit was rejected", now)
         elif self._finish_after_unit is not None:
             self._finish("ABORTED", self._finish_after_unit, now)
         elif self.units.exhausted:
             self._finish("FINISHED", "all units are printed", now)
-        elif (bound := self.units.dose.bound_reason()) is not None:
+        elif (bound := self.units.bound_reason()) is not None:
             self.refuse_units(AlarmName.CORRECTION_LIMIT, bound, now)
         elif self.state is RunState.PAUSING:
             self.set_state(RunState.PAUSED)

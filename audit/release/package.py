@@ -28,7 +28,7 @@ from audit.store import TrailStore
 FORMAT = "dosewright-review/1"
 MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
 _PROGRAMS = frozenset({"program-planned.gcode", "program.gcode"})
-_FOLDERS = ("journal/", "traces/")
+_FOLDERS = ("journal/", "traces/", "corrected/")
 
 
 @dataclass(frozen=True, slots=True)
