@@ -29,6 +29,7 @@ from recipes.compile import compile_program
 from recipes.library import CASES, load_demonstration, load_machine, load_recipe
 from recipes.order import DoseOrder
 from tests.benchmarks import Row
+from tests.benchmarks.dose import corrected_mean_error
 from tests.benchmarks.link import stop_latency, streaming
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,6 +150,7 @@ def _one(figure: Callable[[], Row]) -> Callable[[], list[Row]]:
 FIGURES: tuple[Callable[[], list[Row]], ...] = (
     *(_one(figure) for figure in (demo_wall, dose_closure, durable_append, verify_rate, simulate)),
     streaming,
+    corrected_mean_error,
     stop_latency,
 )
 
