@@ -6,7 +6,8 @@ DosewrightError                  says what, where, and what to do; carries a sta
 │   ├── StoreMissing   AU-003    no store at the path given (none is made silently)
 │   ├── StoreExists    AU-004    a store is there already
 │   ├── HeadMoved      AU-005    another writer appended first
-│   └── EntryInvalid   AU-006    the entry does not fit its schema
+│   ├── EntryInvalid   AU-006    the entry does not fit its schema
+│   └── StoreBusy      AU-007    another process writes this store
 ├── VerificationError  AU-010    a record is not what it claims to be
 ├── NoteInvalid        AU-011    a signed note or checkpoint cannot be read or its signature fails
 ├── AccessDenied       AU-020    the person may not do this
@@ -58,6 +59,10 @@ class HeadMoved(RecordError):
 
 class EntryInvalid(RecordError):
     code = "AU-006"
+
+
+class StoreBusy(RecordError):
+    code = "AU-007"
 
 
 class VerificationError(DosewrightError):

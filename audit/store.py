@@ -26,6 +26,7 @@ from audit.events import COMMITMENT_FIELD, SYSTEM, Actor, Entry, EntryDraft, Eve
 from audit.reader import Head, TrailReader
 from audit.sqlite_file import connect_writer, new_file, record_errors, rollback
 from audit.tables import FORMAT, REVISION
+from audit.writer_lock import WriterLock
 
 __all__ = ["CHECKPOINT_INTERVAL", "SYSTEM", "Actor", "Entry", "EntryDraft", "EventKind", "Head", "SealedRow", "Subject", "TrailStore"]
 
@@ -77,6 +78,7 @@ class TrailStore(TrailReader):
             raise
         self._lock = RLock()
         self._closed = False
+        self._sole_writer: WriterLock | None = None
         self._key = key
         self._clock = clock
         self._software = software
@@ -102,11 +104,12 @@ class TrailStore(TrailReader):
     def open(cls, path: Path, *, key: SigningKey, clock: Clock, software: str) -> TrailStore:
         """Open an existing store for writing, and check its head against its entries and its last checkpoint.
 
-        Raises StoreMissing, StoreReadOnly, RecordError (other schema, other key), VerificationError (the entries are
-        not those of the last checkpoint).
+        Raises StoreMissing, StoreReadOnly, StoreBusy (another process writes it), RecordError (other schema, other key),
+        VerificationError (the entries are not those of the last checkpoint).
         """
         store = cls(path, key=key, clock=clock, software=software)
         try:
+            store._sole_writer = WriterLock.take(path)
             with record_errors(path):
                 store._load()
         except BaseException:
@@ -183,6 +186,8 @@ class TrailStore(TrailReader):
         self._closed = True
         super().close()
         self._writer.close()
+        if self._sole_writer is not None:
+            self._sole_writer.release()
 
     def _require_open(self) -> None:
         if self._closed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import itertools
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import rfc8785
 from audit import chain
 from audit.canonical import sha256_hex
 from audit.checkpoint import SigningKey, parse_checkpoint, verify_note
-from audit.errors import EntryInvalid, HeadMoved, RecordError, StoreExists, StoreMissing, StoreReadOnly, VerificationError
+from audit.errors import EntryInvalid, HeadMoved, RecordError, StoreBusy, StoreExists, StoreMissing, StoreReadOnly, VerificationError
 from audit.events import SYSTEM, Entry, EntryDraft, EventKind, SealedRow, Subject
 from audit.reader import TrailReader
 from audit.store import CHECKPOINT_INTERVAL, TrailStore
@@ -205,8 +207,39 @@ def test_triggers_keep_the_trail_append_only(full_path: Path, statement: str) ->
     connection.close()
 
 
+def second_writer(store: TrailStore) -> TrailStore:
+    """A writer that the lock did not keep out: its file was deleted, or the file system does not lock."""
+    store.path.with_name(f"{store.path.name}.writer").unlink()
+    return open_store(store.path)
+
+
+def test_a_trail_has_one_writer_until_it_closes(store: TrailStore) -> None:
+    with pytest.raises(StoreBusy, match="another process"):
+        open_store(store.path)
+    store.append(judged(1))
+    store.close()
+    open_store(store.path).close()
+
+
+def test_the_lock_of_a_killed_writer_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "trail.db"
+    new_store(path).close()
+    hold = (
+        "import sys, pathlib; from audit.writer_lock import WriterLock; "
+        "lock = WriterLock.take(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(StoreBusy):
+            open_store(path)
+        holder.kill()
+        holder.wait()
+        open_store(path).close()
+
+
 def test_a_second_writer_is_found_at_its_first_word(store: TrailStore) -> None:
-    other = open_store(store.path)
+    other = second_writer(store)
     store.append(judged(1))
     for _ in range(2):
         with pytest.raises(HeadMoved):
@@ -218,7 +251,7 @@ def test_a_second_writer_is_found_at_its_first_word(store: TrailStore) -> None:
 
 
 def test_two_writers_in_a_race_never_share_a_number(store: TrailStore) -> None:
-    other = open_store(store.path)
+    other = second_writer(store)
     outcomes: list[object] = []
     start = threading.Barrier(2)
 

@@ -9,14 +9,14 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from api.processes import Children, read_bench, start_bench, wait_for_file
+from api.processes import Child, Children, read_bench, start_bench, wait_for_file
 from api.shelf import Shelf
 from api.site import CELL, create_site, write_cell_configuration
 from audit.checkpoint import SigningKey
@@ -48,6 +48,7 @@ class Stack:
     client: CellClient | None = None
     cell_pid: int = 0
     passwords: dict[str, str] | None = None
+    supervisor_child: Child | None = None
 
     @classmethod
     def start(cls, folder: Path, case: str = "minoxidil", *, rate: str = "400", fault: str | None = None, plant: str = "") -> Stack:
@@ -71,8 +72,21 @@ class Stack:
         address_file = self.folder / CELL / "address.json"
         address_file.unlink(missing_ok=True)
         child = self.children.start("cell", "printer.wiring_cell", "--config", str(self.folder / CELL / "cell.toml"))
-        found = wait_for_file(address_file, child, 30.0)
-        self.cell_pid = child.pid
+        self.connect(wait_for_file(address_file, child, 30.0))
+
+    def supervise_cell(self) -> None:
+        """Start the cell by its supervisor, once the one before has let go of its store."""
+        (self.folder / CELL / "address.json").unlink(missing_ok=True)
+        self.supervisor_child = self.children.start("supervisor", "printer.supervisor", "--config", str(self.folder / CELL / "cell.toml"))
+        self.connect(wait_for_file(self.folder / CELL / "address.json", self.supervisor_child, 30.0))
+
+    def supervisor(self) -> Child:
+        assert self.supervisor_child is not None
+        return self.supervisor_child
+
+    def connect(self, found: Mapping[str, object]) -> None:
+        """Ask the cell at the address that it has written."""
+        self.cell_pid = int(str(found["process"]))
         tls = self.folder / "tls"
         address = CellAddress(
             host=str(found["host"]),
