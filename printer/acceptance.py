@@ -58,11 +58,17 @@ class Criteria:
     volume_resolution: Microlitre
     nozzle_low: Celsius
     nozzle_high: Celsius
+    end: tuple[Decimal, ...] = ()
+    """Where the proof says that the nozzle ends: X, Y, Z in mm. Empty: not judged."""
+
+
+POSITION_RESOLUTION = Decimal("0.02")
+"""mm. M114 reports two decimals, and a target is rounded to a motor step."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitEvidence:
-    """All that was seen of one unit."""
+    """All that was seen of one unit. `ended`: X, Y, Z in mm as the printer reported them after it."""
 
     before: Weighing
     after: Weighing
@@ -71,6 +77,7 @@ class UnitEvidence:
     nozzle_min: Celsius | None
     nozzle_max: Celsius | None
     disturbances: tuple[str, ...] = ()
+    ended: tuple[Decimal, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,7 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
         reasons.append(f"mass {mass.rounded(1)} outside {low.rounded(1)} to {high.rounded(1)}")
     elif mass - uncertainty < low or mass + uncertainty > high:
         reasons.append(f"mass {mass.rounded(1)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
-    reasons += _totals(criteria, evidence) + _temperatures(criteria, evidence)
+    reasons += report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended) + _temperatures(criteria, evidence)
     verdict = Verdict.REJECTED if reasons else Verdict.ACCEPTED
     return Judgement(verdict, mass, adjusted, wet_uncertainty, slope, correction, uncertainty, tuple(reasons), drifting, out)
 
@@ -135,11 +142,28 @@ def _uncertainty(criteria: Criteria, before: Weighing, after: Weighing, elapsed:
     return Milligram(EXACT.sqrt(squared))
 
 
-def _totals(criteria: Criteria, evidence: UnitEvidence) -> list[str]:
-    if evidence.reported is None:
+def report_reasons(criteria: Criteria, commanded: Microlitre, reported: Microlitre | None, ended: tuple[Decimal, ...] | None) -> list[str]:
+    """Return what the printer's report after the unit has against it: the volume extruded and where the nozzle is."""
+    return _totals(criteria, commanded, reported) + _position(criteria, ended)
+
+
+def _position(criteria: Criteria, ended: tuple[Decimal, ...] | None) -> list[str]:
+    if not criteria.end:
+        return []
+    if ended is None:
+        return ["the printer reported no position after the unit"]
+    off = [abs(EXACT.subtract(found, planned)) for found, planned in zip(ended, criteria.end, strict=True)]
+    if max(off) <= POSITION_RESOLUTION:
+        return []
+    found, planned = (", ".join(plain_text(at) for at in place) for place in (ended, criteria.end))
+    return [f"the nozzle ended at {found} mm, the program ends at {planned} mm"]
+
+
+def _totals(criteria: Criteria, commanded: Microlitre, reported: Microlitre | None) -> list[str]:
+    if reported is None:
         return ["the printer reported no extruder total"]
-    if abs(evidence.reported - evidence.commanded) > criteria.volume_resolution:
-        return [f"printer reports {evidence.reported.rounded(2)} extruded, {evidence.commanded.rounded(2)} commanded"]
+    if abs(reported - commanded) > criteria.volume_resolution:
+        return [f"printer reports {reported.rounded(2)} extruded, {commanded.rounded(2)} commanded"]
     return []
 
 

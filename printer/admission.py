@@ -264,6 +264,7 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile, to
         volume_resolution=Microlitre(machine.e_area.value * _REPORT_RESOLUTION_MM / 100),
         nozzle_low=nozzle.low,
         nozzle_high=nozzle.high,
+        end=unit.proof.end,
     )
     return PlannedUnit(
         n=unit.n,

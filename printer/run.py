@@ -339,7 +339,7 @@ class RunMachine:
             case LineAcknowledged() if in_unit:
                 self.cycle.acknowledged(now)
             case PositionReport() if in_unit:
-                self.cycle.total(event.e, now)
+                self.cycle.reported(event, now)
             case Drained() if in_unit:
                 self.cycle.drained(now)
             case Drained() if self.phase is Phase.PROCEDURES:

@@ -15,7 +15,8 @@ from audit.canonical import JsonValue, sha256_hex
 from audit.events import EntryDraft, EventKind
 from audit.quantities import EXACT, Celsius, Microlitre, Milligram, plain_text, round_to
 from firmware_bridge.balance import WeighResult
-from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge
+from firmware_bridge.link_values import PositionReport
+from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge, report_reasons
 from printer.alarms import AlarmName
 from printer.devices import Devices
 from printer.drafts import Drafts, intent, kind_for
@@ -74,6 +75,8 @@ class UnitCycle:
         self._span = (0, 0)
         self._total_before: Decimal | None = None
         self._total_after: Decimal | None = None
+        self._ended: tuple[Decimal, ...] | None = None
+        self._asked_again = False
         self._first: WeighResult | None = None
         self._before: Weighing | None = None
         self._after: Weighing | None = None
@@ -106,7 +109,8 @@ class UnitCycle:
         self.unit = unit
         self._span = _extruding_span(unit)
         self._acknowledged = 0
-        self._total_before = self._total_after = None
+        self._total_before = self._total_after = self._ended = None
+        self._asked_again = False
         self._raw = []
         self._before = self._after if self._after is not None and now - self._after.at <= _FRESH_US else None
         self._after = None
@@ -115,11 +119,13 @@ class UnitCycle:
 
     # What the machine tells
 
-    def total(self, e: Decimal, now: int) -> None:
+    def reported(self, report: PositionReport, now: int) -> None:
+        """Take the printer's position and extruder total."""
         if self.step is Step.TOTAL_BEFORE:
-            self._total_before = e
+            self._total_before = report.e
         elif self.step is Step.TOTAL_AFTER:
-            self._total_after = e
+            self._total_after = report.e
+            self._ended = (report.x, report.y, report.z)
 
     def drained(self, now: int) -> None:
         match self.step:
@@ -128,6 +134,10 @@ class UnitCycle:
             case Step.PRINT:
                 self._run.devices.sent.finished()
                 self.step = Step.TOTAL_AFTER
+                self._run.devices.ask_total(now)
+            case Step.TOTAL_AFTER if self._doubtful and not self._asked_again:
+                # Digits may be damaged on the wire: a report that speaks against the unit counts when it comes twice.
+                self._asked_again = True
                 self._run.devices.ask_total(now)
             case Step.TOTAL_AFTER:
                 self.step = Step.SETTLE
@@ -273,6 +283,7 @@ class UnitCycle:
             reported=reported,
             nozzle_min=None if watch.nozzle_min is None else Celsius(watch.nozzle_min),
             nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
+            ended=self._ended,
         )
         judgement = judge(unit.criteria, evidence)
         identity = self._run.units.dose.identity_reason(judgement.adjusted, evidence.commanded)
@@ -300,13 +311,23 @@ class UnitCycle:
             name = AlarmName.BALANCE_DRIFT
         elif held:
             name = AlarmName.INK_IDENTITY
-        elif any("extrude" in reason for reason in judgement.reasons):
+        elif any("extrude" in reason or "nozzle ended" in reason for reason in judgement.reasons):
             name = AlarmName.VOLUME_MISMATCH
         elif unit.purge:
             name = AlarmName.CORRECTION_LIMIT
         else:
             name = AlarmName.MASS_OUT_OF_TOLERANCE
         self._run.alarm(name, text, None if unit.purge else unit.n, now)
+
+    @property
+    def _doubtful(self) -> bool:
+        """Whether the report after the unit speaks against it."""
+        unit = self.unit
+        if unit is None:
+            return False
+        allowed, reported = unit.criteria, self._reported()
+        commanded = _microlitres(unit.cumulative_nl[-1])
+        return bool(report_reasons(allowed, commanded, reported, self._ended))
 
     def _reported(self) -> Microlitre | None:
         if self._total_before is None or self._total_after is None:

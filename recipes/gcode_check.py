@@ -61,6 +61,8 @@ class UnitProof:
     flow: tuple[Decimal, Decimal]
     duration_us: int
     lines: int
+    end: tuple[Decimal, ...]
+    """Where the nozzle is when the section has ended: X, Y, Z in mm; empty where a coordinate is not known."""
 
     def as_record(self) -> dict[str, JsonValue]:
         """Return decimal strings; lengths in mm, volumes in uL, flow in uL/s."""
@@ -79,6 +81,7 @@ class UnitProof:
             "flow_uL_s": _pair(self.flow, 3),
             "duration_s": _shown(Decimal(self.duration_us).scaleb(-6), 1),
             "lines": self.lines,
+            "end_mm": [_shown(coordinate, 3) for coordinate in self.end],
         }
 
 
@@ -295,6 +298,7 @@ def _unit_proof(section: SectionTally, unit: UnitTarget, limits: Limits, machine
         flow=(_per_second(section.slowest or 0), _per_second(section.fastest)),
         duration_us=section.time_us,
         lines=section.lines,
+        end=tuple(Decimal(at).scaleb(-6) for at in section.end if at is not None),
     )
 
 

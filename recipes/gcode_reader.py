@@ -90,6 +90,7 @@ class SectionTally:
     fastest: int = 0
     retracted_at_start: int = 0
     waited: bool = False
+    end: tuple[int | None, int | None, int | None] = (None, None, None)
     temperatures: list[str] = field(default_factory=list)
 
 
@@ -206,6 +207,7 @@ class ProgramReader:
             self._refuse("retraction is not balanced: it must end as far retracted as it began")
         if section.layers:
             self._top = max(self._top, section.layers[-1].z)
+        section.end = (self._at[0], self._at[1], self._at[2])
         self.sections.append(section)
         self._section = None
 
