@@ -139,11 +139,10 @@ def _strength(console: Console, strength: dict[str, JsonValue]) -> None:
 
 def _ending(console: Console, outcome: Outcome) -> None:
     if outcome.refusal:
-        console.print("Release was tried with the rejected unit on the plate, and refused:", style="bold")
+        console.print("Release was tried with what must leave the plate still on it, and refused:", style="bold")
         for reason in outcome.refusal:
             console.print(f"  {reason}", markup=False)
-        numbers = ", ".join(str(number) for number in outcome.removed)
-        console.print(f"Then a second person confirmed that unit {numbers} left the plate.", markup=False)
+        console.print(f"Then a second person confirmed that {', '.join(outcome.removed)} left the plate.", markup=False)
     released = outcome.disposition == "released"
     console.print(f"Disposition: {outcome.disposition}", style="bold green" if released else "bold red")
     if not released:

@@ -54,7 +54,7 @@ class Outcome:
 
     record: dict[str, JsonValue]
     refusal: tuple[str, ...]
-    removed: tuple[int, ...]
+    removed: tuple[str, ...]
     folder: Path
 
     @property
@@ -234,13 +234,17 @@ class _Job:
         """Sign what the evidence proposes. Where units were rejected, first show that release is refused while they are on the plate."""
         qp = self._desks["qp"]
         refusal: tuple[str, ...] = ()
-        removed: list[int] = []
-        if any(unit.needs_removal for unit in status.units):
+        removed: list[str] = []
+        if any(unit.needs_removal for unit in status.units) or any(purge.needs_removal for purge in status.purge_units):
             refusal = self._refused(batch)
+            for purge in status.purge_units:
+                if purge.needs_removal:
+                    self._desks["second"].post(f"/batches/{batch}/purge-units/{purge.n}/removal", self._desks["second"].signature)
+                    removed.append(f"purge unit {purge.n}")
             for unit in status.units:
                 if unit.needs_removal:
                     self._desks["second"].post(f"/batches/{batch}/units/{unit.n}/removal", self._desks["second"].signature)
-                    removed.append(unit.n)
+                    removed.append(f"unit {unit.n}")
         proposal = qp.get(f"/batches/{batch}/review").get("proposal")
         proposed = str(proposal.get("disposition")) if isinstance(proposal, dict) else "held"
         disposition = proposed if proposed in {"released", "partly released"} else "rejected"

@@ -120,23 +120,26 @@ class ReleaseDesk:
             raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to review before a run.")
         return batch_record.build(list(self._store.lines()), self._trail(batch).lines, batch_id)
 
-    def confirm_removal(self, session: Session, batch_id: str, number: int, credentials: Credentials) -> JsonObject:
-        """Confirm, as a person other than the operator, that a rejected or scrapped unit left the plate."""
+    def confirm_removal(self, session: Session, batch_id: str, number: int, credentials: Credentials, *, purge: bool = False) -> JsonObject:
+        """Confirm, as a person other than the operator, that a rejected or scrapped unit, or a purge unit, left the plate."""
         actor = actor_of(session, Permission.CONFIRM_REMOVAL)
         batch = self._production.batch(batch_id)
         status = CellStatus.model_validate(self._cell(batch).status())
-        unit = next((item for item in status.units if item.n == number), None)
+        what = f"{'purge ' if purge else ''}unit {number}"
+        unit = next((item for item in (status.purge_units if purge else status.units) if item.n == number), None)
         if unit is None or status.run != batch.get("run"):
-            raise NotFound(f"Batch {batch_id} has no unit {number} on the cell.", remedy="Look at the numbers on the plate map.")
+            raise NotFound(f"Batch {batch_id} has no {what} on the cell.", remedy="Look at the numbers on the plate map.")
         if not unit.needs_removal:
-            raise WrongState(f"Unit {number} is not waiting to be removed.", remedy="Only rejected and scrapped units are.")
+            raise WrongState(
+                f"{what.capitalize()} is not waiting to be removed.", remedy="Only purge units and rejected and scrapped units are."
+            )
         signature = self._people.sign(
             session,
             credentials,
             permission=Permission.CONFIRM_REMOVAL,
             meaning="removal confirmed",
             digest=removal_digest(unit.unit),
-            subject=Subject("unit", unit.unit),
+            subject=Subject("calibration" if purge else "unit", unit.unit),
         )
         self._cell(batch).confirm_removal(unit.unit, actor_record(actor), json_tree(signature.as_record()))
         return {"unit": unit.unit, "removed": True}

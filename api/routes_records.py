@@ -52,6 +52,12 @@ def confirm_removal(services: Services, session: _Removal, batch: str, number: i
     return services.release.confirm_removal(session, batch, number, signature)
 
 
+@router.post("/batches/{batch}/purge-units/{number}/removal")
+def confirm_purge_removal(services: Services, session: _Removal, batch: str, number: int, signature: Credentials) -> Answer:
+    """Confirm that a purge unit of the start-up calibration left the plate; not by the person who ran the batch."""
+    return services.release.confirm_removal(session, batch, number, signature, purge=True)
+
+
 @router.post("/batches/{batch}/disposition")
 def dispose(services: Services, session: _Dispose, batch: str, body: Disposition) -> Answer:
     """Sign released, partly released or rejected."""

@@ -58,6 +58,24 @@ class UnitStatus(_Shown):
         return self.verdict in {"rejected", "scrapped"} and not self.removed
 
 
+class PurgeStatus(_Shown):
+    """One purge unit of a start-up calibration: waste, whatever its verdict."""
+
+    unit: str
+    n: int
+    target_mass_mg: str | None = None
+    mass_mg: str | None = None
+    state: str = "planned"
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    removed: bool = False
+
+    @property
+    def needs_removal(self) -> bool:
+        """True from its verdict until it is confirmed to be off the plate."""
+        return self.verdict is not None and not self.removed
+
+
 class AlarmStatus(_Shown):
     alarm: str
     name: str
@@ -151,6 +169,7 @@ class CellStatus(_Shown):
     ports: dict[str, str] = Field(default_factory=dict)
     """Devices that are away, or were and are there again, in words."""
     sensors: dict[str, Sensor] = Field(default_factory=dict)
+    purge_units: tuple[PurgeStatus, ...] = ()
     units: tuple[UnitStatus, ...] = ()
     alarms: tuple[AlarmStatus, ...] = ()
     gates: tuple[GateStatus, ...] = ()

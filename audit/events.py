@@ -60,6 +60,10 @@ class EventKind(StrEnum):
     UNIT_WEIGHT_JUDGED = "unit.weight.judged"
     UNIT_PRINT_SCRAPPED = "unit.print.scrapped"
     UNIT_REMOVAL_CONFIRMED = "unit.removal.confirmed"
+    CALIBRATION_PRINT_INTENDED = "calibration.print.intended"
+    CALIBRATION_WEIGHT_JUDGED = "calibration.weight.judged"
+    CALIBRATION_PRINT_SCRAPPED = "calibration.print.scrapped"
+    CALIBRATION_REMOVAL_CONFIRMED = "calibration.removal.confirmed"
     ALARM_CONDITION_RAISED = "alarm.condition.raised"
     ALARM_CONDITION_ACKNOWLEDGED = "alarm.condition.acknowledged"
     ALARM_CONDITION_RETURNED = "alarm.condition.returned"
@@ -123,6 +127,10 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.UNIT_WEIGHT_JUDGED: ("unit", "the weighing and the verdict"),
         EventKind.UNIT_PRINT_SCRAPPED: ("unit", "the unit was given up, with the reasons"),
         EventKind.UNIT_REMOVAL_CONFIRMED: ("unit", "a rejected unit left the plate"),
+        EventKind.CALIBRATION_PRINT_INTENDED: ("calibration", "a purge unit will be printed from bytes with this digest; never product"),
+        EventKind.CALIBRATION_WEIGHT_JUDGED: ("calibration", "the weighing of a purge unit and whether the flow follows from it"),
+        EventKind.CALIBRATION_PRINT_SCRAPPED: ("calibration", "the purge unit was given up, with the reasons"),
+        EventKind.CALIBRATION_REMOVAL_CONFIRMED: ("calibration", "a purge unit left the plate"),
         EventKind.ALARM_CONDITION_RAISED: ("alarm", "an alarm condition arose"),
         EventKind.ALARM_CONDITION_ACKNOWLEDGED: ("alarm", "a person acknowledged it"),
         EventKind.ALARM_CONDITION_RETURNED: ("alarm", "the condition went away"),

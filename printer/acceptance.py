@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     SCRAPPED = "scrapped"
+    CALIBRATION = "calibration"
+    """A purge unit whose mass is evidence for the correction; it is waste, as a rejected unit is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,17 @@ class Criteria:
     volume_resolution: Microlitre
     nozzle_low: Celsius
     nozzle_high: Celsius
+    end: tuple[Decimal, ...] = ()
+    """Where the proof says that the nozzle ends: X, Y, Z in mm. Empty: not judged."""
+
+
+POSITION_RESOLUTION = Decimal("0.02")
+"""mm. M114 reports two decimals, and a target is rounded to a motor step."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitEvidence:
-    """All that was seen of one unit."""
+    """All that was seen of one unit. `ended`: X, Y, Z in mm as the printer reported them after it."""
 
     before: Weighing
     after: Weighing
@@ -69,14 +77,20 @@ class UnitEvidence:
     nozzle_min: Celsius | None
     nozzle_max: Celsius | None
     disturbances: tuple[str, ...] = ()
+    ended: tuple[Decimal, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a unit: net mass with the drift taken off, its expanded uncertainty, and every reason against it."""
+    """The verdict on a unit: net mass, its expanded uncertainty, and every reason against it.
+
+    `mass` has the drift taken off where the recipe weighs wet; `adjusted` has it taken off always.
+    """
 
     verdict: Verdict
     mass: Milligram
+    adjusted: Milligram
+    adjusted_uncertainty: Milligram
     drift: MilligramPerSecond
     drift_correction: Milligram
     uncertainty: Milligram
@@ -96,9 +110,11 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
     before, after = evidence.before, evidence.after
     slope = MilligramPerSecond(EXACT.divide((before.slope + after.slope).value, Decimal(2)))
     elapsed = EXACT.divide(Decimal(after.at - before.at), Decimal(1_000_000))
-    correction = Milligram(EXACT.multiply(slope.value, elapsed)) if criteria.wet else Milligram(0)
-    mass = after.second - before.second - correction
-    uncertainty = _uncertainty(criteria, before, after, elapsed)
+    drift = Milligram(EXACT.multiply(slope.value, elapsed))
+    correction = drift if criteria.wet else Milligram(0)
+    mass, adjusted = after.second - before.second - correction, after.second - before.second - drift
+    wet_uncertainty = _uncertainty(criteria, before, after, elapsed)
+    uncertainty = wet_uncertainty if criteria.wet else criteria.balance_uncertainty
     drifting = max(abs(before.slope), abs(after.slope)) > criteria.drift_limit
     low, high = limits(criteria)
     out = mass < low or mass > high
@@ -111,26 +127,43 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
         reasons.append(f"mass {mass.rounded(1)} outside {low.rounded(1)} to {high.rounded(1)}")
     elif mass - uncertainty < low or mass + uncertainty > high:
         reasons.append(f"mass {mass.rounded(1)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
-    reasons += _totals(criteria, evidence) + _temperatures(criteria, evidence)
-    return Judgement(Verdict.REJECTED if reasons else Verdict.ACCEPTED, mass, slope, correction, uncertainty, tuple(reasons), drifting, out)
+    reasons += report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended) + _temperatures(criteria, evidence)
+    verdict = Verdict.REJECTED if reasons else Verdict.ACCEPTED
+    return Judgement(verdict, mass, adjusted, wet_uncertainty, slope, correction, uncertainty, tuple(reasons), drifting, out)
 
 
 def _uncertainty(criteria: Criteria, before: Weighing, after: Weighing, elapsed: Decimal) -> Milligram:
     """Return U (k = 2): the balance's own, and that of the drift from the readability over each weighing's span."""
     squared = EXACT.power(criteria.balance_uncertainty.value, 2)
-    if criteria.wet:
-        # A difference of two readings rounded to d has a standard uncertainty of d·√(2/12); the mean of two slopes halves it.
-        reading = EXACT.divide(EXACT.power(criteria.readability.value, 2), Decimal(6))
-        per_slope = [EXACT.divide(reading, EXACT.power(Decimal(w.span_us) / 1_000_000, 2)) for w in (before, after)]
-        squared = EXACT.add(squared, EXACT.multiply(EXACT.power(elapsed, 2), sum(per_slope, Decimal(0))))
+    # A difference of two readings rounded to d has a standard uncertainty of d·√(2/12); the mean of two slopes halves it.
+    reading = EXACT.divide(EXACT.power(criteria.readability.value, 2), Decimal(6))
+    per_slope = [EXACT.divide(reading, EXACT.power(Decimal(w.span_us) / 1_000_000, 2)) for w in (before, after)]
+    squared = EXACT.add(squared, EXACT.multiply(EXACT.power(elapsed, 2), sum(per_slope, Decimal(0))))
     return Milligram(EXACT.sqrt(squared))
 
 
-def _totals(criteria: Criteria, evidence: UnitEvidence) -> list[str]:
-    if evidence.reported is None:
+def report_reasons(criteria: Criteria, commanded: Microlitre, reported: Microlitre | None, ended: tuple[Decimal, ...] | None) -> list[str]:
+    """Return what the printer's report after the unit has against it: the volume extruded and where the nozzle is."""
+    return _totals(criteria, commanded, reported) + _position(criteria, ended)
+
+
+def _position(criteria: Criteria, ended: tuple[Decimal, ...] | None) -> list[str]:
+    if not criteria.end:
+        return []
+    if ended is None:
+        return ["the printer reported no position after the unit"]
+    off = [abs(EXACT.subtract(found, planned)) for found, planned in zip(ended, criteria.end, strict=True)]
+    if max(off) <= POSITION_RESOLUTION:
+        return []
+    found, planned = (", ".join(plain_text(at) for at in place) for place in (ended, criteria.end))
+    return [f"the nozzle ended at {found} mm, the program ends at {planned} mm"]
+
+
+def _totals(criteria: Criteria, commanded: Microlitre, reported: Microlitre | None) -> list[str]:
+    if reported is None:
         return ["the printer reported no extruder total"]
-    if abs(evidence.reported - evidence.commanded) > criteria.volume_resolution:
-        return [f"printer reports {evidence.reported.rounded(2)} extruded, {evidence.commanded.rounded(2)} commanded"]
+    if abs(reported - commanded) > criteria.volume_resolution:
+        return [f"printer reports {reported.rounded(2)} extruded, {commanded.rounded(2)} commanded"]
     return []
 
 

@@ -34,7 +34,7 @@ from printer.register_file import judge_register
 from recipes.capability import total_resolution
 from recipes.compile import PrintProgram, UnitProgram, compile_program, compile_unit
 from recipes.machine import MachineProfile
-from recipes.model import DoseCorrection, Recipe
+from recipes.model import LARGEST_CORRECTION, DoseCorrection, Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
 from recipes.store import RecipeBundle, verify_bundle
 
@@ -262,6 +262,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         static_gates=_static_gates(admission, recipe, program, found),
         balance_serial=None if register is None else register.balance.serial,
         correction=_correction(recipe, job.ink_lot),
+        purges=tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges),
     )
 
 
@@ -270,15 +271,25 @@ def _correction(recipe: Recipe, ink: InkLot) -> CorrectionRule | None:
     if not isinstance(rule, DoseCorrection):
         return None
     relative = Percent(EXACT.divide(ink.density_uncertainty.value * 100, ink.density.value))
-    return CorrectionRule(rule.weight, rule.largest, rule.ink_limit, ink.density, relative)
+    start = recipe.control.start_up_calibration
+    return CorrectionRule(
+        prior=rule.prior,
+        repeatability=rule.repeatability,
+        drift=rule.drift,
+        largest=rule.largest,
+        ink_limit=rule.ink_limit,
+        density=ink.density,
+        density_uncertainty=relative,
+        start_up_largest=None if start is None else start.largest,
+    )
 
 
-def compile_corrected(program: PrintProgram, n: int, factor: Decimal) -> UnitCompiled | UnitRefused:
-    """Compile and prove one unit anew; a refusal is an answer, never the unit as it was planned."""
+def compile_corrected(program: PrintProgram, n: int, factor: Decimal, purge: bool = False) -> UnitCompiled | UnitRefused:
+    """Compile and prove one unit (or purge unit) anew; a refusal is an answer, never the unit as it was planned."""
     try:
-        unit = compile_unit(program, n, factor)
+        unit = compile_unit(program, n, factor, purge=purge)
     except DosewrightError as error:
-        return UnitRefused(n, error.message)
+        return UnitRefused(n, error.message, purge)
     return UnitCompiled(
         n=n,
         factor=factor,
@@ -288,6 +299,7 @@ def compile_corrected(program: PrintProgram, n: int, factor: Decimal) -> UnitCom
         cumulative_nl=unit.cumulative_nl,
         duration_us=unit.duration_us,
         proof=canonical(unit.proof.as_record()),
+        purge=purge,
     )
 
 
@@ -295,11 +307,20 @@ def _number(value: Percent | None) -> str | None:
     return None if value is None else value.text
 
 
-def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) -> PlannedUnit:
+def _planned_purge(unit: UnitProgram, program: PrintProgram, recipe: Recipe, machine: MachineProfile) -> PlannedUnit:
+    """The last purge unit must be within the recipe's tolerance for going on; one before it may be as far off as any correction goes."""
+    start, rule = recipe.control.start_up_calibration, recipe.control.dose_correction
+    if start is None or not isinstance(rule, DoseCorrection):
+        raise CellRefused([f"recipe {recipe.reference} has no start-up calibration"])
+    last = unit.n == len(program.purges)
+    return _planned_unit(unit, recipe, machine, tolerance=start.tolerance if last else LARGEST_CORRECTION)
+
+
+def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile, tolerance: Percent | None = None) -> PlannedUnit:
     nozzle = recipe.parameters.nozzle_temperature
     criteria = Criteria(
         target=unit.target_mass,
-        tolerance=recipe.tolerance(unit.target_mass),
+        tolerance=tolerance or recipe.tolerance(unit.target_mass),
         balance_uncertainty=machine.balance.expanded_uncertainty,
         readability=machine.balance.readability,
         wet=recipe.weighing.stage == "wet",
@@ -307,6 +328,7 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) ->
         volume_resolution=total_resolution(machine),
         nozzle_low=nozzle.low,
         nozzle_high=nozzle.high,
+        end=unit.proof.end,
     )
     return PlannedUnit(
         n=unit.n,
@@ -321,6 +343,7 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile) ->
         x=unit.centre[0],
         y=unit.centre[1],
         shape=dict(unit.shape),
+        purge=unit.purge,
     )
 
 

@@ -72,7 +72,7 @@ class _Ask:
     answer: Future[JsonObject]
 
 
-Compiler = Callable[[int, Decimal], UnitCompiled | UnitRefused]
+Compiler = Callable[[int, Decimal, bool], UnitCompiled | UnitRefused]
 
 
 class _End:
@@ -383,20 +383,20 @@ class Cell:
             case Record(token):
                 self._outstanding[token] = time.monotonic()
                 self.recorder.record(effect)
-            case Compile(n, factor):
+            case Compile():
                 self._compiling = True
-                threading.Thread(target=self._compile, args=(self._compiler, n, factor), name="compiler", daemon=True).start()
+                threading.Thread(target=self._compile, args=(self._compiler, effect), name="compiler", daemon=True).start()
             case SealWireLog():
                 self._inbox.put(_Ask(self._seal_wire_log, Future()))
 
-    def _compile(self, compiler: Compiler | None, n: int, factor: Decimal) -> None:
+    def _compile(self, compiler: Compiler | None, asked: Compile) -> None:
         """Compile and prove on a thread of its own: a stop does not wait for it."""
-        answer: UnitCompiled | UnitRefused = UnitRefused(n, "this run has no compiler")
+        answer: UnitCompiled | UnitRefused = UnitRefused(asked.n, "this run has no compiler", asked.purge)
         try:
             if compiler is not None:
-                answer = compiler(n, factor)
+                answer = compiler(asked.n, asked.factor, asked.purge)
         except Exception as error:
-            answer = UnitRefused(n, f"the compiler failed ({type(error).__name__}: {error})")
+            answer = UnitRefused(asked.n, f"the compiler failed ({type(error).__name__}: {error})", asked.purge)
         self._inbox.put(answer)
 
     def _port_lost(self, port: Port, reason: str) -> None:

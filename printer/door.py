@@ -20,6 +20,7 @@ from printer.alarm_figures import events_of, figures
 from printer.alarm_register import AlarmRegister, as_record, from_record
 from printer.care_door import CareDoor
 from printer.cell import Cell
+from printer.drafts import kind_for, printed
 from printer.errors import CellRefused, RunMissing
 from printer.messages import ON_ALARMS, Command, Operation
 from printer.readiness import training_gate, unmet
@@ -190,7 +191,8 @@ class Door:
 
     def _confirm_removal(self, body: Mapping[str, JsonValue]) -> Answer:
         unit, actor = str(body["unit"]), _actor(body)
-        state = self._cell.store.state("unit", unit)
+        subject = printed(unit)
+        state = self._cell.store.state(subject.type, unit)
         if state is None or state.get("state") != "judged":
             raise RunMissing(f"Unit {unit!r} is not a judged unit of this cell.", remedy=_SEE_STATUS)
         signature = Signature.model_validate(body["signature"])
@@ -200,7 +202,8 @@ class Door:
             "removal_method": "second person",
             "confirmed": signature.model_dump(mode="json"),
         }
-        self._cell.recorder.append(EntryDraft(EventKind.UNIT_REMOVAL_CONFIRMED, Subject("unit", unit), new, actor, self._name))
+        kind = kind_for(subject, EventKind.UNIT_REMOVAL_CONFIRMED)
+        self._cell.recorder.append(EntryDraft(kind, subject, new, actor, self._name))
         self._cell.unit_removed(unit)
         return True
 

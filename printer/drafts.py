@@ -20,6 +20,32 @@ def unit_id(run: str, n: int) -> str:
     return f"{run}/{n:03d}"
 
 
+def purge_id(run: str, n: int) -> str:
+    return f"{run}/P{n}"
+
+
+def printed(identity: str) -> Subject:
+    """Return the subject of what was printed under an identifier: a unit, or a purge unit (`calibration`)."""
+    return Subject("calibration" if identity.rpartition("/")[2].startswith("P") else "unit", identity)
+
+
+def subject_of(run: str, unit: PlannedUnit) -> Subject:
+    return printed(purge_id(run, unit.n) if unit.purge else unit_id(run, unit.n))
+
+
+_OF_PURGE = {
+    EventKind.UNIT_PRINT_INTENDED: EventKind.CALIBRATION_PRINT_INTENDED,
+    EventKind.UNIT_WEIGHT_JUDGED: EventKind.CALIBRATION_WEIGHT_JUDGED,
+    EventKind.UNIT_PRINT_SCRAPPED: EventKind.CALIBRATION_PRINT_SCRAPPED,
+    EventKind.UNIT_REMOVAL_CONFIRMED: EventKind.CALIBRATION_REMOVAL_CONFIRMED,
+}
+
+
+def kind_for(subject: Subject, kind: EventKind) -> EventKind:
+    """Return the kind of an entry on a unit as it is for this subject."""
+    return _OF_PURGE.get(kind, kind) if subject.type == "calibration" else kind
+
+
 def intent(plan: RunPlan, unit: PlannedUnit) -> dict[str, JsonValue]:
     """Return what is on record of a unit before anything of it is sent."""
     low, high = limits(unit.criteria)
@@ -27,7 +53,8 @@ def intent(plan: RunPlan, unit: PlannedUnit) -> dict[str, JsonValue]:
         "run": plan.run,
         "batch": plan.batch,
         "n": unit.n,
-        "strength_mg": unit.strength.text,
+        "strength_mg": None if unit.purge else unit.strength.text,
+        "flow_factor": plain_text(unit.flow_factor),
         "target_mass_mg": unit.target_mass.text,
         "target_volume_uL": unit.target_volume.text,
         "low_mg": low.rounded(2).text,
@@ -88,7 +115,8 @@ class Drafts:
     def unit_intended(self, plan: RunPlan, unit: PlannedUnit) -> None:
         new = intent(plan, unit)
         units = {"strength_mg": "mg", "target_mass_mg": "mg", "target_volume_uL": "uL", "low_mg": "mg", "high_mg": "mg"}
-        self._add(EventKind.UNIT_PRINT_INTENDED, "unit", unit_id(self._run, unit.n), new, unit=units)
+        subject = subject_of(self._run, unit)
+        self._add(kind_for(subject, EventKind.UNIT_PRINT_INTENDED), subject.type, subject.id, new, unit=units)
 
     def corrected(self, compiled: UnitCompiled, planned: PlannedUnit, control: DoseControl) -> None:
         """The decision to correct, with the masses it follows from; the bytes and their proof are attached."""
@@ -96,14 +124,18 @@ class Drafts:
         new: dict[str, JsonValue] = {
             "run": self._run,
             "unit_n": compiled.n,
+            "purge_unit": compiled.purge,
             "flow_factor": plain_text(compiled.factor),
             "estimate": plain_text(round_to(control.estimate, 6)),
+            "estimate_uncertainty": plain_text(round_to(control.standard_uncertainty, 6)),
             "evidence": [
                 {
                     "n": seen.n,
+                    "purge_unit": seen.purge,
                     "mass_mg": seen.mass.rounded(2).text,
                     "commanded_uL": plain_text(round_to(seen.commanded.value, 3)),
                     "gain": plain_text(round_to(seen.gain, 6)),
+                    "gain_uncertainty": plain_text(round_to(seen.uncertainty, 6)),
                 }
                 for seen in control.observations
             ],
@@ -113,14 +145,15 @@ class Drafts:
             "planned_gcode_sha256": planned.gcode_sha256,
             "gcode_sha256": compiled.sha256,
         }
-        name = f"corrected/unit-{compiled.n:03d}"
+        name = f"corrected/{planned.file}"
         attachments = {f"{name}.gcode": compiled.gcode, f"{name}-proof.json": compiled.proof}
-        key = unit_id(self._run, compiled.n)
+        key = subject_of(self._run, planned).id
         self._add(EventKind.DOSE_CORRECTION_DECIDED, "correction", key, new, unit={"target_volume_uL": "uL"}, attachments=attachments)
 
-    def unit_ended(self, kind: EventKind, n: int, new: Mapping[str, JsonValue], attachments: Mapping[str, bytes]) -> None:
+    def unit_ended(self, kind: EventKind, unit: PlannedUnit, new: Mapping[str, JsonValue], attachments: Mapping[str, bytes]) -> None:
+        subject = subject_of(self._run, unit)
         units = {name: name.rsplit("_", 1)[1] for name in new if name.endswith(("_mg", "_uL", "_kPa", "_C"))}
-        self._add(kind, "unit", unit_id(self._run, n), new, unit=units, attachments=attachments)
+        self._add(kind_for(subject, kind), subject.type, subject.id, new, unit=units, attachments=attachments)
 
     def again(self, draft: EntryDraft) -> None:
         """Ask once more for an entry whose record failed."""

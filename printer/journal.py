@@ -76,8 +76,8 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "wire", canonical({"sha256": sha256})
         case UnitCompiled():
             return "compiler", canonical(_compiled(event))
-        case UnitRefused(n, reason):
-            return "compiler", canonical({"n": n, "refused": reason})
+        case UnitRefused(n, reason, purge):
+            return "compiler", canonical({"n": n, "refused": reason, "purge": purge})
 
 
 def _compiled(event: UnitCompiled) -> JsonObject:
@@ -90,13 +90,14 @@ def _compiled(event: UnitCompiled) -> JsonObject:
         "cumulative_nl": list[JsonValue](event.cumulative_nl),
         "duration_us": event.duration_us,
         "proof": event.proof.decode("utf-8"),
+        "purge": event.purge,
     }
 
 
 def _read_compiled(raw: bytes) -> UnitCompiled | UnitRefused:
     body = json.loads(raw)
     if "refused" in body:
-        return UnitRefused(body["n"], body["refused"])
+        return UnitRefused(body["n"], body["refused"], body["purge"])
     return UnitCompiled(
         n=body["n"],
         factor=Decimal(body["factor"]),
@@ -106,6 +107,7 @@ def _read_compiled(raw: bytes) -> UnitCompiled | UnitRefused:
         cumulative_nl=tuple(body["cumulative_nl"]),
         duration_us=body["duration_us"],
         proof=body["proof"].encode("utf-8"),
+        purge=body["purge"],
     )
 
 

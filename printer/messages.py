@@ -110,14 +110,16 @@ class UnitCompiled:
     cumulative_nl: tuple[int, ...]
     duration_us: int
     proof: bytes
+    purge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UnitRefused:
-    """A unit could not be compiled or proved."""
+    """A unit, or a purge unit, could not be compiled or proved."""
 
     n: int
     reason: str
+    purge: bool = False
 
 
 RunInput = PortBytes | PortLost | Tick | Command | Recorded | RecordFailed | GuardChanged | WireSealed | UnitCompiled | UnitRefused
@@ -152,10 +154,11 @@ class SealWireLog:
 
 @dataclass(frozen=True, slots=True)
 class Compile:
-    """Compile unit `n` anew with this flow factor and prove it; answered by UnitCompiled or UnitRefused."""
+    """Compile unit `n` (or purge unit `n`) anew with this flow factor and prove it; answered by UnitCompiled or UnitRefused."""
 
     n: int
     factor: Decimal
+    purge: bool = False
 
 
 RunEffect = Send | EmergencySend | Record | SealWireLog | Compile

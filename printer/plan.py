@@ -5,6 +5,7 @@ Built once by admission from the signed order, recipe and machine profile; the r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,6 +19,10 @@ from printer.acceptance import Criteria
 from printer.dose_control import CorrectionRule
 from printer.messages import UnitCompiled
 from printer.readiness import Gate
+
+_CLOSURE = Decimal("0.001")
+_LEAST_CLOSURE = Decimal("0.05")
+"""The proof closes at 0.05 % or half a motor step; this second look, in µL or as a share, is only as wide as rounding asks."""
 
 SLOW_CODES = (b"G28", b"M400", b"G4")
 
@@ -60,7 +65,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PlannedUnit:
-    """One unit: what it shall weigh, its proved commands, the net volume in nL commanded after each of them."""
+    """One unit: what it shall weigh, its proved commands, the net volume in nL commanded after each of them.
+
+    A purge unit is waste from the first: it is printed and weighed as a unit is, never counted, never released.
+    """
 
     n: int
     strength: Milligram
@@ -74,6 +82,17 @@ class PlannedUnit:
     x: Decimal
     y: Decimal
     shape: Mapping[str, str]
+    purge: bool = False
+    flow_factor: Decimal = Decimal(1)
+
+    @property
+    def name(self) -> str:
+        return f"{'purge ' if self.purge else ''}unit {self.n}"
+
+    @property
+    def file(self) -> str:
+        """The unit in the names of its attachments."""
+        return f"purge-{self.n}" if self.purge else f"unit-{self.n:03d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +123,44 @@ class RunPlan:
     static_gates: tuple[Gate, ...]
     correction: CorrectionRule | None = None
     balance_serial: str | None = None
+    purges: tuple[PlannedUnit, ...] = ()
 
 
 def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimetre) -> PlannedUnit:
-    """Return the unit as it was compiled anew: other bytes, same target mass. Raises ValueError where the digest does not fit."""
-    if sha256_hex(compiled.gcode) != compiled.sha256 or compiled.n != unit.n:
-        raise ValueError(f"the bytes of unit {unit.n} are not those that were proved")
+    """Return the unit as it was compiled anew: other bytes, same target mass.
+
+    Raises ValueError where the bytes are not those of the digest, not of this unit, without the proof of this volume, or where
+    what they extrude is not the planned volume times the flow factor.
+    """
+    lines = out_lines(commands_of(compiled.gcode), e_area)
+    volume = Microlitre(EXACT.multiply(unit.target_volume.value, compiled.factor))
+    if sha256_hex(compiled.gcode) != compiled.sha256 or (compiled.n, compiled.purge) != (unit.n, unit.purge):
+        raise ValueError(f"the bytes of {unit.name} are not those that were proved")
+    if not _proved(compiled, volume):
+        raise ValueError(f"{unit.name} came without its proof")
+    pushed = EXACT.divide(Decimal(_net_nl(compiled.gcode, e_area)), Decimal(1000))
+    if compiled.target_volume != volume or abs(pushed - volume.value) > max(volume.value * _CLOSURE, _LEAST_CLOSURE):
+        raise ValueError(f"{unit.name} extrudes {Microlitre(pushed).rounded(3)}, {volume.rounded(3)} were asked for")
+    if len(compiled.cumulative_nl) != len(lines):
+        raise ValueError(f"{unit.name} came with volumes for other commands")
     return replace(
         unit,
+        flow_factor=compiled.factor,
         target_volume=compiled.target_volume,
         gcode_sha256=compiled.sha256,
-        lines=out_lines(commands_of(compiled.gcode), e_area),
+        lines=lines,
         cumulative_nl=compiled.cumulative_nl,
         duration_us=compiled.duration_us,
     )
+
+
+def _proved(compiled: UnitCompiled, volume: Microlitre) -> bool:
+    """Whether the proof is one of this unit and volume. That it holds is the compiler's word: without it there is no answer."""
+    try:
+        proof = json.loads(compiled.proof)
+        return isinstance(proof, dict) and proof["n"] == compiled.n and abs(Decimal(proof["target_uL"]) - volume.value) < Decimal("0.001")
+    except (ValueError, KeyError, TypeError, ArithmeticError):
+        return False
 
 
 def out_lines(commands: tuple[bytes, ...], e_area: SquareMillimetre) -> tuple[OutLine, ...]:
@@ -132,6 +175,13 @@ def commands_of(gcode: bytes) -> tuple[bytes, ...]:
     """Return the commands of a G-code text: no comments, no blank lines."""
     stripped = (line.split(b";", 1)[0].strip() for line in gcode.splitlines())
     return tuple(line for line in stripped if line)
+
+
+def _net_nl(gcode: bytes, e_area: SquareMillimetre) -> int:
+    """Return the net volume of a section in nL, retractions counted (E relative, M83)."""
+    words = (word for command in commands_of(gcode) if command.startswith(b"G1 ") for word in command.split() if word.startswith(b"E"))
+    millimetres = sum((Decimal(word[1:].decode("ascii")) for word in words), Decimal(0))
+    return int(EXACT.multiply(EXACT.multiply(millimetres, e_area.value), Decimal(1000)))
 
 
 def _exposure_nl(command: bytes, e_area: SquareMillimetre) -> int:

@@ -73,6 +73,10 @@ def _close(store: TrailReader, run: str, device: str, *, closed: bool) -> list[E
     """Close a run; of one that is closed already, the units whose end was not kept."""
     reason = "the cell process ended while the run was open"
     drafts = []
+    for key, purge in store.objects("calibration"):
+        if purge.get("run") == run and purge.get("state") == "printing":
+            given_up: JsonObject = {"state": "judged", "verdict": "scrapped", "mass_mg": None, "reasons": [f"interrupted: {reason}"]}
+            drafts.append(EntryDraft(EventKind.CALIBRATION_PRINT_SCRAPPED, Subject("calibration", key), given_up, CELL, device))
     for key, unit in store.objects("unit"):
         if unit.get("run") == run and unit.get("state") == "printing":
             scrapped: JsonObject = {

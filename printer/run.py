@@ -162,8 +162,8 @@ class RunMachine:
                 self._close(sha256)
             case UnitCompiled():
                 self.units.compiled(event, now)
-            case UnitRefused(n, reason):
-                self.units.refused(n, reason, now)
+            case UnitRefused():
+                self.units.refused(event, now)
 
     def _tick(self, now: int) -> None:
         if self.over:
@@ -312,16 +312,17 @@ class RunMachine:
 
     def unit_judged(self, *, accepted: bool, now: int) -> None:
         """Go on after a unit: the next one, a pause, or the end of the run."""
-        self.units.done += 1
-        if self.cycle.unit is not None:
+        calibrating = self.units.calibrating
+        self.units.judged()
+        if self.cycle.unit is not None and not calibrating:
             self.alarms.unit_judged(self.cycle.unit, now)
         if not accepted:
-            self._finish("ABORTED", "a unit was rejected", now)
+            self._finish("ABORTED", "no calibration follows from the purge unit" if calibrating else "a unit was rejected", now)
         elif self._finish_after_unit is not None:
             self._finish("ABORTED", self._finish_after_unit, now)
         elif self.units.exhausted:
             self._finish("FINISHED", "all units are printed", now)
-        elif (bound := self.units.dose.bound_reason()) is not None:
+        elif (bound := self.units.bound_reason()) is not None:
             self.refuse_units(AlarmName.CORRECTION_LIMIT, bound, now)
         elif self.state is RunState.PAUSING:
             self.set_state(RunState.PAUSED)
@@ -355,7 +356,7 @@ class RunMachine:
             case LineAcknowledged() if in_unit:
                 self.cycle.acknowledged(now)
             case PositionReport() if in_unit:
-                self.cycle.total(event.e, now)
+                self.cycle.reported(event, now)
             case Drained() if in_unit:
                 self.cycle.drained(now)
             case Drained() if self.phase is Phase.PROCEDURES:

@@ -8,7 +8,12 @@ from audit.events import EntryDraft, EventKind
 from printer.drafts import Drafts
 from printer.messages import Record
 
-_UNIT_ENDS = (EventKind.UNIT_WEIGHT_JUDGED, EventKind.UNIT_PRINT_SCRAPPED)
+_UNIT_ENDS = (
+    EventKind.UNIT_WEIGHT_JUDGED,
+    EventKind.UNIT_PRINT_SCRAPPED,
+    EventKind.CALIBRATION_WEIGHT_JUDGED,
+    EventKind.CALIBRATION_PRINT_SCRAPPED,
+)
 
 
 class RunRecord:

@@ -15,10 +15,11 @@ from audit.canonical import JsonValue, sha256_hex
 from audit.events import EntryDraft, EventKind
 from audit.quantities import EXACT, Celsius, Microlitre, Milligram, plain_text, round_to
 from firmware_bridge.balance import WeighResult
-from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge
+from firmware_bridge.link_values import PositionReport
+from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge, report_reasons
 from printer.alarms import AlarmName
 from printer.devices import Devices
-from printer.drafts import Drafts, intent
+from printer.drafts import Drafts, intent, kind_for
 from printer.journal import Journal
 from printer.plan import PlannedUnit, RunPlan
 from printer.unit_sequence import UnitSequence
@@ -69,10 +70,13 @@ class UnitCycle:
         self.unit: PlannedUnit | None = None
         self.weighings: dict[int, Judgement] = {}
         self.verdicts: dict[int, tuple[Verdict, Milligram | None, tuple[str, ...]]] = {}
+        self.purge_verdicts: dict[int, tuple[Verdict, Milligram | None, tuple[str, ...]]] = {}
         self._acknowledged = 0
         self._span = (0, 0)
         self._total_before: Decimal | None = None
         self._total_after: Decimal | None = None
+        self._ended: tuple[Decimal, ...] | None = None
+        self._asked_again = False
         self._first: WeighResult | None = None
         self._before: Weighing | None = None
         self._after: Weighing | None = None
@@ -84,9 +88,15 @@ class UnitCycle:
 
     @property
     def unit_n(self) -> int | None:
-        """The unit that an alarm now would touch: from its intent to its verdict."""
-        touched = (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER, Step.SETTLE, Step.WEIGH_AFTER)
-        return self.unit.n if self.unit is not None and self.step in touched else None
+        """The unit that an alarm now would touch. A purge unit is waste anyway: an alarm touches no unit then."""
+        unit = self._in_progress
+        return None if unit is None or unit.purge else unit.n
+
+    @property
+    def _in_progress(self) -> PlannedUnit | None:
+        """What may have left something on the plate and has no verdict: from its intent to its verdict."""
+        begun = (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER, Step.SETTLE, Step.WEIGH_AFTER)
+        return self.unit if self.step in begun else None
 
     @property
     def moving(self) -> bool:
@@ -110,7 +120,8 @@ class UnitCycle:
         self.unit = unit
         self._span = _extruding_span(unit)
         self._acknowledged = 0
-        self._total_before = self._total_after = None
+        self._total_before = self._total_after = self._ended = None
+        self._asked_again = False
         self._raw = []
         self._before = self._after if self._after is not None and now - self._after.at <= _FRESH_US else None
         self._after = None
@@ -119,11 +130,13 @@ class UnitCycle:
 
     # What the machine tells
 
-    def total(self, e: Decimal, now: int) -> None:
+    def reported(self, report: PositionReport, now: int) -> None:
+        """Take the printer's position and extruder total."""
         if self.step is Step.TOTAL_BEFORE:
-            self._total_before = e
+            self._total_before = report.e
         elif self.step is Step.TOTAL_AFTER:
-            self._total_after = e
+            self._total_after = report.e
+            self._ended = (report.x, report.y, report.z)
 
     def drained(self, now: int) -> None:
         match self.step:
@@ -132,6 +145,10 @@ class UnitCycle:
             case Step.PRINT:
                 self._run.devices.sent.finished()
                 self.step = Step.TOTAL_AFTER
+                self._run.devices.ask_total(now)
+            case Step.TOTAL_AFTER if self._doubtful and not self._asked_again:
+                # Digits may be damaged on the wire: a report that speaks against the unit counts when it comes twice.
+                self._asked_again = True
                 self._run.devices.ask_total(now)
             case Step.TOTAL_AFTER:
                 self.step = Step.SETTLE
@@ -197,31 +214,32 @@ class UnitCycle:
             self.step = Step.PRINT
             self._began = now
             self._run.watch.begin_unit(now)
-            self._run.devices.submit(unit.lines, f"UNIT {unit.n}", now)
+            self._run.devices.submit(unit.lines, f"{'PURGE' if unit.purge else 'UNIT'} {unit.n}", now)
         elif self.step is Step.RECORD:
             self.step = Step.NONE
             self._run.unit_judged(accepted=self._accepted, now=now)
 
     def scrap(self, reasons: Sequence[str]) -> None:
         """Give up the unit in progress, if there is one: it was begun, so it must be taken off the plate."""
-        n = self.unit_n
+        unit = self._in_progress
         self._wake = None
-        if n is None:
+        if unit is None:
             self.step = Step.NONE
             return
         self._run.devices.sent.stopped()
         # An intent that is not known to be on record: the end says itself which unit it is.
-        known = intent(self._run.plan, self.unit) if self.step is Step.INTENT and self.unit is not None else {}
+        known = intent(self._run.plan, unit) if self.step is Step.INTENT else {}
         self._close(EventKind.UNIT_PRINT_SCRAPPED, Verdict.SCRAPPED, None, tuple(reasons), known)
         self.step = Step.NONE
 
     def end_lost(self, draft: EntryDraft, reason: str) -> EntryDraft:
         """Return how a unit ends whose verdict could not be recorded: scrapped, whatever it weighed."""
         reasons = (f"its end could not be recorded: {reason}", *_reasons(draft))
-        n = int(draft.subject.id.rsplit("/", 1)[1])
-        self.verdicts[n] = (Verdict.SCRAPPED, None, reasons)
+        purge = draft.subject.type == "calibration"
+        n = int(draft.subject.id.rpartition("/")[2].removeprefix("P"))
+        (self.purge_verdicts if purge else self.verdicts)[n] = (Verdict.SCRAPPED, None, reasons)
         new = {**draft.new, "verdict": Verdict.SCRAPPED.value, "mass_mg": None, "reasons": list[JsonValue](reasons)}
-        return replace(draft, kind=EventKind.UNIT_PRINT_SCRAPPED, new=new)
+        return replace(draft, kind=kind_for(draft.subject, EventKind.UNIT_PRINT_SCRAPPED), new=new)
 
     # Steps
 
@@ -242,7 +260,7 @@ class UnitCycle:
         if unit is None or before is None:
             return
         if abs(before.slope) > unit.criteria.drift_limit:
-            text = f"{plain_text(round_to(before.slope.value, 3))} mg/s before unit {unit.n}, limit {unit.criteria.drift_limit}"
+            text = f"{plain_text(round_to(before.slope.value, 3))} mg/s before {unit.name}, limit {unit.criteria.drift_limit}"
             self.step = Step.NONE
             self._run.refuse_units(AlarmName.BALANCE_DRIFT, text, now)
             return
@@ -254,7 +272,7 @@ class UnitCycle:
         self._wake = None
         printed = self.step is Step.WEIGH_AFTER
         if printed and self.unit is not None:
-            self._run.alarm(AlarmName.BALANCE_FAULT, text, self.unit.n, now)
+            self._run.alarm(AlarmName.BALANCE_FAULT, text, self.unit_n, now)
             self._accepted = False
             self._close(EventKind.UNIT_WEIGHT_JUDGED, Verdict.REJECTED, None, (f"not weighed: {text}",), {})
             self.step = Step.RECORD
@@ -276,16 +294,20 @@ class UnitCycle:
             reported=reported,
             nozzle_min=None if watch.nozzle_min is None else Celsius(watch.nozzle_min),
             nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
+            ended=self._ended,
         )
         judgement = judge(unit.criteria, evidence)
-        identity = self._run.units.dose.identity_reason(judgement.mass, evidence.commanded)
+        identity = self._run.units.dose.identity_reason(judgement.adjusted, evidence.commanded)
         if identity is not None:
             judgement = replace(judgement, verdict=Verdict.REJECTED, reasons=(*judgement.reasons, identity))
-        self.weighings[unit.n] = judgement
         self._accepted = judgement.verdict is Verdict.ACCEPTED
+        if unit.purge and self._accepted:
+            judgement = replace(judgement, verdict=Verdict.CALIBRATION)
+        elif not unit.purge:
+            self.weighings[unit.n] = judgement
         if self._accepted:
             watch.flow.unit_accepted()
-            self._run.units.dose.observe(unit.n, judgement.mass, evidence.commanded)
+            self._run.units.dose.observe(unit.n, judgement, evidence.commanded, purge=unit.purge)
         self._alarms(judgement, unit, now, held=identity is not None)
         measured = _measured(judgement, before, after, evidence, watch)
         self._close(EventKind.UNIT_WEIGHT_JUDGED, judgement.verdict, judgement.mass, judgement.reasons, measured)
@@ -293,18 +315,30 @@ class UnitCycle:
         self._run.await_unit_record()
 
     def _alarms(self, judgement: Judgement, unit: PlannedUnit, now: int, *, held: bool) -> None:
-        if judgement.verdict is Verdict.ACCEPTED:
+        if judgement.verdict is not Verdict.REJECTED:
             return
         text = "; ".join(judgement.reasons)
         if judgement.drifting:
             name = AlarmName.BALANCE_DRIFT
         elif held:
             name = AlarmName.INK_IDENTITY
-        elif any("extrude" in reason for reason in judgement.reasons):
+        elif any("extrude" in reason or "nozzle ended" in reason for reason in judgement.reasons):
             name = AlarmName.VOLUME_MISMATCH
+        elif unit.purge:
+            name = AlarmName.CORRECTION_LIMIT
         else:
             name = AlarmName.MASS_OUT_OF_TOLERANCE
-        self._run.alarm(name, text, unit.n, now)
+        self._run.alarm(name, text, None if unit.purge else unit.n, now)
+
+    @property
+    def _doubtful(self) -> bool:
+        """Whether the report after the unit speaks against it."""
+        unit = self.unit
+        if unit is None:
+            return False
+        allowed, reported = unit.criteria, self._reported()
+        commanded = _microlitres(unit.cumulative_nl[-1])
+        return bool(report_reasons(allowed, commanded, reported, self._ended))
 
     def _reported(self) -> Microlitre | None:
         if self._total_before is None or self._total_after is None:
@@ -324,7 +358,7 @@ class UnitCycle:
         if unit is None:
             return
         journal, trace = self._run.journal.seal(), self._run.watch.end_unit()
-        self.verdicts[unit.n] = (verdict, mass, reasons)
+        (self.purge_verdicts if unit.purge else self.verdicts)[unit.n] = (verdict, mass, reasons)
         new: dict[str, JsonValue] = {
             **measured,
             "state": "judged",
@@ -338,8 +372,8 @@ class UnitCycle:
                 {"at_us": w.at, "value_mg": w.value.text, "raw": w.raw.hex(), "device": w.device} for w in self._raw
             ],
         }  # fmt: skip
-        attachments = {f"journal/unit-{unit.n:03d}.jsonl": journal, f"traces/unit-{unit.n:03d}.csv": trace}
-        self._run.drafts.unit_ended(kind, unit.n, new, attachments)
+        attachments = {f"journal/{unit.file}.jsonl": journal, f"traces/{unit.file}.csv": trace}
+        self._run.drafts.unit_ended(kind, unit, new, attachments)
 
 
 def _measured(judgement: Judgement, before: Weighing, after: Weighing, evidence: UnitEvidence, watch: Watch) -> dict[str, JsonValue]:

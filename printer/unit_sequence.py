@@ -1,4 +1,4 @@
-"""The order of the units: which comes next, and whether it is printed as planned or compiled anew.
+"""The order of the units: purge units first, then the units, each printed as planned or compiled anew.
 
 A unit is compiled anew with the flow factor that its forerunners call for, and proved again; no answer in time, a refusal or a
 factor out of bounds ends the run in order.
@@ -11,7 +11,7 @@ from typing import Protocol
 from printer.alarms import AlarmName
 from printer.dose_control import DoseControl
 from printer.drafts import Drafts
-from printer.messages import Compile, RunEffect, UnitCompiled
+from printer.messages import Compile, RunEffect, UnitCompiled, UnitRefused
 from printer.plan import PlannedUnit, RunPlan, recompiled
 
 _COMPILE_LIMIT_US = 60_000_000
@@ -38,6 +38,7 @@ class UnitSequence:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self.purged = 0
         self.done = 0
         self.dose = DoseControl(run.plan.correction)
         self._asked_until: int | None = None
@@ -46,14 +47,34 @@ class UnitSequence:
     def exhausted(self) -> bool:
         return self.done == len(self._run.plan.units)
 
+    @property
+    def calibrating(self) -> bool:
+        """Whether what is printed now, or next, is a purge unit."""
+        return self.purged < len(self._run.plan.purges)
+
+    def judged(self) -> None:
+        """The purge unit, or the unit, in progress has its verdict."""
+        if self.calibrating:
+            self.purged += 1
+        else:
+            self.done += 1
+
+    def bound_reason(self) -> str | None:
+        """Return why the next unit may not be corrected as it would have to be, or None."""
+        return self.dose.bound_reason(first=self.done == 0)
+
+    @property
+    def _next(self) -> PlannedUnit:
+        return self._run.plan.purges[self.purged] if self.calibrating else self._run.plan.units[self.done]
+
     def begin(self, now: int) -> None:
         """Begin the next unit as planned, or ask for it to be compiled anew with the flow factor that its forerunners call for."""
-        unit = self._run.plan.units[self.done]
+        unit = self._next
         if self.dose.factor == 1:
             self._run.print_unit(unit, now)
             return
         self._asked_until = now + _COMPILE_LIMIT_US
-        self._run.emit(Compile(unit.n, self.dose.factor))
+        self._run.emit(Compile(unit.n, self.dose.factor, unit.purge))
         self._run.await_compiled()
 
     def tick(self, now: int) -> None:
@@ -64,20 +85,24 @@ class UnitSequence:
         """Take a unit that was compiled anew, if it is the one that was asked for."""
         if self._asked_until is None:
             return
-        planned = self._run.plan.units[self.done]
-        if compiled.n != planned.n:
+        planned = self._next
+        if (compiled.n, compiled.purge) != (planned.n, planned.purge):
             return
         if compiled.factor != self.dose.factor:
-            self._refuse(f"unit {planned.n} was compiled with another flow factor", now)
+            self._refuse(f"{planned.name} was compiled with another flow factor", now)
             return
-        unit = recompiled(planned, compiled, self._run.plan.e_area)
+        try:
+            unit = recompiled(planned, compiled, self._run.plan.e_area)
+        except ValueError as error:
+            self._refuse(str(error), now)
+            return
         self._asked_until = None
         self._run.drafts.corrected(compiled, planned, self.dose)
         self._run.print_unit(unit, now)
 
-    def refused(self, n: int, reason: str, now: int) -> None:
-        if self._asked_until is not None and n == self._run.plan.units[self.done].n:
-            self._refuse(f"unit {n} could not be compiled: {reason}", now)
+    def refused(self, refused: UnitRefused, now: int) -> None:
+        if self._asked_until is not None and (refused.n, refused.purge) == (self._next.n, self._next.purge):
+            self._refuse(f"{self._next.name} could not be compiled: {refused.reason}", now)
 
     def forget(self) -> None:
         """The run ends: nothing is awaited."""

@@ -11,7 +11,7 @@ from audit.reader import TrailReader
 from printer.acceptance import Verdict, limits
 from printer.alarm_register import Alarm
 from printer.alarm_states import AlarmState
-from printer.drafts import unit_id
+from printer.drafts import purge_id, unit_id
 from printer.interlocks import blocked
 from printer.messages import Operation, Port
 from printer.plan import PlannedUnit
@@ -44,6 +44,7 @@ def idle_view(now: int) -> JsonObject:
             "plate": {**unknown, "unit": "degC"},
             "balance": {**unknown, "unit": "mg"},
         },
+        "purge_units": [],
         "units": [],
         "alarms": [],
         "gates": [],
@@ -75,6 +76,7 @@ def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since
             "plate": _sensor(snapshot.plate, now, limit.plate_low.text, limit.plate_high.text),
             "balance": _sensor(snapshot.balance, now, None, None),
         },
+        "purge_units": [_purge(machine, unit, removed) for unit in plan.purges],
         "units": [_unit(machine, unit, removed) for unit in plan.units],
         "alarms": [_alarm(alarm, now, live=not machine.over) for alarm in machine.alarms.alarms],
         "gates": [gate.as_record() for gate in machine.gates],
@@ -109,6 +111,19 @@ def recorded_view(store: TrailReader, run: str, now: int) -> JsonObject:
                 "y": None,
             }
         )
+    purges: list[JsonValue] = [
+        {
+            "unit": key,
+            "n": purge.get("n"),
+            "mass_mg": purge.get("mass_mg"),
+            "target_mass_mg": purge.get("target_mass_mg"),
+            "state": "judged",
+            "verdict": purge.get("verdict"),
+            "reasons": purge.get("reasons") or [],
+            "removed": purge.get("removed") is True,
+        }
+        for key, purge in _of_run(store, "calibration", run)
+    ]
     alarms: list[JsonValue] = [
         {field: alarm.get(field) for field in _RECORDED_ALARM} | {"alarm": key} for key, alarm in _of_run(store, "alarm", run)
     ]
@@ -118,6 +133,7 @@ def recorded_view(store: TrailReader, run: str, now: int) -> JsonObject:
         "ended": state.get("ended"),
         "run": run,
         "batch": state.get("batch"),
+        "purge_units": purges,
         "units": units,
         "alarms": alarms,
         "allowed_actions": {name: {"allowed": False, "reasons": reasons} for name in _OPERATIONS},
@@ -174,11 +190,27 @@ def _unit(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> Js
     }
 
 
+def _purge(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> JsonObject:
+    verdict, mass, reasons = machine.cycle.purge_verdicts.get(unit.n, (None, None, ()))
+    key = purge_id(machine.plan.run, unit.n)
+    return {
+        "unit": key,
+        "n": unit.n,
+        "mass_mg": None if mass is None else mass.rounded(2).text,
+        "target_mass_mg": unit.target_mass.rounded(2).text,
+        "state": _unit_state(machine, unit, verdict),
+        "verdict": None if verdict is None else verdict.value,
+        "reasons": list(reasons),
+        "removed": key in removed,
+    }
+
+
 def _unit_state(machine: RunMachine, unit: PlannedUnit, verdict: Verdict | None) -> str:
     if verdict is not None:
         return "judged"
     cycle = machine.cycle
-    if cycle.unit is not unit or cycle.step is Step.NONE:
+    now = cycle.unit
+    if now is None or (now.n, now.purge) != (unit.n, unit.purge) or cycle.step is Step.NONE:
         return "planned"
     return "printing" if cycle.step in (Step.INTENT, Step.PRINT) else "weighing"
 
@@ -188,11 +220,12 @@ def _time_left(machine: RunMachine) -> int | None:
         return 0
     cycle = machine.cycle
     left = 0
+    left += sum(unit.duration_us + _WEIGHING_US for unit in machine.plan.purges[machine.units.purged :])
     for unit in machine.plan.units[machine.units.done :]:
         if unit.n in cycle.verdicts:
             continue
         left += unit.duration_us + _WEIGHING_US
-        if cycle.unit is unit:
+        if cycle.unit is not None and (cycle.unit.n, cycle.unit.purge) == (unit.n, False):
             left -= int(unit.duration_us * Decimal(cycle.commanded_nl) / max(1, unit.cumulative_nl[-1]))
     return left // 1_000_000
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, MillimetrePerSecond, SquareMillimetre
-from recipes.capability import balance_reasons, total_reasons
+from recipes.capability import SHARE_OF_TOLERANCE, balance_reasons, total_reasons
 from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused
 from recipes.gcode_check import Proof, UnitProof, UnitTarget, prove
@@ -33,7 +33,7 @@ from recipes.gcode_writer import (
 )
 from recipes.inks import cartridge_reasons, ink_reasons
 from recipes.model import Cartridge, Cylinder, Dispense, DoseCorrection, DoseOrder, InkLot, MachineProfile, Parameter, Recipe, Torus
-from recipes.plate import Place, lay_out
+from recipes.plate import Place, lay_out, purge_places
 from recipes.shapes import Range, Solid, build_solid, slice_solid
 from recipes.toolpath import UnitPath, plan_dispense, plan_unit
 
@@ -60,9 +60,12 @@ class ActionProgram:
 
 @dataclass(frozen=True, slots=True)
 class UnitProgram:
-    """One unit. `commands` are its lines without comments and line ends; `cumulative_nl` the net commanded volume in
-    nanolitres after each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate
-    without accelerations."""
+    """One unit, or one purge unit (`purge`, of strength 0).
+
+    `commands` are its lines without comments and line ends; `cumulative_nl` the net commanded volume in nanolitres after
+    each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate without
+    accelerations.
+    """
 
     n: int
     strength: Milligram
@@ -78,6 +81,7 @@ class UnitProgram:
     height: Decimal
     shape: Mapping[str, str]
     proof: UnitProof
+    purge: bool = False
 
     @property
     def exposure_nl(self) -> tuple[int, ...]:
@@ -94,6 +98,7 @@ class Basis:
     motion: Motion
     demonstration: bool
     placed: tuple[tuple[_Design, Place], ...]
+    purges: tuple[tuple[_Design, Place], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class PrintProgram:
     dose: DoseResult
     preamble: bytes
     actions: Mapping[ProcedureName, ActionProgram]
+    purges: tuple[UnitProgram, ...]
     units: tuple[UnitProgram, ...]
     planned: bytes
     sha256: str
@@ -156,21 +162,47 @@ def compile_program(
     reasons.extend(cartridge_reasons(recipe, ink, cartridge, machine, volumes, today))
     reasons.extend(balance_reasons(recipe, machine, [plan.target_mass for plan in dose.strengths]))
     reasons.extend(total_reasons(recipe, machine, [(plan.target_mass, plan.target_volume) for plan in dose.strengths]))
+    purge = _purge_plan(recipe, dose, ink)
+    reasons.extend(_purge_reasons(purge, recipe, machine))
     places: tuple[tuple[Place, ...], ...] = ()
     try:
-        places = lay_out(machine.plate, [plan.units for plan in dose.strengths])
+        places = lay_out(machine.plate, [plan.units for plan in dose.strengths], 0 if purge is None else purge.units)
     except CompileRefused as refused:
         reasons.extend(refused.reasons)
     designs = []
-    for plan in dose.strengths:
+    for plan in (*dose.strengths, *([purge] if purge is not None else ())):
         reasons.extend(_head_reasons(plan, machine))
         try:
             designs.append(_design(plan, recipe, machine))
         except GeometryRefused as refused:
-            reasons.extend(f"{plan.label}: {reason}" for reason in refused.reasons)
+            reasons.extend(f"{'purge unit' if plan is purge else plan.label}: {reason}" for reason in refused.reasons)
     if reasons:
         raise CompileRefused(tuple(dict.fromkeys(reasons)), remedy="Nothing is printed.")
-    return _assemble(dose, designs, places, recipe, machine, demonstration)
+    purged = designs.pop() if purge is not None else None
+    return _assemble(dose, designs, places, purged, recipe, machine, demonstration)
+
+
+def _purge_plan(recipe: Recipe, dose: DoseResult, ink: InkLot) -> StrengthPlan | None:
+    """Return what a purge unit is to be, None where the recipe has no start-up calibration. Its mass is that of its volume of ink."""
+    start = recipe.control.start_up_calibration
+    if start is None:
+        return None
+    mass = Milligram(EXACT.multiply(start.volume.value, ink.density.value))
+    return replace(dose.strengths[0], units=start.units, intakes=(), target_mass=mass, target_volume=start.volume)
+
+
+def _purge_reasons(purge: StrengthPlan | None, recipe: Recipe, machine: MachineProfile) -> list[str]:
+    """Return why the balance cannot tell whether a purge unit is within its tolerance."""
+    start = recipe.control.start_up_calibration
+    if purge is None or start is None:
+        return []
+    tolerance = purge.target_mass * start.tolerance.fraction
+    if machine.balance.expanded_uncertainty * SHARE_OF_TOLERANCE <= tolerance:
+        return []
+    return [
+        f"purge units of {purge.target_mass.rounded(2)} have a tolerance of ± {tolerance.rounded(2)}; the expanded uncertainty of the "
+        f"balance of {machine.id}, {machine.balance.expanded_uncertainty}, is more than a quarter of it: use a cell with a finer balance"
+    ]
 
 
 def procedure_bytes(program: PrintProgram) -> tuple[bytes, bytes]:
@@ -183,11 +215,13 @@ def _assemble(
     dose: DoseResult,
     designs: list[_Design],
     places: tuple[tuple[Place, ...], ...],
+    purged: _Design | None,
     recipe: Recipe,
     machine: MachineProfile,
     demonstration: bool,
 ) -> PrintProgram:
-    motion = _motion(recipe, machine, max(design.height for design in designs))
+    purges = [] if purged is None else [(purged, place) for place in purge_places(machine.plate, purged.plan.units)]
+    motion = _motion(recipe, machine, max(design.height for design in (*designs, *(design for design, _ in purges))))
     preamble = write_preamble(
         recipe=f"{recipe.reference} {recipe.digest}",
         machine=f"{machine.reference} {machine.digest}",
@@ -196,28 +230,41 @@ def _assemble(
     )
     written = _actions(recipe, machine, motion)
     placed = [(design, place) for design, group in zip(designs, places, strict=True) for place in group]
-    units = [_write(n, design, place, motion) for n, (design, place) in enumerate(placed, start=1)]
+    units = [_write(f"UNIT {n}", design, place, motion) for n, (design, place) in enumerate(placed, start=1)]
+    first = [_write(f"PURGE {n}", design, place, motion) for n, (design, place) in enumerate(purges, start=1)]
     before = b"".join(written[name].gcode for name in _BEFORE)
     after = b"".join(written[name].gcode for name in _AFTER)
-    planned = b"".join([preamble, before, *(unit.gcode for unit in units), after])
-    proof = prove(planned, recipe=recipe, machine=machine, units=_targets(placed), demonstration=demonstration)
+    planned = b"".join([preamble, before, *(unit.gcode for unit in (*first, *units)), after])
+    proof = prove(
+        planned,
+        recipe=recipe,
+        machine=machine,
+        units=_targets(placed),
+        demonstration=demonstration,
+        purges=_targets(purges, purge=True),
+    )
     return PrintProgram(
         dose=dose,
         preamble=preamble,
         actions=MappingProxyType({name: _action(name, lines) for name, lines in written.items()}),
+        purges=tuple(
+            _unit(n, design, place, lines, proof.purges[n - 1])
+            for n, ((design, place), lines) in enumerate(zip(purges, first, strict=True), start=1)
+        ),
         units=tuple(
-            _unit(n, design, place, lines, proof) for n, ((design, place), lines) in enumerate(zip(placed, units, strict=True), start=1)
+            _unit(n, design, place, lines, proof.units[n - 1])
+            for n, ((design, place), lines) in enumerate(zip(placed, units, strict=True), start=1)
         ),
         planned=planned,
         sha256=proof.sha256,
         proof=proof,
         e_area=machine.e_area,
-        basis=Basis(recipe, machine, motion, demonstration, tuple(placed)),
+        basis=Basis(recipe, machine, motion, demonstration, tuple(placed), tuple(purges)),
     )
 
 
-def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal) -> UnitProgram:
-    """Compile unit `n` anew with its extruded volume times `flow_factor`, and prove it in its place in the whole program.
+def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal, *, purge: bool = False) -> UnitProgram:
+    """Compile unit `n` (or purge unit `n`) anew with its volume times `flow_factor`, and prove it in its place in the whole program.
 
     Its path stays: what changes is the volume along it. Raises CompileRefused where the recipe does not correct the dose
     or not so far, ProofRefused where the bytes fail their proof.
@@ -226,24 +273,31 @@ def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal) -> UnitPro
     rule = basis.recipe.control.dose_correction
     if not isinstance(rule, DoseCorrection):
         raise CompileRefused([f"recipe {basis.recipe.reference} does not correct the dose"], remedy="Print the program as planned.")
-    if not 1 <= n <= len(program.units):
-        raise CompileRefused([f"there is no unit {n} in this program"])
+    if not 1 <= n <= len(program.purges if purge else program.units):
+        raise CompileRefused([f"there is no {'purge ' if purge else ''}unit {n} in this program"])
     if abs(flow_factor - 1) > rule.largest.fraction:
         raise CompileRefused([f"a flow factor of {flow_factor} is beyond {rule.largest} about 1"], remedy="End the run and find the cause.")
-    design, place = basis.placed[n - 1]
+    group = basis.purges if purge else basis.placed
+    design, place = group[n - 1]
     scaled = _scaled(design, flow_factor, basis)
-    lines = _write(n, scaled, place, basis.motion)
+    lines = _write(f"{'PURGE' if purge else 'UNIT'} {n}", scaled, place, basis.motion)
     before, after = procedure_bytes(program)
-    units = [lines.gcode if unit.n == n else unit.gcode for unit in program.units]
-    placed = [(scaled, at) if number == n else (other, at) for number, (other, at) in enumerate(basis.placed, start=1)]
-    content = b"".join([program.preamble, before, *units, after])
-    proof = prove(content, recipe=basis.recipe, machine=basis.machine, units=_targets(placed), demonstration=basis.demonstration)
-    return _unit(n, scaled, place, lines, proof)
+    changed = [(scaled, at) if number == n else (other, at) for number, (other, at) in enumerate(group, start=1)]
+    sections = [lines.gcode if (unit.n, unit.purge) == (n, purge) else unit.gcode for unit in (*program.purges, *program.units)]
+    proof = prove(
+        b"".join([program.preamble, before, *sections, after]),
+        recipe=basis.recipe,
+        machine=basis.machine,
+        units=_targets(basis.placed if purge else changed),
+        demonstration=basis.demonstration,
+        purges=_targets(changed if purge else basis.purges, purge=True),
+    )
+    return _unit(n, scaled, place, lines, (proof.purges if purge else proof.units)[n - 1])
 
 
-def _targets(placed: Sequence[tuple[_Design, Place]]) -> list[UnitTarget]:
+def _targets(placed: Sequence[tuple[_Design, Place]], *, purge: bool = False) -> list[UnitTarget]:
     return [
-        UnitTarget(n=n, strength=design.plan.label, volume=design.plan.target_volume, x=place[0], y=place[1])
+        UnitTarget(n=n, strength=None if purge else design.plan.label, volume=design.plan.target_volume, x=place[0], y=place[1])
         for n, (design, place) in enumerate(placed, start=1)
     ]
 
@@ -350,7 +404,17 @@ def _path(solid: Solid, plan: StrengthPlan, recipe: Recipe) -> UnitPath:
     parameters = recipe.parameters
     bead = parameters.bead_width.set_point.value * parameters.layer_height.set_point.value
     speed = MillimetrePerSecond(EXACT.divide(parameters.flow_rate.set_point.value, bead))
-    return plan_unit(slice_solid(solid), plan.target_volume, bead_width=_range(parameters.bead_width), speed=speed)
+    return plan_unit(slice_solid(solid), plan.target_volume, bead_width=_bead_range(recipe), speed=speed)
+
+
+def _bead_range(recipe: Recipe) -> Range:
+    """The proven range of the bead, less what the largest correction of the dose takes of it: a corrected unit must be provable too."""
+    bead, rule = _range(recipe.parameters.bead_width), recipe.control.dose_correction
+    if not isinstance(rule, DoseCorrection):
+        return bead
+    largest = rule.largest.fraction
+    low, high = EXACT.divide(bead.low, 1 - largest), EXACT.divide(bead.high, 1 + largest)
+    return Range(min(max(bead.set_point, low), high), low, high)
 
 
 def _motion(recipe: Recipe, machine: MachineProfile, tallest: int) -> Motion:
@@ -392,18 +456,17 @@ def _actions(recipe: Recipe, machine: MachineProfile, motion: Motion) -> dict[Pr
     }
 
 
-def _write(n: int, design: _Design, place: Place, motion: Motion) -> Written:
+def _write(section: str, design: _Design, place: Place, motion: Motion) -> Written:
     centre = (_micrometres(Millimetre(place[0])), _micrometres(Millimetre(place[1])))
     if isinstance(design.body, UnitPath):
-        return write_unit(n, design.body, centre, motion)
-    return write_dispense(n, design.body, centre, motion)
+        return write_unit(section, design.body, centre, motion)
+    return write_dispense(section, design.body, centre, motion)
 
 
-def _unit(n: int, design: _Design, place: Place, lines: Written, proof: Proof) -> UnitProgram:
-    found = proof.units[n - 1]
+def _unit(n: int, design: _Design, place: Place, lines: Written, found: UnitProof) -> UnitProgram:
     return UnitProgram(
         n=n,
-        strength=design.plan.label,
+        strength=Milligram(0) if found.strength is None else found.strength,
         target_mass=design.plan.target_mass,
         target_volume=design.plan.target_volume,
         net_volume=found.net,
@@ -416,6 +479,7 @@ def _unit(n: int, design: _Design, place: Place, lines: Written, proof: Proof) -
         height=found.height,
         shape=design.shape,
         proof=found,
+        purge=found.strength is None,
     )
 
 

@@ -30,13 +30,17 @@ _SIZE_AGREES = Decimal("0.03")
 
 @dataclass(frozen=True, slots=True)
 class UnitTarget:
-    """What a unit must be: its number, strength, volume and place (mm, machine coordinates)."""
+    """What a unit or a purge unit must be: its number, strength (a purge unit has none), volume and place (mm, machine coordinates)."""
 
     n: int
-    strength: Milligram
+    strength: Milligram | None
     volume: Microlitre
     x: Decimal
     y: Decimal
+
+    @property
+    def name(self) -> str:
+        return f"unit {self.n}" if self.strength is not None else f"purge unit {self.n}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class UnitProof:
     """What a unit was found to be. `closure` and `step_closure` are deviations from the target in percent."""
 
     n: int
-    strength: Milligram
+    strength: Milligram | None
     target: Microlitre
     net: Microlitre
     closure: Decimal
@@ -57,12 +61,14 @@ class UnitProof:
     flow: tuple[Decimal, Decimal]
     duration_us: int
     lines: int
+    end: tuple[Decimal, ...]
+    """Where the nozzle is when the section has ended: X, Y, Z in mm; empty where a coordinate is not known."""
 
     def as_record(self) -> dict[str, JsonValue]:
         """Return decimal strings; lengths in mm, volumes in uL, flow in uL/s."""
         return {
             "n": self.n,
-            "strength_mg": self.strength.text,
+            "strength_mg": None if self.strength is None else self.strength.text,
             "target_uL": _shown(self.target.value, 4),
             "net_uL": _shown(self.net.value, 4),
             "closure_percent": _shown(self.closure, 4),
@@ -75,6 +81,7 @@ class UnitProof:
             "flow_uL_s": _pair(self.flow, 3),
             "duration_s": _shown(Decimal(self.duration_us).scaleb(-6), 1),
             "lines": self.lines,
+            "end_mm": [_shown(coordinate, 3) for coordinate in self.end],
         }
 
 
@@ -115,6 +122,7 @@ class Proof:
     sha256: str
     lines: int
     units: tuple[UnitProof, ...]
+    purges: tuple[UnitProof, ...]
     margins: tuple[Margin, ...]
     primed: Microlitre
     duration_us: int
@@ -143,36 +151,58 @@ class Proof:
             "closure_max_percent": _shown(self.closure_max, 4),
             "step_closure_max_percent": _shown(self.step_closure_max, 4),
             "margins": [margin.as_record() for margin in self.margins],
+            "purge_units": [unit.as_record() for unit in self.purges],
             "units": [unit.as_record() for unit in self.units],
         }
 
 
-def prove(content: bytes, *, recipe: Recipe, machine: MachineProfile, units: Sequence[UnitTarget], demonstration: bool) -> Proof:
+def prove(
+    content: bytes,
+    *,
+    recipe: Recipe,
+    machine: MachineProfile,
+    units: Sequence[UnitTarget],
+    demonstration: bool,
+    purges: Sequence[UnitTarget] = (),
+) -> Proof:
     """Read a whole program and return its proof. Raises ProofRefused with the reasons, each with its line."""
-    proof = examine(content, recipe=recipe, machine=machine, units=units, demonstration=demonstration)
+    proof = examine(content, recipe=recipe, machine=machine, units=units, demonstration=demonstration, purges=purges)
     if proof.refusals:
         raise ProofRefused(proof.refusals, remedy="Do not print this program; compile the order again from the effective recipe.")
     return proof
 
 
-def examine(content: bytes, *, recipe: Recipe, machine: MachineProfile, units: Sequence[UnitTarget], demonstration: bool) -> Proof:
-    """Read a whole program and return what was found, refusals included. `units` are in order of printing, n from 1."""
+def examine(
+    content: bytes,
+    *,
+    recipe: Recipe,
+    machine: MachineProfile,
+    units: Sequence[UnitTarget],
+    demonstration: bool,
+    purges: Sequence[UnitTarget] = (),
+) -> Proof:
+    """Read a whole program and return what was found, refusals included. `purges` and `units` are in order of printing, n from 1."""
     limits = limits_of(recipe, machine)
-    reader = ProgramReader(limits, tuple((_scaled(unit.x), _scaled(unit.y)) for unit in units))
+    places, purge_places = (tuple((_scaled(unit.x), _scaled(unit.y)) for unit in targets) for targets in (units, purges))
+    reader = ProgramReader(limits, places, purge_places)
     reader.read(content)
     refusals = reader.refusals
     refusals.extend(_header_refusals(reader.header, recipe, machine, demonstration))
-    refusals.extend(_order_refusals(reader.sections, len(units)))
-    found = {section.n: section for section in reader.sections if section.n}
-    proofs = [_unit_proof(found[unit.n], unit, limits, machine) for unit in units if unit.n in found]
-    for unit, proof in zip((unit for unit in units if unit.n in found), proofs, strict=True):
-        refusals.extend(_unit_refusals(proof, unit, recipe, machine))
+    refusals.extend(_order_refusals(reader.sections, len(units), len(purges)))
+    found = {(section.purge, section.n): section for section in reader.sections if section.n}
+    proofs = []
+    for unit in (*purges, *units):
+        section = found.get((unit.strength is None, unit.n))
+        if section is not None:
+            proofs.append(_unit_proof(section, unit, limits, machine))
+            refusals.extend(_unit_refusals(proofs[-1], unit, recipe, machine))
     primed = sum(section.deposited for section in reader.sections if section.name == "PRIME") * limits.area
     refusals.extend(_prime_refusals(primed, limits))
     return Proof(
         sha256=hashlib.sha256(content).hexdigest(),
         lines=reader.lines,
-        units=tuple(proofs),
+        units=tuple(proof for proof in proofs if proof.strength is not None),
+        purges=tuple(proof for proof in proofs if proof.strength is None),
         margins=_margins(proofs, reader, recipe, machine),
         primed=Microlitre(_litres(primed)),
         duration_us=sum(section.time_us for section in reader.sections),
@@ -219,8 +249,9 @@ def _header_refusals(header: Sequence[str], recipe: Recipe, machine: MachineProf
     return missing + foreign
 
 
-def _order_refusals(sections: Sequence[SectionTally], units: int) -> list[str]:
-    wanted = [*SECTIONS_BEFORE, *(f"UNIT {n}" for n in range(1, units + 1)), *SECTIONS_AFTER]
+def _order_refusals(sections: Sequence[SectionTally], units: int, purges: int) -> list[str]:
+    printed = [*(f"PURGE {n}" for n in range(1, purges + 1)), *(f"UNIT {n}" for n in range(1, units + 1))]
+    wanted = [*SECTIONS_BEFORE, *printed, *SECTIONS_AFTER]
     found = [section.name for section in sections]
     refusals = []
     if found != wanted:
@@ -268,11 +299,12 @@ def _unit_proof(section: SectionTally, unit: UnitTarget, limits: Limits, machine
         flow=(_per_second(section.slowest or 0), _per_second(section.fastest)),
         duration_us=section.time_us,
         lines=section.lines,
+        end=tuple(Decimal(at).scaleb(-6) for at in section.end if at is not None),
     )
 
 
 def _unit_refusals(proof: UnitProof, unit: UnitTarget, recipe: Recipe, machine: MachineProfile) -> list[str]:
-    where = f"unit {unit.n}"
+    where = unit.name
     refusals = []
     half_step = EXACT.divide(machine.e_area.value, machine.steps_per_mm.value * 2)
     allowed = max(unit.volume.value * CLOSURE_PERCENT / 100, half_step)
@@ -295,7 +327,7 @@ def _unit_refusals(proof: UnitProof, unit: UnitTarget, recipe: Recipe, machine: 
 def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Cylinder | Torus, machine: MachineProfile) -> list[str]:
     """The size that the volume and the height printed demand, by formula: it catches a unit that is moved or spread out."""
     if proof.bead_width is None or proof.height <= 0:
-        return [f"unit {unit.n}: it has no height"]
+        return [f"{unit.name}: it has no height"]
     if isinstance(geometry, Cylinder):
         expected = EXACT.sqrt(EXACT.divide(unit.volume.value, PI * proof.height))
     else:
@@ -304,10 +336,10 @@ def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Cylinder | Toru
         expected = EXACT.sqrt(ring) * (1 + geometry.tube_to_ring)
     found = proof.radius + proof.bead_width[0] / 2
     if 2 * expected > machine.plate.largest_unit_diameter.value:
-        return [f"unit {unit.n}: {_shown(2 * expected, 2)} mm across is more than the plate's {machine.plate.largest_unit_diameter}"]
+        return [f"{unit.name}: {_shown(2 * expected, 2)} mm across is more than the plate's {machine.plate.largest_unit_diameter}"]
     slack = expected * _SIZE_AGREES + proof.bead_width[0] / 4
     if not expected - 2 * slack <= found <= expected + slack:
-        return [f"unit {unit.n}: it reaches {_shown(found, 3)} mm from its place, its volume and height make {_shown(expected, 3)} mm"]
+        return [f"{unit.name}: it reaches {_shown(found, 3)} mm from its place, its volume and height make {_shown(expected, 3)} mm"]
     return []
 
 

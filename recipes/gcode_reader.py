@@ -29,7 +29,7 @@ _MOVE = re.compile(
     "G([01])" + "".join(rf"(?: {axis}{_NUMBER % places})?" for axis, places in (("X", 3), ("Y", 3), ("Z", 3), ("E", 5), ("F", 3)))
 )
 _TEMPERATURE = re.compile(r"M(104|140) S([0-9]{1,3}(?:\.[0-9]{1,3})?)")
-_OPENING = re.compile(r"UNIT ([1-9][0-9]{0,3})")
+_OPENING = re.compile(r"(UNIT|PURGE) ([1-9][0-9]{0,3})")
 
 _NEEDED = frozenset({"G21", "G90", "M83", "G28"})
 _ONCE = {"G21": "PREPARE", "G90": "PREPARE", "M83": "PREPARE", "M155 S1": "PREPARE", "G28": "HOME"}
@@ -74,10 +74,11 @@ class LayerTally:
 
 @dataclass(slots=True)
 class SectionTally:
-    """What a section does, added up. For a unit, `n` is its number and (x, y) its place on the plate."""
+    """What a section does, added up. For a unit and a purge unit, `n` is its number and (x, y) its place on the plate."""
 
     name: str
     n: int = 0
+    purge: bool = False
     x: int = 0
     y: int = 0
     net: int = 0
@@ -91,6 +92,7 @@ class SectionTally:
     fastest: int = 0
     retracted_at_start: int = 0
     waited: bool = False
+    end: tuple[int | None, int | None, int | None] = (None, None, None)
     temperatures: list[str] = field(default_factory=list)
 
 
@@ -106,9 +108,10 @@ class ProgramReader:
     Lifetime: one program. Concurrency: none.
     """
 
-    def __init__(self, limits: Limits, places: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, limits: Limits, places: tuple[tuple[int, int], ...], purge_places: tuple[tuple[int, int], ...] = ()) -> None:
         self.limits = limits
         self.places = places
+        self.purge_places = purge_places
         self.header: list[str] = []
         self.sections: list[SectionTally] = []
         self._refused: list[tuple[str, str, int, int]] = []
@@ -167,19 +170,20 @@ class ProgramReader:
         elif text in SECTIONS_BEFORE or text in SECTIONS_AFTER:
             self._open(SectionTally(text))
         elif opening := _OPENING.fullmatch(text):
-            self._open_unit(text, int(opening[1]))
+            self._open_unit(text, int(opening[2]), purge=opening[1] == "PURGE")
         elif self.sections or self._section:
             self._refuse(f"the comment {text[:40]!r} is not one of the format")
         else:
             self.header.append(text)
 
-    def _open_unit(self, name: str, n: int) -> None:
-        if n > len(self.places):
-            self._refuse(f"unit {n} is more than the {len(self.places)} ordered")
-            self._open(SectionTally(name, n=n))
+    def _open_unit(self, name: str, n: int, *, purge: bool) -> None:
+        places = self.purge_places if purge else self.places
+        if n > len(places):
+            self._refuse(f"{name.lower()} is more than the {len(places)} ordered")
+            self._open(SectionTally(name, n=n, purge=purge))
         else:
-            x, y = self.places[n - 1]
-            self._open(SectionTally(name, n=n, x=x, y=y, retracted_at_start=self._retracted))
+            x, y = places[n - 1]
+            self._open(SectionTally(name, n=n, purge=purge, x=x, y=y, retracted_at_start=self._retracted))
 
     def _open(self, section: SectionTally) -> None:
         if self._section is not None:
@@ -205,6 +209,7 @@ class ProgramReader:
             self._refuse("retraction is not balanced: it must end as far retracted as it began")
         if section.layers:
             self._top = max(self._top, section.layers[-1].z)
+        section.end = (self._at[0], self._at[1], self._at[2])
         self.sections.append(section)
         self._section = None
 

@@ -71,7 +71,7 @@ def write_preamble(*, recipe: str, machine: str, e_area: SquareMillimetre, demon
     return "".join(f";{line}\n" for line in lines).encode("ascii")
 
 
-def write_unit(n: int, path: UnitPath, centre: XY, motion: Motion) -> Written:
+def write_unit(section: str, path: UnitPath, centre: XY, motion: Motion) -> Written:
     """Write a printed unit at a centre (µm): un-retract, layers, retract, each layer at the speed that its bead needs."""
     out = _Lines(motion)
     first = path.layers[0]
@@ -103,10 +103,10 @@ def write_unit(n: int, path: UnitPath, centre: XY, motion: Motion) -> Written:
         done = last
     out.retract()
     out.leave()
-    return out.bracketed(f"UNIT {n}")
+    return out.bracketed(section)
 
 
-def write_dispense(n: int, increments: Iterable[Fraction], centre: XY, motion: Motion) -> Written:
+def write_dispense(section: str, increments: Iterable[Fraction], centre: XY, motion: Motion) -> Written:
     """Write a dispensed unit: un-retract, the increments, retract, all at one place. Increments in µL, exact."""
     out = _Lines(motion)
     out.enter(centre[0], centre[1], motion.surface_z)
@@ -114,7 +114,7 @@ def write_dispense(n: int, increments: Iterable[Fraction], centre: XY, motion: M
     out.pump_all(increments)
     out.retract()
     out.leave()
-    return out.bracketed(f"UNIT {n}")
+    return out.bracketed(section)
 
 
 def write_prime(increments: Iterable[Fraction], motion: Motion) -> Written:

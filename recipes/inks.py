@@ -63,8 +63,8 @@ def ink_reasons(recipe: Recipe, ink: InkLot, today: str) -> tuple[str, ...]:
 
 
 def batch_need(recipe: Recipe, units: Sequence[Microlitre]) -> Microlitre:
-    """Return the volume of ink a run takes: priming at its set point and the net volume of every unit."""
-    total = recipe.parameters.prime_volume.set_point
+    """Return the volume of ink a run takes: priming at its set point, purge units, and the net volume of every unit."""
+    total = _before_units(recipe)
     for volume in units:
         total = total + volume
     return total
@@ -108,15 +108,24 @@ def require_ink(
 
 
 def _too_small(what: str, recipe: Recipe, usable: Microlitre, need: Microlitre, units: Sequence[Microlitre]) -> str:
-    prime = recipe.parameters.prime_volume.set_point
+    prime = _before_units(recipe)
+    before = "priming" if recipe.control.start_up_calibration is None else "priming and purge units"
     largest = max(units, default=Microlitre(1))
     room = usable - prime
     fitting = int(room.ratio(largest).to_integral_value(rounding=ROUND_FLOOR)) if room.value > 0 else 0
     split = f" or split the course into runs of at most {fitting} units" if fitting else ""
     return (
-        f"{what} has {usable.rounded(1)} to give, {len(units)} units and {prime} of priming need {need.rounded(1)}; "
+        f"{what} has {usable.rounded(1)} to give, {len(units)} units and {prime} of {before} need {need.rounded(1)}; "
         f"one cartridge serves one run: take a fuller cartridge{split}"
     )
+
+
+def _before_units(recipe: Recipe) -> Microlitre:
+    """What priming and the purge units take, each purge unit with the largest correction."""
+    total, start = recipe.parameters.prime_volume.set_point, recipe.control.start_up_calibration
+    if start is None:
+        return total
+    return total + start.volume * (start.units * (1 + start.largest.fraction))
 
 
 def _outside(what: str, name: str, value: Q, allowed: Parameter[Q]) -> tuple[str, ...]:

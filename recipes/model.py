@@ -251,23 +251,48 @@ class Weighing(Document):
 class DoseCorrection(Document):
     """How the dose is corrected from unit to unit, and within which limits that was validated.
 
-    `weight` is that of the newest unit in the weighted mean of the flow gain. A flow factor further than `largest` from 1
-    ends the run. Mass per commanded volume further from the certificate's density than its uncertainty and `ink_limit`
-    is an ink identity hold.
+    Standard deviations, relative: `prior` of the flow gain from one set-up to the next, `repeatability` of single units
+    about the gain, `drift` of the gain from one unit to the next. A flow factor further than `largest` from 1 ends the run.
+    Mass per commanded volume further from the certificate's density than its uncertainty and `ink_limit` is an ink
+    identity hold.
     """
 
-    method: Literal["ewma"]
-    weight: PlainNumber
+    method: Literal["kalman"]
+    prior: Annotated[Percent, Positive]
+    repeatability: Annotated[Percent, Positive]
+    drift: Annotated[Percent, NotNegative]
     largest: Annotated[Percent, Positive]
     ink_limit: Annotated[Percent, Positive]
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if not 0 < self.weight <= 1:
-            raise ValueError(f"weight must be above 0 and at most 1, found {self.weight}")
         if self.largest > LARGEST_CORRECTION or self.ink_limit > LARGEST_CORRECTION:
             raise ValueError(f"largest and ink_limit may be {LARGEST_CORRECTION} at most")
+        if max(self.prior, self.repeatability, self.drift) > LARGEST_CORRECTION:
+            raise ValueError(f"prior, repeatability and drift may be {LARGEST_CORRECTION} at most")
         return self
+
+
+class StartUpCalibration(Document):
+    """Purge units that are printed and weighed after priming, so that the first unit is corrected already.
+
+    `units` of them, each of `volume`, never product. The last one must lie within `tolerance` of what its volume weighs by
+    the ink certificate; a flow factor further than `largest` from 1 ends the run before the first unit.
+    """
+
+    units: Count
+    volume: Annotated[Microlitre, Positive]
+    largest: Annotated[Percent, Positive]
+    tolerance: Annotated[Percent, Positive]
+
+    @model_validator(mode="after")
+    def _few(self) -> Self:
+        if self.units > MOST_PURGE_UNITS:
+            raise ValueError(f"units may be {MOST_PURGE_UNITS} at most, found {self.units}")
+        return self
+
+
+MOST_PURGE_UNITS = 2
 
 
 LARGEST_CORRECTION = Percent(10)
@@ -281,6 +306,16 @@ class Control(Document):
     strategy: tuple[Name, ...]
     dose_correction: Literal["off"] | DoseCorrection
     partial_release: StrictBool
+    start_up_calibration: StartUpCalibration | None = None
+
+    @model_validator(mode="after")
+    def _calibrated_to_correct(self) -> Self:
+        start, rule = self.start_up_calibration, self.dose_correction
+        if start is not None and not isinstance(rule, DoseCorrection):
+            raise ValueError("start_up_calibration needs dose_correction: there is nothing to calibrate without it")
+        if start is not None and isinstance(rule, DoseCorrection) and start.largest > rule.largest:
+            raise ValueError("start_up_calibration.largest may not exceed dose_correction.largest")
+        return self
 
 
 class Handling(Document):

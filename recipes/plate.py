@@ -11,17 +11,23 @@ from recipes.model import Plate
 Place = tuple[Decimal, Decimal]
 
 
-def lay_out(plate: Plate, counts: Sequence[int]) -> tuple[tuple[Place, ...], ...]:
+def purge_places(plate: Plate, count: int) -> tuple[Place, ...]:
+    """Return the places kept free for purge units: the last of the plate, whatever the order."""
+    return plate.positions[len(plate.positions) - count :]
+
+
+def lay_out(plate: Plate, counts: Sequence[int], kept_free: int = 0) -> tuple[tuple[Place, ...], ...]:
     """Give each group of units its places (centres in mm), in order of printing; every group begins a new row.
 
-    Raises CompileRefused where the plate has too few rows.
+    The last `kept_free` places are not given. Raises CompileRefused where the plate has too few rows or places.
     """
     places = plate.positions
     groups = []
-    row = 0
+    row = used = 0
     for count in counts:
         start = row * plate.columns
-        groups.append(places[start : start + count])
+        used = start + count
+        groups.append(places[start:used])
         row += -(-count // plate.columns)
     if row > plate.rows:
         room = plate.columns * plate.rows
@@ -29,6 +35,13 @@ def lay_out(plate: Plate, counts: Sequence[int]) -> tuple[tuple[Place, ...], ...
             [
                 f"{sum(counts)} units in {len(counts)} strength(s) need {row} rows of the plate, it has {plate.rows} "
                 f"({room} places; each strength begins a row); split the course into runs"
+            ]
+        )
+    if used > len(places) - kept_free:
+        raise CompileRefused(
+            [
+                f"the units reach place {used} of {len(places)} on the plate, of which the last {kept_free} are kept free for purge units; "
+                "split the course into runs"
             ]
         )
     return tuple(groups)

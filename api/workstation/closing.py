@@ -76,7 +76,7 @@ class ClosingPanel:
         status = self._status
         state = self._visitor.workstation.store.state("batch", status.batch or "") or {}
         removed, alarms = (unit.removed for unit in status.units), (alarm.state for alarm in status.alarms)
-        return state.get("status"), status.batch, *removed, *alarms
+        return state.get("status"), status.batch, *removed, *(purge.removed for purge in status.purge_units), *alarms
 
     def _build(self, status: CellStatus, batch_status: str) -> None:
         self._place.clear()
@@ -85,6 +85,8 @@ class ClosingPanel:
             ui.html("<h2>Review and disposition</h2>", sanitize=False)
             for unit in (unit for unit in status.units if unit.needs_removal):
                 self._removal(batch, unit.n)
+            for purge in (purge for purge in status.purge_units if purge.needs_removal):
+                self._removal(batch, purge.n, purge=True)
             if batch_status == "running":
                 ui.button("Close the run and review it", on_click=self._closer(batch)).props("unelevated no-caps color=secondary")
                 return
@@ -114,19 +116,20 @@ class ClosingPanel:
 
         return review
 
-    def _removal(self, batch: str, number: int) -> None:
+    def _removal(self, batch: str, number: int, *, purge: bool = False) -> None:
         release = self._visitor.workstation.release
-        ui.html(f"<p><b>Unit {number}: take it off the plate.</b> A person who did not run the batch confirms it.</p>", sanitize=False)
+        what = f"{'Purge unit' if purge else 'Unit'} {number}"
+        ui.html(f"<p><b>{what}: take it off the plate.</b> A person who did not run the batch confirms it.</p>", sanitize=False)
 
         async def confirm() -> None:
             credentials = Credentials(username=str(username.value or "") or None, password=str(password.value or ""))
             password.value = ""
-            done = f"Removal of unit {number} confirmed."
-            await self._visitor.act(lambda session: release.confirm_removal(session, batch, number, credentials), done)
+            done = f"Removal of {what.lower()} confirmed."
+            await self._visitor.act(lambda session: release.confirm_removal(session, batch, number, credentials, purge=purge), done)
 
         with forms.form(confirm):
             username, password = forms.account_field(), forms.password_field("Password")
-            forms.submit(f"Unit {number} is off the plate")
+            forms.submit(f"{what} is off the plate")
 
     def _signing(self, batch: str, batch_status: str) -> None:
         if batch_status != "awaiting review":

@@ -31,7 +31,12 @@ _PLACES = 6
 _UNIT_FIELDS = (
     "target_mass_mg", "target_volume_uL", "low_mg", "high_mg", "mass_mg", "expanded_uncertainty_mg", "gross_before_mg", "gross_after_mg",
     "drift_mg_per_s", "drift_correction_mg", "commanded_uL", "reported_uL", "pressure_max_kPa", "nozzle_min_C", "nozzle_max_C",
-    "balance_serial", "gcode_sha256", "shape", "x", "y",
+    "balance_serial", "gcode_sha256", "flow_factor", "shape", "x", "y",
+)  # fmt: skip
+_PURGE_FIELDS = tuple(name for name in _UNIT_FIELDS if name != "shape")
+_CORRECTION_FIELDS = (
+    "flow_factor", "estimate", "estimate_uncertainty", "evidence", "largest_percent", "ink_limit_percent", "target_volume_uL",
+    "planned_gcode_sha256", "gcode_sha256",
 )  # fmt: skip
 _RUN_FIELDS = (
     "state", "ended", "program_sha256", "program_sent_sha256", "wire_log_sha256", "units", "rate", "machine", "machine_digest",
@@ -152,6 +157,8 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "units_planned": planned,
         "units_accepted": accepted,
         "strengths": strengths,
+        "purge_units": [_purge(id_, state) for id_, state in entries.purge_units],
+        "corrections": [{"unit": id_, **{name: state.get(name) for name in _CORRECTION_FIELDS}} for id_, state in entries.corrections],
         "units": list[JsonValue](units),
         "alarms": [_alarm(id_, found) for id_, found in entries.alarms],
         "deviations": [{"deviation": id_, **state} for id_, state in entries.deviations],
@@ -205,6 +212,20 @@ def _unit(id_: str, state: JsonObject, assay: Decimal | None) -> JsonObject:
         "removed": state.get("removed") is True,
         "removal_method": state.get("removal_method"),
         "removal_confirmed_by": confirmed.get("signer"),
+    }
+
+
+def _purge(id_: str, state: JsonObject) -> JsonObject:
+    """Return a purge unit: waste, with no strength, no content and no part in any statistic."""
+    return {
+        "unit": id_,
+        "n": count_of(state.get("n")),
+        **{name: state.get(name) for name in _PURGE_FIELDS},
+        "verdict": text_of(state.get("verdict")) or "scrapped",
+        "reasons": as_list(state.get("reasons")),
+        "removed": state.get("removed") is True,
+        "removal_method": state.get("removal_method"),
+        "removal_confirmed_by": as_object(state.get("confirmed")).get("signer"),
     }
 
 
@@ -352,5 +373,6 @@ def _times(entries: BatchEntries) -> JsonObject:
 
 
 def _signatures(entries: BatchEntries, disposition: JsonObject | None) -> list[JsonValue]:
-    found = [entries.order.get("entered"), entries.order.get("confirmed"), *(state.get("confirmed") for _, state in entries.units)]
+    removals = [state.get("confirmed") for _, state in (*entries.purge_units, *entries.units)]
+    found = [entries.order.get("entered"), entries.order.get("confirmed"), *removals]
     return [as_object(signature) for signature in (*found, disposition) if as_object(signature)]

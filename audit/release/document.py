@@ -190,6 +190,15 @@ def _exceptions(record: JsonObject) -> list[JsonValue]:
         lines.append(("bad", f"Alarm, {_show(alarm.get('priority'))}{where}: {_short(_show(alarm.get('message')), 90)}"))
     if len(alarms) > 2:
         lines.append(("bad", f"and {len(alarms) - 2} more alarms: see review by exception"))
+    purges, corrections = _objects(record.get("purge_units")), _objects(record.get("corrections"))
+    factors = sorted(number for c in corrections if (number := number_of(c.get("flow_factor"))) is not None)
+    if factors:
+        lines.append(
+            ("warn", f"Dose corrected {len(corrections)} times: flow factor {plain_text(factors[0])} to {plain_text(factors[-1])}")
+        )
+    for purge in purges:
+        removed = "removed" if purge.get("removed") is True else "removal not confirmed"
+        lines.append(("warn", f"Purge unit {_show(purge.get('n'))} (waste), {removed}: {_show(purge.get('verdict'))}"))
     for unit in units[:2]:
         reasons = _short("; ".join(_show(reason) for reason in as_list(unit.get("reasons"))), 80)
         removed = "removed" if unit.get("removed") is True else "removal not confirmed"
@@ -253,6 +262,8 @@ def _details(record: JsonObject) -> JsonObject:
         ),
         "evidence": _rows((_show(e.get("item")), _show(e.get("state")), _show(e.get("detail"))) for e in evidence),
         "units": _rows(_unit(unit) for unit in units),
+        "purge_units": _rows(_purge(purge) for purge in _objects(record.get("purge_units"))),
+        "corrections": _rows(_correction(found) for found in _objects(record.get("corrections"))),
         "uniformity_all": _rows(_all_weighed(row) for row in _objects(record.get("strengths"))),
         "gates": _rows(_gate(gate, run if len(runs) > 1 else {}) for run in runs for gate in _objects(run.get("gates"))),
         "states": _rows(
@@ -283,6 +294,31 @@ def _unit(unit: JsonObject) -> tuple[str, ...]:
         _show(unit.get("content_percent"), 2),
         _show(unit.get("pressure_max_kPa"), 0),
         _show(unit.get("verdict")),
+    )
+
+
+def _purge(purge: JsonObject) -> tuple[str, ...]:
+    by = text_of(purge.get("removal_confirmed_by")) or text_of(purge.get("removal_method")) or "confirmed"
+    return (
+        _show(purge.get("n")),
+        _show(purge.get("target_mass_mg"), 2),
+        _show(purge.get("mass_mg"), 1),
+        _show(purge.get("expanded_uncertainty_mg"), 2),
+        _show(purge.get("verdict")),
+        "; ".join(_show(reason) for reason in as_list(purge.get("reasons"))) or NONE,
+        by if purge.get("removed") is True else "not confirmed",
+    )
+
+
+def _correction(found: JsonObject) -> tuple[str, ...]:
+    last = as_object(as_list(found.get("evidence"))[-1]) if as_list(found.get("evidence")) else {}
+    return (
+        (text_of(found.get("unit")) or NONE).rpartition("/")[2],
+        _show(found.get("flow_factor")),
+        _show(found.get("estimate")),
+        _show(found.get("estimate_uncertainty")),
+        _show(last.get("gain")),
+        _show(found.get("target_volume_uL")),
     )
 
 

@@ -84,6 +84,17 @@ class BatchEntries:
         return tuple(found)
 
     @cached_property
+    def purge_units(self) -> tuple[tuple[str, JsonObject], ...]:
+        """Identifier and state of each purge unit whose print was intended, by run and number. They are no units of the batch."""
+        found = [(id_, fold(entries)) for run in self.runs for id_, entries in self.cell.under("calibration", run).items()]
+        return tuple(sorted(found, key=lambda item: (self.runs.index(item[0].rpartition("/")[0]), item[0])))
+
+    @cached_property
+    def corrections(self) -> tuple[tuple[str, JsonObject], ...]:
+        """Identifier of the unit or purge unit, and what was decided, for each correction of the dose."""
+        return tuple((id_, fold(entries)) for run in self.runs for id_, entries in self.cell.under("correction", run).items())
+
+    @cached_property
     def alarms(self) -> tuple[tuple[str, list[TrailEntry]], ...]:
         return tuple((id_, entries) for run in self.runs for id_, entries in self.cell.under("alarm", run).items())
 
@@ -126,7 +137,10 @@ class BatchEntries:
 
     def _of_a_run(self, entry: TrailEntry) -> bool:
         type_, id_ = entry.subject
-        return (type_ == "run" and id_ in self.runs) or (type_ in ("unit", "alarm", "deviation") and id_.rpartition("/")[0] in self.runs)
+        return (type_ == "run" and id_ in self.runs) or (type_ in _OF_A_RUN and id_.rpartition("/")[0] in self.runs)
+
+
+_OF_A_RUN = frozenset({"unit", "calibration", "correction", "alarm", "deviation"})
 
 
 def _nested(state: JsonObject, field: str) -> JsonObject:
@@ -259,11 +273,13 @@ def _judged(entries: BatchEntries) -> Evidence:
 
 def _removal(entries: BatchEntries) -> Evidence:
     item = Item.REMOVAL_CONFIRMED
-    condemned = [(id_, unit) for id_, unit in entries.units if unit.get("verdict") != "accepted"]
+    condemned = [(id_, unit) for id_, unit in entries.units if unit.get("verdict") != "accepted"] + list(entries.purge_units)
     problems = [f"{id_}: {problem}" for id_, unit in condemned if (problem := _removal_problem(id_, unit, entries.operators))]
     if problems:
         return _decide(item, False, "; ".join(problems))
-    return _decide(item, True, f"{len(condemned)} of {len(condemned)} removed" if condemned else "no unit was rejected or scrapped")
+    return _decide(
+        item, True, f"{len(condemned)} of {len(condemned)} removed" if condemned else "no unit was rejected, scrapped or a purge unit"
+    )
 
 
 def _removal_problem(id_: str, unit: JsonObject, operators: tuple[str, ...]) -> str | None:

@@ -29,7 +29,7 @@ FORMAT = "dosewright-review/1"
 MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
 ADMISSION = "admission.json"
 _ATTACHED = frozenset({"program-planned.gcode", "program.gcode", ADMISSION})
-_FOLDERS = ("journal/", "traces/")
+_FOLDERS = ("journal/", "traces/", "corrected/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from recipes.compile import compile_program
 from recipes.library import CASES, load_demonstration, load_machine, load_recipe
 from recipes.order import DoseOrder
 from tests.benchmarks import Row, cell
+from tests.benchmarks.dose import corrected_mean_error
 from tests.benchmarks.link import stop_latency, streaming
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +139,7 @@ FIGURES: tuple[Callable[[], list[Row]], ...] = (
     cell.simulation,
     _one(cell.memory),
     streaming,
+    corrected_mean_error,
     stop_latency,
     cell.stop_latency,
 )

@@ -161,10 +161,10 @@ class SimulatedCell:
                     return [RecordFailed(token, "the disk is full")]
                 self.entries += drafts
                 return [Recorded(token)]
-            case Compile(n, factor):
+            case Compile(n, factor, purge):
                 if self.program is None:
-                    return [UnitRefused(n, "this simulation has no compiler")]
-                return [compile_corrected(self.program, n, factor)]
+                    return [UnitRefused(n, "this simulation has no compiler", purge)]
+                return [compile_corrected(self.program, n, factor, purge)]
             case SealWireLog():
                 return [WireSealed("0" * 64)]
         return []

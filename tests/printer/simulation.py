@@ -22,18 +22,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from simulated_cell import TODAY, SimulatedCell, demonstration_job, plan_of, signature
+from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, signature
 
 from audit.canonical import JsonValue
 from audit.quantities import Milligram, MilligramPerSquareMetre
 from hil_tests.cases import bench_for
 from hil_tests.faults import FAULTS
 from hil_tests.virtual_bench import VirtualBench
-from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
+from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted
 from printer.alarm_register import from_record
 from printer.alarms import AlarmName
 from printer.messages import Operation, Record
-from printer.plan import RunPlan
 from printer.replay import decisions_digest, replay
 from printer.run import Phase, RunMachine
 from printer.states import RunState
@@ -58,7 +57,7 @@ _LENGTHS = {
 }
 """Days and units of a batch."""
 _LIMIT_US = 3_000_000_000
-_JOURNALS = ("journal/preparation.jsonl", "journal/unit-", "journal/run.jsonl")
+_JOURNALS = ("journal/preparation.jsonl", "journal/purge-", "journal/unit-", "journal/run.jsonl")
 _PORTS = ("printer", "balance", "pressure")
 
 
@@ -124,13 +123,13 @@ class Outcome:
 
 
 @functools.cache
-def _plan(case: str, days: int) -> RunPlan:
-    """A plan of small units: the same physics in less time."""
+def _admitted(case: str, days: int) -> Admitted:
+    """A run of small units: the same physics in less time."""
     recipe = load_recipe(case)
     prescription, ink, cartridge = load_demonstration(case, TODAY)
     prescription = prescription.model_copy(update={"days": days, "prescribed": _SMALL.get(case, prescription.prescribed)})
     order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
-    return plan_of(
+    return admitted(
         demonstration_job(
             case,
             order=order,
@@ -141,11 +140,12 @@ def _plan(case: str, days: int) -> RunPlan:
 
 
 def build(scenario: Scenario) -> SimulatedCell:
-    plan = _plan(scenario.case, scenario.days)
+    found = _admitted(scenario.case, scenario.days)
+    plan = found.plan
     fault = scenario.fault
     on_bench = () if fault is None or fault.startswith(DISK_FULL) else (fault,)
     bench = VirtualBench(bench_for(scenario.case, faults=on_bench, seed=scenario.seed))
-    cell = SimulatedCell(RunMachine(plan), bench)
+    cell = SimulatedCell(RunMachine(plan), bench, program=found.program)
     if scenario.warm:
         # A cell that has just printed another batch: heating is the same physics each time.
         bench.printer.nozzle.temperature = float(plan.limits.nozzle_set.value) - 1.0
@@ -237,8 +237,9 @@ def _record_faults(cell: SimulatedCell) -> list[str]:
     wrong = []
     if kinds.count("run.record.closed") != 1 or kinds[-1] != "run.record.closed":
         wrong.append("the record is not closed once, as its last entry")
-    ends = Counter(entry.subject.id for entry in cell.entries if str(entry.kind) in ("unit.weight.judged", "unit.print.scrapped"))
-    begins = Counter(entry.subject.id for entry in cell.entries if str(entry.kind) == "unit.print.intended")
+    ended, begun = (".weight.judged", ".print.scrapped"), ".print.intended"
+    ends = Counter(str(entry.subject) for entry in cell.entries if str(entry.kind).endswith(ended))
+    begins = Counter(str(entry.subject) for entry in cell.entries if str(entry.kind).endswith(begun))
     if set(begins.values()) - {1} or set(ends.values()) - {1}:
         wrong.append("a unit begins or ends twice")
     lost = any(alarm.definition.name is AlarmName.RECORD_FAILURE for alarm in cell.machine.alarms.alarms)

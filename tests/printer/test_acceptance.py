@@ -98,3 +98,22 @@ def test_nothing_outside_the_tolerance_is_ever_accepted(net: Decimal, before: De
         assert low + judgement.uncertainty <= judgement.mass <= high - judgement.uncertainty
     else:
         assert judgement.reasons
+
+
+PARKED = (Decimal("190"), Decimal("190"), Decimal("7"))
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        (PARKED, None),
+        ((Decimal("190.02"), Decimal("189.98"), Decimal("7.01")), None),
+        ((Decimal("190.03"), Decimal("190"), Decimal("7")), "the nozzle ended at 190.03, 190, 7 mm"),
+        ((Decimal("190"), Decimal("190"), Decimal("6.5")), "the nozzle ended at 190, 190, 6.5 mm"),
+        (None, "no position"),
+    ],
+)
+def test_the_nozzle_must_end_where_the_program_ends(ended: tuple[Decimal, ...] | None, reason: str | None) -> None:
+    judgement = judge(replace(CRITERIA, end=PARKED), replace(EVIDENCE, ended=ended))
+    assert (judgement.verdict is Verdict.ACCEPTED) is (reason is None)
+    assert reason is None or reason in "; ".join(judgement.reasons)

@@ -105,7 +105,7 @@ def test_a_case_compiles_with_what_the_cell_needs(case):
     program = compiled(case)
     assert program.proof.refusals == ()
     before, after = procedure_bytes(program)
-    assert program.planned == program.preamble + before + b"".join(unit.gcode for unit in program.units) + after
+    assert program.planned == program.preamble + before + b"".join(unit.gcode for unit in (*program.purges, *program.units)) + after
     bound = load_machine(load_recipe(case).machine).bounded_exposure.value * 1000
     for part in (*program.units, *program.actions.values()):
         assert len(part.commands) == len(part.cumulative_nl)

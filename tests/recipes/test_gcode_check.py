@@ -31,9 +31,14 @@ def program_of(case):
     return recipe, machine, program, targets
 
 
+def purges_of(case):
+    return tuple(UnitTarget(unit.n, None, unit.target_volume, *unit.centre) for unit in program_of(case)[2].purges)
+
+
 def refusals(case, content, demonstration=True):
     recipe, machine, _, targets = program_of(case)
-    return examine(content, recipe=recipe, machine=machine, units=targets, demonstration=demonstration).refusals
+    purges = purges_of(case)
+    return examine(content, recipe=recipe, machine=machine, units=targets, demonstration=demonstration, purges=purges).refusals
 
 
 def changed(case, old, new, count=1):
@@ -45,12 +50,30 @@ def changed(case, old, new, count=1):
 @pytest.mark.parametrize("case", CASES)
 def test_the_compiled_program_is_proved_and_its_record_is_text(case):
     recipe, machine, program, targets = program_of(case)
-    proof = prove(program.planned, recipe=recipe, machine=machine, units=targets, demonstration=True)
+    proof = prove(program.planned, recipe=recipe, machine=machine, units=targets, demonstration=True, purges=purges_of(case))
     record = proof.as_record()
+    assert [purge["strength_mg"] for purge in record["purge_units"]] == [None] * len(program.purges)
     assert record["holds"] is True and record["program_sha256"] == program.sha256
     assert [unit["n"] for unit in record["units"]] == [unit.n for unit in targets]
     assert {margin["limit"] for margin in record["margins"]} >= {"flow rate", "envelope x", "net volume per unit"}
     assert all(float(margin["margin_percent"]) >= 0 for margin in record["margins"])
+
+
+def test_a_purge_unit_is_proved_at_its_own_place_and_counts_as_no_unit():
+    recipe, machine, program, targets = program_of("sildenafil")
+    (purge,) = program.purges
+    assert purge.centre == machine.plate.positions[-1]
+    assert purge.centre not in [unit.centre for unit in program.units]
+    assert purge.target_volume == recipe.control.start_up_calibration.volume
+    without = program.planned.replace(purge.gcode, b"")
+    as_unit = program.planned.replace(b"PURGE 1\n", b"UNIT 1\n")
+    last = program.units[-1]
+    behind = program.planned.replace(purge.gcode, b"").replace(last.gcode, last.gcode + purge.gcode)
+    weaker = program.planned.replace(purge.gcode, purge.gcode.replace(b"E0.00", b"E0.01", 3))
+    for content in (without, as_unit, behind, weaker):
+        assert content != program.planned
+        assert refusals("sildenafil", content)
+    assert examine(program.planned, recipe=recipe, machine=machine, units=targets, demonstration=True).refusals
 
 
 def test_numbers_are_read_exactly():

@@ -35,7 +35,7 @@ def unit_of(volume, n=1):
     bead = Range(Decimal("0.65"), Decimal("0.55"), Decimal("0.80"))
     solid = build_solid("cylinder", Microlitre(volume), aspect=Decimal("0.4"), layer_height=layer)
     path = plan_unit(slice_solid(solid), Microlitre(volume), bead_width=bead, speed=MillimetrePerSecond(20))
-    return write_unit(n, path, (35_000, 60_000), MOTION)
+    return write_unit(f"UNIT {n}", path, (35_000, 60_000), MOTION)
 
 
 def net(commands):
@@ -70,7 +70,7 @@ def test_one_format_only():
 
 
 def test_dispensing_moves_little_at_a_time():
-    written = write_dispense(1, plan_dispense(Microlitre("45.9"), increment=Microlitre(2)), (35_000, 60_000), MOTION)
+    written = write_dispense("UNIT 1", plan_dispense(Microlitre("45.9"), increment=Microlitre(2)), (35_000, 60_000), MOTION)
     moved = [abs(Fraction(word.decode())) * Fraction("165.13") for line in written.commands for word in E_WORD.findall(line)]
     assert max(moved) <= Fraction("2.002")
     assert abs(net(written.commands) * Decimal("165.13") - Decimal("45.9")) <= Decimal("0.001")

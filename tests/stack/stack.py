@@ -64,17 +64,23 @@ class Stack:
         fault: str | None = None,
         others: tuple[str, ...] = (),
         daily_check: bool = False,
+        plant: str = "",
     ) -> Stack:
         """Start a site whose first cell has the machine of `case`, and one more cell for each case of `others`; clean them.
 
-        `daily_check`: the signed register requires one, and it is not done yet.
+        `daily_check`: the signed register requires one, and it is not done yet. `plant`: figures of the first bench's plant to
+        change, as lines of TOML.
         """
         stack = cls(folder, case, rate, fault, Children(folder / "logs"))
         template, stack.passwords = _template(case, others, daily_check)
         shutil.copytree(template, folder, dirs_exist_ok=True)
-        child, ready = start_bench(
-            stack.children, folder / "bench.json", case=case, fault=fault, rate=rate, seed=1, truth=folder / "truth.json"
-        )
+        ready, truth = folder / "bench.json", folder / "truth.json"
+        if plant:
+            (folder / "bench.toml").write_text(f'case = "{case}"\nrate = "{rate}"\n[plant]\n{plant}\n')
+            arguments = (str(folder / "bench.toml"), "--ready", str(ready), "--truth", str(truth))
+            child = stack.children.start("bench", "hil_tests.serve", *arguments)
+        else:
+            child, ready = start_bench(stack.children, ready, case=case, fault=fault, rate=rate, seed=1, truth=truth)
         bench = read_bench(child, ready)
         write_cell_configuration(folder, machine=load_recipe(case).machine, bench=bench)
         stack.start_cell()

@@ -59,6 +59,8 @@ RECORD_MEMBERS = {
     "units_planned",
     "units_accepted",
     "strengths",
+    "purge_units",
+    "corrections",
     "units",
     "alarms",
     "deviations",
@@ -72,6 +74,8 @@ RECORD_MEMBERS = {
     "entries",
     "signatures",
 }
+OF_A_RUN = ("unit", "calibration", "correction", "alarm", "deviation")
+PRINTED = ("unit", "calibration", "correction")
 EXACT = Context(prec=28, rounding=ROUND_HALF_UP)
 
 
@@ -401,6 +405,31 @@ def check_units(record, cell, runs, size, assay):
         need(unit["content_percent"] == (six(content(mass, unit["strength_mg"], assay)) if mass else None), place, "content_percent")
 
 
+def check_purge_units(record, cell, runs, size):
+    """Purge units are waste: each is listed, none is counted, and each has left the plate before anything is released."""
+    printed = [e["subject"] for e in cell.entries[:size] if e["subject"]["id"].rpartition("/")[0] in runs]
+    for kind, member in (("calibration", "purge_units"), ("correction", "corrections")):
+        wanted = {subject["id"] for subject in printed if subject["type"] == kind}
+        need(
+            [found["unit"] for found in record[member]] == list(dict.fromkeys(s["id"] for s in printed if s["type"] == kind)),
+            member,
+            "which",
+        )
+        need(len(record[member]) == len(wanted), member, "twice")
+        for found in record[member]:
+            state = cell.state(kind, found["unit"], size)
+            for field, value in found.items():
+                if field in ("unit", "verdict", "reasons", "removed", "removal_confirmed_by"):
+                    continue
+                need(value == state.get(field), f"record.json {member} {found['unit']}", field)
+    for purge in record["purge_units"]:
+        state, place = cell.state("calibration", purge["unit"], size), f"record.json purge unit {purge['unit']}"
+        need(purge["verdict"] == state.get("verdict", "scrapped") and purge["reasons"] == state.get("reasons", []), place, "verdict")
+        need(purge["removed"] == state.get("removed", False), place, "removed")
+        need(purge["removal_confirmed_by"] == ((state.get("confirmed") or {}).get("signer")), place, "removal_confirmed_by")
+        need(purge["removed"] or record["disposition"] not in ("released", "partly released"), place, "released with it on the plate")
+
+
 def check_strengths(record, batch, assay):
     targets = {item["strength_mg"]: item for item in batch["dose"]["strengths"]}
     need({s["strength_mg"] for s in record["strengths"]} == set(targets), "record.json", "strengths")
@@ -473,7 +502,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
     ]
     for entry in cell.entries[: sizes[1]]:
         kind, identity = entry["subject"]["type"], entry["subject"]["id"]
-        if (kind == "run" and identity in runs) or (kind in ("unit", "alarm", "deviation") and identity.rpartition("/")[0] in runs):
+        if (kind == "run" and identity in runs) or (kind in OF_A_RUN and identity.rpartition("/")[0] in runs):
             used.append(("cell", entry, cell.lines[entry["seq"]]))
     listed = [{"trail": trail, "seq": entry["seq"], "kind": entry["kind"], "sha256": sha256(line)} for trail, entry, line in used]
     need(record["entries"] == listed, "record.json", "entries")
@@ -504,6 +533,7 @@ def check_record(record, workstation, cell):
     number, _, unit = record["ink"]["assay"].partition(" ")
     need(unit == "mg/g", "record.json", "unit of the assay")
     check_units(record, cell, runs, sizes[1], Decimal(number))
+    check_purge_units(record, cell, runs, sizes[1])
     check_strengths(record, batch, Decimal(number))
     check_proposal(record)
     check_disposition(record, workstation, cell, signed, dispositions, runs)
@@ -532,11 +562,12 @@ def check_disposition(record, workstation, cell, signed, dispositions, runs):
     signatures = []
     order = workstation.state("order", record["order"]["id"])
     signatures += [order["entered"], order["confirmed"]]
-    for unit in record["units"]:
-        confirmed = cell.state("unit", unit["unit"], record["trails"]["cell"]["size"]).get("confirmed")
+    printed = [("calibration", unit) for unit in record["purge_units"]] + [("unit", unit) for unit in record["units"]]
+    for kind, unit in printed:
+        confirmed = cell.state(kind, unit["unit"], record["trails"]["cell"]["size"]).get("confirmed")
         if confirmed:
             statement = canonical({"statement": "unit removed from the plate", "unit": unit["unit"]})
-            need(confirmed["digest"] == sha256(statement), f"record.json unit {unit['n']}", "a removal signed for something else")
+            need(confirmed["digest"] == sha256(statement), f"record.json {kind} {unit['n']}", "a removal signed for something else")
             signatures.append(confirmed)
     for signature in signatures[:2]:
         need(signature["digest"] == record["order"]["sha256"], "record.json", "an order signed for something else")
@@ -598,10 +629,11 @@ def check_attachments(files, record, workstation, cell, runs):
         prefix = "" if run == runs[-1] else f"runs/{run}/"
         for entry in cell.entries:
             subject = entry["subject"]
-            if subject == {"id": run, "type": "run"} or (subject["type"] == "unit" and subject["id"].startswith(run + "/")):
+            if subject == {"id": run, "type": "run"} or (subject["type"] in PRINTED and subject["id"].startswith(run + "/")):
                 for item in entry["attachments"]:
-                    if item["name"].endswith((".gcode", "admission.json")) or item["name"].startswith(("journal/", "traces/")):
-                        want[prefix + item["name"]] = item["sha256"]
+                    name, kinds = item["name"], ("journal/", "traces/", "corrected/")
+                    if name.endswith((".gcode", "admission.json")) or name.startswith(kinds):
+                        want[prefix + name] = item["sha256"]
         state = cell.state("run", run)
         need(want.get(prefix + "program-planned.gcode") == state["program_sha256"], "program-planned.gcode", "not the proved one")
         if want.get(prefix + "program.gcode"):

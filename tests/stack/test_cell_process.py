@@ -75,10 +75,10 @@ def assert_replay_agrees(stack: Stack, run: str, job: dict[str, JsonValue]) -> N
         demonstration=True,
         rate=str(created.new["rate"]),
     ).plan
-    journals = ("journal/preparation.jsonl", "journal/unit-", "journal/run.jsonl")
+    journals = ("journal/preparation.jsonl", "journal/purge-", "journal/unit-", "journal/run.jsonl")
     segments = [reader.blob(item["sha256"]) for entry in entries for item in entry.attachments if item["name"].startswith(journals)]
     reader.close()
-    assert len(segments) == 5
+    assert len(segments) == 5 + len(plan.purges)
     assert replay(plan, segments).sha256 == recorded_digest(entries, run)
 
 
@@ -104,6 +104,39 @@ def test_a_batch_over_real_ports(stack: Stack) -> None:
     reader.close()
     assert state is not None
     assert hashlib.sha256((stack.folder / "cell-1" / f"wire-{run}.log").read_bytes()).hexdigest() == state["wire_log_sha256"]
+
+
+@pytest.mark.parametrize("stack", [{"case": "sildenafil", "plant": f"e_area_mm2 = {165.13 * 1.04}"}], indirect=True)
+def test_a_flow_error_is_corrected_over_real_ports(stack: Stack) -> None:
+    """The drive of this bench pushes 4 % more than it is told: a purge unit finds it, and each unit is compiled and proved anew."""
+    job = stack.job(days=1)
+    run = stack.begin(job)
+    status = stack.until(ended)
+    assert status["ended"] == "FINISHED"
+    assert [unit["verdict"] for unit in status["units"]] == ["accepted"] * 3  # type: ignore[union-attr, index, call-overload]
+    assert [purge["verdict"] for purge in status["purge_units"]] == ["calibration"]  # type: ignore[union-attr, index, call-overload]
+    stack.children.close()
+    assert_store_verifies(stack.folder)
+    assert_replay_agrees(stack, run, job)
+    reader = TrailReader(stack.folder / "cell-1.db")
+    entries = list(reader.entries())
+    decided = [entry for entry in entries if entry.kind == "dose.correction.decided"]
+    assert [entry.new["unit_n"] for entry in decided] == [1, 2, 3]
+    closed = next(entry for entry in entries if entry.kind == "run.record.closed")
+    sent = next(reader.blob(item["sha256"]) for item in closed.attachments if item["name"] == "program.gcode")
+    for entry in decided:
+        n = int(str(entry.new["unit_n"]))
+        assert 0.94 < float(str(entry.new["flow_factor"])) < 0.98
+        blobs = {item["name"]: reader.blob(item["sha256"]) for item in entry.attachments}
+        gcode = blobs[f"corrected/unit-{n:03d}.gcode"]
+        intent = next(e for e in entries if e.kind == "unit.print.intended" and e.new["n"] == n)
+        assert hashlib.sha256(gcode).hexdigest() == entry.new["gcode_sha256"] == intent.new["gcode_sha256"]
+        assert entry.seq < intent.seq
+        assert json.loads(blobs[f"corrected/unit-{n:03d}-proof.json"])["n"] == n
+        # Past the travels at its beginning, a unit's lines are its own: they are on the wire as they were proved.
+        own = [line for line in gcode.splitlines() if b" E" in line][5]
+        assert own in sent
+    reader.close()
 
 
 def test_a_second_batch_on_the_same_cell(stack: Stack) -> None:
