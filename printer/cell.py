@@ -165,7 +165,7 @@ class Cell:
                 self.ports.reopen(self._inbox.put)
             missing = self.ports.missing().get(Port.BALANCE.value)
             if missing is not None:
-                raise CellRefused([f"balance port: {missing}"], remedy="Connect the balance and try again.")
+                raise CellRefused([f"balance port: {missing}"], remedy="Connect the device and try again.")
             self._do(self._check.open(session))
             return session.view()
 
