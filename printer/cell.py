@@ -187,7 +187,7 @@ class Cell:
                 self._record_stops()
             missing = self.ports.missing().get(Port.BALANCE.value)
             if missing is not None:
-                raise CellRefused([f"balance port: {missing}"], remedy="Connect the balance and try again.")
+                raise CellRefused([f"balance port: {missing}"], remedy="Connect the device and try again.")
             self._do(self._check.open(session))
             return session.view()
 

@@ -181,7 +181,7 @@ def test_lockstep(served: Callable[..., Bench], kind: str, tmp_path: Path) -> No
     ready = tmp_path / "ready.json"
     bench = served("--rate", "60", "--ready", str(ready), *(["--tcp"] if kind == "tcp" else []))
     assert json.loads(ready.read_text()) == bench.description
-    assert set(bench.description) == {"ports", "time", "rate", "demonstration", "token"}
+    assert set(bench.description) == {"ports", "time", "hand", "rate", "demonstration", "token"}
     assert all(address.startswith("socket://127.0.0.1:" if kind == "tcp" else "/dev/") for address in bench.description["ports"].values())
     cell = Cell(bench)
     assert cell.welcome == {"welcome": True, "rate": "60", "now": cell.welcome["now"], "step_us": 100_000}

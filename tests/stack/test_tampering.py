@@ -138,7 +138,7 @@ def test_cut_or_extended(demo: Path, verify: Verify, tmp_path: Path, cut: int) -
 
 
 def heavier(record: dict[str, Any]) -> None:
-    record["units"][0]["mass_mg"] = "51.00"
+    record["units"][0]["mass_mg"] = "61.00"
 
 
 def other_dose(record: dict[str, Any]) -> None:
