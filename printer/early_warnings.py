@@ -65,6 +65,7 @@ class EarlyWarnings:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._levels = {name: Level(d.setting) for name, d in DEFINITIONS.items() if d.is_warning}
+        self._near_pressure, self._near_band = self._levels[AlarmName.PRESSURE_NEAR_LIMIT], self._levels[AlarmName.NOZZLE_NEAR_LIMIT]
         self._pressure = _thresholds(AlarmName.PRESSURE_NEAR_LIMIT, limits.pressure_high.value)
         band = EXACT.subtract(limits.nozzle_high.value, limits.nozzle_set.value)
         self._nozzle = _thresholds(AlarmName.NOZZLE_NEAR_LIMIT, band)
@@ -72,9 +73,6 @@ class EarlyWarnings:
         self._lines = self._resends = 0
         self._weighing_us: int | None = None
         self._trend = 0
-
-    def stands(self, name: AlarmName) -> bool:
-        return self._levels[name].stands
 
     def pause(self, name: AlarmName) -> None:
         """A warning is suppressed by design: it is not judged."""
@@ -85,8 +83,9 @@ class EarlyWarnings:
         if value is None:
             return None
         beyond, inside = self._pressure
-        text = f"{value} kPa, limit {self._limits.pressure_high.text} kPa"
-        return self._cross(AlarmName.PRESSURE_NEAR_LIMIT, now, value >= beyond, value < inside, text)
+        if not self._near_pressure.judge(now, beyond=value >= beyond, inside=value < inside):
+            return None
+        return self._crossing(AlarmName.PRESSURE_NEAR_LIMIT, f"{value} kPa, limit {self._limits.pressure_high.text} kPa")
 
     def nozzle(self, snapshot: Snapshot, now: int) -> Crossing | None:
         value, limits = snapshot.nozzle.value, self._limits
@@ -94,8 +93,10 @@ class EarlyWarnings:
             return None
         beyond, inside = self._nozzle
         away = abs(value - limits.nozzle_set.value)
+        if not self._near_band.judge(now, beyond=away >= beyond, inside=away < inside):
+            return None
         text = f"{value} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
-        return self._cross(AlarmName.NOZZLE_NEAR_LIMIT, now, away >= beyond, away < inside, text)
+        return self._crossing(AlarmName.NOZZLE_NEAR_LIMIT, text)
 
     def near_set_point(self, snapshot: Snapshot) -> bool:
         """Whether the nozzle is inside the deadband of its warning."""
@@ -105,6 +106,8 @@ class EarlyWarnings:
     def weighing(self, lasted_us: int | None, now: int) -> Crossing | None:
         """Take for how long a weighing has lasted by now, None where none is under way."""
         before, self._weighing_us = self._weighing_us, lasted_us
+        if lasted_us is None and before is None:
+            return None
         beyond, inside = self._settling
         if lasted_us is not None:
             text = f"no weight after {lasted_us // 1_000_000} s, the weighing ends at {self._limits.weighing_timeout_us // 1_000_000} s"
@@ -134,10 +137,10 @@ class EarlyWarnings:
         return self._cross(AlarmName.MASS_TREND, now, abs(self._trend) >= 2, side == 0, text)
 
     def _cross(self, name: AlarmName, now: int, beyond: bool, inside: bool, text: str) -> Crossing | None:
-        level = self._levels[name]
-        if not level.judge(now, beyond=beyond, inside=inside):
-            return None
-        return Crossing(name, text if level.stands else None)
+        return self._crossing(name, text) if self._levels[name].judge(now, beyond=beyond, inside=inside) else None
+
+    def _crossing(self, name: AlarmName, text: str) -> Crossing:
+        return Crossing(name, text if self._levels[name].stands else None)
 
 
 def _setting(name: AlarmName) -> Setting:
