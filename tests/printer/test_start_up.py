@@ -198,7 +198,7 @@ def test_a_second_purge_unit_is_printed_with_the_correction_of_the_first_and_mus
 
 
 def test_a_flow_that_does_not_stay_ends_the_run_before_the_first_unit() -> None:
-    cell = cell_of(prepared(True, 1, two_purge_units()), flow=1.0, drift=0.025)
+    cell = cell_of(prepared(True, 1, two_purge_units()), flow=0.96, drift=0.05)
     cell.run()
     assert (cell.machine.ended, dict(cell.verdicts())) == ("ABORTED", {})
     assert [alarm.definition.name for alarm in cell.machine.alarms.alarms] == [AlarmName.CORRECTION_LIMIT]
