@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from importlib.resources import files
 
-from simulated_cell import TODAY, TRUSTED, SimulatedCell, signature
+from simulated_cell import STANDING, TODAY, TRUSTED, SimulatedCell, signature
 
 from hil_tests.cases import bench_for
 from hil_tests.virtual_bench import VirtualBench
@@ -118,7 +118,17 @@ def job_for(variant: Variant, machine: MachineProfile, days: int | None = None) 
 def admitted_on(variant: Variant, days: int | None = None) -> Admitted:
     machine = machine_for(variant)
     job = job_for(variant, machine, days)
-    return admit(job, run="B-1-R1", device="cell-1", machine=machine, trusted_people=TRUSTED, today=TODAY, demonstration=True, rate="1")
+    return admit(
+        job,
+        run="B-1-R1",
+        device="cell-1",
+        machine=machine,
+        trusted_people=TRUSTED,
+        today=TODAY,
+        standing=STANDING,
+        demonstration=True,
+        rate="1",
+    )
 
 
 def cell_with(variant: Variant, *faults: str, seed: int = 1, days: int | None = None, warm: bool = True) -> SimulatedCell:
