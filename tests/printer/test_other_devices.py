@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from other_devices import KLIPPER, MODBUS, REPRAP, VARIANTS, Variant, admitted_on, cell_with, job_for, machine_for, machine_text
-from simulated_cell import OPERATOR, TODAY, TRUSTED, SimulatedCell
+from simulated_cell import OPERATOR, STANDING, TODAY, TRUSTED, SimulatedCell
 from simulation import true_contents
 
 from firmware_bridge.gcode_link import LinkState
@@ -178,7 +178,17 @@ def test_a_recipe_is_bound_to_its_devices() -> None:
     variant = VARIANTS["Klipper, hub"]
     job = job_for(Variant(variant.case), load_machine(load_recipe(variant.case).machine))
     with pytest.raises(CompileRefused, match="not the one that recipe"):
-        admit(job, run="R", device="c", machine=machine_for(variant), trusted_people=TRUSTED, today=TODAY, demonstration=True, rate="1")
+        admit(
+            job,
+            run="R",
+            device="c",
+            machine=machine_for(variant),
+            trusted_people=TRUSTED,
+            today=TODAY,
+            standing=STANDING,
+            demonstration=True,
+            rate="1",
+        )
 
 
 @pytest.mark.parametrize(
