@@ -32,10 +32,11 @@ from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_
 from printer.readiness import Gate, cleaning_gate, equipment_gates, training_gate
 from printer.register_file import judge_register
 from recipes.capability import total_resolution
-from recipes.compile import PrintProgram, UnitProgram, compile_program, compile_unit
+from recipes.compile import compile_program, compile_unit
 from recipes.machine import MachineProfile
 from recipes.model import LARGEST_CORRECTION, DoseCorrection, Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
+from recipes.program import PrintProgram, UnitProgram
 from recipes.store import RecipeBundle, verify_bundle
 
 ADMISSION = "admission.json"

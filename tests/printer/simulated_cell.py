@@ -35,9 +35,9 @@ from printer.messages import (
 from printer.plan import RunPlan
 from printer.register_file import SignedRegister
 from printer.run import Phase, RunMachine
-from recipes.compile import PrintProgram
 from recipes.library import load_demonstration, load_machine, load_recipe, recipe_bytes, recipe_ids
 from recipes.order import DoseOrder
+from recipes.program import PrintProgram
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 TODAY = "2026-11-20"

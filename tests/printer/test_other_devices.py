@@ -21,7 +21,7 @@ from printer.replay import decisions_digest, replay
 from printer.run import Phase
 from printer.states import RunState
 from printer.unit_cycle import Step
-from recipes.compile import CompileRefused
+from recipes.errors import CompileRefused
 from recipes.gcode_check import limits_of
 from recipes.library import load_machine, load_recipe
 from recipes.machine import parse_machine
