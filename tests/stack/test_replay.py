@@ -19,16 +19,13 @@ from stack import Stack
 from test_tampering import files_of, redigest, write
 
 from api import cli
+from api.site import make_effective
 from audit.canonical import canonical, sha256_hex
 from audit.chain import root
 from audit.checkpoint import SigningKey, format_checkpoint
-from audit.events import SYSTEM, Subject
-from audit.identity import Identity, Role
+from audit.identity import Identity
 from audit.release.package import ADMISSION
-from audit.signatures import sign
 from recipes.library import recipe_bytes
-from recipes.model import parse_recipe
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 pytestmark = pytest.mark.stack
 TRAIL, CHECKPOINT = "trails/cell-1.demonstration.jsonl", "checkpoints/cell-1.demonstration"
@@ -109,31 +106,17 @@ def test_elsewhere_with_nothing_but_the_package(environment: dict[str, str], tmp
     assert json.loads(answer.stdout) == json.loads(text)
 
 
-CORRECTION = 'dose_correction = { method = "ewma", weight = "0.3", largest = "6 %", ink_limit = "7 %" }'
+CORRECTION = (
+    'dose_correction = { method = "kalman", prior = "4 %", repeatability = "1 %", drift = "0.3 %", largest = "6 %", ink_limit = "7 %" }'
+)
 
 
 def make_correcting(site: Site) -> None:
     """Have a next version of the recipe, which corrects the dose, signed by its two people."""
     text = recipe_bytes(site.stack.case).decode().replace('dose_correction = "off"', CORRECTION).replace("version = 1", "version = 2")
     content = (text.rstrip() + '\n"control.dose_correction" = "illustrative"\n').encode()
-    recipe, identity = parse_recipe(content), Identity(site.workstation.store, site.workstation.clock)
-    author, approver = (
-        sign(
-            identity,
-            username,
-            (site.stack.passwords or {})[username],
-            meaning=meaning,
-            digest=recipe.digest,
-            role=role,
-            subject=Subject("recipe", recipe.reference),
-            scripted=True,
-        )
-        for username, meaning, role in (
-            ("engineer", MEANING_AUTHOR, Role.PROCESS_ENGINEER),
-            ("quality", MEANING_APPROVER, Role.QUALITY_ASSURANCE),
-        )
-    )
-    site.workstation.shelf.make_effective(recipe, bundle_recipe(content, author, approver).as_record(), SYSTEM)
+    identity = Identity(site.workstation.store, site.workstation.clock)
+    make_effective(site.workstation.shelf, identity, content, site.stack.passwords or {})
 
 
 def test_a_run_whose_dose_was_corrected(tmp_path: Path, replay: Replay) -> None:
