@@ -329,6 +329,8 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile, to
         volume_resolution=total_resolution(machine),
         nozzle_low=nozzle.low,
         nozzle_high=nozzle.high,
+        planned_us=unit.duration_us,
+        time_deviation=recipe.alarms.print_time_deviation,
         end=unit.proof.end,
     )
     return PlannedUnit(
