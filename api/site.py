@@ -35,7 +35,6 @@ from audit.signatures import sign
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 from recipes.library import load_recipe, recipe_bytes, recipe_ids
-from recipes.model import parse_recipe
 from recipes.order import Cartridge, InkLot
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
@@ -182,29 +181,24 @@ def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]
     """Have every recipe of the library signed by its author and its approver, and make it effective."""
     shelf = Shelf(store)
     for recipe_id in recipe_ids():
-        make_effective(shelf, identity, recipe_bytes(recipe_id), passwords)
-
-
-def make_effective(shelf: Shelf, identity: Identity, content: bytes, passwords: Mapping[str, str]) -> None:
-    """Have a recipe signed by the site's author and approver, and make it effective."""
-    recipe = parse_recipe(content)
-    author, approver = (
-        sign(
-            identity,
-            username,
-            passwords[username],
-            meaning=meaning,
-            digest=recipe.digest,
-            role=role,
-            subject=Subject("recipe", recipe.reference),
-            scripted=True,
+        recipe = load_recipe(recipe_id)
+        author, approver = (
+            sign(
+                identity,
+                username,
+                passwords[username],
+                meaning=meaning,
+                digest=recipe.digest,
+                role=role,
+                subject=Subject("recipe", recipe.reference),
+                scripted=True,
+            )
+            for username, meaning, role in (
+                ("engineer", MEANING_AUTHOR, Role.PROCESS_ENGINEER),
+                ("quality", MEANING_APPROVER, Role.QUALITY_ASSURANCE),
+            )
         )
-        for username, meaning, role in (
-            ("engineer", MEANING_AUTHOR, Role.PROCESS_ENGINEER),
-            ("quality", MEANING_APPROVER, Role.QUALITY_ASSURANCE),
-        )
-    )
-    shelf.make_effective(recipe, bundle_recipe(content, author, approver).as_record(), SYSTEM)
+        shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver).as_record(), SYSTEM)
 
 
 def _equipment(path: Path, cell: str, identity: Identity, password: str, today: str, *, daily_check: bool) -> None:

@@ -19,13 +19,10 @@ from stack import Stack
 from test_tampering import files_of, redigest, write
 
 from api import cli
-from api.site import make_effective
 from audit.canonical import canonical, sha256_hex
 from audit.chain import root
 from audit.checkpoint import SigningKey, format_checkpoint
-from audit.identity import Identity
 from audit.release.package import ADMISSION
-from recipes.library import recipe_bytes
 
 pytestmark = pytest.mark.stack
 TRAIL, CHECKPOINT = "trails/cell-1.demonstration.jsonl", "checkpoints/cell-1.demonstration"
@@ -106,23 +103,9 @@ def test_elsewhere_with_nothing_but_the_package(environment: dict[str, str], tmp
     assert json.loads(answer.stdout) == json.loads(text)
 
 
-CORRECTION = (
-    'dose_correction = { method = "kalman", prior = "4 %", repeatability = "1 %", drift = "0.3 %", largest = "6 %", ink_limit = "7 %" }'
-)
-
-
-def make_correcting(site: Site) -> None:
-    """Have a next version of the recipe, which corrects the dose, signed by its two people."""
-    text = recipe_bytes(site.stack.case).decode().replace('dose_correction = "off"', CORRECTION).replace("version = 1", "version = 2")
-    content = (text.rstrip() + '\n"control.dose_correction" = "illustrative"\n').encode()
-    identity = Identity(site.workstation.store, site.workstation.clock)
-    make_effective(site.workstation.shelf, identity, content, site.stack.passwords or {})
-
-
 def test_a_run_whose_dose_was_corrected(tmp_path: Path, replay: Replay) -> None:
-    site = Site(Stack.start(tmp_path / "site"))
+    site = Site(Stack.start(tmp_path / "site", "sildenafil"))
     try:
-        make_correcting(site)
         batch = site.batch()
         site.print(batch)
         site.stack.until(lambda status: status["state"] == "AWAITING_REVIEW")
@@ -133,7 +116,7 @@ def test_a_run_whose_dose_was_corrected(tmp_path: Path, replay: Replay) -> None:
     finally:
         site.close()
     kinds = [json.loads(line)["kind"] for line in files_of(package)[TRAIL].splitlines()]
-    assert kinds.count("dose.correction.decided") == 2
+    assert kinds.count("dose.correction.decided") == 3
     status, text = replay(package, "--json")
     assert (status, only(text)["outcome"]) == (0, "identical"), text
     stranger.verify(package.read_bytes())
