@@ -14,7 +14,7 @@ from api.workstation import forms
 from api.workstation.visitor import Visitor
 from audit.errors import DosewrightError
 
-_REFRESH_S = 2.0
+REFRESH_S = 2.0
 
 
 def gate_list(gates: Sequence[GateStatus]) -> str:
@@ -54,7 +54,6 @@ class CarePanel:
             self._place = ui.column().classes("w-full gap-3")
             self._gates = ui.html("", sanitize=False).classes("w-full")
         self._card.set_visibility(False)
-        ui.timer(_REFRESH_S, self._refresh)
 
     def update(self, status: CellStatus) -> None:
         """Show the panel while the cell is free; rebuild its buttons when the check has gone on."""
@@ -70,7 +69,8 @@ class CarePanel:
             with self._place:
                 self._offer(status)
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Ask for the gates anew, where they are shown."""
         if not self._card.visible:
             return
         try:

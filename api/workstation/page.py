@@ -24,7 +24,7 @@ from api.status import CellStatus
 from api.wiring import Workstation
 from api.workstation import panels
 from api.workstation.alarm_panel import AlarmPanel
-from api.workstation.care import CarePanel
+from api.workstation.care import REFRESH_S, CarePanel
 from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
@@ -155,6 +155,13 @@ class RunningPage:
     def others(self) -> tuple[str, ...]:
         return tuple(name for name in self._views if name != self._visitor.cell)
 
+    def keep_right(self) -> None:
+        """Begin to ask again and again; last of all, because a timer waits for the browser, and that sends the page off as it is."""
+        ui.timer(_REFRESH_S, self.refresh)
+        ui.timer(REFRESH_S, self._care.refresh)
+        for other in self.others:
+            ui.timer(_OTHERS_S, functools.partial(self.look_at, other))
+
     async def look_at(self, name: str) -> None:
         """Ask for the view of another cell; one that hangs holds up neither this page's cell nor the rest."""
         view = await run.io_bound(self._visitor.workstation.feeds.of(name).view)
@@ -232,9 +239,7 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         page = RunningPage(Visitor(workstation, token_of(request)[0], chosen))
         await page.refresh()
         await page.add_plain_parts()
-        ui.timer(_REFRESH_S, page.refresh)
-        for other in page.others:
-            ui.timer(_OTHERS_S, functools.partial(page.look_at, other))
+        page.keep_right()
         return None
 
     nicegui_app.on_shutdown(workstation.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -277,7 +278,7 @@ def test_an_admission_with_another_clearance_differs(tmp_path: Path, replay: Rep
 
     status, text = replay(write(tmp_path / "p.zip", changed_admission(clearance)))
     assert status == 1 and "run.gates.passed" in text
-    assert "new.gates[4].evidence" in text and "confirmed by somebody else" in text
+    assert re.search(r"new\.gates\[[0-9]+\]\.evidence", text) and "confirmed by somebody else" in text
 
 
 def test_an_admission_of_another_form(tmp_path: Path, replay: Replay) -> None:
