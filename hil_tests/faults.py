@@ -1,8 +1,8 @@
 """Faults, scripted by name: what goes wrong, in which unit, on which device; or drawn from the seed.
 
-`clog`, `clog:3`, `unplug:pressure`, `byte_flip:balance:2`: a unit is the k-th patch on the plate; without one, the fifth.
-`any` is a fault, a unit and a device drawn from the seed of the bench. A fault begins inside its unit, after the plunger has
-moved the onset volume of the case into it.
+`clog`, `clog:3`, `unplug:pressure`, `byte_flip:balance:2`: a unit is the k-th patch on the plate, purge units included;
+without one, the fifth. `any` is a fault, a unit and a device drawn from the seed of the bench. A fault begins inside its unit,
+after the plunger has moved the onset volume of the case into it.
 """
 
 from __future__ import annotations

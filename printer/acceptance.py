@@ -60,6 +60,9 @@ class Criteria:
     nozzle_high: Celsius
     end: tuple[Decimal, ...] = ()
     """Where the proof says that the nozzle ends: X, Y, Z in mm. Empty: not judged."""
+    planned_us: int = 0
+    time_deviation: Percent | None = None
+    """How long printing shall take by the proof, and how far from it the recipe lets it be. None: recorded, not judged."""
 
 
 _DRIFTS = "balance drifts by"
@@ -70,7 +73,11 @@ POSITION_RESOLUTION = Decimal("0.02")
 
 @dataclass(frozen=True, slots=True)
 class UnitEvidence:
-    """All that was seen of one unit. `ended`: X, Y, Z in mm as the printer reported them after it."""
+    """All that was seen of one unit. `ended`: X, Y, Z in mm as the printer reported them after it.
+
+    `printed_us`: from the first line sent to the last one executed. `unread_lines`: lines of which the printer's own echo did not
+    come, or came so damaged that it says nothing; what was carried out in their place is not known.
+    """
 
     before: Weighing
     after: Weighing
@@ -79,6 +86,8 @@ class UnitEvidence:
     nozzle_min: Celsius | None
     nozzle_max: Celsius | None
     disturbances: tuple[str, ...] = ()
+    printed_us: int | None = None
+    unread_lines: int = 0
     ended: tuple[Decimal, ...] | None = None
 
 
@@ -130,6 +139,7 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
     elif mass - uncertainty < low or mass + uncertainty > high:
         reasons.append(f"mass {mass.rounded(1)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
     reasons += report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended) + _temperatures(criteria, evidence)
+    reasons += _execution(criteria, evidence)
     verdict = Verdict.REJECTED if reasons else Verdict.ACCEPTED
     return Judgement(verdict, mass, adjusted, wet_uncertainty, slope, correction, uncertainty, tuple(reasons), drifting, out)
 
@@ -203,6 +213,18 @@ def _totals(criteria: Criteria, commanded: Microlitre, reported: Microlitre | No
     if abs(reported - commanded) > criteria.volume_resolution:
         return [f"printer reports {reported.rounded(2)} extruded, {commanded.rounded(2)} commanded"]
     return []
+
+
+def _execution(criteria: Criteria, evidence: UnitEvidence) -> list[str]:
+    """Return what speaks against the unit in how it was carried out: lines that could not be read back, and its duration."""
+    reasons = []
+    if evidence.unread_lines:
+        reasons.append(f"{evidence.unread_lines} lines could not be read back: what the printer carried out is not known")
+    allowed, planned, took = criteria.time_deviation, criteria.planned_us, evidence.printed_us
+    if allowed is not None and took is not None and abs(took - planned) * 100 > allowed.value * planned:
+        seconds, wanted = (_short(EXACT.divide(Decimal(span), Decimal(1_000_000)), 1) for span in (took, planned))
+        reasons.append(f"printing took {seconds} s, {wanted} s by the proof, limit {allowed} about it")
+    return reasons
 
 
 def _temperatures(criteria: Criteria, evidence: UnitEvidence) -> list[str]:

@@ -33,10 +33,11 @@ from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
 from printer.register_file import judge_register
 from recipes.capability import balance_reasons, external_reasons, total_resolution
-from recipes.compile import PrintProgram, UnitProgram, compile_program, compile_unit
+from recipes.compile import compile_program, compile_unit
 from recipes.machine import MachineProfile
 from recipes.model import LARGEST_CORRECTION, DoseCorrection, Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
+from recipes.program import PrintProgram, UnitProgram
 from recipes.store import RecipeBundle, verify_bundle
 
 ADMISSION = "admission.json"
@@ -330,6 +331,8 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile, to
         volume_resolution=total_resolution(machine),
         nozzle_low=nozzle.low,
         nozzle_high=nozzle.high,
+        planned_us=unit.duration_us,
+        time_deviation=recipe.alarms.print_time_deviation,
         end=unit.proof.end,
     )
     return PlannedUnit(

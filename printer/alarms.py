@@ -59,6 +59,7 @@ class AlarmName(StrEnum):
     INK_IDENTITY = "ink identity hold"
     CORRECTION_LIMIT = "dose correction out of bounds"
     VOLUME_MISMATCH = "commanded and reported totals differ"
+    PRINT_TIME = "unit print time out of range"
     RECORD_FAILURE = "record cannot be written"
     GUARD_OPEN = "guard open"
     OPERATOR_STOP = "stopped by a person"
@@ -218,6 +219,12 @@ DEFINITIONS: dict[AlarmName, AlarmDefinition] = {
             AlarmName.VOLUME_MISMATCH, _C, "the printer executed something other than it was sent",
             "the unit is rejected", "Reset the printer; have the link checked; start a new run.", 300,
             AlarmClass.VERDICT, Setting("resolution of the printer's totals"), Suppression.NEVER,
+        ),
+        AlarmDefinition(
+            AlarmName.PRINT_TIME, _C, "the printer was busy, starved of lines, or moves faster or slower than was validated",
+            "the unit is rejected: its ink rested, or was pushed at another rate",
+            "Have the printer and its link checked; start a new run.", 300,
+            AlarmClass.VERDICT, Setting("print_time_deviation of the recipe"), Suppression.NEVER,
         ),
         AlarmDefinition(
             AlarmName.RECORD_FAILURE, _C, "the cell's store refuses entries (disk full, read-only, damaged)",

@@ -58,7 +58,7 @@ from printer.view import idle_view, recorded_view, run_view
 
 _TICK_S = 0.05
 _LOOK_S = 0.5
-_OUTSIDE = -1
+_OUTSIDE = 0
 """The token of entries that no run waits for."""
 _RECORD_LIMIT_S = 10.0
 _PORT_ORDER = (Port.PRESSURE, Port.BALANCE, Port.PRINTER)

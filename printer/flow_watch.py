@@ -100,7 +100,7 @@ class FlowWatch:
     def paused(self) -> None:
         """Nothing is pushed: what was begun of a mean does not count."""
         self._sum, self._count, self._from = Decimal(0), 0, 0
-        self._same = self._same_from = 0
+        self._last, self._same, self._same_from = None, 0, 0
 
     def _window(self, mean: Decimal, extruding_us: int) -> None:
         expected = self.expected if self.expected is not None else self._own_level()

@@ -154,6 +154,7 @@ def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimet
         lines=lines,
         cumulative_nl=compiled.cumulative_nl,
         duration_us=compiled.duration_us,
+        criteria=replace(unit.criteria, planned_us=compiled.duration_us),
     )
 
 

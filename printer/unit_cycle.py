@@ -87,6 +87,8 @@ class UnitCycle:
         self._deadline = 0
         self._wake: int | None = None
         self._began = 0
+        self._printed_us: int | None = None
+        self._lines_before = (0, 0)
         self._accepted = False
         self.external: ExternalWeighing | None = None
 
@@ -150,6 +152,7 @@ class UnitCycle:
             case Step.TOTAL_BEFORE:
                 self._weigh_before(now)
             case Step.PRINT:
+                self._printed_us = now - self._began
                 self._run.devices.sent.finished()
                 self.step = Step.TOTAL_AFTER
                 self._run.devices.ask_total(now)
@@ -239,7 +242,7 @@ class UnitCycle:
             return
         if self.step is Step.INTENT:
             self.step = Step.PRINT
-            self._began = now
+            self._began, self._printed_us, self._lines_before = now, None, self._read_back()
             self._run.watch.begin_unit(now)
             self._run.devices.submit(unit.lines, f"{'PURGE' if unit.purge else 'UNIT'} {unit.n}", now)
         elif self.step is Step.RECORD:
@@ -331,6 +334,8 @@ class UnitCycle:
             nozzle_min=None if watch.nozzle_min is None else Celsius(watch.nozzle_min),
             nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
             ended=self._ended,
+            printed_us=self._printed_us,
+            unread_lines=self._read_back()[1] - self._lines_before[1],
         )
         external = self.external
         if external is not None and external.mass is not None:
@@ -350,6 +355,8 @@ class UnitCycle:
             self._run.units.dose.observe(unit.n, judgement, evidence.commanded, purge=unit.purge)
         self._alarms(judgement, unit, now, held=identity is not None)
         measured = _measured(judgement, before, after, evidence, watch)
+        measured["lines_unproved"] = self._read_back()[0] - self._lines_before[0]
+        measured["planned_s"] = plain_text(round_to(EXACT.divide(Decimal(unit.duration_us), Decimal(1_000_000)), 1))
         self._close(EventKind.UNIT_WEIGHT_JUDGED, judgement.verdict, judgement.mass, judgement.reasons, measured)
         self.step = Step.RECORD
         self._run.await_unit_record()
@@ -362,13 +369,20 @@ class UnitCycle:
             name = AlarmName.BALANCE_DRIFT
         elif held:
             name = AlarmName.INK_IDENTITY
-        elif any("extrude" in reason or "nozzle ended" in reason for reason in judgement.reasons):
+        elif any("extrude" in reason or "nozzle ended" in reason or "read back" in reason for reason in judgement.reasons):
             name = AlarmName.VOLUME_MISMATCH
+        elif not judgement.out_of_tolerance and any(reason.startswith("printing took") for reason in judgement.reasons):
+            name = AlarmName.PRINT_TIME
         elif unit.purge:
             name = AlarmName.CORRECTION_LIMIT
         else:
             name = AlarmName.MASS_OUT_OF_TOLERANCE
         self._run.alarm(name, text, None if unit.purge else unit.n, now)
+
+    def _read_back(self) -> tuple[int, int]:
+        """Return how many lines of the connection were not proved by the printer's echo, and how many of them say nothing at all."""
+        link = self._run.devices.link
+        return link.unproved_lines, link.doubtful_lines
 
     @property
     def _doubtful(self) -> bool:
@@ -433,6 +447,7 @@ def _measured(judgement: Judgement, before: Weighing, after: Weighing, evidence:
         "pressure_max_kPa": text(watch.pressure_max, 1),
         "nozzle_min_C": text(watch.nozzle_min, 2),
         "nozzle_max_C": text(watch.nozzle_max, 2),
+        "printed_s": None if evidence.printed_us is None else text(EXACT.divide(Decimal(evidence.printed_us), Decimal(1_000_000)), 1),
     }
 
 

@@ -7,133 +7,24 @@ proof reads the final bytes; sizes of time come from it, so that there is one es
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from types import MappingProxyType
-from typing import assert_never
 
-from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, MillimetrePerSecond, SquareMillimetre
-from recipes.capability import SHARE_OF_TOLERANCE, balance_reasons, total_reasons
-from recipes.dose import DoseResult, StrengthPlan, calculate
+from audit.quantities import Milligram, Millimetre
+from recipes.capability import balance_reasons, total_reasons
+from recipes.designs import Design, design_unit, head_reasons, scale_design
+from recipes.dose import DoseResult, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused
-from recipes.gcode_check import Proof, UnitProof, UnitTarget, prove
-from recipes.gcode_writer import (
-    Motion,
-    ProcedureName,
-    Written,
-    heat_commands,
-    write_commands,
-    write_dispense,
-    write_park,
-    write_preamble,
-    write_prime,
-    write_unit,
-)
+from recipes.gcode_check import UnitProof, UnitTarget, prove
+from recipes.gcode_writer import Motion, ProcedureName, Written, write_dispense, write_preamble, write_unit
 from recipes.inks import cartridge_reasons, ink_reasons
-from recipes.model import Cartridge, Cylinder, Dispense, DoseCorrection, DoseOrder, InkLot, MachineProfile, Parameter, Recipe, Torus
+from recipes.model import Cartridge, DoseCorrection, DoseOrder, InkLot, MachineProfile, Recipe
 from recipes.plate import Place, lay_out, purge_places
-from recipes.shapes import Range, Solid, build_solid, slice_solid
-from recipes.toolpath import UnitPath, plan_dispense, plan_unit
-
-INCREMENT = Microlitre(2)
-"""Largest amount that one line moves with E alone, so that little is under way when a run is stopped."""
-
-LARGEST_STEP = Decimal("0.5")
-"""Percent of a unit that one motor step may move; a coarser head cannot dose it."""
-
-_BEFORE: tuple[ProcedureName, ...] = ("prepare", "heat", "home", "prime")
-_AFTER: tuple[ProcedureName, ...] = ("park", "heat_off")
-
-
-@dataclass(frozen=True, slots=True)
-class ActionProgram:
-    """One action outside units. `commands` and `cumulative_nl` as in a unit."""
-
-    name: ProcedureName
-    gcode: bytes
-    sha256: str
-    commands: tuple[bytes, ...]
-    cumulative_nl: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitProgram:
-    """One unit, or one purge unit (`purge`, of strength 0).
-
-    `commands` are its lines without comments and line ends; `cumulative_nl` the net commanded volume in nanolitres after
-    each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate without
-    accelerations.
-    """
-
-    n: int
-    strength: Milligram
-    target_mass: Milligram
-    target_volume: Microlitre
-    net_volume: Microlitre
-    gcode: bytes
-    sha256: str
-    commands: tuple[bytes, ...]
-    cumulative_nl: tuple[int, ...]
-    duration_us: int
-    centre: Place
-    height: Decimal
-    shape: Mapping[str, str]
-    proof: UnitProof
-    purge: bool = False
-
-    @property
-    def exposure_nl(self) -> tuple[int, ...]:
-        """Nanolitres that each command moves, without sign."""
-        return _exposure(self.cumulative_nl)
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a program was compiled from: enough to compile one of its units anew."""
-
-    recipe: Recipe
-    machine: MachineProfile
-    motion: Motion
-    demonstration: bool
-    placed: tuple[tuple[_Design, Place], ...]
-    purges: tuple[tuple[_Design, Place], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PrintProgram:
-    """A proved program: the dose it serves, its actions and units, the whole file and the proof."""
-
-    dose: DoseResult
-    preamble: bytes
-    actions: Mapping[ProcedureName, ActionProgram]
-    purges: tuple[UnitProgram, ...]
-    units: tuple[UnitProgram, ...]
-    planned: bytes
-    sha256: str
-    proof: Proof
-    e_area: SquareMillimetre
-    basis: Basis
-
-    @property
-    def procedures(self) -> Mapping[ProcedureName, bytes]:
-        """The bytes of each action outside units."""
-        return MappingProxyType({name: action.gcode for name, action in self.actions.items()})
-
-
-@dataclass(frozen=True, slots=True)
-class _Design:
-    """What the units of one strength have in common."""
-
-    plan: StrengthPlan
-    body: UnitPath | tuple[Fraction, ...]
-    shape: Mapping[str, str]
-
-    @property
-    def height(self) -> int:
-        """Height above the surface in µm."""
-        return self.body.height if isinstance(self.body, UnitPath) else 0
+from recipes.procedures import micrometres, plan_motion, write_actions
+from recipes.program import AFTER, BEFORE, ActionProgram, Basis, PrintProgram, UnitProgram, procedure_bytes
+from recipes.purge_units import plan_purge, purge_reasons
+from recipes.toolpath import UnitPath
 
 
 def compile_program(
@@ -164,8 +55,8 @@ def compile_program(
         # Where the recipe permits an external balance, the cell judges at its gates whether it has one that can.
         reasons.extend(balance_reasons(recipe, machine, [plan.target_mass for plan in dose.strengths]))
     reasons.extend(total_reasons(recipe, machine, [(plan.target_mass, plan.target_volume) for plan in dose.strengths]))
-    purge = _purge_plan(recipe, dose, ink)
-    reasons.extend(_purge_reasons(purge, recipe, machine))
+    purge = plan_purge(recipe, dose, ink)
+    reasons.extend(purge_reasons(purge, recipe, machine))
     places: tuple[tuple[Place, ...], ...] = ()
     try:
         places = lay_out(machine.plate, [plan.units for plan in dose.strengths], 0 if purge is None else purge.units)
@@ -173,9 +64,9 @@ def compile_program(
         reasons.extend(refused.reasons)
     designs = []
     for plan in (*dose.strengths, *([purge] if purge is not None else ())):
-        reasons.extend(_head_reasons(plan, machine))
+        reasons.extend(head_reasons(plan, machine))
         try:
-            designs.append(_design(plan, recipe, machine))
+            designs.append(design_unit(plan, recipe, machine))
         except GeometryRefused as refused:
             reasons.extend(f"{'purge unit' if plan is purge else plan.label}: {reason}" for reason in refused.reasons)
     if reasons:
@@ -184,58 +75,29 @@ def compile_program(
     return _assemble(dose, designs, places, purged, recipe, machine, demonstration)
 
 
-def _purge_plan(recipe: Recipe, dose: DoseResult, ink: InkLot) -> StrengthPlan | None:
-    """Return what a purge unit is to be, None where the recipe has no start-up calibration. Its mass is that of its volume of ink."""
-    start = recipe.control.start_up_calibration
-    if start is None:
-        return None
-    mass = Milligram(EXACT.multiply(start.volume.value, ink.density.value))
-    return replace(dose.strengths[0], units=start.units, intakes=(), target_mass=mass, target_volume=start.volume)
-
-
-def _purge_reasons(purge: StrengthPlan | None, recipe: Recipe, machine: MachineProfile) -> list[str]:
-    """Return why the balance cannot tell whether a purge unit is within its tolerance."""
-    start = recipe.control.start_up_calibration
-    if purge is None or start is None:
-        return []
-    tolerance = purge.target_mass * start.tolerance.fraction
-    if machine.balance.expanded_uncertainty * SHARE_OF_TOLERANCE <= tolerance:
-        return []
-    return [
-        f"purge units of {purge.target_mass.rounded(2)} have a tolerance of ± {tolerance.rounded(2)}; the expanded uncertainty of the "
-        f"balance of {machine.id}, {machine.balance.expanded_uncertainty}, is more than a quarter of it: use a cell with a finer balance"
-    ]
-
-
-def procedure_bytes(program: PrintProgram) -> tuple[bytes, bytes]:
-    """Return what stands before and after the units in the planned file, header not included."""
-    procedures = program.procedures
-    return b"".join(procedures[name] for name in _BEFORE), b"".join(procedures[name] for name in _AFTER)
-
-
 def _assemble(
     dose: DoseResult,
-    designs: list[_Design],
+    designs: list[Design],
     places: tuple[tuple[Place, ...], ...],
-    purged: _Design | None,
+    purged: Design | None,
     recipe: Recipe,
     machine: MachineProfile,
     demonstration: bool,
 ) -> PrintProgram:
     purges = [] if purged is None else [(purged, place) for place in purge_places(machine.plate, purged.plan.units)]
-    motion = _motion(recipe, machine, max(design.height for design in (*designs, *(design for design, _ in purges))))
+    motion = plan_motion(recipe, machine, max(design.height for design in (*designs, *(design for design, _ in purges))))
     preamble = write_preamble(
         recipe=f"{recipe.reference} {recipe.digest}",
         machine=f"{machine.reference} {machine.digest}",
         e_area=machine.e_area,
         demonstration=demonstration,
     )
-    written = _actions(recipe, machine, motion)
+    written = write_actions(recipe, machine, motion)
     placed = [(design, place) for design, group in zip(designs, places, strict=True) for place in group]
     units = [_write(f"UNIT {n}", design, place, motion) for n, (design, place) in enumerate(placed, start=1)]
     first = [_write(f"PURGE {n}", design, place, motion) for n, (design, place) in enumerate(purges, start=1)]
-    before = b"".join(written[name].gcode for name in _BEFORE)
-    after = b"".join(written[name].gcode for name in _AFTER)
+    before = b"".join(written[name].gcode for name in BEFORE)
+    after = b"".join(written[name].gcode for name in AFTER)
     planned = b"".join([preamble, before, *(unit.gcode for unit in (*first, *units)), after])
     proof = prove(
         planned,
@@ -281,7 +143,7 @@ def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal, *, purge: 
         raise CompileRefused([f"a flow factor of {flow_factor} is beyond {rule.largest} about 1"], remedy="End the run and find the cause.")
     group = basis.purges if purge else basis.placed
     design, place = group[n - 1]
-    scaled = _scaled(design, flow_factor, basis)
+    scaled = scale_design(design, flow_factor, basis.recipe, basis.machine)
     lines = _write(f"{'PURGE' if purge else 'UNIT'} {n}", scaled, place, basis.motion)
     before, after = procedure_bytes(program)
     changed = [(scaled, at) if number == n else (other, at) for number, (other, at) in enumerate(group, start=1)]
@@ -297,20 +159,11 @@ def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal, *, purge: 
     return _unit(n, scaled, place, lines, (proof.purges if purge else proof.units)[n - 1])
 
 
-def _targets(placed: Sequence[tuple[_Design, Place]], *, purge: bool = False) -> list[UnitTarget]:
+def _targets(placed: Sequence[tuple[Design, Place]], *, purge: bool = False) -> list[UnitTarget]:
     return [
         UnitTarget(n=n, strength=None if purge else design.plan.label, volume=design.plan.target_volume, x=place[0], y=place[1])
         for n, (design, place) in enumerate(placed, start=1)
     ]
-
-
-def _scaled(design: _Design, factor: Decimal, basis: Basis) -> _Design:
-    volume = Microlitre(EXACT.multiply(design.plan.target_volume.value, factor))
-    plan = replace(design.plan, target_volume=volume)
-    if not isinstance(design.body, UnitPath):
-        return _design(plan, basis.recipe, basis.machine)
-    layers = tuple(replace(layer, volume=layer.volume * Fraction(factor)) for layer in design.body.layers)
-    return replace(design, plan=plan, body=replace(design.body, volume=volume, layers=layers))
 
 
 def _largest_factor(recipe: Recipe) -> Decimal:
@@ -345,127 +198,14 @@ def _binding_reasons(order: DoseOrder, recipe: Recipe, ink: InkLot, cartridge: C
     return reasons
 
 
-def _head_reasons(plan: StrengthPlan, machine: MachineProfile) -> list[str]:
-    """Return why this head cannot dose a unit of this size."""
-    reasons = []
-    step = Microlitre(EXACT.divide(machine.e_area.value, machine.steps_per_mm.value))
-    share = step.ratio(plan.target_volume) * 100
-    if share > LARGEST_STEP:
-        reasons.append(
-            f"{plan.label}: one motor step of {machine.id} is {share.quantize(Decimal('0.01'))} % of the unit, "
-            f"{LARGEST_STEP} % is allowed; use a finer head"
-        )
-    return reasons
-
-
-def _design(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> _Design:
-    geometry = recipe.geometry
-    match geometry:
-        case Dispense():
-            if plan.target_volume > geometry.capsule_capacity:
-                raise GeometryRefused(
-                    [
-                        f"{plan.target_volume.rounded(1)} do not go into a capsule body of size {geometry.capsule_size} "
-                        f"({geometry.capsule_capacity}); choose a lower strength"
-                    ]
-                )
-            return _Design(plan, plan_dispense(plan.target_volume, increment=_increment(machine)), MappingProxyType({"family": "dispense"}))
-        case Cylinder() | Torus():
-            solid = _solid(plan, recipe, machine)
-            return _Design(plan, _path(solid, plan, recipe), _shape(solid))
-        case _:
-            assert_never(geometry)
-
-
-def _solid(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Solid:
-    geometry = recipe.geometry
-    layer = _range(recipe.parameters.layer_height)
-    if isinstance(geometry, Torus):
-        solid = build_solid("torus", plan.target_volume, aspect=EXACT.divide(Decimal(1), geometry.tube_to_ring), layer_height=layer)
-    elif isinstance(geometry, Cylinder):
-        solid = build_solid("cylinder", plan.target_volume, aspect=geometry.height_to_diameter, layer_height=layer)
-    else:
-        raise GeometryRefused(["a dispensed unit has no solid"])
-    if solid.diameter > machine.plate.largest_unit_diameter.value:
-        raise GeometryRefused(
-            [f"the unit is {solid.diameter:.2f} mm across, the plate takes {machine.plate.largest_unit_diameter}; choose a lower strength"]
-        )
-    if solid.smallest_feature < machine.nozzle_diameter.value:
-        raise GeometryRefused(
-            [f"the unit is {solid.smallest_feature:.2f} mm at its thinnest, finer than the nozzle; choose a higher strength"]
-        )
-    return solid
-
-
-def _shape(solid: Solid) -> Mapping[str, str]:
-    """Return the family and dimensions of a solid as text, for records and pictures."""
-    return MappingProxyType({"family": solid.family, "diameter_mm": f"{solid.diameter:.2f}", "height_mm": f"{solid.height:.2f}"})
-
-
-def _path(solid: Solid, plan: StrengthPlan, recipe: Recipe) -> UnitPath:
-    parameters = recipe.parameters
-    bead = parameters.bead_width.set_point.value * parameters.layer_height.set_point.value
-    speed = MillimetrePerSecond(EXACT.divide(parameters.flow_rate.set_point.value, bead))
-    return plan_unit(slice_solid(solid), plan.target_volume, bead_width=_bead_range(recipe), speed=speed)
-
-
-def _bead_range(recipe: Recipe) -> Range:
-    """The proven range of the bead, less what the largest correction of the dose takes of it: a corrected unit must be provable too."""
-    bead, rule = _range(recipe.parameters.bead_width), recipe.control.dose_correction
-    if not isinstance(rule, DoseCorrection):
-        return bead
-    largest = rule.largest.fraction
-    low, high = EXACT.divide(bead.low, 1 - largest), EXACT.divide(bead.high, 1 + largest)
-    return Range(min(max(bead.set_point, low), high), low, high)
-
-
-def _motion(recipe: Recipe, machine: MachineProfile, tallest: int) -> Motion:
-    parameters = recipe.parameters
-    surface = _micrometres(machine.plate.surface_z)
-    return Motion(
-        e_area=machine.e_area,
-        flow=parameters.flow_rate.set_point,
-        travel=min(parameters.travel_speed.set_point, machine.max_travel),
-        z_travel=min(parameters.travel_speed.set_point, machine.max_z_travel),
-        print_limit=machine.max_travel,
-        retraction=parameters.retraction.set_point,
-        retraction_rate=parameters.retraction_rate.set_point,
-        increment=_increment(machine),
-        surface_z=surface,
-        clear_z=surface + tallest + _micrometres(parameters.travel_lift.set_point),
-        park=(_micrometres(machine.park.x), _micrometres(machine.park.y), _micrometres(machine.park.z)),
-        purge=(_micrometres(machine.purge.x), _micrometres(machine.purge.y), _micrometres(machine.purge.z)),
-    )
-
-
-def _increment(machine: MachineProfile) -> Microlitre:
-    """Half the bounded exposure at most, so that the rounding of E cannot lift one line above it."""
-    return min(INCREMENT, machine.bounded_exposure / 2)
-
-
-def _actions(recipe: Recipe, machine: MachineProfile, motion: Motion) -> dict[ProcedureName, Written]:
-    parameters = recipe.parameters
-    reports = ["M155 S1"] if machine.firmware.reports_temperatures else []
-    prime = plan_dispense(parameters.prime_volume.set_point, increment=motion.increment)
-    heat = heat_commands(parameters.nozzle_temperature.set_point, parameters.plate_temperature.set_point)
-    return {
-        "prepare": write_commands("prepare", ["G21", "G90", "M83", *reports], motion),
-        "heat": write_commands("heat", heat, motion),
-        "home": write_commands("home", ["G28"], motion),
-        "prime": write_prime(prime, motion),
-        "park": write_park(motion),
-        "heat_off": write_commands("heat_off", ["M104 S0", "M140 S0"], motion),
-    }
-
-
-def _write(section: str, design: _Design, place: Place, motion: Motion) -> Written:
-    centre = (_micrometres(Millimetre(place[0])), _micrometres(Millimetre(place[1])))
+def _write(section: str, design: Design, place: Place, motion: Motion) -> Written:
+    centre = (micrometres(Millimetre(place[0])), micrometres(Millimetre(place[1])))
     if isinstance(design.body, UnitPath):
         return write_unit(section, design.body, centre, motion)
     return write_dispense(section, design.body, centre, motion)
 
 
-def _unit(n: int, design: _Design, place: Place, lines: Written, found: UnitProof) -> UnitProgram:
+def _unit(n: int, design: Design, place: Place, lines: Written, found: UnitProof) -> UnitProgram:
     return UnitProgram(
         n=n,
         strength=Milligram(0) if found.strength is None else found.strength,
@@ -487,15 +227,3 @@ def _unit(n: int, design: _Design, place: Place, lines: Written, found: UnitProo
 
 def _action(name: ProcedureName, lines: Written) -> ActionProgram:
     return ActionProgram(name, lines.gcode, hashlib.sha256(lines.gcode).hexdigest(), lines.commands, lines.cumulative_nl)
-
-
-def _exposure(cumulative: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(abs(after - before) for before, after in zip((0, *cumulative), cumulative, strict=False))
-
-
-def _range(parameter: Parameter[Millimetre]) -> Range:
-    return Range(parameter.set_point.value, parameter.low.value, parameter.high.value)
-
-
-def _micrometres(length: Millimetre) -> int:
-    return int(length.value.scaleb(3).to_integral_value())

@@ -212,7 +212,8 @@ class AlarmLimits(Document):
     """Alarm limits of a run and the time a condition must last before it is one.
 
     `pressure_low_while_extruding` holds only after `pressure_low_delay` of extrusion without a pause: an ink column
-    takes seconds to build its pressure. Temperature bands are half-widths about the set point.
+    takes seconds to build its pressure. Temperature bands are half-widths about the set point. `print_time_deviation` is the
+    half-width about the time that the proof calculates for a unit: one that took longer or shorter is rejected.
     """
 
     pressure_high: Annotated[Kilopascal, Positive]
@@ -225,6 +226,7 @@ class AlarmLimits(Document):
     temperature_delay: Annotated[Second, NotNegative]
     temperature_stale_after: Annotated[Second, Positive]
     heat_timeout: Annotated[Second, Positive]
+    print_time_deviation: Annotated[Percent, Positive] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

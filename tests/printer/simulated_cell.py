@@ -12,6 +12,7 @@ from audit.signatures import Signature, sign_with_key
 from hil_tests.cases import BenchConfig, bench_for
 from hil_tests.virtual_bench import VirtualBench
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, JobActor, LineClearance, admit, compile_corrected
+from printer.alarms import AlarmName
 from printer.equipment import MEANING_REGISTER, EquipmentRegister, LastCheck, LastCleaning, Standing
 from printer.messages import (
     Command,
@@ -35,9 +36,9 @@ from printer.messages import (
 from printer.plan import RunPlan
 from printer.register_file import SignedRegister
 from printer.run import Phase, RunMachine
-from recipes.compile import PrintProgram
 from recipes.library import load_demonstration, load_machine, load_recipe, recipe_bytes, recipe_ids
 from recipes.order import DoseOrder
+from recipes.program import PrintProgram
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 TODAY = "2026-11-20"
@@ -219,3 +220,19 @@ def simulated(
     if refuse_record is not None:
         cell.refuse_record = refuse_record
     return cell
+
+
+def seconds_to_alarm(cell: SimulatedCell) -> tuple[AlarmName | None, float]:
+    """Run to the end; return the first alarm and how long after the fault began it was raised, None where either is missing."""
+    onset = None
+    cell.command(Operation.PREPARE)
+    while cell.machine.phase is not Phase.DONE:
+        if cell.machine.phase is Phase.START:
+            cell.command(Operation.START)
+        cell.step()
+        if onset is None and cell.bench.script.begun:
+            onset = cell.now
+    alarms = cell.machine.alarms.alarms
+    if not alarms or onset is None:
+        return None, 0.0
+    return alarms[0].definition.name, (alarms[0].raised_at - onset) / 1e6

@@ -8,19 +8,18 @@ import sys
 from decimal import Decimal
 
 import pytest
+from flow_errors import cell_of, percents
 from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, signature
 
 from audit.canonical import sha256_hex
 from audit.quantities import EXACT, Celsius, GramPerMillilitre, Microlitre, Milligram, MilligramPerSecond, Percent
-from hil_tests.cases import bench_for
-from hil_tests.virtual_bench import VirtualBench
 from printer.acceptance import Criteria, Judgement, UnitEvidence, Verdict, Weighing, judge
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, compile_corrected
 from printer.alarms import AlarmName
 from printer.dose_control import CorrectionRule, DoseControl
 from printer.messages import Operation, UnitRefused
 from printer.replay import decisions_digest, replay
-from printer.run import Phase, RunMachine
+from printer.run import Phase
 from recipes.compile import compile_unit
 from recipes.errors import CompileRefused, RecipeRefused
 from recipes.library import load_demonstration, recipe_bytes
@@ -63,29 +62,6 @@ def correcting(case: str, days: int) -> Admitted:
     )
 
 
-def cell_with(found: Admitted, case: str, *, flow: float = 1.0, drift: float = 0.0, density: float = 1.0, seed: int = 1) -> SimulatedCell:
-    """A cell whose drive gives `flow` times what is commanded, `drift` more with each unit, and whose ink has another density."""
-    bench = VirtualBench(bench_for(case, seed=seed))
-    bench.plant.density *= density
-    bench.printer.nozzle.temperature = float(found.plan.limits.nozzle_set.value) - 1.0
-    cell = SimulatedCell(RunMachine(found.plan), bench, program=found.program)
-    step = cell.step
-
-    def drifting() -> None:
-        bench.plant.delivery = flow * (1 + drift * len(bench.plant.patches))
-        step()
-
-    cell.step = drifting  # type: ignore[method-assign]
-    return cell
-
-
-def percents(cell: SimulatedCell) -> list[float]:
-    """True masses in percent of the target, in order of printing."""
-    units = cell.machine.plan.units
-    rows = cell.bench.truth()
-    return [float(str(row["true_mass_mg"])) / float(unit.target_mass.value) * 100 for unit, row in zip(units, rows, strict=False)]
-
-
 def acceptance_value(found: list[float]) -> float:
     """|100 - mean| + 2.4 s, in the manner of Ph. Eur. 2.9.40 without its indifference zone."""
     return abs(100 - statistics.mean(found)) + 2.4 * statistics.stdev(found)
@@ -93,9 +69,9 @@ def acceptance_value(found: list[float]) -> float:
 
 def test_a_flow_error_with_drift_is_corrected_by_the_third_unit(capsys: pytest.CaptureFixture[str]) -> None:
     case, days = "minoxidil", 28
-    plain = cell_with(admitted(_plain(case, days)), case, flow=1.04, drift=0.0004)
+    plain = cell_of(admitted(_plain(case, days)), flow=1.04, drift=0.0004)
     plain.run()
-    corrected = cell_with(correcting(case, days), case, flow=1.04, drift=0.0004)
+    corrected = cell_of(correcting(case, days), flow=1.04, drift=0.0004)
     corrected.run()
     assert plain.machine.plan.correction is None
     assert (plain.machine.ended, corrected.machine.ended) == ("FINISHED", "FINISHED")
@@ -129,7 +105,7 @@ def _plain(case: str, days: int) -> Job:
 
 @pytest.fixture(scope="module")
 def corrected() -> SimulatedCell:
-    cell = cell_with(correcting("minoxidil", 4), "minoxidil", flow=1.03)
+    cell = cell_of(correcting("minoxidil", 4), flow=1.03)
     cell.run()
     return cell
 
@@ -162,7 +138,7 @@ def test_a_corrected_run_is_replayed_from_its_journal_alone(corrected: Simulated
 @pytest.mark.parametrize("density", [0.85, 0.90, 1.09, 1.10, 1.15])
 def test_another_ink_is_held_and_never_corrected_away(density: float) -> None:
     """Concentrated ink is denser, aerated ink lighter: the mass per volume tells, and the first unit is enough."""
-    cell = cell_with(correcting("minoxidil", 4), "minoxidil", density=density)
+    cell = cell_of(correcting("minoxidil", 4), density=density)
     cell.run()
     assert cell.machine.ended == "ABORTED"
     assert AlarmName.INK_IDENTITY in [alarm.definition.name for alarm in cell.machine.alarms.alarms]
@@ -171,7 +147,7 @@ def test_another_ink_is_held_and_never_corrected_away(density: float) -> None:
 
 
 def test_a_change_of_ink_in_mid_run_is_held_though_its_mass_is_in_tolerance() -> None:
-    cell = cell_with(correcting("minoxidil", 6), "minoxidil", flow=1.03)
+    cell = cell_of(correcting("minoxidil", 6), flow=1.03)
     cell.command(Operation.PREPARE)
     cell.until(lambda machine: machine.phase is Phase.START)
     cell.command(Operation.START)
@@ -185,7 +161,7 @@ def test_a_change_of_ink_in_mid_run_is_held_though_its_mass_is_in_tolerance() ->
 
 
 def test_no_corrected_unit_without_its_proof() -> None:
-    cell = cell_with(correcting("minoxidil", 4), "minoxidil", flow=1.03)
+    cell = cell_of(correcting("minoxidil", 4), flow=1.03)
     cell.program = None
     cell.run()
     assert cell.machine.ended == "ABORTED"
@@ -195,7 +171,7 @@ def test_no_corrected_unit_without_its_proof() -> None:
 
 
 def test_a_stop_while_a_unit_is_compiled() -> None:
-    cell = cell_with(correcting("minoxidil", 4), "minoxidil", flow=1.03)
+    cell = cell_of(correcting("minoxidil", 4), flow=1.03)
     answers: list[object] = []
     execute = cell._execute
     cell._execute = lambda effect: (answers.append(effect) or []) if type(effect).__name__ == "Compile" else execute(effect)  # type: ignore[method-assign, func-returns-value]
@@ -214,7 +190,7 @@ def test_a_stop_while_a_unit_is_compiled() -> None:
 
 
 def test_a_compiler_that_never_answers_ends_the_run_in_order() -> None:
-    cell = cell_with(correcting("minoxidil", 4), "minoxidil", flow=1.03)
+    cell = cell_of(correcting("minoxidil", 4), flow=1.03)
     execute = cell._execute
     cell._execute = lambda effect: [] if type(effect).__name__ == "Compile" else execute(effect)  # type: ignore[method-assign]
     cell.run()

@@ -6,33 +6,15 @@ import sys
 from decimal import Decimal
 
 import pytest
-from simulated_cell import SimulatedCell, simulated
+from simulated_cell import seconds_to_alarm, simulated
 from simulation import Scenario, build, simulate
 
 from printer.alarms import AlarmName
 from printer.flow_watch import FlowWatch
-from printer.messages import Operation
-from printer.run import Phase
 
 _PRESSURE = {AlarmName.PRESSURE_HIGH, AlarmName.PRESSURE_LOW, AlarmName.PRESSURE_DEVIATION, AlarmName.PRESSURE_STUCK}
 _LARGE = {"cyclophosphamide": 3, "hydrocortisone": 1, "sildenafil": 1}
 FAULTS = ("clog", "clog_sudden", "bubble", "empty", "slip", "pressure_stuck", "pressure_offset")
-
-
-def detected(cell: SimulatedCell) -> tuple[AlarmName | None, float]:
-    """Run; return the first alarm and how many seconds after the fault began it was raised."""
-    onset = None
-    cell.command(Operation.PREPARE)
-    while cell.machine.phase is not Phase.DONE:
-        if cell.machine.phase is Phase.START:
-            cell.command(Operation.START)
-        cell.step()
-        if onset is None and cell.bench.script.begun:
-            onset = cell.now
-    alarms = cell.machine.alarms.alarms
-    if not alarms or onset is None:
-        return None, 0.0
-    return alarms[0].definition.name, (alarms[0].raised_at - onset) / 1e6
 
 
 @pytest.mark.parametrize("case", _LARGE)
@@ -40,8 +22,10 @@ def detected(cell: SimulatedCell) -> tuple[AlarmName | None, float]:
 def test_a_fault_of_the_flow_is_seen_in_its_pressure(case: str, unit: int, capsys: pytest.CaptureFixture[str]) -> None:
     rows = []
     for fault in FAULTS:
-        cell = build(Scenario(7, case, _LARGE[case], f"{fault}:{unit}", (), warm=True))
-        alarm, seconds = detected(cell)
+        # The bench counts patches, and a purge unit is laid first where the recipe has one.
+        purges = 1 if case == "sildenafil" else 0
+        cell = build(Scenario(7, case, _LARGE[case], f"{fault}:{unit + purges}", (), warm=True))
+        alarm, seconds = seconds_to_alarm(cell)
         rows.append(f"{fault} {seconds:.1f} s")
         assert alarm in _PRESSURE, f"{fault}: {alarm}"
         assert seconds <= 3.5, fault
@@ -53,7 +37,7 @@ def test_a_fault_of_the_flow_is_seen_in_its_pressure(case: str, unit: int, capsy
 
 def test_a_leak_is_seen_where_the_flow_law_shows_it() -> None:
     cell = simulated("hydrocortisone", "leak:2")
-    assert detected(cell)[0] is AlarmName.PRESSURE_DEVIATION
+    assert seconds_to_alarm(cell)[0] is AlarmName.PRESSURE_DEVIATION
 
 
 @pytest.mark.deep
@@ -167,7 +151,8 @@ def test_two_seconds_outside_the_band_are_two_seconds_at_any_rate(every_ms: int)
         level = Decimal("150") if at < 8_000_000 else Decimal("170")
         watch.readings([level + at // (every_ms * 1000) % 2], 10_000_000 + at, at // 1000)
         seen = at
-    assert 2_000_000 <= seen - 8_000_000 <= 2_600_000
+    # the first reading outside stands for the period before it
+    assert 2_000_000 - every_ms * 1000 <= seen - 8_000_000 <= 2_600_000
 
 
 def test_a_drive_that_is_starved_is_no_fault_of_the_flow() -> None:

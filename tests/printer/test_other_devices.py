@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from other_devices import KLIPPER, MODBUS, REPRAP, VARIANTS, Variant, admitted_on, cell_with, job_for, machine_for, machine_text
-from simulated_cell import OPERATOR, STANDING, TODAY, TRUSTED, SimulatedCell
+from simulated_cell import OPERATOR, STANDING, TODAY, TRUSTED, SimulatedCell, seconds_to_alarm
 from simulation import true_contents
 
 from firmware_bridge.gcode_link import LinkState
@@ -21,7 +21,7 @@ from printer.replay import decisions_digest, replay
 from printer.run import Phase
 from printer.states import RunState
 from printer.unit_cycle import Step
-from recipes.compile import CompileRefused
+from recipes.errors import CompileRefused
 from recipes.gcode_check import limits_of
 from recipes.library import load_machine, load_recipe
 from recipes.machine import parse_machine
@@ -36,20 +36,6 @@ names = pytest.mark.parametrize("name", VARIANTS)
 def short(name: str, *faults: str, seed: int = 1) -> SimulatedCell:
     variant = VARIANTS[name]
     return cell_with(variant, *faults, seed=seed, days=SHORT[variant.case])
-
-
-def seconds_to_alarm(cell: SimulatedCell) -> tuple[AlarmName | None, float]:
-    """Run to the end; return the first alarm and how long after the fault began it was raised."""
-    onset = None
-    cell.command(Operation.PREPARE)
-    while cell.machine.phase is not Phase.DONE:
-        if cell.machine.phase is Phase.START:
-            cell.command(Operation.START)
-        cell.step()
-        if onset is None and cell.bench.script.begun:
-            onset = cell.now
-    alarms = cell.machine.alarms.alarms
-    return (alarms[0].definition.name, (alarms[0].raised_at - (onset or 0)) / 1e6) if alarms else (None, 0.0)
 
 
 def replays(cell: SimulatedCell) -> bool:

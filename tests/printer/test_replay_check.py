@@ -6,8 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from flow_errors import cell_of
 from simulated_cell import SimulatedCell, demonstration_job, simulated
-from test_dose_control import cell_with, correcting
+from test_dose_control import correcting
 
 import audit.release.package
 from audit.canonical import canonical, sha256_hex
@@ -72,7 +73,7 @@ def test_a_clean_run_is_identical(clean: SimulatedCell) -> None:
 
 
 def test_a_corrected_run_is_identical_and_its_units_are_compiled_again() -> None:
-    cell = cell_with(correcting("minoxidil", 4), "minoxidil", flow=1.03)
+    cell = cell_of(correcting("minoxidil", 4), flow=1.03)
     cell.run()
     assert len(cell.kinds("dose.correction.decided")) == 3
     assert checked(cell.entries).identical

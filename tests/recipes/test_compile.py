@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from audit.quantities import Microlitre, Milligram, MilligramPerSquareMetre
 from recipes.bsa import body_surface_area
-from recipes.compile import compile_program, procedure_bytes
+from recipes.compile import compile_program
 from recipes.errors import CompileRefused, DoseRefused
 from recipes.library import CASES, load_demonstration, load_machine, load_recipe
 from recipes.model import DoseOrder, Intake, Torus
+from recipes.program import procedure_bytes
 
 TODAY = "2026-11-20"
 

@@ -68,6 +68,38 @@ def test_killed_in_mid_unit_reviewed_and_rejected(site: Site, tmp_path: Path, ca
     assert replayed["recorded_sha256"] == replayed["replayed_sha256"]
 
 
+@pytest.mark.deep
+@pytest.mark.parametrize(("kind", "scrapped"), [("calibration.print.intended", []), ("unit.print.intended", [1])])
+def test_killed_with_a_purge_unit_on_the_plate(tmp_path: Path, kind: str, scrapped: list[int]) -> None:
+    """Nothing is released before the purge unit is confirmed to be off the plate, although every other unit is."""
+    site = Site(Stack.start(tmp_path / "site", "sildenafil"))
+    try:
+        batch = site.batch()
+        site.print(batch)
+        site.stack.until(lambda status: any(f'"kind":"{kind}"' in line for line in site.stack.ask().trail(0)))
+        site.stack.kill_cell()
+        site.stack.start_cell()
+        release = site.workstation.release
+        release.close_run(site.session("qp"), batch)
+        for unit in scrapped:
+            release.confirm_removal(site.session("second"), batch, unit, site.credentials("second"))
+        for disposition in ("released", "partly released"):
+            with pytest.raises(ReleaseBlocked, match="P1: its removal is not confirmed") as blocked:
+                site.dispose(batch, disposition)
+            assert not any("001: its removal" in reason for reason in blocked.value.reasons)
+        with pytest.raises(CellError, match="ran the batch"):
+            release.confirm_removal(site.session("operator"), batch, 1, site.credentials("operator"), purge=True)
+        release.confirm_removal(site.session("second"), batch, 1, site.credentials("second"), purge=True)
+        record: Any = release.review(batch)
+        assert record["runs"][0]["ended"] == "INTERRUPTED"
+        assert [(purge["n"], purge["removed"]) for purge in record["purge_units"]] == [(1, True)]
+        assert [(unit["n"], unit["verdict"]) for unit in record["units"]] == [(n, "scrapped") for n in scrapped]
+        assert not any("removal" in reason for reason in record["proposal"]["reasons"])
+        site.dispose(batch, "rejected")
+    finally:
+        site.close()
+
+
 def test_a_changed_recipe_in_the_site_is_refused_by_the_cell(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever can write the workstation's shelf cannot make a cell print from a recipe that nobody signed."""
     bundle = site.workstation.shelf.bundle(site.stack.case)

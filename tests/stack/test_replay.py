@@ -22,13 +22,7 @@ from api import cli
 from audit.canonical import canonical, sha256_hex
 from audit.chain import root
 from audit.checkpoint import SigningKey, format_checkpoint
-from audit.events import SYSTEM, Subject
-from audit.identity import Identity, Role
 from audit.release.package import ADMISSION
-from audit.signatures import sign
-from recipes.library import recipe_bytes
-from recipes.model import parse_recipe
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 pytestmark = pytest.mark.stack
 TRAIL, CHECKPOINT = "trails/cell-1.demonstration.jsonl", "checkpoints/cell-1.demonstration"
@@ -109,37 +103,9 @@ def test_elsewhere_with_nothing_but_the_package(environment: dict[str, str], tmp
     assert json.loads(answer.stdout) == json.loads(text)
 
 
-CORRECTION = 'dose_correction = { method = "ewma", weight = "0.3", largest = "6 %", ink_limit = "7 %" }'
-
-
-def make_correcting(site: Site) -> None:
-    """Have a next version of the recipe, which corrects the dose, signed by its two people."""
-    text = recipe_bytes(site.stack.case).decode().replace('dose_correction = "off"', CORRECTION).replace("version = 1", "version = 2")
-    content = (text.rstrip() + '\n"control.dose_correction" = "illustrative"\n').encode()
-    recipe, identity = parse_recipe(content), Identity(site.workstation.store, site.workstation.clock)
-    author, approver = (
-        sign(
-            identity,
-            username,
-            (site.stack.passwords or {})[username],
-            meaning=meaning,
-            digest=recipe.digest,
-            role=role,
-            subject=Subject("recipe", recipe.reference),
-            scripted=True,
-        )
-        for username, meaning, role in (
-            ("engineer", MEANING_AUTHOR, Role.PROCESS_ENGINEER),
-            ("quality", MEANING_APPROVER, Role.QUALITY_ASSURANCE),
-        )
-    )
-    site.workstation.shelf.make_effective(recipe, bundle_recipe(content, author, approver).as_record(), SYSTEM)
-
-
 def test_a_run_whose_dose_was_corrected(tmp_path: Path, replay: Replay) -> None:
-    site = Site(Stack.start(tmp_path / "site"))
+    site = Site(Stack.start(tmp_path / "site", "sildenafil"))
     try:
-        make_correcting(site)
         batch = site.batch()
         site.print(batch)
         site.stack.until(lambda status: status["state"] == "AWAITING_REVIEW")
@@ -150,7 +116,7 @@ def test_a_run_whose_dose_was_corrected(tmp_path: Path, replay: Replay) -> None:
     finally:
         site.close()
     kinds = [json.loads(line)["kind"] for line in files_of(package)[TRAIL].splitlines()]
-    assert kinds.count("dose.correction.decided") == 2
+    assert kinds.count("dose.correction.decided") == 3
     status, text = replay(package, "--json")
     assert (status, only(text)["outcome"]) == (0, "identical"), text
     stranger.verify(package.read_bytes())

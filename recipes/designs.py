@@ -1,0 +1,133 @@
+"""Designs: what the units of one strength have in common, their path or their dispensing, and whether this head can make them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from types import MappingProxyType
+from typing import assert_never
+
+from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond
+from recipes.dose import StrengthPlan
+from recipes.errors import GeometryRefused
+from recipes.model import Cylinder, Dispense, DoseCorrection, MachineProfile, Parameter, Recipe, Torus
+from recipes.shapes import Range, Solid, build_solid, slice_solid
+from recipes.toolpath import UnitPath, plan_dispense, plan_unit
+
+INCREMENT = Microlitre(2)
+"""Largest amount that one line moves with E alone, so that little is under way when a run is stopped."""
+
+LARGEST_STEP = Decimal("0.5")
+"""Percent of a unit that one motor step may move; a coarser head cannot dose it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What the units of one strength have in common."""
+
+    plan: StrengthPlan
+    body: UnitPath | tuple[Fraction, ...]
+    shape: Mapping[str, str]
+
+    @property
+    def height(self) -> int:
+        """Height above the surface in µm."""
+        return self.body.height if isinstance(self.body, UnitPath) else 0
+
+
+def design_unit(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Design:
+    """Design the units of one strength. Raises GeometryRefused where the geometry of the recipe does not give a unit of this volume."""
+    geometry = recipe.geometry
+    match geometry:
+        case Dispense():
+            if plan.target_volume > geometry.capsule_capacity:
+                raise GeometryRefused(
+                    [
+                        f"{plan.target_volume.rounded(1)} do not go into a capsule body of size {geometry.capsule_size} "
+                        f"({geometry.capsule_capacity}); choose a lower strength"
+                    ]
+                )
+            return Design(
+                plan, plan_dispense(plan.target_volume, increment=line_increment(machine)), MappingProxyType({"family": "dispense"})
+            )
+        case Cylinder() | Torus():
+            solid = _solid(plan, recipe, machine)
+            return Design(plan, _path(solid, plan, recipe), _shape(solid))
+        case _:
+            assert_never(geometry)
+
+
+def scale_design(design: Design, factor: Decimal, recipe: Recipe, machine: MachineProfile) -> Design:
+    """Return the design with its volume times `factor`; its path stays. Raises GeometryRefused where a capsule does not hold it."""
+    volume = Microlitre(EXACT.multiply(design.plan.target_volume.value, factor))
+    plan = replace(design.plan, target_volume=volume)
+    if not isinstance(design.body, UnitPath):
+        return design_unit(plan, recipe, machine)
+    layers = tuple(replace(layer, volume=layer.volume * Fraction(factor)) for layer in design.body.layers)
+    return replace(design, plan=plan, body=replace(design.body, volume=volume, layers=layers))
+
+
+def head_reasons(plan: StrengthPlan, machine: MachineProfile) -> list[str]:
+    """Return why this head cannot dose a unit of this size."""
+    reasons = []
+    step = Microlitre(EXACT.divide(machine.e_area.value, machine.steps_per_mm.value))
+    share = step.ratio(plan.target_volume) * 100
+    if share > LARGEST_STEP:
+        reasons.append(
+            f"{plan.label}: one motor step of {machine.id} is {share.quantize(Decimal('0.01'))} % of the unit, "
+            f"{LARGEST_STEP} % is allowed; use a finer head"
+        )
+    return reasons
+
+
+def line_increment(machine: MachineProfile) -> Microlitre:
+    """Half the bounded exposure at most, so that the rounding of E cannot lift one line above it."""
+    return min(INCREMENT, machine.bounded_exposure / 2)
+
+
+def _solid(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Solid:
+    geometry = recipe.geometry
+    layer = _range(recipe.parameters.layer_height)
+    if isinstance(geometry, Torus):
+        solid = build_solid("torus", plan.target_volume, aspect=EXACT.divide(Decimal(1), geometry.tube_to_ring), layer_height=layer)
+    elif isinstance(geometry, Cylinder):
+        solid = build_solid("cylinder", plan.target_volume, aspect=geometry.height_to_diameter, layer_height=layer)
+    else:
+        raise GeometryRefused(["a dispensed unit has no solid"])
+    if solid.diameter > machine.plate.largest_unit_diameter.value:
+        raise GeometryRefused(
+            [f"the unit is {solid.diameter:.2f} mm across, the plate takes {machine.plate.largest_unit_diameter}; choose a lower strength"]
+        )
+    if solid.smallest_feature < machine.nozzle_diameter.value:
+        raise GeometryRefused(
+            [f"the unit is {solid.smallest_feature:.2f} mm at its thinnest, finer than the nozzle; choose a higher strength"]
+        )
+    return solid
+
+
+def _shape(solid: Solid) -> Mapping[str, str]:
+    """Return the family and dimensions of a solid as text, for records and pictures."""
+    return MappingProxyType({"family": solid.family, "diameter_mm": f"{solid.diameter:.2f}", "height_mm": f"{solid.height:.2f}"})
+
+
+def _path(solid: Solid, plan: StrengthPlan, recipe: Recipe) -> UnitPath:
+    parameters = recipe.parameters
+    bead = parameters.bead_width.set_point.value * parameters.layer_height.set_point.value
+    speed = MillimetrePerSecond(EXACT.divide(parameters.flow_rate.set_point.value, bead))
+    return plan_unit(slice_solid(solid), plan.target_volume, bead_width=_bead_range(recipe), speed=speed)
+
+
+def _bead_range(recipe: Recipe) -> Range:
+    """The proven range of the bead, less what the largest correction of the dose takes of it: a corrected unit must be provable too."""
+    bead, rule = _range(recipe.parameters.bead_width), recipe.control.dose_correction
+    if not isinstance(rule, DoseCorrection):
+        return bead
+    largest = rule.largest.fraction
+    low, high = EXACT.divide(bead.low, 1 - largest), EXACT.divide(bead.high, 1 + largest)
+    return Range(min(max(bead.set_point, low), high), low, high)
+
+
+def _range(parameter: Parameter[Millimetre]) -> Range:
+    return Range(parameter.set_point.value, parameter.low.value, parameter.high.value)

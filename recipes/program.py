@@ -1,0 +1,107 @@
+"""A compiled print program: its actions, its units, the whole file, its proof, and what it was compiled from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+
+from audit.quantities import Microlitre, Milligram, SquareMillimetre
+from recipes.designs import Design
+from recipes.dose import DoseResult
+from recipes.gcode_check import Proof, UnitProof
+from recipes.gcode_writer import Motion, ProcedureName
+from recipes.model import MachineProfile, Recipe
+from recipes.plate import Place
+
+BEFORE: tuple[ProcedureName, ...] = ("prepare", "heat", "home", "prime")
+"""The actions before the units, in order."""
+
+AFTER: tuple[ProcedureName, ...] = ("park", "heat_off")
+"""The actions after the units, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionProgram:
+    """One action outside units. `commands` and `cumulative_nl` as in a unit."""
+
+    name: ProcedureName
+    gcode: bytes
+    sha256: str
+    commands: tuple[bytes, ...]
+    cumulative_nl: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitProgram:
+    """One unit, or one purge unit (`purge`, of strength 0).
+
+    `commands` are its lines without comments and line ends; `cumulative_nl` the net commanded volume in nanolitres after
+    each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate without
+    accelerations.
+    """
+
+    n: int
+    strength: Milligram
+    target_mass: Milligram
+    target_volume: Microlitre
+    net_volume: Microlitre
+    gcode: bytes
+    sha256: str
+    commands: tuple[bytes, ...]
+    cumulative_nl: tuple[int, ...]
+    duration_us: int
+    centre: Place
+    height: Decimal
+    shape: Mapping[str, str]
+    proof: UnitProof
+    purge: bool = False
+
+    @property
+    def exposure_nl(self) -> tuple[int, ...]:
+        """Nanolitres that each command moves, without sign."""
+        return _exposure(self.cumulative_nl)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a program was compiled from: enough to compile one of its units anew."""
+
+    recipe: Recipe
+    machine: MachineProfile
+    motion: Motion
+    demonstration: bool
+    placed: tuple[tuple[Design, Place], ...]
+    purges: tuple[tuple[Design, Place], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PrintProgram:
+    """A proved program: the dose it serves, its actions and units, the whole file and the proof."""
+
+    dose: DoseResult
+    preamble: bytes
+    actions: Mapping[ProcedureName, ActionProgram]
+    purges: tuple[UnitProgram, ...]
+    units: tuple[UnitProgram, ...]
+    planned: bytes
+    sha256: str
+    proof: Proof
+    e_area: SquareMillimetre
+    basis: Basis
+
+    @property
+    def procedures(self) -> Mapping[ProcedureName, bytes]:
+        """The bytes of each action outside units."""
+        return MappingProxyType({name: action.gcode for name, action in self.actions.items()})
+
+
+def procedure_bytes(program: PrintProgram) -> tuple[bytes, bytes]:
+    """Return what stands before and after the units in the planned file, header not included."""
+    procedures = program.procedures
+    return b"".join(procedures[name] for name in BEFORE), b"".join(procedures[name] for name in AFTER)
+
+
+def _exposure(cumulative: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(abs(after - before) for before, after in zip((0, *cumulative), cumulative, strict=False))
