@@ -167,6 +167,7 @@ def judge_external(criteria: Criteria, evidence: UnitEvidence, mass: Milligram, 
     if abs(mass - plate.adjusted) > (plate.adjusted_uncertainty + uncertainty) * WITNESS_FACTOR:
         reasons.append(f"the external balance shows {mass.rounded(2)}, the plate balance saw {plate.adjusted.rounded(1)} come on the plate")
     reasons += report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended) + _temperatures(criteria, evidence)
+    reasons += _execution(criteria, evidence)
     return replace(
         plate,
         verdict=Verdict.REJECTED if reasons else Verdict.ACCEPTED,

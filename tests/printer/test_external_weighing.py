@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import external_case as case
@@ -10,7 +11,8 @@ from simulated_cell import OPERATOR, STANDING
 
 from audit.canonical import canonical
 from audit.events import Actor
-from audit.quantities import Milligram
+from audit.quantities import Celsius, Microlitre, Milligram
+from printer.acceptance import UnitEvidence, Weighing, judge_external
 from printer.admission import ADMISSION, admit_again, read_admission
 from printer.alarms import AlarmName
 from printer.equipment import EquipmentRegister
@@ -267,8 +269,6 @@ def test_another_unit_weighed_by_mistake_is_seen_by_the_plate_balance(waiting: c
 
 
 def _lighter(hand: case.Hand):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
     after = hand.cell.machine.cycle._after
     assert after is not None
     return replace(after, first=Milligram(40), second=Milligram(40))
@@ -329,3 +329,18 @@ def test_a_record_failure_while_a_unit_waits_ends_the_run() -> None:
 
 def test_the_register_of_the_demonstration_names_no_external_balance() -> None:
     assert "external_balance" not in (STANDING.register_file or "")
+
+
+def test_what_could_not_be_read_back_speaks_against_a_unit_weighed_elsewhere_too() -> None:
+    evidence = UnitEvidence(
+        before=Weighing(Milligram(0), 0, Milligram(0), 4_000_000),
+        after=Weighing(Milligram(50), 60_000_000, Milligram(50), 64_000_000),
+        commanded=Microlitre(42),
+        reported=Microlitre(42),
+        nozzle_min=Celsius(170),
+        nozzle_max=Celsius(170),
+        unread_lines=1,
+    )
+    criteria = replace(case.admitted().plan.units[0].criteria, end=())
+    found = judge_external(criteria, evidence, Milligram("49.60"), Milligram("0.10"))
+    assert any("read back" in reason for reason in found.reasons)
