@@ -38,6 +38,18 @@ class CellPort(Protocol):
 
     def confirm_removal(self, unit: str, actor: Mapping[str, str], signature: Mapping[str, JsonValue]) -> None: ...
 
+    def enter_weight(
+        self,
+        unit: str,
+        *,
+        entry: int,
+        attempt: int,
+        value_mg: str,
+        balance_serial: str,
+        actor: Mapping[str, str],
+        signature: Mapping[str, JsonValue] | None,
+    ) -> None: ...
+
     def begin_check(self, actor: Mapping[str, str]) -> dict[str, JsonValue]: ...
 
     def confirm_check(self, actor: Mapping[str, str], step: str) -> dict[str, JsonValue]: ...

@@ -12,6 +12,7 @@ from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
 from api.production import OrderRequest, SecondEntry
 from api.security import Permission, Session, guard
+from api.weighing_desk import ReadWeight
 from audit.events import EventKind
 
 router = APIRouter(prefix="/api/v1", tags=["production"])
@@ -36,6 +37,11 @@ class NewBatch(_Body):
     cell: str = Field(max_length=64)
 
 
+class SecondWeight(_Body):
+    weight: ReadWeight
+    signature: Credentials
+
+
 class Reason(_Body):
     reason: str = Field(min_length=1, max_length=500)
 
@@ -46,6 +52,8 @@ _Preview = Annotated[Session, Depends(guard(Permission.ENTER_ORDER))]
 _Confirm = Annotated[Session, Depends(guard(Permission.CONFIRM_ORDER, EventKind.ORDER_PRESCRIPTION_CONFIRMED))]
 _Create = Annotated[Session, Depends(guard(Permission.CREATE_BATCH, EventKind.BATCH_RECORD_CREATED))]
 _Request = Annotated[Session, Depends(guard(Permission.RUN, EventKind.BATCH_RUN_REQUESTED))]
+_Weigh = Annotated[Session, Depends(guard(Permission.RUN, EventKind.UNIT_WEIGHT_ENTERED))]
+_WeighAgain = Annotated[Session, Depends(guard(Permission.CONFIRM_WEIGHT, EventKind.UNIT_WEIGHT_ENTERED))]
 _Command = Annotated[Session, Depends(guard(Permission.RUN, EventKind.RUN_COMMAND_RECEIVED))]
 
 
@@ -115,3 +123,15 @@ def pause(services: Services, session: _Command, batch: str, body: Reason) -> An
 @router.post("/batches/{batch}/resume")
 def resume(services: Services, session: _Command, batch: str, body: Reason) -> Answer:
     return services.production.resume(session, batch, body.reason)
+
+
+@router.post("/batches/{batch}/units/{number}/weight")
+def enter_weight(services: Services, session: _Weigh, batch: str, number: int, body: ReadWeight) -> Answer:
+    """Enter the net mass of a unit as the external balance shows it: the first of two entries."""
+    return services.weighing.enter_first(session, batch, number, body)
+
+
+@router.post("/batches/{batch}/units/{number}/weight/second")
+def enter_second_weight(services: Services, session: _WeighAgain, batch: str, number: int, body: SecondWeight) -> Answer:
+    """Enter the net mass again, blind, as a second person, and sign."""
+    return services.weighing.enter_second(session, batch, number, body.weight, body.signature)

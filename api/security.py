@@ -49,6 +49,7 @@ class Permission(StrEnum):
     ACKNOWLEDGE = "acknowledge an alarm"
     SHELVE = "shelve an alarm"
     CONFIRM_REMOVAL = "confirm a removal"
+    CONFIRM_WEIGHT = "weigh a unit as the second person"
     REVIEW = "review a batch"
     DISPOSE = "sign a disposition"
     EXPORT = "export a package"
@@ -69,6 +70,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.SHELVE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.CONFIRM_REMOVAL: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
+    Permission.CONFIRM_WEIGHT: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.REVIEW: _GMP,
     Permission.DISPOSE: frozenset({Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
     Permission.EXPORT: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE}),

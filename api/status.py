@@ -154,6 +154,22 @@ class MachineStatus(_Shown):
     digest: str
 
 
+class ExternalWeighingStatus(_Shown):
+    """A unit that waits to be weighed on the external balance: which entry is awaited, of whom not, and how it is done."""
+
+    unit: str
+    n: int
+    entry: int
+    attempt: int
+    first_by: str | None = None
+    asset: str = ""
+    model: str = ""
+    serial: str = ""
+    decimals: int = 0
+    removal: str = ""
+    time_left_s: int | None = None
+
+
 class CellStatus(_Shown):
     """The state of a cell and its run at one moment of its process time (µs)."""
 
@@ -178,6 +194,7 @@ class CellStatus(_Shown):
     time_left_s: int | None = None
     allowed_actions: dict[str, Allowed] = Field(default_factory=dict)
     check: CheckStatus | None = None
+    external_weighing: ExternalWeighingStatus | None = None
 
     @property
     def unmet(self) -> tuple[GateStatus, ...]:

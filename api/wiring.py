@@ -15,6 +15,7 @@ from api.release_desk import ReleaseDesk
 from api.security import Sessions
 from api.settings import Settings, load_settings
 from api.shelf import Shelf
+from api.weighing_desk import WeighingDesk
 from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
 from audit.identity import Identity
@@ -41,6 +42,7 @@ class Workstation:
     care: Care
     release: ReleaseDesk
     allocation: Allocation
+    weighing: WeighingDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -70,4 +72,5 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         care=Care(cells, people),
         release=ReleaseDesk(store, key, people, production, cells),
         allocation=Allocation(store, production, shelf),
+        weighing=WeighingDesk(people, production, cells),
     )

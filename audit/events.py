@@ -57,6 +57,7 @@ class EventKind(StrEnum):
     RUN_COMMAND_RECEIVED = "run.command.received"
     DOSE_CORRECTION_DECIDED = "dose.correction.decided"
     UNIT_PRINT_INTENDED = "unit.print.intended"
+    UNIT_WEIGHT_ENTERED = "unit.weight.entered"
     UNIT_WEIGHT_JUDGED = "unit.weight.judged"
     UNIT_PRINT_SCRAPPED = "unit.print.scrapped"
     UNIT_REMOVAL_CONFIRMED = "unit.removal.confirmed"
@@ -124,6 +125,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
             "the next unit was compiled anew with this flow factor; the masses it follows from, its proof and its digest",
         ),
         EventKind.UNIT_PRINT_INTENDED: ("unit", "a unit will be printed from bytes with this digest"),
+        EventKind.UNIT_WEIGHT_ENTERED: ("unit", "a person entered the weight of an external balance; the value is in the verdict"),
         EventKind.UNIT_WEIGHT_JUDGED: ("unit", "the weighing and the verdict"),
         EventKind.UNIT_PRINT_SCRAPPED: ("unit", "the unit was given up, with the reasons"),
         EventKind.UNIT_REMOVAL_CONFIRMED: ("unit", "a rejected unit left the plate"),

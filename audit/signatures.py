@@ -132,6 +132,15 @@ def removal_digest(unit: str) -> str:
     return sha256_hex(canonical({"statement": "unit removed from the plate", "unit": unit}))
 
 
+def weight_digest(unit: str, attempt: int, serial: str, value: str) -> str:
+    """Return the digest that the second person signs over the net mass (mg, as the balance showed it) of a unit weighed elsewhere."""
+    return sha256_hex(
+        canonical(
+            {"statement": "unit weighed on an external balance", "unit": unit, "attempt": attempt, "balance": serial, "value_mg": value}
+        )
+    )
+
+
 def verify_signature(signature: Signature | Mapping[str, object], *, digest: str | None = None) -> None:
     """Check that a signature's own key signed exactly these fields and, where given, this digest.
 

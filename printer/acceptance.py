@@ -7,7 +7,7 @@ accepted on the strength of measurement error (JCGM 106, guarded acceptance).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -64,6 +64,8 @@ class Criteria:
     time_deviation: Percent | None = None
     """How long printing shall take by the proof, and how far from it the recipe lets it be. None: recorded, not judged."""
 
+
+_DRIFTS = "balance drifts by"
 
 POSITION_RESOLUTION = Decimal("0.02")
 """mm. M114 reports two decimals, and a target is rounded to a motor step."""
@@ -130,7 +132,7 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
     reasons = list(evidence.disturbances)
     if drifting:
         reasons.append(
-            f"balance drifts by {_short(max(abs(before.slope), abs(after.slope)).value, 3)} mg/s, limit {criteria.drift_limit.text} mg/s"
+            f"{_DRIFTS} {_short(max(abs(before.slope), abs(after.slope)).value, 3)} mg/s, limit {criteria.drift_limit.text} mg/s"
         )
     if out:
         reasons.append(f"mass {mass.rounded(1)} outside {low.rounded(1)} to {high.rounded(1)}")
@@ -140,6 +142,43 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
     reasons += _execution(criteria, evidence)
     verdict = Verdict.REJECTED if reasons else Verdict.ACCEPTED
     return Judgement(verdict, mass, adjusted, wet_uncertainty, slope, correction, uncertainty, tuple(reasons), drifting, out)
+
+
+WITNESS_FACTOR = 2
+"""The two balances disagree beyond twice their expanded uncertainties together: another unit, or another number, was weighed."""
+
+
+def judge_external(criteria: Criteria, evidence: UnitEvidence, mass: Milligram, uncertainty: Milligram) -> Judgement:
+    """Judge a unit by its net mass on an external balance; `uncertainty` is that balance's (k = 2), its guard band.
+
+    The plate balance is too coarse to judge the tolerance, but sees which unit was weighed: its own mass for the unit, drift
+    taken off, must not disagree grossly. All else is judged as for any unit.
+    """
+    plate = judge(criteria, evidence)
+    low, high = limits(criteria)
+    out = mass < low or mass > high
+    reasons = list(evidence.disturbances)
+    if plate.drifting:
+        reasons += [reason for reason in plate.reasons if reason.startswith(_DRIFTS)]
+    if out:
+        reasons.append(f"mass {mass.rounded(2)} outside {low.rounded(2)} to {high.rounded(2)}")
+    elif mass - uncertainty < low or mass + uncertainty > high:
+        reasons.append(f"mass {mass.rounded(2)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
+    if abs(mass - plate.adjusted) > (plate.adjusted_uncertainty + uncertainty) * WITNESS_FACTOR:
+        reasons.append(f"the external balance shows {mass.rounded(2)}, the plate balance saw {plate.adjusted.rounded(1)} come on the plate")
+    reasons += report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended) + _temperatures(criteria, evidence)
+    reasons += _execution(criteria, evidence)
+    return replace(
+        plate,
+        verdict=Verdict.REJECTED if reasons else Verdict.ACCEPTED,
+        mass=mass,
+        adjusted=mass,
+        adjusted_uncertainty=uncertainty,
+        drift_correction=Milligram(0),
+        uncertainty=uncertainty,
+        reasons=tuple(reasons),
+        out_of_tolerance=out,
+    )
 
 
 def _uncertainty(criteria: Criteria, before: Weighing, after: Weighing, elapsed: Decimal) -> Milligram:

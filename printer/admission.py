@@ -19,19 +19,20 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from audit.canonical import canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor
-from audit.quantities import EXACT, Celsius, Percent
+from audit.quantities import EXACT, Celsius, Milligram, Percent
 from audit.signatures import Signature, verify_signature
 from printer.acceptance import Criteria
 from printer.dose_control import CorrectionRule
-from printer.equipment import RegisterFound, Standing
+from printer.equipment import EquipmentRegister, RegisterFound, Standing
 from printer.errors import CellConfiguration, CellRefused
+from printer.external_weighing import ExternalBalance
 from printer.firmware import firmware_profile
 from printer.instruments import pressure_source
 from printer.messages import UnitCompiled, UnitRefused
 from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_lines
-from printer.readiness import Gate, cleaning_gate, equipment_gates, training_gate
+from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
 from printer.register_file import judge_register
-from recipes.capability import total_resolution
+from recipes.capability import balance_reasons, external_reasons, total_resolution
 from recipes.compile import compile_program, compile_unit
 from recipes.machine import MachineProfile
 from recipes.model import LARGEST_CORRECTION, DoseCorrection, Recipe
@@ -261,6 +262,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         balance_driver=machine.balance.driver,
         pressure=pressure_source(machine),
         static_gates=_static_gates(admission, recipe, program, found),
+        external=_external(recipe, program, machine, register),
         balance_serial=None if register is None else register.balance.serial,
         correction=_correction(recipe, job.ink_lot),
         purges=tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges),
@@ -390,11 +392,43 @@ def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, f
         operator_gate(actor.username, actor.name, actor.role, trusted),
         training_gate(register, actor.username, actor.name, recipe.reference, standing.today),
         *equipment_gates(found, standing),
+        *_judging(recipe, program, admission.machine, register, standing.today),
         cleaning_gate(register, standing, recipe.reference, job.ink_lot.lot),
         cleared,
         Gate("ink lot and cartridge", True, f"lot {job.ink_lot.lot}, expires {job.ink_lot.expires}; cartridge {job.cartridge.serial}"),
         Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
         Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
+    )
+
+
+def _targets(program: PrintProgram) -> list[Milligram]:
+    return [plan.target_mass for plan in program.dose.strengths]
+
+
+def _judging(
+    recipe: Recipe, program: PrintProgram, machine: MachineProfile, register: EquipmentRegister | None, today: str
+) -> tuple[Gate, ...]:
+    targets, external = _targets(program), None if register is None else register.external_balance
+    reasons = balance_reasons(recipe, machine, targets)
+    spoken = () if external is None else external_reasons(recipe, external.readability, external.expanded_uncertainty, targets)
+    plate = f"balance of {machine.id}, expanded uncertainty {machine.balance.expanded_uncertainty}: at most a quarter of every tolerance"
+    return judging_gates(plate, reasons, register, spoken, today)
+
+
+def _external(recipe: Recipe, program: PrintProgram, machine: MachineProfile, register: EquipmentRegister | None) -> ExternalBalance | None:
+    """Return the balance that weighs the units where the plate balance cannot judge them; the gates say whether it may."""
+    timeout, balance = recipe.weighing.external_timeout, None if register is None else register.external_balance
+    if timeout is None or balance is None or not balance_reasons(recipe, machine, _targets(program)):
+        return None
+    return ExternalBalance(
+        asset=balance.asset,
+        model=balance.model,
+        serial=balance.serial,
+        certificate=balance.certificate,
+        readability=balance.readability,
+        expanded_uncertainty=balance.expanded_uncertainty,
+        removal=balance.removal,
+        timeout_us=timeout.microseconds,
     )
 
 

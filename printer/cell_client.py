@@ -76,6 +76,22 @@ class CellClient:
         """Hand over a second person's signature that a rejected unit is off the plate."""
         self._ask("confirm_removal", {"unit": unit, "actor": dict(actor), "signature": dict(signature)})
 
+    def enter_weight(
+        self,
+        unit: str,
+        *,
+        entry: int,
+        attempt: int,
+        value_mg: str,
+        balance_serial: str,
+        actor: Mapping[str, str],
+        signature: Mapping[str, JsonValue] | None,
+    ) -> None:
+        """Hand over what was read on the external balance; the second entry comes with its signature. Raises CellRefused."""
+        body: dict[str, JsonValue] = {"unit": unit, "entry": entry, "attempt": attempt, "value_mg": value_mg}
+        body |= {"balance_serial": balance_serial, "actor": dict(actor), "signature": None if signature is None else dict(signature)}
+        self._ask("enter_weight", body)
+
     def begin_check(self, actor: Mapping[str, str]) -> dict[str, JsonValue]:
         """Begin the daily check of the balance; the answer is the check as it stands. Raises CellRefused."""
         return _object(self._ask("check.begin", {"actor": dict(actor)}))

@@ -6,15 +6,16 @@ import base64
 import functools
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from audit.canonical import JsonObject
+from audit.canonical import JsonObject, canonical
 from audit.canonical import JsonValue as Answer
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
-from audit.signatures import Signature, removal_digest, verify_signature
+from audit.signatures import Signature, removal_digest, verify_signature, weight_digest
 from printer.admission import Job, JobActor, admit, compile_corrected, operator_gate, read_job, read_trusted_people
 from printer.alarm_figures import events_of, figures
 from printer.alarm_register import AlarmRegister, as_record, from_record
@@ -22,13 +23,14 @@ from printer.care_door import CareDoor
 from printer.cell import Cell
 from printer.drafts import kind_for, printed
 from printer.errors import CellRefused, RunMissing
-from printer.messages import ON_ALARMS, Command, Operation
+from printer.messages import ON_ALARMS, Command, EnteredWeight, Operation
 from printer.readiness import training_gate, unmet
 from printer.server import Handler
 from recipes.machine import MachineProfile
 
 _TRAIL_LIMIT = 5000
 _ALARM_ENTRIES = 20_000
+_SECOND_WEIGHER = frozenset({"operator", "pharmacist", "quality_assurance", "qualified_person"})
 _SEE_STATUS = "Ask for the cell's status to see which there are."
 
 
@@ -58,6 +60,7 @@ class Door:
             "alarm": self._alarm,
             "alarm_figures": self._alarm_figures,
             "confirm_removal": self._confirm_removal,
+            "enter_weight": self._enter_weight,
             "status": self._status,
             **self._care.handlers(),
             "trail": self._trail,
@@ -130,7 +133,7 @@ class Door:
 
     def _command(self, body: Mapping[str, JsonValue]) -> Answer:
         operation = Operation(str(body["operation"]))
-        if operation is Operation.PREPARE or operation in ON_ALARMS:
+        if operation in (Operation.PREPARE, Operation.ENTER_WEIGHT) or operation in ON_ALARMS:
             raise CellRefused([f"{operation} is not a command of a person to a run"])
         command = Command(operation, _actor(body), str(body.get("reason") or "")[:500])
         if operation in (Operation.START, Operation.RESUME):
@@ -222,6 +225,35 @@ class Door:
             reasons.append(f"{signature.signer} ran the batch; a second person confirms the removal")
         if reasons:
             raise CellRefused(reasons, remedy="Have a second, enrolled person confirm that the unit is off the plate.")
+
+    def _enter_weight(self, body: Mapping[str, JsonValue]) -> Answer:
+        """Take what was read on the external balance: from a trained operator, then blind from a second person, signed."""
+        unit, given = str(body["unit"]), body.get("signature")
+        run = unit.rpartition("/")[0]
+        entry, attempt = int(str(body["entry"])), int(str(body["attempt"]))
+        weight = EnteredWeight(entry, attempt, str(body["value_mg"])[:40], str(body["balance_serial"])[:200])
+        who = _actor(body)
+        if entry == 1:
+            self._refuse_stranger(run, who)
+        else:
+            signature = Signature.model_validate(given)
+            self._check_weight(unit, weight, signature)
+            # The second person is who signed, whoever is logged in at the workstation.
+            who = Actor(signature.signer, signature.name, signature.role)
+            weight = replace(weight, signature=canonical(signature.as_record()).decode("utf-8"))
+        return dict(self._cell.command(run, Command(Operation.ENTER_WEIGHT, who, target=unit, weight=weight)))
+
+    def _check_weight(self, unit: str, weight: EnteredWeight, signature: Signature) -> None:
+        reasons = []
+        try:
+            verify_signature(signature, digest=weight_digest(unit, weight.attempt, weight.serial, weight.value))
+        except DosewrightError as error:
+            reasons.append(error.message)
+        roles = read_trusted_people(self._trusted).get(signature.key)
+        if roles is None or signature.role not in roles or signature.role not in _SECOND_WEIGHER:
+            reasons.append(f"{signature.signer} as {signature.role} is not trusted on this cell to weigh as the second person")
+        if reasons:
+            raise CellRefused(reasons, remedy="Have a second, enrolled person read the balance, enter the weight and sign.")
 
     def _status(self, body: Mapping[str, JsonValue]) -> Answer:
         view = self._cell.status(int(str(body.get("trace_since_us") or 0)))

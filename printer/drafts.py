@@ -150,6 +150,12 @@ class Drafts:
         key = subject_of(self._run, planned).id
         self._add(EventKind.DOSE_CORRECTION_DECIDED, "correction", key, new, unit={"target_volume_uL": "uL"}, attachments=attachments)
 
+    def weight_entered(self, unit: PlannedUnit, entry: int, attempt: int, serial: str, who: Actor, outcome: str) -> None:
+        """That a weight was entered, by whom; the value stays out until the unit is judged, so that the second entry is blind."""
+        subject = subject_of(self._run, unit)
+        new: dict[str, JsonValue] = {"entered": {"entry": entry, "attempt": attempt, "balance_serial": serial, "outcome": outcome}}
+        self._add(EventKind.UNIT_WEIGHT_ENTERED, subject.type, subject.id, new, who=who)
+
     def unit_ended(self, kind: EventKind, unit: PlannedUnit, new: Mapping[str, JsonValue], attachments: Mapping[str, bytes]) -> None:
         subject = subject_of(self._run, unit)
         units = {name: name.rsplit("_", 1)[1] for name in new if name.endswith(("_mg", "_uL", "_kPa", "_C"))}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from audit.quantities import Milligram
 from printer.daily_check import CheckPlan, CheckWeight
@@ -38,6 +38,18 @@ class BalanceEntry(Document):
     serial: Name
     certificate: Name
     calibrated_until: IsoDate
+
+
+class ExternalBalanceEntry(BalanceEntry):
+    """A balance beside the cell, for units that the plate balance cannot judge.
+
+    `expanded_uncertainty` (k = 2) is of a net weighing of one unit; `removal` is the site's procedure by which one unit is
+    taken off the plate in mid-run without opening the guard: a guard that opens stops the run here as everywhere.
+    """
+
+    readability: Annotated[Milligram, Positive]
+    expanded_uncertainty: Annotated[Milligram, Positive]
+    removal: Name
 
 
 class SensorEntry(Document):
@@ -82,7 +94,10 @@ class Training(Document):
 
 
 class EquipmentRegister(Document):
-    """One version of the register. `daily_check` may be "not required": a choice that is signed and shown."""
+    """One version of the register. `daily_check` may be "not required": a choice that is signed and shown.
+
+    `external_balance` may be absent; it is part of the digest only where it is named.
+    """
 
     format: Literal["dosewright-equipment/1"]
     cell: Identifier
@@ -93,6 +108,12 @@ class EquipmentRegister(Document):
     daily_check: CheckRule | Literal["not required"]
     cleaning: CleaningRule
     training: tuple[Training, ...]
+    external_balance: ExternalBalanceEntry | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_named(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "external_balance"}
 
     @property
     def reference(self) -> str:

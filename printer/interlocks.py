@@ -17,6 +17,7 @@ _WHEN: dict[Operation, str] = {
     Operation.SHELVE: "the shelf ends with its run",
     Operation.UNSHELVE: "the shelf ends with its run",
     Operation.RESET: "",
+    Operation.ENTER_WEIGHT: "a weight is entered while a printed unit waits to be weighed",
 }
 
 

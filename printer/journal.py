@@ -8,6 +8,7 @@ canonical JSON of the input.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from decimal import Decimal
 
 from audit.canonical import JsonObject, JsonValue, canonical
@@ -15,6 +16,7 @@ from audit.events import Actor
 from audit.quantities import Microlitre, plain_text
 from printer.messages import (
     Command,
+    EnteredWeight,
     GuardChanged,
     Operation,
     Port,
@@ -60,14 +62,18 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "recorder", canonical({"recorded": token})
         case RecordFailed(token, reason):
             return "recorder", canonical({"failed": token, "reason": reason})
-        case Command(operation, who, reason, target, minutes):
+        case Command(operation, who, reason, target, minutes, weight):
             body: JsonObject = {
                 "operation": operation.value,
                 "who": {"username": who.username, "name": who.name, "role": who.role},
                 "reason": reason,
                 "target": target,
             }
-            return "operator", canonical(body | {"minutes": minutes} if minutes else body)
+            if minutes:
+                body["minutes"] = minutes
+            if weight is not None:
+                body["weight"] = dict[str, JsonValue](asdict(weight))
+            return "operator", canonical(body)
         case PortLost(port, reason):
             return "lost", canonical({"port": port.value, "reason": reason})
         case GuardChanged(is_open):
@@ -131,7 +137,9 @@ def _decode(source: str, raw: bytes) -> RunInput:
         case "recorder":
             return Recorded(body["recorded"]) if "recorded" in body else RecordFailed(body["failed"], body["reason"])
         case "operator":
-            return Command(Operation(body["operation"]), Actor(**body["who"]), body["reason"], body["target"], body.get("minutes", 0))
+            weight = EnteredWeight(**body["weight"]) if "weight" in body else None
+            who, minutes = Actor(**body["who"]), body.get("minutes", 0)
+            return Command(Operation(body["operation"]), who, body["reason"], body["target"], minutes, weight)
         case "lost":
             return PortLost(Port(body["port"]), body["reason"])
         case "guard":

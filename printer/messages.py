@@ -34,6 +34,7 @@ class Operation(StrEnum):
     SHELVE = "shelve"
     UNSHELVE = "unshelve"
     RESET = "reset"
+    ENTER_WEIGHT = "enter weight"
 
 
 STOPS = frozenset({Operation.STOP_FINISH_UNIT, Operation.STOP_QUICK, Operation.STOP_KILL})
@@ -63,14 +64,31 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class EnteredWeight:
+    """The net mass of one unit as a person read it on the external balance.
+
+    `entry` 1 is the first person's, 2 the second's, blind; `attempt` counts from 1. `value` in mg as the balance shows it,
+    `serial` is that of the balance as read there, `signature` the second person's over `audit.signatures.weight_digest`, as
+    canonical JSON (empty for the first).
+    """
+
+    entry: int
+    attempt: int
+    value: str
+    serial: str
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """What a person asks. `minutes` is how long a shelf lasts."""
+    """What a person asks. `minutes` is how long a shelf lasts, `weight` what is entered of the unit in `target`."""
 
     operation: Operation
     who: Actor
     reason: str = ""
     target: str = ""
     minutes: int = 0
+    weight: EnteredWeight | None = None
 
 
 @dataclass(frozen=True, slots=True)

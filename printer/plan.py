@@ -17,6 +17,7 @@ from firmware_bridge.gcode_link import OutLine
 from firmware_bridge.pressure_modbus import ModbusMap
 from printer.acceptance import Criteria
 from printer.dose_control import CorrectionRule
+from printer.external_weighing import ExternalBalance
 from printer.messages import UnitCompiled
 from printer.readiness import Gate
 
@@ -124,6 +125,8 @@ class RunPlan:
     correction: CorrectionRule | None = None
     balance_serial: str | None = None
     purges: tuple[PlannedUnit, ...] = ()
+    external: ExternalBalance | None = None
+    """The balance on which each unit is weighed that the plate balance cannot judge; None: the plate balance judges."""
 
 
 def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimetre) -> PlannedUnit:

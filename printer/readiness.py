@@ -5,6 +5,7 @@ All of them are judged, never just the first. Pure; dates are ISO dates in the c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from printer.equipment import CheckRule, EquipmentRegister, Product, RegisterFound, Standing, Training
@@ -135,6 +136,33 @@ def equipment_gates(found: RegisterFound, standing: Standing) -> tuple[Gate, ...
         ),
         check_gate(register, standing),
     )
+
+
+def judging_gates(
+    plate: str, plate_reasons: Sequence[str], register: EquipmentRegister | None, external_reasons: Sequence[str], today: str
+) -> tuple[Gate, ...]:
+    """Judge whether a balance of this cell can judge the tolerance: the plate's, or the external one that the register names.
+
+    `plate` is the evidence where nothing speaks against the plate balance, `external_reasons` what speaks against the
+    external one's figures. Where the external balance is called for, its calibration is a gate of its own.
+    """
+    name, dated = "balance can judge the tolerance", "external balance calibrated"
+    if not plate_reasons:
+        return (Gate(name, True, plate),)
+    why = "; ".join(plate_reasons)
+    if register is None:
+        return Gate(name, False, f"{why}; {_NO_REGISTER}"), Gate(dated, False, _NO_REGISTER)
+    balance = register.external_balance
+    if balance is None:
+        missing = f"the equipment register {register.reference} names no external balance; have one named and the register signed anew"
+        return Gate(name, False, f"{why}; {missing}"), Gate(dated, False, missing)
+    what = f"{balance.asset}, {balance.model}, serial number {balance.serial}, certificate {balance.certificate}"
+    if external_reasons:
+        judges = Gate(name, False, f"{'; '.join((why, *external_reasons))}; use a finer external balance")
+    else:
+        text = f"external balance {what}, expanded uncertainty {balance.expanded_uncertainty}; the plate balance cannot judge it"
+        judges = Gate(name, True, text)
+    return judges, _dated(dated, what, balance.calibrated_until, today, "have the external balance calibrated")
 
 
 def _dated(name: str, what: str, until: str, today: str, remedy: str) -> Gate:

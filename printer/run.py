@@ -133,6 +133,8 @@ class RunMachine:
         if self.over and operation not in (Operation.ACKNOWLEDGE, Operation.RESET):
             return (f"the run has ended ({self.ended}); a stopped run never sends again; create a new run",)
         reasons = blocked(operation, self.state, guard_open=self.guard_open)
+        if operation is Operation.ENTER_WEIGHT:
+            return reasons or self.cycle.refusal(command)
         return reasons or (self.alarms.refusal(command) if operation in ON_ALARMS else ())
 
     # Inputs
@@ -197,6 +199,9 @@ class RunMachine:
             return
         if command.operation in ON_ALARMS:
             self.alarms.command(command, now)
+            return
+        if command.operation is Operation.ENTER_WEIGHT:
+            self.cycle.enter_weight(command, now)
             return
         self._actor = command.who
         if command.operation in STOPS:

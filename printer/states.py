@@ -64,6 +64,7 @@ ALLOWED: dict[RunState, frozenset[Operation]] = {
             Operation.SHELVE: set(RunState) - ENDED,
             Operation.UNSHELVE: set(RunState) - ENDED,
             Operation.RESET: set(RunState),
+            Operation.ENTER_WEIGHT: {_S.PRINTING, _S.PAUSING},
         }.items()
         if state in states
     )

@@ -16,11 +16,13 @@ from audit.events import EntryDraft, EventKind
 from audit.quantities import EXACT, Celsius, Microlitre, Milligram, plain_text, round_to
 from firmware_bridge.balance import WeighResult
 from firmware_bridge.link_values import PositionReport
-from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge, report_reasons
+from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge, judge_external, report_reasons
 from printer.alarms import AlarmName
 from printer.devices import Devices
-from printer.drafts import Drafts, intent, kind_for
+from printer.drafts import Drafts, intent, kind_for, unit_id
+from printer.external_weighing import MOST_ATTEMPTS, ExternalWeighing, Outcome
 from printer.journal import Journal
+from printer.messages import Command
 from printer.plan import PlannedUnit, RunPlan
 from printer.unit_sequence import UnitSequence
 from printer.watch import Watch
@@ -38,6 +40,7 @@ class Step(StrEnum):
     TOTAL_AFTER = "extruder total after"
     SETTLE = "settling"
     WEIGH_AFTER = "weighing after"
+    EXTERNAL_WEIGHING = "external weighing"
     RECORD = "verdict recorded"
 
 
@@ -87,6 +90,7 @@ class UnitCycle:
         self._printed_us: int | None = None
         self._lines_before = (0, 0)
         self._accepted = False
+        self.external: ExternalWeighing | None = None
 
     @property
     def unit_n(self) -> int | None:
@@ -97,7 +101,7 @@ class UnitCycle:
     @property
     def _in_progress(self) -> PlannedUnit | None:
         """What may have left something on the plate and has no verdict: from its intent to its verdict."""
-        begun = (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER, Step.SETTLE, Step.WEIGH_AFTER)
+        begun = (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER, Step.SETTLE, Step.WEIGH_AFTER, Step.EXTERNAL_WEIGHING)
         return self.unit if self.step in begun else None
 
     @property
@@ -125,7 +129,10 @@ class UnitCycle:
         self._total_before = self._total_after = self._ended = None
         self._asked_again = False
         self._raw = []
-        self._before = self._after if self._after is not None and now - self._after.at <= _FRESH_US else None
+        # A unit that was weighed elsewhere was taken off: the plate is not what it was.
+        fresh = self.external is None and self._after is not None and now - self._after.at <= _FRESH_US
+        self._before = self._after if fresh else None
+        self.external = None
         self._after = None
         self.step = Step.TOTAL_BEFORE
         self._run.devices.ask_total(now)
@@ -179,6 +186,8 @@ class UnitCycle:
                 self._run.devices.balance.request_weight(now)
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER) and now >= self._deadline:
             self._no_weight("no stable weight in time", now)
+        if self.step is Step.EXTERNAL_WEIGHING and self.external is not None and now >= self.external.deadline:
+            self._no_weight("no weight of the external balance was entered in time", now)
 
     def weighed(self, result: WeighResult, now: int) -> None:
         if self.step not in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
@@ -198,7 +207,7 @@ class UnitCycle:
             self._intend(now)
         else:
             self._after = weighing
-            self._judge(now)
+            self._judge_or_ask(now)
 
     def weigh_failed(self, text: str, now: int) -> None:
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
@@ -207,6 +216,24 @@ class UnitCycle:
     def balance_fault(self, text: str, now: int) -> None:
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
             self._no_weight(text, now)
+
+    def refusal(self, command: Command) -> tuple[str, ...]:
+        """Return why a weight would not be taken now."""
+        if self.step is not Step.EXTERNAL_WEIGHING or self.external is None:
+            return ("no unit waits to be weighed on the external balance",)
+        return self.external.refusal(command)
+
+    def enter_weight(self, command: Command, now: int) -> None:
+        """Take what a person read on the external balance, unless it is refused; judge the unit once two entries agree."""
+        unit, external, entered = self.unit, self.external, command.weight
+        if self.refusal(command) or unit is None or external is None or entered is None:
+            return
+        outcome = external.enter(command, now)
+        self._run.drafts.weight_entered(unit, entered.entry, entered.attempt, entered.serial, command.who, outcome.value)
+        if outcome is Outcome.AGREED:
+            self._judge(now)
+        elif outcome is Outcome.GIVEN_UP:
+            self._no_weight(f"the two entries of its external weight differed {MOST_ATTEMPTS} times", now)
 
     def recorded(self, now: int) -> None:
         """Go on after the awaited record: print after the intent, the next unit after the verdict."""
@@ -273,7 +300,7 @@ class UnitCycle:
 
     def _no_weight(self, text: str, now: int) -> None:
         self._wake = None
-        printed = self.step is Step.WEIGH_AFTER
+        printed = self.step in (Step.WEIGH_AFTER, Step.EXTERNAL_WEIGHING)
         if printed and self.unit is not None:
             self._run.alarm(AlarmName.BALANCE_FAULT, text, self.unit_n, now)
             self._accepted = False
@@ -283,6 +310,15 @@ class UnitCycle:
         else:
             self.step = Step.NONE
             self._run.refuse_units(AlarmName.BALANCE_FAULT, text, now)
+
+    def _judge_or_ask(self, now: int) -> None:
+        """The plate is weighed: judge, or wait for people to weigh the unit on the external balance."""
+        unit, balance = self.unit, self._run.plan.external
+        if unit is None or balance is None or unit.purge:
+            self._judge(now)
+            return
+        self.external = ExternalWeighing(balance, unit_id(self._run.plan.run, unit.n), now)
+        self.step = Step.EXTERNAL_WEIGHING
 
     def _judge(self, now: int) -> None:
         unit, before, after = self.unit, self._before, self._after
@@ -301,7 +337,11 @@ class UnitCycle:
             printed_us=self._printed_us,
             unread_lines=self._read_back()[1] - self._lines_before[1],
         )
-        judgement = judge(unit.criteria, evidence)
+        external = self.external
+        if external is not None and external.mass is not None:
+            judgement = judge_external(unit.criteria, evidence, external.mass, external.balance.expanded_uncertainty)
+        else:
+            judgement = judge(unit.criteria, evidence)
         identity = self._run.units.dose.identity_reason(judgement.adjusted, evidence.commanded)
         if identity is not None:
             judgement = replace(judgement, verdict=Verdict.REJECTED, reasons=(*judgement.reasons, identity))
@@ -375,6 +415,7 @@ class UnitCycle:
         (self.purge_verdicts if unit.purge else self.verdicts)[unit.n] = (verdict, mass, reasons)
         new: dict[str, JsonValue] = {
             **measured,
+            **({} if self.external is None else self.external.as_record()),
             "state": "judged",
             "verdict": verdict.value,
             "mass_mg": None if mass is None else mass.rounded(2).text,

@@ -64,6 +64,7 @@ def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since
         "phase": machine.cycle.step.value if machine.phase is Phase.UNIT else machine.phase.value,
         "run": plan.run,
         "batch": plan.batch,
+        "external_weighing": _external(machine, now),
         "ended": machine.ended if machine.over else None,
         "link": {
             "state": "unknown" if silent else machine.devices.link.state.value,
@@ -203,6 +204,14 @@ def _purge(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> J
         "reasons": list(reasons),
         "removed": key in removed,
     }
+
+
+def _external(machine: RunMachine, now: int) -> JsonObject | None:
+    """Return what is awaited of the people at the external balance, None where nothing is; never a value that was entered."""
+    cycle = machine.cycle
+    if cycle.step is not Step.EXTERNAL_WEIGHING or cycle.external is None or cycle.unit is None or machine.over:
+        return None
+    return {"n": cycle.unit.n, **cycle.external.as_view(now)}
 
 
 def _unit_state(machine: RunMachine, unit: PlannedUnit, verdict: Verdict | None) -> str:

@@ -31,9 +31,20 @@ def balance_reasons(recipe: Recipe, machine: MachineProfile, targets: Sequence[M
             reasons.append(
                 f"units of {target.rounded(2)} have a tolerance of ± {tolerance.rounded(2)}, of which the balance of {machine.id} "
                 f"may take a quarter, {(tolerance / SHARE_OF_TOLERANCE).rounded(2)}; its expanded uncertainty is {largest}: "
-                "weigh on an external balance, guided, or use a cell with a finer one"
+                "weigh on an external balance, guided, where the recipe permits it, or use a cell with a finer one"
             )
     return tuple(reasons)
+
+
+def external_reasons(recipe: Recipe, readability: Milligram, uncertainty: Milligram, targets: Sequence[Milligram]) -> tuple[str, ...]:
+    """Return why an external balance of this readability and expanded uncertainty (k = 2) of a net weighing cannot judge such units."""
+    largest = max(uncertainty, readability)
+    return tuple(
+        f"units of {target.rounded(2)} have a tolerance of ± {tolerance.rounded(2)}, of which a balance may take a quarter, "
+        f"{(tolerance / SHARE_OF_TOLERANCE).rounded(2)}; the external balance takes {largest}"
+        for target, tolerance in ((target, target * recipe.tolerance(target).fraction) for target in sorted(set(targets)))
+        if largest * SHARE_OF_TOLERANCE > tolerance
+    )
 
 
 def total_resolution(machine: MachineProfile) -> Microlitre:

@@ -51,7 +51,9 @@ def compile_program(
         raise CompileRefused(tuple(dict.fromkeys([*refused.reasons, *reasons]))) from refused
     volumes = [plan.target_volume * _largest_factor(recipe) for plan in dose.strengths for _ in range(plan.units)]
     reasons.extend(cartridge_reasons(recipe, ink, cartridge, machine, volumes, today))
-    reasons.extend(balance_reasons(recipe, machine, [plan.target_mass for plan in dose.strengths]))
+    if recipe.weighing.external_balance is None:
+        # Where the recipe permits an external balance, the cell judges at its gates whether it has one that can.
+        reasons.extend(balance_reasons(recipe, machine, [plan.target_mass for plan in dose.strengths]))
     reasons.extend(total_reasons(recipe, machine, [(plan.target_mass, plan.target_volume) for plan in dose.strengths]))
     purge = plan_purge(recipe, dose, ink)
     reasons.extend(purge_reasons(purge, recipe, machine))

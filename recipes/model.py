@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from audit.quantities import (
     EXACT,
@@ -239,6 +247,10 @@ class Weighing(Document):
 
     The balance is read after `settle` at rest; readings must lie within `stillness` of each other over
     `stillness_readings`, and a drift above `drift_limit` over `drift_window` is no weighing. `timeout` ends the attempt.
+
+    `external_balance` permits that units which the plate balance cannot judge are taken off the plate and weighed on the
+    external balance of the cell's equipment register; `external_timeout` is the longest wait for that weight. Both are part of
+    the digest only where they are set.
     """
 
     stage: WeighingStage
@@ -248,6 +260,30 @@ class Weighing(Document):
     stillness_readings: Count
     drift_limit: Annotated[MilligramPerSecond, Positive]
     drift_window: Annotated[Second, Positive]
+    external_balance: Literal["permitted"] | None = None
+    external_timeout: Annotated[Second, Positive] | None = None
+
+    @model_validator(mode="after")
+    def _weighed_elsewhere(self) -> Self:
+        if (self.external_balance is None) != (self.external_timeout is None):
+            raise ValueError("external_balance and external_timeout belong together: state both or neither")
+        if self.external_balance is not None and self.stage != "dry":
+            raise ValueError(
+                f"external_balance is for units that are weighed dry, not for stage {self.stage!r}: "
+                "what dries between printing and weighing elsewhere would not be known"
+            )
+        if self.external_timeout is not None and self.external_timeout > LONGEST_EXTERNAL_WAIT:
+            raise ValueError(f"external_timeout may be {LONGEST_EXTERNAL_WAIT} at most")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or not name.startswith("external_")}
+
+
+LONGEST_EXTERNAL_WAIT = Second(1800)
+"""A unit that is not weighed within half an hour is rejected: the ink in the nozzle has been hot and still for as long."""
 
 
 class DoseCorrection(Document):
@@ -380,6 +416,8 @@ class Recipe(Document):
     def _sourced(self) -> Self:
         if (self.process == "dispense") != isinstance(self.geometry, Dispense):
             raise ValueError("process dispense goes with geometry family dispense, and with no other")
+        if self.weighing.external_balance is not None and self.control.start_up_calibration is not None:
+            raise ValueError("external_balance does not go with start_up_calibration: purge units are weighed on the plate")
         check_sources(self, self.sources, exempt=frozenset({"version"}))
         return self
 

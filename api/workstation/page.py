@@ -29,6 +29,7 @@ from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.visitor import Visitor
+from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
 
 _REFRESH_S = 0.25
@@ -136,6 +137,7 @@ class RunningPage:
             with ui.element("div").classes("dw-col"):
                 self._state = _Changing()
                 self._controls = RunControls(visitor)
+                self._weighing = WeighingPanel(visitor)
                 self._care = CarePanel(visitor)
                 self._intake = IntakePanel(visitor)
                 self._closing = ClosingPanel(visitor)
@@ -217,6 +219,7 @@ class RunningPage:
         self._sensors.show(panels.sensor_panel(status, self._readability(status.batch)))
         self._alarms.update(status)
         self._controls.update(status)
+        self._weighing.update(status)
         self._intake.update(status, self._views)
         self._closing.update(status)
         self._care.update(status)

@@ -33,6 +33,8 @@ _UNIT_FIELDS = (
     "drift_mg_per_s", "drift_correction_mg", "commanded_uL", "reported_uL", "pressure_max_kPa", "nozzle_min_C", "nozzle_max_C",
     "balance_serial", "gcode_sha256", "flow_factor", "shape", "x", "y",
 )  # fmt: skip
+_EXTERNAL_FIELDS = ("weighed_on", "external_weighing")
+"""Of a unit whose mass was read on an external balance; the plate balance's units have none of them."""
 _PURGE_FIELDS = tuple(name for name in _UNIT_FIELDS if name != "shape")
 _CORRECTION_FIELDS = (
     "flow_factor", "estimate", "estimate_uncertainty", "evidence", "largest_percent", "ink_limit_percent", "target_volume_uL",
@@ -206,6 +208,7 @@ def _unit(id_: str, state: JsonObject, assay: Decimal | None) -> JsonObject:
         "n": count_of(state.get("n")),
         "strength_mg": text_of(state.get("strength_mg")),
         **{name: state.get(name) for name in _UNIT_FIELDS},
+        **{name: state[name] for name in _EXTERNAL_FIELDS if name in state},
         "content_percent": _figure(_content(state, assay)),
         "verdict": verdict if judged else "scrapped",
         "reasons": reasons,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -196,6 +196,8 @@ def _exceptions(record: JsonObject) -> list[JsonValue]:
         lines.append(
             ("warn", f"Dose corrected {len(corrections)} times: flow factor {plain_text(factors[0])} to {plain_text(factors[-1])}")
         )
+    if elsewhere := [unit for unit in _objects(record.get("units")) if unit.get("weighed_on") == "external"]:
+        lines.append(("warn", _weighed_elsewhere(elsewhere)))
     for purge in purges:
         removed = "removed" if purge.get("removed") is True else "removal not confirmed"
         lines.append(("warn", f"Purge unit {_show(purge.get('n'))} (waste), {removed}: {_show(purge.get('verdict'))}"))
@@ -208,6 +210,23 @@ def _exceptions(record: JsonObject) -> list[JsonValue]:
     if deviations:
         lines.append(("warn", f"{len(deviations)} deviation{'s' if len(deviations) > 1 else ''} opened"))
     return [{"tone": tone, "text": text} for tone, text in lines]
+
+
+def _weighed_elsewhere(units: Sequence[JsonObject]) -> str:
+    """Say which units were weighed on which external balance, and that their masses were entered by hand, by whom."""
+    serials, people = dict[str, None](), dict[str, None]()
+    for unit in units:
+        weighing = as_object(unit.get("external_weighing"))
+        serials[_show(weighing.get("balance_serial"))] = None
+        for attempt in as_list(weighing.get("attempts")):
+            for entry in ("first", "second"):
+                if name := text_of(as_object(as_object(attempt).get(entry)).get("name")):
+                    people[name] = None
+    many = "s" if len(units) > 1 else ""
+    return (
+        f"{len(units)} unit{many} weighed on external balance {', '.join(serials)}, "
+        f"entered by hand, twice and blind: {', '.join(people) or 'nobody'}"
+    )
 
 
 def _short(text: str, length: int) -> str:

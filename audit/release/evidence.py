@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
 from audit.canonical import JsonObject, JsonValue, digest
-from audit.errors import EntryInvalid, RecordError
+from audit.errors import EntryInvalid, RecordError, VerificationError
 from audit.events import EventKind
 from audit.release.conformity import Evidence, Item, State
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
 from audit.release.uniformity import Uniformity
-from audit.signatures import removal_digest
+from audit.signatures import removal_digest, verify_signature, weight_digest
+
+_MASS_ROUNDING = Decimal("0.005")
+"""mg. The mass of a unit is recorded to two decimals; a balance may show three."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,13 @@ class BatchEntries:
 
     @cached_property
     def operators(self) -> tuple[str, ...]:
-        """Usernames of those who asked for the run or commanded it."""
+        """Usernames of those who asked for the run, commanded it, or weighed a unit of it first."""
         asked = [e for e in self.workstation.of("batch", self.batch_id) if e.kind == EventKind.BATCH_RUN_REQUESTED]
         commanded = [e for run in self.runs for e in self.cell.of("run", run) if e.kind == EventKind.RUN_COMMAND_RECEIVED]
-        names = (text_of(entry.body.get("actor")) for entry in (*asked, *commanded))
+        names = [text_of(entry.body.get("actor")) for entry in (*asked, *commanded)]
+        for _, unit in self.units:
+            attempts = as_list(as_object(unit.get("external_weighing")).get("attempts"))
+            names += [text_of(as_object(as_object(attempt).get("first")).get("username")) for attempt in attempts]
         return tuple(dict.fromkeys(name for name in names if name and name != "system"))
 
     @cached_property
@@ -266,9 +273,36 @@ def _judged(entries: BatchEntries) -> Evidence:
         return _missing(item, "no unit was printed")
     unjudged = [id_ for id_, unit in entries.units if text_of(unit.get("verdict")) not in ("accepted", "rejected", "scrapped")]
     unweighed = [id_ for id_, unit in entries.units if unit.get("verdict") == "accepted" and number_of(unit.get("mass_mg")) is None]
+    elsewhere = [f"{id_}: {problem}" for id_, unit in entries.units if (problem := _external_problem(id_, unit))]
+    if elsewhere:
+        return _decide(item, False, "; ".join(elsewhere))
     if unjudged or unweighed:
         return _decide(item, False, ", ".join([f"{id_} has no verdict" for id_ in unjudged] + [f"{id_} has no mass" for id_ in unweighed]))
     return _decide(item, True, f"{len(entries.units)} units")
+
+
+def _external_problem(id_: str, unit: JsonObject) -> str | None:
+    """Return what speaks against the weight of an accepted unit that was entered by hand; None for one weighed on the plate."""
+    if unit.get("weighed_on") != "external" or unit.get("verdict") != "accepted":
+        return None
+    weighing = as_object(unit.get("external_weighing"))
+    attempts = as_list(weighing.get("attempts"))
+    last = as_object(attempts[-1]) if attempts else {}
+    first, second = as_object(last.get("first")), as_object(last.get("second"))
+    signature, value = as_object(second.get("signature")), text_of(second.get("value_mg")) or ""
+    if not first or not second or text_of(first.get("username")) == text_of(second.get("username")):
+        return "its weight was not entered by two people"
+    mass = number_of(unit.get("mass_mg"))
+    agree = text_of(first.get("value_mg")) == value and number_of(value) is not None
+    if not agree or mass is None or abs(mass - Decimal(value)) > _MASS_ROUNDING:
+        return "the two entries of its weight and its mass are not the same"
+    if text_of(signature.get("signer")) != text_of(second.get("username")):
+        return "the second entry of its weight is not signed by the one who made it"
+    try:
+        verify_signature(signature, digest=weight_digest(id_, len(attempts), text_of(weighing.get("balance_serial")) or "", value))
+    except VerificationError as error:
+        return error.message
+    return None
 
 
 def _removal(entries: BatchEntries) -> Evidence:

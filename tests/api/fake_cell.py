@@ -143,6 +143,22 @@ class FakeCell:
     def confirm_removal(self, unit: str, actor: Mapping[str, str], signature: Mapping[str, JsonValue]) -> None:
         self.asked.append(("removal", unit))
 
+    def enter_weight(
+        self,
+        unit: str,
+        *,
+        entry: int,
+        attempt: int,
+        value_mg: str,
+        balance_serial: str,
+        actor: Mapping[str, str],
+        signature: Mapping[str, JsonValue] | None,
+    ) -> None:
+        if self.refusal:
+            raise CellRefused(self.refusal)
+        signer = actor["username"] if signature is None else signature["signer"]
+        self.asked.append(("weight", f"{unit} {entry} {attempt} {value_mg} {balance_serial} {signer}"))
+
     def begin_check(self, actor: Mapping[str, str]) -> dict[str, JsonValue]:
         return self._cared("check.begin", actor)
 

@@ -99,6 +99,7 @@ def test_table_of_grants() -> None:
         Permission.ACKNOWLEDGE: production | {Role.PROCESS_ENGINEER},
         Permission.SHELVE: production | {Role.PROCESS_ENGINEER},
         Permission.CONFIRM_REMOVAL: production | {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
+        Permission.CONFIRM_WEIGHT: production | {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
         Permission.REVIEW: everyone - {Role.ADMINISTRATOR},
         Permission.DISPOSE: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.EXPORT: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import external_case
 import pytest
 from simulated_cell import OPERATOR, SimulatedCell, simulated
 
@@ -45,6 +46,7 @@ MOMENTS: dict[str, Moment] = {
     "printing": lambda m: m.cycle.step is Step.PRINT and m.cycle.commanded_nl > 5_000,
     "settling": lambda m: m.cycle.step is Step.SETTLE,
     "weighing after": lambda m: m.cycle.step is Step.WEIGH_AFTER,
+    "external weighing": lambda m: m.cycle.step is Step.EXTERNAL_WEIGHING,
     "pausing": lambda m: m.state is RunState.PAUSING,
     "paused": lambda m: m.state is RunState.PAUSED,
     "finishing": lambda m: m.state is RunState.FINISHING,
@@ -87,6 +89,9 @@ def snapshots() -> dict[str, tuple[RunMachine, int]]:
         else:
             cell.step()
     look(cell)
+    elsewhere = external_case.simulated()
+    elsewhere.to_weighing()
+    look(elsewhere.cell)
     assert set(taken) == set(MOMENTS)
     return taken
 
@@ -128,7 +133,7 @@ def test_every_event_has_its_answer_in_every_state(snapshots: dict[str, tuple[Ru
         assert not to_printer
     for later in range(1, 200):
         assert machine.handle(Tick(), now + later * 100_000) == ()
-    if moment in ("printing", "settling", "weighing after"):
+    if moment in ("printing", "settling", "weighing after", "external weighing"):
         assert machine.cycle.verdicts[machine.units.done + 1][0].value == "scrapped"
 
 

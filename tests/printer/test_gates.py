@@ -31,8 +31,8 @@ LOT = JOB.ink_lot.lot
 
 ORDER = (
     "order confirmed by two people", "operator", "training", "equipment register", "printer qualified", "balance calibrated",
-    "pressure sensor calibrated", "daily balance check", "cleaning", "line clearance", "ink lot and cartridge", "recipe effective",
-    "program proved",
+    "pressure sensor calibrated", "daily balance check", "balance can judge the tolerance", "cleaning", "line clearance",
+    "ink lot and cartridge", "recipe effective", "program proved",
 )  # fmt: skip
 
 

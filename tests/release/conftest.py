@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from audit.canonical import JsonObject, canonical, digest, sha256_hex
+from audit.canonical import JsonObject, JsonValue, canonical, digest, sha256_hex
 from audit.checkpoint import SigningKey
 from audit.clock import UtcReading
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.package import TrailExport, write_package
-from audit.signatures import removal_digest
+from audit.signatures import removal_digest, weight_digest
 from audit.store import TrailStore
 
 ROLES = {"anna": "pharmacist", "ben": "pharmacist", "olga": "operator", "quinn": "qualified_person", "quentin": "quality_assurance"}
@@ -48,6 +48,8 @@ class Unit:
     verdict: str = "accepted"
     reasons: tuple[str, ...] = ()
     removed: bool = True
+    external: str = ""
+    """Weighed on an external balance: "" (not), "two people", or what is wrong with it."""
 
 
 def plain_units(*masses: str) -> tuple[Unit, ...]:
@@ -400,7 +402,24 @@ class Writer:
             self.cell(EventKind.UNIT_PRINT_SCRAPPED, subject, judged, attachments=files)
             return
         judged |= {"expanded_uncertainty_mg": "0.62", "pressure_max_kPa": "187.4", "nozzle_min_C": "39.6", "nozzle_max_C": "40.3"}
+        if unit.external:
+            judged |= self._external(f"B-1-R1/{n:03d}", unit)
         self.cell(EventKind.UNIT_WEIGHT_JUDGED, subject, judged, attachments=files)
+
+    def _external(self, id_: str, unit: Unit) -> JsonObject:
+        value = unit.mass or ""
+        signed = self.batch.sign(
+            "ben", "weight entered", weight_digest(id_, 1, "EXT-1", "400.0" if unit.external == "other value" else value)
+        )
+        who = "ben" if unit.external == "one person" else "olga"
+        first: JsonObject = {"username": who, "name": who.title(), "role": "operator", "value_mg": value, "at_us": 1}
+        if unit.external == "differ":
+            first["value_mg"] = "466.0"
+        second: JsonObject = {"username": "ben", "name": "Ben", "role": "operator", "value_mg": value, "at_us": 2, "signature": signed}
+        if unit.external == "forged":
+            second["signature"] = {**signed, "name": "Somebody else"}
+        attempts: list[JsonValue] = [{"first": first, "second": second}]
+        return {"weighed_on": "external", "external_weighing": {"balance_serial": "EXT-1", "attempts": attempts}}
 
     def _alarms(self) -> None:
         for k, alarm in enumerate(self.scenario.alarms, 1):

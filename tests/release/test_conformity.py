@@ -142,3 +142,29 @@ def test_a_stopped_run_may_be_partly_released_where_the_recipe_permits(write_bat
     units = (unit("467.2"), unit(None, verdict="scrapped", reasons=("clog",)))
     batch = write_batch(scenario(units=units, planned=14, ended="ABORTED", facts=facts, disposition="partly released"))
     assert batch.record()["units_planned"] == 14 and batch.record()["units_accepted"] == 1
+
+
+def test_units_weighed_on_an_external_balance_by_two_people_are_released(write_batch: Any, scenario: Any, unit: Any) -> None:
+    record = write_batch(
+        scenario(units=tuple(unit(mass, external="two people") for mass in ("467.2", "470.1", "465.8")), disposition=None)
+    ).record()
+    assert record["proposal"]["disposition"] == "released"
+    assert {found["weighed_on"] for found in record["units"]} == {"external"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("one person", "not entered by two people"),
+        ("differ", "are not the same"),
+        ("other value", "given for something else"),
+        ("forged", "does not match its fields"),
+    ],
+)
+def test_an_external_weight_that_two_people_did_not_vouch_for_blocks(
+    wrong: str, words: str, write_batch: Any, scenario: Any, unit: Any
+) -> None:
+    record = write_batch(scenario(units=(unit("467.2"), unit("466.9", external=wrong), unit("465.8")), disposition=None)).record()
+    (found,) = [item for item in record["evidence"] if item["item"] == Item.UNITS_JUDGED.value]
+    assert found["state"] == "not met" and "B-1-R1/002" in found["detail"] and words in found["detail"]
+    assert "released" not in record["proposal"]["open"]

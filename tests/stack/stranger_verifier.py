@@ -401,8 +401,32 @@ def check_units(record, cell, runs, size, assay):
             need(value == state.get(field), place, field)
         if "reasons" in state:
             need(unit["reasons"] == state["reasons"], place, "reasons")
+        if state.get("weighed_on") == "external" and unit["verdict"] == "accepted":
+            check_external(unit, place)
         mass = unit["mass_mg"]
         need(unit["content_percent"] == (six(content(mass, unit["strength_mg"], assay)) if mass else None), place, "content_percent")
+
+
+def check_external(unit, place):
+    """A mass that was read on an external balance: two people, one value, signed by the second."""
+    weighing = unit["external_weighing"]
+    last = weighing["attempts"][-1]
+    first, second = last["first"], last["second"]
+    need(first["username"] != second["username"], place, "one person weighed it alone")
+    need(first["value_mg"] == second["value_mg"], place, "two entries that differ")
+    need(abs(Decimal(unit["mass_mg"]) - Decimal(second["value_mg"])) <= Decimal("0.005"), place, "mass is not what was entered")
+    signature = second["signature"]
+    statement = canonical(
+        {
+            "statement": "unit weighed on an external balance",
+            "unit": unit["unit"],
+            "attempt": len(weighing["attempts"]),
+            "balance": weighing["balance_serial"],
+            "value_mg": second["value_mg"],
+        }
+    )
+    need(signature["signer"] == second["username"], place, "second entry signed by someone else")
+    need(signature["digest"] == sha256(statement), place, "a weight signed for something else")
 
 
 def check_purge_units(record, cell, runs, size):
