@@ -68,7 +68,7 @@ class PrinterEnquiry:
         return HELLO
 
     def receive(self, data: bytes, now: int) -> bytes:
-        for reply in self._reader.feed(data):
+        for reply in self._reader.replies(data):
             if isinstance(reply, Identity):
                 fields = parse_identity(reply.text)
                 said = " ".join(fields[name] for name in ("FIRMWARE_NAME", "FIRMWARE_VERSION", "MACHINE_TYPE") if fields.get(name))

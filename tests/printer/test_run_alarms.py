@@ -69,7 +69,8 @@ def test_a_critical_alarm_scraps_the_unit_it_touches_and_opens_a_deviation(
 
 @pytest.mark.parametrize("name", VERDICTS)
 def test_a_critical_verdict_rejects_the_unit_and_opens_a_deviation(name: AlarmName, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {AlarmName.VOLUME_MISMATCH: "printer reports 1 uL extruded"}.get(name, "mass outside")
+    words = {AlarmName.VOLUME_MISMATCH: "printer reports 1 uL extruded", AlarmName.PRINT_TIME: "printing took 90.0 s"}
+    said = words.get(name, "mass outside")
 
     def against(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
         found = judge(criteria, evidence)
@@ -188,7 +189,7 @@ def test_a_run_with_shelves_replays() -> None:
     cell.give(Command(Operation.SHELVE, OPERATOR, "seen again", key, 5))
     cell.until(lambda m: m.phase is Phase.DONE)
     assert cell.kinds("alarm.condition.shelved") and cell.kinds("alarm.condition.unshelved")
-    journals = ("journal/preparation.jsonl", "journal/unit-", "journal/run.jsonl")
+    journals = ("journal/preparation.jsonl", "journal/purge-", "journal/unit-", "journal/run.jsonl")
     segments = [data for entry in cell.entries for name, data in entry.attachments.items() if name.startswith(journals)]
     assert replay(cell.machine.plan, segments).sha256 == decisions_digest(cell.entries)
 
