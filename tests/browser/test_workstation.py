@@ -125,6 +125,7 @@ def test_from_prescription_to_package(workplace: Any, visit: Visit, watch: Any, 
     watch.assert_quiet()
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("workplace", [{"rate": "6", "fault": "balance_silent:1"}], indirect=True)
 def test_a_warning_is_put_on_the_shelf_with_a_reason(workplace: Any, visit: Visit, watch: Any) -> None:
     operator = visit("operator", watch=watch)

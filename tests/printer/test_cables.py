@@ -171,6 +171,7 @@ def test_pull_a_cable_five_hundred_times(block: int) -> None:
             raise
 
 
+@pytest.mark.deep
 def test_the_drawn_moments_reach_every_part_of_a_run() -> None:
     pulls = [CablePull(seed) for seed in range(1000, 1500)]
     assert {pull.port for pull in pulls} == set(Port)

@@ -290,6 +290,7 @@ def test_a_hostile_package_takes_neither_memory_nor_time(tmp_path: Path, what: s
     assert peak < 4 * path.stat().st_size + 64 * MIB, f"{peak / MIB:.0f} MiB for a file of {path.stat().st_size / MIB:.0f} MiB"
 
 
+@pytest.mark.deep
 @pytest.mark.stack
 def test_a_large_journal_costs_a_small_multiple_of_its_size(tmp_path: Path) -> None:
     """Memory grows with the file, not with a power of it: 64 MiB more in the package."""

@@ -67,7 +67,9 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return Demo(folder, done.stdout)
 
 
-@pytest.fixture(params=["clog:2", "bubble:2", "drift:2", "unplug:2"])
+@pytest.fixture(
+    params=["clog:2", pytest.param("bubble:2", marks=pytest.mark.deep), pytest.param("drift:2", marks=pytest.mark.deep), "unplug:2"]
+)
 def faulted(request: pytest.FixtureRequest, tmp_path: Path) -> Demo:
     folder = tmp_path / "demo"
     done = dosewright("demo", "--dir", str(folder), "--rate", RATE, "--units", "3", "--fault", request.param)

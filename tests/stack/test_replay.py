@@ -59,7 +59,7 @@ def unplugged() -> Path:
 
 @pytest.mark.parametrize(
     ("run", "ended", "segments"),
-    [(demo_runs.released, "FINISHED", 5), (demo_runs.stopped, "FAULTED", 4), (unplugged, "FAULTED", 4)],
+    [(demo_runs.released, "FINISHED", 5), (demo_runs.stopped, "FAULTED", 4), pytest.param(unplugged, "FAULTED", 4, marks=pytest.mark.deep)],
     ids=["released", "clogged", "unplugged"],
 )
 def test_a_run_is_decided_again_from_its_package_alone(run: Callable[[], Path], ended: str, segments: int, replay: Replay) -> None:

@@ -29,7 +29,7 @@ def ended(status: dict[str, Any]) -> bool:
 
 @pytest.fixture
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    running = Site(Stack.start(tmp_path / "site", **getattr(request, "param", {"rate": "100", "others": ("minoxidil",)})))
+    running = Site(Stack.start(tmp_path / "site", **getattr(request, "param", {"rate": "30", "others": ("minoxidil",)})))
     try:
         yield running
     finally:
@@ -76,7 +76,7 @@ def assert_proved(site: Site, package: Path, cell: str, capsys: pytest.CaptureFi
 
 def test_two_batches_at_once_and_one_cell_dies(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     stack = site.stack
-    one, two = site.batch("4"), site.batch("2", cell="cell-2", cartridge=cartridge(2))
+    one, two = site.batch("8"), site.batch("3", cell="cell-2", cartridge=cartridge(2))
     site.print(one)
     site.print(two, "cell-2")
     both = [stack.ask(cell).status() for cell in ("cell-1", "cell-2")]
@@ -97,7 +97,7 @@ def test_two_batches_at_once_and_one_cell_dies(site: Site, capsys: pytest.Captur
     assert view.status.state == "UNKNOWN" and view.problem and time.monotonic() - began < 6
     status = stack.until(ended)
     assert status["ended"] == "FINISHED"
-    assert [unit["verdict"] for unit in status["units"]] == ["accepted"] * 4  # type: ignore[union-attr, index, call-overload]
+    assert [unit["verdict"] for unit in status["units"]] == ["accepted"] * 8  # type: ignore[union-attr, index, call-overload]
     # the dead cell's batch is neither lost nor in the way: the other is decided on and exported meanwhile
     assert assert_proved(site, package_of(site, one, "rejected"), "cell-1", capsys)["unsealed"] == []
     assert site.workstation.production.batch(two)["status"] == "running"
@@ -111,7 +111,7 @@ def test_two_batches_at_once_and_one_cell_dies(site: Site, capsys: pytest.Captur
 
 
 def test_one_cartridge_is_in_one_cell(site: Site) -> None:
-    one = site.batch("3")
+    one = site.batch("8")
     site.print(one)
     order = site.order("2")
     (reason,) = offers(site, order)["cell-2"]
