@@ -106,6 +106,7 @@ def test_a_batch_over_real_ports(stack: Stack) -> None:
     assert hashlib.sha256((stack.folder / "cell-1" / f"wire-{run}.log").read_bytes()).hexdigest() == state["wire_log_sha256"]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("stack", [{"case": "sildenafil", "plant": f"e_area_mm2 = {165.13 * 1.04}"}], indirect=True)
 def test_a_flow_error_is_corrected_over_real_ports(stack: Stack) -> None:
     """The drive of this bench pushes 4 % more than it is told: a purge unit finds it, and each unit is compiled and proved anew."""
@@ -182,6 +183,7 @@ def test_killed_in_mid_unit_and_started_again(stack: Stack) -> None:
     assert len(patches) <= 2, "nothing was printed after the restart"
 
 
+@pytest.mark.parametrize("stack", [{"rate": "40"}], indirect=True)
 def test_stop_from_a_second_connection(stack: Stack) -> None:
     run = stack.begin()
     stack.until(printing(1))  # type: ignore[arg-type]

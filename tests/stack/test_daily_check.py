@@ -149,6 +149,7 @@ def test_a_bench_that_goes_away_in_the_middle_leaves_a_check_not_passed(stack: S
     assert status["check"]["passed"] is False  # type: ignore[index, call-overload]
     stack.until(lambda status: len(checks(stack)) == 1)
     assert "the balance was lost" in str(checks(stack)[0]["reasons"])
+    stack.until(lambda status: "balance" in status["ports"])  # type: ignore[operator]
     with pytest.raises(CellRefused, match="balance port"):
         stack.ask().begin_check(OPERATOR)
 

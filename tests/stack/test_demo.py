@@ -68,7 +68,12 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 @pytest.fixture(
-    params=["clog:2", pytest.param("bubble:2", marks=pytest.mark.deep), pytest.param("drift:2", marks=pytest.mark.deep), "unplug:2"]
+    params=[
+        "clog:2",
+        pytest.param("bubble:2", marks=pytest.mark.deep),
+        pytest.param("drift:2", marks=pytest.mark.deep),
+        pytest.param("unplug:2", marks=pytest.mark.deep),
+    ]
 )
 def faulted(request: pytest.FixtureRequest, tmp_path: Path) -> Demo:
     folder = tmp_path / "demo"
