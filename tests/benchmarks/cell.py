@@ -10,6 +10,7 @@ from pathlib import Path
 from simulated_cell import SimulatedCell, admitted, demonstration_job
 from simulation import rate_and_bound, tallied
 
+from api.demo_register import CLEANING_METHOD
 from api.processes import Children, read_bench, start_bench, start_cell, wait_for_file
 from api.site import CELL, create_site, write_cell_configuration
 from hil_tests.cases import bench_for
@@ -60,6 +61,7 @@ def memory() -> Row:
             write_cell_configuration(folder, machine=load_recipe(CASE).machine, bench=read_bench(child, ready))
             cell = start_cell(children, folder)
             client = CellClient(address_of(folder, wait_for_file(folder / CELL / "address.json", cell, 30.0)), timeout_s=30.0)
+            client.record_cleaning(OPERATOR, CLEANING_METHOD)
             run = str(client.create_run(job(1, recipe_bytes(CASE)))["run"])
             until(client, "READY")
             client.start(run, OPERATOR)
