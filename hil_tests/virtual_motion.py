@@ -49,6 +49,8 @@ class Mover:
         self.planned = [0.0, 0.0, 0.0, 0.0]
         self._stepped = [0.0, 0.0, 0.0, 0.0]
         self._moved_to = 0
+        self.tool = 0
+        self.shift = (0.0, 0.0, 0.0)
         self.relative = [False, False, False, False]
         self.feed = 1500.0 / 60.0
         self.feed_percent = 100.0
@@ -57,6 +59,11 @@ class Mover:
     @property
     def has_room(self) -> bool:
         return len(self.blocks) < self._capacity
+
+    def take(self, tool: int, e_steps: float, shift: tuple[float, float, float]) -> None:
+        """Take another head; `shift` is by how much its nozzle stands beside the place that the firmware takes it for."""
+        self.tool, self.shift = tool, shift
+        self._steps = (*self._steps[:3], e_steps)
 
     def planned_steps(self) -> tuple[int, int, int]:
         x, y, z = (round(self.planned[i] * self._steps[i]) for i in range(3))
@@ -118,7 +125,11 @@ class Mover:
         a = (from_us - self._block_start) / span
         b = (to_us - self._block_start) / span
         dx, dy, de = x1 - x0, y1 - y0, e1 - e0
-        motions.append(Motion(from_us, to_us, x0 + dx * a, y0 + dy * a, x0 + dx * b, y0 + dy * b, z0 + (z1 - z0) * b, de * (b - a)))
+        motion = Motion(from_us, to_us, x0 + dx * a, y0 + dy * a, x0 + dx * b, y0 + dy * b, z0 + (z1 - z0) * b, de * (b - a), self.tool)
+        if self.tool:
+            x, y, z = self.shift
+            motion = motion._replace(x0=motion.x0 + x, y0=motion.y0 + y, x1=motion.x1 + x, y1=motion.y1 + y, z=motion.z + z)
+        motions.append(motion)
         self._moved_to = to_us
         if to_us >= self.block_end:
             self.blocks.popleft()
