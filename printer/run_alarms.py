@@ -14,7 +14,7 @@ from printer.devices import Devices
 from printer.drafts import Drafts
 from printer.early_warnings import Crossing, EarlyWarnings
 from printer.messages import CELL, Command, Operation
-from printer.plan import PlannedUnit, RunPlan
+from printer.plan import Limits, PlannedUnit, RunPlan
 from printer.procedures import Procedures
 from printer.suppression import Situation, suppressed
 from printer.unit_cycle import UnitCycle
@@ -131,7 +131,11 @@ class RunAlarms:
     def unit_judged(self, unit: PlannedUnit, now: int) -> None:
         judgement = self._run.cycle.weighings.get(unit.n)
         if judgement is not None:
-            self._crossed(self._warnings.unit(unit.n, unit.criteria, judgement, now), now)
+            self._crossed(self._warnings.unit(unit.n, unit.criteria, judgement, now, unit.head), now)
+
+    def use(self, limits: Limits) -> None:
+        """Another head is in use: warn by its limits."""
+        self._warnings.use(limits)
 
     def end(self) -> None:
         """The run has ended: nothing stays on the shelf."""
@@ -170,7 +174,7 @@ class RunAlarms:
             settled=self._settled,
             moving=run.cycle.moving,
             extruding_us=None if since is None else now - since,
-            column_us=run.plan.limits.pressure_low_delay_us,
+            column_us=run.watch.limits.pressure_low_delay_us,
         )
 
     def _draft(self, change: Change | None, reason: str = "") -> None:
