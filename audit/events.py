@@ -133,7 +133,10 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.UNIT_WEIGHT_JUDGED: ("unit", "the weighing and the verdict"),
         EventKind.UNIT_PRINT_SCRAPPED: ("unit", "the unit was given up, with the reasons"),
         EventKind.UNIT_REMOVAL_CONFIRMED: ("unit", "a rejected unit left the plate"),
-        EventKind.UNIT_PARTS_JUDGED: ("unit", "a unit of several inks is accepted with all of its parts, or rejected with the first that is not"),
+        EventKind.UNIT_PARTS_JUDGED: (
+            "unit",
+            "a unit of several inks is accepted with all of its parts, or rejected with the first that is not",
+        ),
         EventKind.PART_PRINT_INTENDED: ("part", "one ink's part of a unit will be printed from bytes with this digest"),
         EventKind.PART_WEIGHT_JUDGED: ("part", "the weighing of one ink's part of a unit and its verdict"),
         EventKind.PART_PRINT_SCRAPPED: ("part", "one ink's part of a unit was given up, with the reasons"),

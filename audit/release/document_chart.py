@@ -105,9 +105,9 @@ def _drawn(unit: JsonObject, point: _Point, span: Decimal) -> JsonValue:
 def _groups(units: Sequence[JsonObject]) -> list[JsonValue]:
     found: list[JsonValue] = []
     start = 0
-    for strength, members in groupby(units, key=lambda unit: text_of(unit.get("strength_mg"))):
+    for (moiety, strength), members in groupby(units, key=lambda unit: (text_of(unit.get("moiety")), text_of(unit.get("strength_mg")))):
         count = len(list(members))
-        found.append({"name": f"{strength} mg", "start": start, "count": count})
+        found.append({"name": " ".join(text for text in (moiety, f"{strength} mg") if text), "start": start, "count": count})
         start += count
     return found
 
