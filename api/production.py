@@ -348,6 +348,15 @@ class Production:
         self._cells.client(cell).alarm("reset", alarm, actor_record(actor), comment)
         return {"alarm": alarm, "asked": "reset"}
 
+    def has_two_actives(self, order_id: str) -> bool:
+        """Whether a second person has two amounts to enter; which they are stays hidden."""
+        return DoseOrder.model_validate(self.order(order_id)["order"]).second is not None
+
+    def heads_to_scan(self, order_id: str) -> int:
+        """Return in how many heads the cartridge has to be scanned before a run: none where there is one head."""
+        order = DoseOrder.model_validate(self.order(order_id)["order"])
+        return 0 if order.second is None else len(order.cartridges)
+
     def order(self, order_id: str) -> JsonObject:
         state = self._store.state("order", order_id)
         if state is None:

@@ -116,7 +116,7 @@ def _view(record: JsonObject) -> JsonObject:
         "product_title": moiety[:1].upper() + moiety[1:] if moiety else "Unnamed product",
         "subtitle": ", ".join(part for part in (f"stated as {basis}" if basis else None, text_of(product.get("dosage_form"))) if part),
         "facts": _facts(record),
-        "arithmetic": [_show(line) for line in as_list(as_object(record.get("dose")).get("arithmetic"))][: 9 if named else 12],
+        "arithmetic": _arithmetic(record)[:9],
         "shape": shape(strengths),
         "chart": chart(sorted(_weighed(record), key=lambda row: count_of(row.get("part")) or 0)),
         "strengths": [_strength(row) for row in strengths],
@@ -126,6 +126,14 @@ def _view(record: JsonObject) -> JsonObject:
         "signatures": _signatures(_objects(record.get("signatures"))),
         **_details(record),
     }
+
+
+def _arithmetic(record: JsonObject) -> list[JsonValue]:
+    """Return the lines of the dose; of two actives those that lead to the masses, the rest is in the attached record."""
+    lines = [_show(line) for line in as_list(as_object(record.get("dose")).get("arithmetic"))]
+    if record.get("second_ink"):
+        lines = [line for line in lines if ": Rounding: " not in line and ": Prescribed: " not in line]
+    return list(lines)
 
 
 def _label(row: JsonObject) -> str:

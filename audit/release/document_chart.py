@@ -120,4 +120,7 @@ def _legend(units: Sequence[JsonObject], points: Sequence[_Point]) -> str:
         parts.append("hatched: no weight")
     if any(point[0] is not None for point in points):
         parts.append("green band: tolerance on the unit's mass")
+    if any(unit.get("part") is not None for unit in units):
+        whole = len({text_of(unit.get("unit")) or str(unit.get("n")) for unit in units})
+        return "; ".join(parts) + f". {len(units)} parts of {whole} units, each judged by itself; one ink after the other."
     return "; ".join(parts) + f". {len(units)} unit{'' if len(units) == 1 else 's'}, in the order of printing."
