@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from stack import Stack, today
 
 from api.demo_desk import Desk
 from api.processes import Child, free_port, start_workstation, wait_for_port
+from api.site import CELL
 from api.status import CellStatus
 from recipes.library import load_demonstration
 
@@ -81,7 +81,7 @@ class Workplace:
 
     @classmethod
     def start(
-        cls, folder: Path, *, rate: str, fault: str | None = None, others: tuple[str, ...] = (), daily_check: bool = False
+        cls, folder: Path, *, rate: str = "400", fault: str | None = None, others: tuple[str, ...] = (), daily_check: bool = False
     ) -> Workplace:
         stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault, others=others, daily_check=daily_check)
         port = free_port()
@@ -129,7 +129,7 @@ class Workplace:
         return number
 
     def begin(self, days: int) -> str:
-        """Bring a batch to printing over the interface; return its number."""
+        """Start a batch over the interface and hold time there; return its number."""
         number = self.order(days)
         with self.desk("operator") as operator:
             batch = str(operator.post("/batches", {"order": number, "cell": "cell-1"})["batch"])
@@ -141,15 +141,9 @@ class Workplace:
     def status(self) -> CellStatus:
         return CellStatus.model_validate(self.stack.ask().status())
 
-    def until(self, condition: object, seconds: float = 60.0) -> CellStatus:
-        """Ask the cell itself until its status is as wanted."""
-        assert callable(condition)
-        limit = time.monotonic() + seconds
-        while time.monotonic() < limit:
-            status = self.status()
-            if condition(status):
-                return status
-        raise AssertionError(f"not reached within {seconds:g} s: {status.state}")
+    def until(self, condition: Callable[[CellStatus], bool], cell: str = CELL) -> CellStatus:
+        """Let time go by until the cell's own status is as wanted, and hold it there."""
+        return CellStatus.model_validate(self.stack.until(lambda status: condition(CellStatus.model_validate(status)), cell=cell))
 
     def log_in(self, page: Page, username: str) -> None:
         page.goto(f"{self.base}/login")
