@@ -81,12 +81,13 @@ class Workplace:
 
     @classmethod
     def start(
-        cls, folder: Path, *, rate: str = "400", fault: str | None = None, others: tuple[str, ...] = (), daily_check: bool = False
+        cls, folder: Path, *, rate: str = "60", fault: str | None = None, others: tuple[str, ...] = (), daily_check: bool = False
     ) -> Workplace:
         stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault, others=others, daily_check=daily_check)
         port = free_port()
         place = cls(stack, port, start_workstation(stack.children, folder, port, page=True))
         wait_for_port(port, place.workstation, 60.0)
+        stack.let_go()
         return place
 
     @property
