@@ -10,15 +10,16 @@ import re
 from collections import deque
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from audit.quantities import Kilopascal
 
-_LINE = re.compile(rb"([0-9]{1,10}),(-?[0-9]{1,5}(?:\.[0-9]{1,4})?)\Z")
+_VALUE = re.compile(rb"-?[0-9]{1,5}(?:\.[0-9]{1,4})?\Z")
+_LINE = re.compile(rb"([0-9]{1,10}),(" + _VALUE.pattern.removesuffix(rb"\Z") + rb")\Z")
 DEFAULT_LOW, DEFAULT_HIGH = Kilopascal("-20"), Kilopascal("2000")
 _MAX_LINE = 64
 _MAX_EVENTS = 4096
+_MAX_KNOWN = 4096
 
 
 class PressureQuality(StrEnum):
@@ -40,12 +41,6 @@ class PressureReading(NamedTuple):
     missed: int = 0
 
 
-@lru_cache(maxsize=4096)
-def _kilopascal(text: bytes) -> Kilopascal:
-    """Return the value of a line; a hub with one decimal says the same few hundred again and again."""
-    return Kilopascal(Decimal(text.decode("ascii")))
-
-
 class PressureDriver(Protocol):
     """A source of pressure as a sans-I/O machine; `now` is process time in µs. A driver that only listens never has bytes to send."""
 
@@ -59,6 +54,8 @@ class PressureDriver(Protocol):
     def tick(self, now: int) -> None: ...
 
     def next_event(self) -> PressureReading | None: ...
+
+    def take_readings(self) -> list[PressureReading]: ...
 
     def bytes_to_send(self) -> bytes: ...
 
@@ -89,9 +86,11 @@ class PressureHub:
         self.period_us = period_us
         self.last: PressureReading | None = None
         self.lines = self.gaps = self.missed = self.damaged = self.restarts = self.overrun = 0
-        self._buffer = bytearray()
+        self._buffer = b""
         self._skipping = False
         self._events: deque[PressureReading] = deque()
+        # A hub with one decimal says the same few hundred values again and again: each is read once.
+        self._known: dict[bytes, Kilopascal] = {}
 
     def start(self, now: int) -> None:
         """Begin: nothing to ask, the hub sends by itself."""
@@ -107,23 +106,33 @@ class PressureHub:
 
     def receive(self, data: bytes, now: int) -> None:
         """Take bytes as they came; every complete line becomes a reading or is counted as damaged."""
-        *complete, rest = (bytes(self._buffer) + data).split(b"\n")
+        *complete, rest = (self._buffer + data).split(b"\n")
+        if b"\r" in data or b"\r" in self._buffer:
+            complete = [line.removesuffix(b"\r") for line in complete]
         at = now - len(complete) * self.period_us
-        for line in complete:
+        if self._skipping and complete:
+            self._skipping = False
             at += self.period_us
-            if self._skipping:
-                self._skipping = False
-            else:
-                self._line(line.removesuffix(b"\r"), at)
+            del complete[0]
+        following = self._following(complete, at)
+        for line in complete[following:]:
+            self._line(line, at + (following + 1) * self.period_us)
+            following += 1
         if len(rest) > _MAX_LINE:
             if not self._skipping:
                 self.damaged += 1
             self._skipping, rest = True, b""
-        self._buffer = bytearray(b"" if self._skipping else rest)
+        self._buffer = b"" if self._skipping else rest
 
     def next_event(self) -> PressureReading | None:
         """Return the oldest reading not yet taken, or None."""
         return self._events.popleft() if self._events else None
+
+    def take_readings(self) -> list[PressureReading]:
+        """Return the readings not yet taken, oldest first."""
+        readings = list(self._events)
+        self._events.clear()
+        return readings
 
     def age(self, now: int) -> int | None:
         """Return the age of the last reading in µs, or None if there is none."""
@@ -135,6 +144,37 @@ class PressureHub:
             return PressureQuality.NONE
         return PressureQuality.STALE if now - self.last.at > self.stale_after_us else self.last.quality
 
+    def _following(self, lines: list[bytes], at: int) -> int:
+        """Take the lines that follow the last reading without a gap and hold a value in range; return how many those are."""
+        last, known, taken = self.last, self._known, list[PressureReading]()
+        if last is None or last.seq + len(lines) >= self.wrap or len(self._events) + len(lines) > _MAX_EVENTS:
+            return 0
+        seq, _, oldest, _, _ = last
+        for line in lines:
+            number, _, text = line.partition(b",")
+            value = known.get(text) or self._value(text)
+            if value is None or number != b"%d" % (seq + 1):
+                break
+            seq += 1
+            at += self.period_us
+            taken.append(PressureReading(seq, value, at if at > oldest else oldest, PressureQuality.GOOD))
+        if taken:
+            self.last = taken[-1]
+            self.lines += len(taken)
+            self._events += taken
+        return len(taken)
+
+    def _value(self, text: bytes) -> Kilopascal | None:
+        """Read a value that is not known yet; None if it is none, or out of range."""
+        if not _VALUE.match(text):
+            return None
+        value = Kilopascal(Decimal(text.decode("ascii")))
+        if not self.low.value <= value.value <= self.high.value:
+            return None
+        if len(self._known) < _MAX_KNOWN:
+            self._known[text] = value
+        return value
+
     def _line(self, line: bytes, at: int) -> None:
         match = _LINE.match(line)
         number, text = match.groups() if match else (b"0", b"0")
@@ -142,7 +182,7 @@ class PressureHub:
         if match is None or seq >= self.wrap:
             self.damaged += 1
             return
-        value = _kilopascal(text)
+        value = Kilopascal(Decimal(text.decode("ascii")))
         last = self.last
         quality, missed = (PressureQuality.GOOD, 0) if last is not None and seq == last.seq + 1 else self._sequence(seq)
         if not self.low.value <= value.value <= self.high.value:

@@ -128,6 +128,12 @@ class ModbusPressure:
         """Return the oldest reading not yet taken, or None."""
         return self._events.popleft() if self._events else None
 
+    def take_readings(self) -> list[PressureReading]:
+        """Return the readings not yet taken, oldest first."""
+        readings = list(self._events)
+        self._events.clear()
+        return readings
+
     def bytes_to_send(self) -> bytes:
         data, self._out = self._out, b""
         return data

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from hil_tests.plant import Motion
+from hil_tests.plant import SAMPLE_US, Motion
 
 AXES = "XYZE"
 NEVER = 1 << 62
@@ -115,10 +115,14 @@ class Mover:
         if not self.blocks:
             return
         x0, y0, z0, e0, x1, y1, z1, e1, span = self.blocks[0]
-        a = (from_us - self._block_start) / span
-        b = (to_us - self._block_start) / span
-        dx, dy, de = x1 - x0, y1 - y0, e1 - e0
-        motions.append(Motion(from_us, to_us, x0 + dx * a, y0 + dy * a, x0 + dx * b, y0 + dy * b, z0 + (z1 - z0) * b, de * (b - a)))
+        start, dx, dy, dz, de = self._block_start, x1 - x0, y1 - y0, z1 - z0, e1 - e0
+        a = (from_us - start) / span
+        while from_us < to_us:
+            # A stretch has one height: a move up or down is cut where the plant takes its samples.
+            end = min(to_us, from_us - from_us % SAMPLE_US + SAMPLE_US) if dz else to_us
+            b = (end - start) / span
+            motions.append(Motion(from_us, end, x0 + dx * a, y0 + dy * a, x0 + dx * b, y0 + dy * b, z0 + dz * b, de * (b - a)))
+            from_us, a = end, b
         self._moved_to = to_us
         if to_us >= self.block_end:
             self.blocks.popleft()
