@@ -343,7 +343,7 @@ class Plant:
         patch = self._under(motion, pushing)
         inflow = e * self.config.e_area_mm2 * 1e6 / span
         out = self._flow(t1, inflow if patch is None else inflow * patch.slip, inflow)
-        if patch is not None and pushing:
+        if pushing and patch is not None:
             patch.plunger_uL += e * self.config.e_area_mm2
         if out > _TINY_UL:
             self._land(out, motion, patch, pushing)

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
 
 from hil_tests.plant import Heater, Motion
 from hil_tests.virtual_motion import AXES, Mover
@@ -24,6 +26,7 @@ _HEAT_US = 100_000
 _MAX_CMD = 96
 # Marlin's e_parser: only at the start of a line, an N<number> in front allowed; acts when the line ends.
 _EMERGENCY = re.compile(rb"[ ]*(?:N[-0-9 ]*)?M(112|108|410|876)")
+_NUMBER = re.compile(r"\s*([-+]?\d+)")
 _WORD = re.compile(r"([A-Z]) ?([-+]?[0-9]*\.?[0-9]*)")
 
 Waiting = Generator[int, None, None]
@@ -214,9 +217,7 @@ class FirmwareCore(ABC):
         if star < 0:
             self._refuse("No Checksum with line number")
             return
-        checksum = 0
-        for byte in line[:star].encode("latin-1"):
-            checksum ^= byte
+        checksum = reduce(xor, line[:star].encode("latin-1"), 0)
         if _leading_int(line[star + 1 :]) != checksum:
             self._refuse("checksum mismatch")
             return
@@ -398,13 +399,18 @@ class FirmwareCore(ABC):
 
 def words_of(command: str) -> dict[str, float]:
     """Return the parameters of a command: letter → number (0 where a letter stands alone)."""
-    words: dict[str, float] = {}
-    for letter, number in _WORD.findall(command)[1:]:
-        try:
-            words[letter] = float(number)
-        except ValueError:
-            words[letter] = 0.0
-    return words
+    found = _WORD.findall(command)[1:]
+    try:
+        return {letter: float(number) for letter, number in found}
+    except ValueError:
+        return {letter: _number(number) for letter, number in found}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def axis_words(words: dict[str, float]) -> list[str]:
@@ -420,5 +426,5 @@ def _command_of(line: str) -> str:
 
 
 def _leading_int(text: str) -> int:
-    found = re.match(r"\s*([-+]?\d+)", text)
+    found = _NUMBER.match(text)
     return int(found.group(1)) if found else 0

@@ -97,7 +97,7 @@ class Mover:
                     target[index] = min(max(target[index], 0.0), self._sizes[index])
         self.planned = target
         flow = self.flow_percent / 100.0
-        stepped = [round(target[i] * self._steps[i]) / self._steps[i] for i in range(4)]
+        stepped = [round(place * steps) / steps for place, steps in zip(target, self._steps, strict=True)]
         if flow != 1.0:
             stepped[3] = self._stepped[3] + (stepped[3] - self._stepped[3]) * flow
         span = self._span(stepped)
@@ -140,10 +140,11 @@ class Mover:
         self.planned = list(self._stepped)
 
     def _span(self, target: list[float]) -> int:
-        deltas = [abs(target[i] - self._stepped[i]) for i in range(4)]
-        length = math.sqrt(deltas[0] ** 2 + deltas[1] ** 2 + deltas[2] ** 2) or deltas[3]
+        begun, feeds = self._stepped, self._feeds
+        x, y, z, e = abs(target[0] - begun[0]), abs(target[1] - begun[1]), abs(target[2] - begun[2]), abs(target[3] - begun[3])
+        length = math.sqrt(x**2 + y**2 + z**2) or e
         if length < 1e-9:
             return 0
         seconds = length / (self.feed * self.feed_percent / 100.0)
-        seconds = max(seconds, *(deltas[i] / self._feeds[i] for i in range(4)))
+        seconds = max(seconds, x / feeds[0], y / feeds[1], z / feeds[2], e / feeds[3])
         return max(1, round(seconds * 1e6))

@@ -122,8 +122,8 @@ class Watch:
         if self.trace is not None:
             if self.pressure_max is None or largest > self.pressure_max:
                 self.pressure_max = largest
-            nozzle = self.nozzle.value
-            self.trace.add(values, times, f"{'' if nozzle is None else format(nozzle, 'f')},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n")
+            nozzle = "" if self.nozzle.value is None else format(self.nozzle.value, "f")
+            self.trace.add(values, times, f"{nozzle},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n")
         self.pressure = self.pressure.taken(values[-1], last)
 
     def temperature(self, nozzle: Decimal, plate: Decimal | None, now: int) -> None:
