@@ -128,11 +128,11 @@ class ModbusPressure:
         """Return the oldest reading not yet taken, or None."""
         return self._events.popleft() if self._events else None
 
-    def take_readings(self) -> list[PressureReading]:
-        """Return the readings not yet taken, oldest first."""
-        readings = list(self._events)
+    def take_values(self) -> tuple[list[Decimal], list[int]]:
+        """Return the values in kPa of the readings not yet taken, oldest first, and their times in µs."""
+        values, times = [reading.value.value for reading in self._events], [reading.at for reading in self._events]
         self._events.clear()
-        return readings
+        return values, times
 
     def bytes_to_send(self) -> bytes:
         data, self._out = self._out, b""

@@ -355,7 +355,7 @@ class Plant:
         """
         now, pressure, out = self.now, self.pressure, 0.0
         next_sample = self._next_sample
-        compliance, flow_and_slope, resistance = self.compliance, self.tube.flow_and_slope, self.resistance
+        compliance, flow_and_slope, resistance, expm1 = self.compliance, self.tube.flow_and_slope, self.resistance, math.expm1
         if commanded or self.leak_uL_per_s:
             inflow = self._pushed(inflow, commanded, until - now)
         while now < until:
@@ -363,7 +363,7 @@ class Plant:
             step = (stop - now) * 1e-6
             flow, slope = flow_and_slope(pressure / resistance)
             rate = slope / (resistance * compliance)
-            reach = step if rate * step < 1e-6 else -math.expm1(-rate * step) / rate
+            reach = step if rate * step < 1e-6 else -expm1(-rate * step) / rate
             left = inflow * step - (inflow - flow) * reach
             if left < 0.0:
                 left = 0.0

@@ -187,17 +187,18 @@ class FirmwareCore(ABC):
 
     def _take_lines(self) -> None:
         """Move complete lines from the receive buffer to the command queue while it has room."""
-        while self._rx and len(self._queue) < self.config.bufsize and not self.killed:
-            end = self._rx.find(b"\n")
-            carriage = self._rx.find(b"\r", 0, end if end >= 0 else len(self._rx))
+        received, queue, size = self._rx, self._queue, self.config.bufsize
+        while received and len(queue) < size and not self.killed:
+            end = received.find(b"\n")
+            carriage = received.find(b"\r", 0, end if end >= 0 else len(received))
             end = carriage if carriage >= 0 else end
             if end < 0:
-                if len(self._rx) > 65536:
-                    self._rx.clear()
+                if len(received) > 65536:
+                    received.clear()
                 return
-            raw = bytes(self._rx[: min(end, _MAX_CMD - 1)])
-            del self._rx[: end + 1]
-            line = raw.split(b";", 1)[0].decode("latin-1").lstrip(" ")
+            raw = received[: min(end, _MAX_CMD - 1)]
+            del received[: end + 1]
+            line = raw.partition(b";")[0].decode("latin-1").lstrip(" ")
             if line:
                 self._take_line(line)
 

@@ -92,9 +92,8 @@ class Mover:
         target = list(self.planned)
         for index, axis in enumerate(AXES):
             if axis in words:
-                target[index] = words[axis] + (self.planned[index] if self.relative[index] else 0.0)
-                if index < 3:
-                    target[index] = min(max(target[index], 0.0), self._sizes[index])
+                place = words[axis] + (target[index] if self.relative[index] else 0.0)
+                target[index] = place if index == 3 else min(max(place, 0.0), self._sizes[index])
         self.planned = target
         flow = self.flow_percent / 100.0
         stepped = [round(place * steps) / steps for place, steps in zip(target, self._steps, strict=True)]

@@ -119,8 +119,8 @@ class Devices:
         return None if Port.PRINTER in self.lost else EmergencySend(Port.PRINTER, data)
 
     def _pressures(self, commanded_nl: int) -> None:
-        readings = self.pressure.take_readings()
-        self._watch.pressures([reading.value.value for reading in readings], [reading.at for reading in readings], commanded_nl)
+        values, times = self.pressure.take_values()
+        self._watch.pressures(values, times, commanded_nl)
 
     def _printer_said(self, event: LinkEvent, now: int) -> None:
         match event:

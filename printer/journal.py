@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import a2b_hex
 from dataclasses import asdict
 from decimal import Decimal
 
@@ -33,7 +34,7 @@ from printer.messages import (
 )
 
 # A line as `add` writes it; one that is written otherwise is read as any JSON is.
-_PLAIN = re.compile(rb'\{"at_us":([1-9][0-9]{0,18}|0),"bytes":"((?:[0-9a-f]{2})*)","port":"([a-z]+)"\}')
+_PLAIN = re.compile(rb'\{"at_us":([1-9][0-9]{0,18}|0),"bytes":"([0-9a-f]*)","port":"([a-z]+)"\}')
 _PORTS = {port.value: port for port in Port}
 
 
@@ -131,7 +132,7 @@ def read_journal(data: bytes) -> list[tuple[int, RunInput]]:
     for line in data.splitlines():
         if plain := _PLAIN.fullmatch(line):
             at, hexadecimal, source = plain.groups()
-            inputs.append((int(at), _decode(source.decode("ascii"), bytes.fromhex(hexadecimal.decode("ascii")))))
+            inputs.append((int(at), _decode(source.decode("ascii"), a2b_hex(hexadecimal))))
             continue
         record = json.loads(line)
         inputs.append((int(record["at_us"]), _decode(str(record["port"]), bytes.fromhex(record["bytes"]))))

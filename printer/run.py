@@ -185,13 +185,14 @@ class RunMachine:
     def _judge(self, now: int) -> None:
         """Judge the readings: what stands and is not suppressed by design stops the run; the rest of the moment follows the first."""
         conditions = self.watch.silent(now, blind=self.devices.blind) + self.watch.process(now)
-        conditions = [found for found in conditions if not self.alarms.is_suppressed(found.name, now)]
-        unit_n = self.cycle.unit_n
-        for nth, found in enumerate(conditions):
-            if nth == 0:
-                self.fault(found.name, found.message, now)
-            else:
-                self.alarm(found.name, found.message, unit_n, now)
+        if conditions:
+            conditions = [found for found in conditions if not self.alarms.is_suppressed(found.name, now)]
+            unit_n = self.cycle.unit_n
+            for nth, found in enumerate(conditions):
+                if nth == 0:
+                    self.fault(found.name, found.message, now)
+                else:
+                    self.alarm(found.name, found.message, unit_n, now)
         if not self.over:
             self.alarms.tick(now)
 
