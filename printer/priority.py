@@ -5,22 +5,23 @@ page, browser or compiler is served before them. Every other thread of the cell 
 it may hold the interpreter that the first ones wait for. Where the system refuses, the cell goes on and says so.
 
 Real time cannot starve the computer: those threads wait for bytes, the kernel leaves 5 % of its time to others
-(`sched_rt_runtime_us`), and one that computes for half a second without once waiting loses real time for all (`RLIMIT_RTTIME`).
+(`sched_rt_runtime_us`), and where they take more than half of a processor for two seconds, all of them lose it. The kernel's own
+`RLIMIT_RTTIME` would not notice: a thread that hands the interpreter over counts as one that rests.
 """
 
 from __future__ import annotations
 
 import os
-import resource
-import signal
 import sys
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 REAL_TIME, NICE = 10, -10
 """The lowest decade of real time, below the kernel's own threads (50); and what the cell's other threads are raised to."""
-UNBROKEN_US = 500_000
+SHARE = 0.5
+"""Of one processor, for all threads in real time together."""
 _TASKS = Path("/proc/self/task")
 _REMEDY = "grant it as docs/cell.md says (LimitRTPRIO, LimitNICE)"
 
@@ -28,12 +29,14 @@ _REMEDY = "grant it as docs/cell.md says (LimitRTPRIO, LimitNICE)"
 class Priority:
     """What a cell's process has asked of the scheduler, and what it got.
 
-    Lifetime: that of the process. Concurrency: `raise_all` and `claim` are called by the controller's thread, before it starts those
-    that are to have the same; the notices may be read from any thread.
+    Lifetime: that of the process; a thread of its own looks every `every_s` at what real time is used for. Concurrency: `raise_all`
+    and `claim` are called by the controller's thread, before it starts those that are to have the
+    same; the notices may be read from any thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = 1.0) -> None:
         self.real_time = False
+        self._every_s = every_s
         self._notices: list[str] = []
 
     @property
@@ -56,34 +59,31 @@ class Priority:
             self._note("this system gives no real-time priority to a program: a stop may come late on a busy computer")
             return
         try:
-            self._guard()
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REAL_TIME))
-        except (OSError, ValueError) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
-            self._note(f"real-time priority was refused ({text}): a stop may come late on a busy computer; {_REMEDY}")
+        except OSError as error:
+            self._note(f"real-time priority was refused ({error.strerror}): a stop may come late on a busy computer; {_REMEDY}")
             return
         self.real_time = True
+        threading.Thread(target=self._watch, name="priority", daemon=True).start()
 
     def surrender(self) -> None:
         """Give real time up for every thread of the process, until it is started anew."""
         if not self.real_time:
             return
         self.real_time = False
-        self._note("real-time priority was given up: a thread computed for half a second without waiting; report this, restart the cell")
-        for task in _TASKS.iterdir():
-            step_down(int(task.name))
+        self._note("real-time priority was given up: the cell took more than half a processor; report this and restart the cell")
+        for thread in _threads():
+            step_down(thread)
 
-    def _guard(self) -> None:
-        """Have the kernel say so where a thread in real time does not come to rest."""
-
-        def take_away(number: int, frame: FrameType | None) -> None:
-            self.surrender()
-
-        signal.signal(signal.SIGXCPU, take_away)
-        _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
-        # A hard limit kills without a word: one below ours is somebody's wish, and ours then lies below it.
-        soft = UNBROKEN_US if hard == resource.RLIM_INFINITY else min(UNBROKEN_US, hard // 2)
-        resource.setrlimit(resource.RLIMIT_RTTIME, (soft, hard))
+    def _watch(self) -> None:
+        used, late = _used_ns(), 0
+        while self.real_time:
+            time.sleep(self._every_s)
+            now = _used_ns()
+            late = late + 1 if now - used > SHARE * self._every_s * 1e9 else 0
+            used = now
+            if late == 2:
+                self.surrender()
 
     def _note(self, text: str) -> None:
         self._notices.append(text)
@@ -96,3 +96,17 @@ def step_down(thread: int = 0) -> None:
     if hasattr(os, "sched_setscheduler"):
         with suppress(OSError):  # the thread has ended meanwhile
             os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _threads() -> list[int]:
+    return [int(task.name) for task in _TASKS.iterdir()]
+
+
+def _used_ns() -> int:
+    """Return the processor time of all threads that are in real time now."""
+    used = 0
+    for thread in _threads():
+        with suppress(OSError, ValueError):  # it has ended meanwhile
+            if os.sched_getscheduler(thread) == os.SCHED_RR:
+                used += int((_TASKS / str(thread) / "schedstat").read_text("ascii").split()[0])
+    return used
