@@ -184,6 +184,8 @@ class CellStatus(_Shown):
     link: Link = Link()
     ports: dict[str, str] = Field(default_factory=dict)
     """Devices that are away, or were and are there again, in words."""
+    notices: tuple[str, ...] = ()
+    """What the cell's computer does not grant it, in words."""
     sensors: dict[str, Sensor] = Field(default_factory=dict)
     purge_units: tuple[PurgeStatus, ...] = ()
     units: tuple[UnitStatus, ...] = ()

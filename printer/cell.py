@@ -49,6 +49,7 @@ from printer.messages import (
 )
 from printer.plan import RunPlan
 from printer.ports import Ports
+from printer.priority import step_down
 from printer.reconnection import Looked, Reconnection
 from printer.recorder import Recorder
 from printer.recovery import device_returned, printer_stopped
@@ -107,6 +108,7 @@ class Cell:
         data_dir: Path,
         name: str = "cell",
         question: Callable[[Port], Question | None] = lambda port: None,
+        tidy: Callable[[], None] = lambda: None,
     ) -> None:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.store = store
@@ -115,6 +117,7 @@ class Cell:
         self.name = name
         self._looking = Reconnection(question, clock=clock.now, deliver=self._inbox.put)
         self._bench = bench
+        self._tidy = tidy
         self._data_dir = data_dir
         self.recorder = Recorder(store, self._inbox.put)
         self._machine: RunMachine | None = None
@@ -263,6 +266,8 @@ class Cell:
                 item = None
             self._take(item)
             self._watch_recorder()
+            if self._machine is None or not self._machine.active:
+                self._tidy()
             if self._bench is None:
                 self._look_for_devices()
 
@@ -391,6 +396,7 @@ class Cell:
 
     def _compile(self, compiler: Compiler | None, asked: Compile) -> None:
         """Compile and prove on a thread of its own: a stop does not wait for it."""
+        step_down()
         answer: UnitCompiled | UnitRefused = UnitRefused(asked.n, "this run has no compiler", asked.purge)
         try:
             if compiler is not None:

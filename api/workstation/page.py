@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
@@ -34,6 +35,7 @@ from recipes.library import load_machine
 
 _REFRESH_S = 0.25
 _OTHERS_S = 0.5
+_CHART_S = 0.5
 _NOT_ASKED = "The cell has not been asked yet."
 _LOGO = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' "
@@ -53,6 +55,29 @@ class _Changing:
         if html != self._shown:
             self._shown = html
             self._element.set_content(html)
+
+
+class Drawn:
+    """What every person sees alike of a cell, drawn once for each of its views, however many pages show it.
+
+    A picture belongs to one view and is never shown with another. Concurrency: owned by the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._drawn: dict[str, tuple[CellView, dict[str, str]]] = {}
+
+    def of(self, view: CellView) -> dict[str, str]:
+        """Return the state, the units and the chart of a view as HTML."""
+        status = view.status
+        known = self._drawn.get(status.cell)
+        if known is None or known[0] is not view:
+            parts = {
+                "state": panels.state_panel(status, view.problem),
+                "units": panels.unit_grid(status.units),
+                "chart": panels.pressure_chart(status.trace, status.sensors.get("pressure")),
+            }
+            known = self._drawn[status.cell] = view, parts
+        return known[1]
 
 
 class RunControls:
@@ -121,8 +146,10 @@ class CellStrip:
 class RunningPage:
     """Builds the page and keeps it right, four times a second, as long as a browser looks at it."""
 
-    def __init__(self, visitor: Visitor) -> None:
+    def __init__(self, visitor: Visitor, drawn: Drawn) -> None:
         self._visitor = visitor
+        self._drawn = drawn
+        self._chart_due = 0.0
         self._feed = visitor.workstation.feeds.of(visitor.cell)
         self._views = {name: CellView(CellStatus(cell=name, state="UNKNOWN"), _NOT_ASKED) for name in visitor.workstation.cells.names}
         session = visitor.session()
@@ -213,9 +240,12 @@ class RunningPage:
             self._cells.update(self._views)
         self._head.show(panels.header(status.cell, status.batch, self._person, self._role))
         self._banner.show(self._banner_of(status))
-        self._state.show(panels.state_panel(status, view.problem))
-        self._grid.show(panels.unit_grid(status.units))
-        self._chart.show(panels.pressure_chart(status.trace, status.sensors.get("pressure")))
+        drawn = self._drawn.of(view)
+        self._state.show(drawn["state"])
+        self._grid.show(drawn["units"])
+        if (now := time.monotonic()) >= self._chart_due or not status.trace:
+            self._chart_due = now + _CHART_S
+            self._chart.show(drawn["chart"])
         self._sensors.show(panels.sensor_panel(status, self._readability(status.batch)))
         self._alarms.update(status)
         self._controls.update(status)
@@ -227,6 +257,7 @@ class RunningPage:
 
 def mount(app: FastAPI, workstation: Workstation) -> None:
     """Put the page at `/` of an application. NiceGUI is one per process, so this is done once per process."""
+    drawn = Drawn()
 
     @ui.page("/", title="Dosewright", favicon=_LOGO)
     async def running(request: Request, cell: str = "") -> Response | None:
@@ -239,7 +270,7 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         chosen = cell or names[0]
         ui.colors(primary="#1d6f58")
         ui.page_title(f"{chosen}: Dosewright" if len(names) > 1 else "Dosewright")
-        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen))
+        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen), drawn)
         await page.refresh()
         await page.add_plain_parts()
         page.keep_right()

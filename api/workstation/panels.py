@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from html import escape
+from itertools import groupby
 
 from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, Sensor, UnitStatus, deviation_percent
 
@@ -24,6 +25,7 @@ UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
 }
 _PRIORITIES = {"critical": "▲▲ critical", "high": "▲ high", "medium": "△ medium", "low": "▽ low"}
 _SENSOR_NAMES = {"pressure": "Pressure", "nozzle": "Nozzle", "plate": "Plate", "balance": "Balance"}
+_STRETCH_US = 500_000
 _UNITS = {"degC": "°C", "uL": "µL"}
 
 
@@ -244,6 +246,7 @@ def sensor_panel(status: CellStatus, readability: Mapping[str, Decimal] | None =
         f"{_age(link.age_ms)}</small></div>"
     )
     away = "".join(f"<li><b>{escape(_SENSOR_NAMES.get(port, port))}</b> {escape(words)}</li>" for port, words in status.ports.items())
+    away += "".join(f"<li><b>Cell's computer</b> {escape(words)}</li>" for words in status.notices)
     return f'<div class="dw-sensors">{"".join(cards)}</div>' + (f'<ul class="dw-ports">{away}</ul>' if away else "")
 
 
@@ -313,12 +316,21 @@ def _round_top(value: float) -> float:
     return step * max(1, -(-value // step))
 
 
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Keep of each half second (two picture points) the lowest and the highest reading, and the last reading of all: no peak is lost."""
+    kept: list[tuple[int, float]] = []
+    for _, group in groupby(points, key=lambda point: point[0] // _STRETCH_US):
+        stretch = list(group)
+        ends = {min(stretch, key=lambda point: point[1]), max(stretch, key=lambda point: point[1])}
+        kept += sorted(ends | ({stretch[-1]} if stretch[-1] == points[-1] else set()))
+    return kept
+
+
 def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, window_s: int = 60) -> str:
     """Draw the pressure of the last seconds of process time with its limits; the last value also stands in words."""
     limit = float(sensor.high) if sensor is not None and sensor.high else None
-    points = [(t_us, float(value)) for t_us, value in trace]
-    end = points[-1][0] if points else window_s * 1_000_000
-    shown = [(t_us, value) for t_us, value in points if t_us >= end - window_s * 1_000_000]
+    end = trace[-1][0] if trace else window_s * 1_000_000
+    shown = _thinned([(t_us, float(value)) for t_us, value in trace if t_us >= end - window_s * 1_000_000])
     top = _round_top(max([value for _, value in shown] + ([limit * 1.1] if limit else []) + [50.0]))
     scale = _Scale(end - window_s * 1_000_000, window_s * 1_000_000, top)
     grid = "".join(
