@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.status import AlarmStatus, CellStatus, Sensor, UnitStatus
+from api.status import AlarmStatus, CellStatus, Link, Sensor, UnitStatus
 from api.workstation import panels
 from api.workstation.login import login_page
 from api.workstation.look import PAGE_STYLE
@@ -102,3 +102,16 @@ def test_a_device_that_is_away_is_named_in_words() -> None:
     shown = panels.sensor_panel(status)
     assert "Balance" in shown and "is there again: XPR204, serial number &lt;1&gt;" in shown
     assert "dw-ports" not in panels.sensor_panel(CellStatus(cell="cell-1"))
+
+
+def test_a_device_at_rest_is_neither_a_fault_nor_a_reading() -> None:
+    unused = Sensor.model_validate({"value": None, "unit": "kPa", "quality": "unused"})
+    words = "since the run ended at 2026-11-20 14:03:22 UTC; last identified as <Marlin>"
+    status = CellStatus(cell="c", sensors={"pressure": unused}, resting={"pressure": words, "link": words}, link=Link(quality="unused"))
+    text = panels.sensor_panel(status)
+    assert text.count("not in use") == 2 and "unknown" not in text and "dw-q-unused" in text
+    assert "last identified as &lt;Marlin&gt;" in text
+    points = ((1, "187.4"), (2, "187.5"))
+    assert "end of the run" in panels.pressure_chart(points, unused) and ">now<" not in panels.pressure_chart(points, unused)
+    stale = unused.model_copy(update={"quality": "stale"})
+    assert "last reading" in panels.pressure_chart(points, stale)
