@@ -12,6 +12,7 @@ from printer.alarm_register import Alarm
 from printer.alarms import AlarmName
 from printer.messages import Port
 from printer.run import RunMachine
+from printer.unit_cycle import Step
 
 _READ_FROM = {"pressure": Port.PRESSURE, "nozzle": Port.PRINTER, "plate": Port.PRINTER, "balance": Port.BALANCE}
 _ABOUT = {
@@ -51,6 +52,19 @@ def at_rest(view: JsonObject, machine: RunMachine | None, ended_at: str | None, 
         link = {"state": "unknown", "age_ms": None, "quality": "unused"}
         resting["link"] = words[Port.PRINTER]
     return {"sensors": sensors, "link": link, "resting": resting}
+
+
+def weighed_elsewhere(view: JsonObject, machine: RunMachine) -> JsonObject:
+    """Return what changes in the status of a live run while a unit is on the external balance: that of the plate is not asked."""
+    external, sensors = machine.cycle.external, view["sensors"]
+    if external is None or machine.cycle.step is not Step.EXTERNAL_WEIGHING or not isinstance(sensors, dict):
+        return {}
+    balance = sensors["balance"]
+    if not isinstance(balance, dict) or Port.BALANCE in machine.devices.lost:
+        return {}
+    unused: JsonObject = {**balance, "value": None, "age_ms": None, "quality": "unused"}
+    words = f"the unit is weighed on {external.balance.asset}"
+    return {"sensors": {**sensors, "balance": unused}, "resting": {"balance": words}}
 
 
 def _blamed(alarms: Iterable[Alarm]) -> set[Port]:

@@ -24,7 +24,7 @@ from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
 from firmware_bridge.reconnect import Question
-from printer.at_rest import at_rest
+from printer.at_rest import at_rest, weighed_elsewhere
 from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.check_desk import CheckDesk
 from printer.check_session import CheckSession
@@ -224,6 +224,8 @@ class Cell:
             view = self._view(self.clock.now(), trace_since_us)
             if self._machine is None or self._machine.over:
                 view |= at_rest(view, self._machine, self._run_ended_at, self.ports.missing(), checking=self._check.is_open)
+            else:
+                view |= weighed_elsewhere(view, self._machine)
             return {**view, "ports": self._ports_in_words(), "check": self._check.view() or None}
 
         return self._ask(call)

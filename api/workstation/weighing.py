@@ -76,7 +76,7 @@ class WeighingPanel:
 
         with forms.form(enter):
             value = forms.text_field(f"Net mass of unit {waiting.n}, mg")
-            serial = forms.text_field("Serial number on the balance")
+            serial = forms.text_field("Serial number on the balance").classes("dw-field-medium")
             username = forms.account_field()
             username.set_visibility(waiting.entry == 2)
             password = forms.password_field("Password") if waiting.entry == 2 else None
