@@ -91,6 +91,10 @@ def test_from_prescription_to_package(workplace: Any, visit: Visit, watch: Any, 
     workplace.stack.let_go()
     expect(operator.locator(".dw-unit.dw-is-accepted")).to_have_count(4)
     expect(operator.locator(STATE)).to_have_text("Awaiting review")
+    # after a clean run nothing looks like a fault, and no old reading is shown
+    expect(operator.locator(".dw-sensor b")).to_have_text(["not in use"] * 5)
+    expect(balance).to_contain_text(re.compile(r"since the run ended at .* UTC; last identified as .*serial number"))
+    operator.screenshot(path=tmp_path / "after-the-run.png", full_page=True)
 
     qp = visit("qp", watch=watch)
     press(qp, "Close the run and review it")

@@ -158,6 +158,7 @@ def test_a_pulled_cable_ends_the_run_and_scraps_the_unit(stack: Stack) -> None:
     assert status["ended"] == "FAULTED"
     assert [unit["verdict"] for unit in status["units"]] == ["accepted", "scrapped", None]  # type: ignore[union-attr, index, call-overload]
     assert status["link"] == {"state": "unknown", "age_ms": status["link"]["age_ms"], "quality": "unknown"}  # type: ignore[index, call-overload]
+    assert set(status["resting"]) == {"pressure", "balance"}  # type: ignore[arg-type]
     stack.children.close()
     assert_store_verifies(stack.folder)
 
