@@ -61,7 +61,7 @@ def test_threads_that_take_too_much_lose_real_time_for_all() -> None:
         """
 priority = Priority(0.1)
 priority.claim()
-until = time.monotonic() + 3
+until = time.monotonic() + 60
 def spin():
     while priority.real_time and time.monotonic() < until: pass
 time.sleep(0.35)
