@@ -30,7 +30,7 @@ needs_permission = pytest.mark.skipif(not permitted(), reason="this account may 
 def told(code: str) -> list[str]:
     """What a process of its own prints: priorities are the process's."""
     text = "import os, threading, time\nfrom printer.priority import Priority, step_down\n" + code
-    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
 
 
 @needs_permission
