@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Quality = Literal["good", "stale", "unknown"]
+Quality = Literal["good", "stale", "unknown", "unused"]
+"""`unused`: no run is live, nothing is asked of the device, and nothing is wrong with it."""
 
 
 class _Shown(BaseModel):
@@ -187,6 +188,8 @@ class CellStatus(_Shown):
     notices: tuple[str, ...] = ()
     """What the cell's computer does not grant it, in words."""
     sensors: dict[str, Sensor] = Field(default_factory=dict)
+    resting: dict[str, str] = Field(default_factory=dict)
+    """Since when a device is not in use and who it was, by the name of its sensor; `link` is the printer's."""
     purge_units: tuple[PurgeStatus, ...] = ()
     units: tuple[UnitStatus, ...] = ()
     alarms: tuple[AlarmStatus, ...] = ()

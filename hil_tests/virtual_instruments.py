@@ -329,18 +329,18 @@ class PressureHub:
 
     def lines(self, samples: list[float]) -> bytes:
         """Return one line for each sample (kPa); a sequence number is used up even where the hub is silent."""
-        out = []
         noise, scale = self._noise, self.noise_kPa
         low, high = self._config.floor_kPa, self._config.ceiling_kPa
         offset, sequence, shown = self.offset_kPa, self.sequence, self._last
+        text = ""
         for value in samples:
             sequence += 1
             if not self.stuck:
                 shown = value + offset + scale * noise[sequence % 4093]
                 shown = low if shown < low else high if shown > high else shown
-            out.append(b"%d,%.1f\n" % (sequence, shown))
+            text += f"{sequence},{shown:.1f}\n"
         self.sequence, self._last = sequence, shown
-        return b"" if self.silent else b"".join(out)
+        return b"" if self.silent else text.encode("ascii")
 
 
 def _grams(value_mg: float, readability_mg: float, width: int) -> str:

@@ -24,6 +24,7 @@ from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
 from firmware_bridge.reconnect import Question
+from printer.at_rest import at_rest, weighed_elsewhere
 from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.check_desk import CheckDesk
 from printer.check_session import CheckSession
@@ -122,6 +123,7 @@ class Cell:
         self.recorder = Recorder(store, self._inbox.put)
         self._machine: RunMachine | None = None
         self._check = CheckDesk()
+        self._run_ended_at: str | None = None
         self._shown_run: str | None = None
         self._removed: frozenset[str] = frozenset()
         self._outstanding: dict[int, float] = {}
@@ -157,7 +159,7 @@ class Cell:
                 reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
                 raise CellRefused(reasons, remedy="Connect the device and try again.")
             self.ports.begin_wire_log(self._data_dir / f"wire-{plan.run}.log")
-            self._machine = RunMachine(plan)
+            self._machine, self._run_ended_at = RunMachine(plan), None
             self._compiler = compiler
             self._shown_run = plan.run
             self._handle(command)
@@ -223,6 +225,10 @@ class Cell:
     def status(self, trace_since_us: int) -> JsonObject:
         def call() -> JsonObject:
             view = self._view(self.clock.now(), trace_since_us)
+            if self._machine is None or self._machine.over:
+                view |= at_rest(view, self._machine, self._run_ended_at, self.ports.missing(), checking=self._check.is_open)
+            else:
+                view |= weighed_elsewhere(view, self._machine)
             return {**view, "ports": self._ports_in_words(), "check": self._check.view() or None}
 
         return self._ask(call)
@@ -374,6 +380,8 @@ class Cell:
             return
         for effect in machine.handle(event, self.clock.now(), urgent=self._execute):
             self._execute(effect)
+        if machine.over and self._run_ended_at is None:
+            self._run_ended_at = f"{self.clock.utc().at[:19].replace('T', ' ')} UTC"
         if machine.phase is Phase.DONE:
             self.ports.end_wire_log()
 

@@ -68,6 +68,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
+_OVER = frozenset({Phase.WIRE, Phase.CLOSING, Phase.DONE})
 _LOST = {Port.PRINTER: AlarmName.PRINTER_LOST, Port.BALANCE: AlarmName.BALANCE_LOST, Port.PRESSURE: AlarmName.PRESSURE_LOST}
 
 
@@ -116,7 +117,7 @@ class RunMachine:
     @property
     def over(self) -> bool:
         """Whether the run has ended: nothing is sent any more, only its record is closed."""
-        return self.phase in (Phase.WIRE, Phase.CLOSING, Phase.DONE)
+        return self.phase in _OVER
 
     @property
     def active(self) -> bool:
@@ -184,13 +185,14 @@ class RunMachine:
     def _judge(self, now: int) -> None:
         """Judge the readings: what stands and is not suppressed by design stops the run; the rest of the moment follows the first."""
         conditions = self.watch.silent(now, blind=self.devices.blind) + self.watch.process(now)
-        conditions = [found for found in conditions if not self.alarms.is_suppressed(found.name, now)]
-        unit_n = self.cycle.unit_n
-        for nth, found in enumerate(conditions):
-            if nth == 0:
-                self.fault(found.name, found.message, now)
-            else:
-                self.alarm(found.name, found.message, unit_n, now)
+        if conditions:
+            conditions = [found for found in conditions if not self.alarms.is_suppressed(found.name, now)]
+            unit_n = self.cycle.unit_n
+            for nth, found in enumerate(conditions):
+                if nth == 0:
+                    self.fault(found.name, found.message, now)
+                else:
+                    self.alarm(found.name, found.message, unit_n, now)
         if not self.over:
             self.alarms.tick(now)
 
@@ -350,8 +352,8 @@ class RunMachine:
     def _pump(self, now: int) -> None:
         while (event := self.devices.next_event(now)) is not None:
             self._decide(event, now)
-        if not self.over:
-            self._effects += self.devices.bytes_to_send()
+        if not self.over and (sends := self.devices.bytes_to_send()):
+            self._effects += sends
 
     def _decide(self, event: LinkEvent | BalanceEvent, now: int) -> None:
         in_unit = self.phase is Phase.UNIT

@@ -110,16 +110,16 @@ class RunAlarms:
     def tick(self, now: int) -> None:
         """Judge the early warnings, end the shelves whose time is over, and follow the suppression of what stands."""
         run, warnings = self._run, self._warnings
+        pressure, nozzle = run.watch.pressure.value, run.watch.nozzle.value
         if not run.procedures.hot:
             self._settled = False
         elif not self._settled:
-            self._settled = warnings.near_set_point(run.watch.snapshot)
+            self._settled = warnings.near_set_point(nozzle)
         situation = self._situation(now)
-        snapshot = run.watch.snapshot
         if self._in_force(AlarmName.PRESSURE_NEAR_LIMIT, situation):
-            self._crossed(warnings.pressure(snapshot, now), now)
+            self._crossed(warnings.pressure(pressure, now), now)
         if self._in_force(AlarmName.NOZZLE_NEAR_LIMIT, situation):
-            self._crossed(warnings.nozzle(snapshot, now), now)
+            self._crossed(warnings.nozzle(nozzle, now), now)
         self._crossed(warnings.weighing(run.cycle.weighing_us(now), now), now)
         for alarm in self.register.alarms:
             if alarm.definition.is_warning and alarm.state is not AlarmState.NORMAL:

@@ -29,6 +29,7 @@ from api.workstation.care import REFRESH_S, CarePanel
 from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
+from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
 from api.workstation.visitor import Visitor
 from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
@@ -42,19 +43,6 @@ _LOGO = (
     "fill='%230b6b53'/%3E%3Cellipse cx='16' cy='20' rx='9' ry='5' fill='%23fff'/%3E%3Cpath d='M16 4v8' stroke='%23fff' "
     "stroke-width='4' stroke-linecap='round'/%3E%3C/svg%3E"
 )
-
-
-class _Changing:
-    """A piece of the page that is sent again only when its text changes."""
-
-    def __init__(self, classes: str = "") -> None:
-        self._element = ui.html("", sanitize=False).classes(f"w-full {classes}")
-        self._shown = ""
-
-    def show(self, html: str) -> None:
-        if html != self._shown:
-            self._shown = html
-            self._element.set_content(html)
 
 
 class Drawn:
@@ -81,32 +69,35 @@ class Drawn:
 
 
 class RunControls:
-    """Start, pause and resume; one that is not open says why."""
+    """Start, pause and resume of one run; one that is not open says why."""
 
     _ACTIONS = (("start", "Start"), ("pause", "Pause after this unit"), ("resume", "Resume"))
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
+        self._parts = Parts("w-full")
+        self._buttons: dict[str, tuple[ui.button, ui.tooltip]] = {}
         self._shown: object = None
-        self._place = ui.element("div").classes("w-full")
 
     def update(self, status: CellStatus) -> None:
-        key = (status.run, status.ended, tuple(status.may(name) for name, _ in self._ACTIONS))
+        """Keep the buttons of the run that is on; what is open changes how they look, not which they are."""
+        run_id = None if status.ended else status.run
+        key = (run_id, tuple(status.may(name) for name, _ in self._ACTIONS))
         if key == self._shown:
             return
         self._shown = key
-        self._place.clear()
-        if status.run is None or status.ended:
-            return
-        with self._place, ui.row().classes("w-full gap-3 items-center"):
+        self._parts.show([] if run_id is None else [(run_id, lambda: self._build(status.batch or ""))])
+        for name, (button, tooltip) in self._buttons.items() if run_id is not None else ():
+            allowed = status.may(name)
+            button.set_enabled(allowed.allowed)
+            tooltip.set_text("; ".join(allowed.reasons))
+            tooltip.set_visibility(bool(allowed.reasons))
+
+    def _build(self, batch: str) -> None:
+        with ui.row().classes("w-full gap-3 items-center"):
             for name, label in self._ACTIONS:
-                allowed = status.may(name)
-                button = (
-                    ui.button(label, on_click=self._doer(name, status.batch or "")).props("outline no-caps color=primary").classes("dw-act")
-                )
-                button.set_enabled(allowed.allowed)
-                if allowed.reasons:
-                    button.tooltip("; ".join(allowed.reasons))
+                with ui.button(label, on_click=self._doer(name, batch)).props("outline no-caps color=primary").classes("dw-act") as button:
+                    self._buttons[name] = (button, ui.tooltip())
 
     def _doer(self, name: str, batch: str) -> Callable[[], object]:
         production = self._visitor.workstation.production
@@ -127,12 +118,12 @@ class CellStrip:
 
     def __init__(self, here: str, names: tuple[str, ...]) -> None:
         self._here = here
-        self._tiles: dict[str, _Changing] = {}
+        self._tiles: dict[str, Changing] = {}
         self._stops: dict[str, ui.html] = {}
         with ui.element("nav").classes("dw-strip dw-cells").props('aria-label="Cells"'):
             for name in names:
                 with ui.element("div").classes("dw-cell dw-here" if name == here else "dw-cell").props(f'data-cell="{name}"'):
-                    self._tiles[name] = _Changing("dw-tile")
+                    self._tiles[name] = Changing("dw-tile")
                     if name != here:
                         self._stops[name] = ui.html(panels.cell_stop(name), sanitize=False)
 
@@ -156,13 +147,13 @@ class RunningPage:
         self._steps: dict[str | None, dict[str, Decimal]] = {}
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
-            self._head = _Changing()
+            self._head = Changing()
             ui.html(panels.LOG_OUT, sanitize=False)
-        self._banner = _Changing("dw-banner")
+        self._banner = Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
             self._cells = CellStrip(visitor.cell, tuple(self._views)) if self.others else None
-            with ui.element("div").classes("dw-col"):
-                self._state = _Changing()
+            with ui.element("div").classes("dw-col").props(INERT):
+                self._state = Changing()
                 self._controls = RunControls(visitor)
                 self._weighing = WeighingPanel(visitor)
                 self._care = CarePanel(visitor)
@@ -170,15 +161,15 @@ class RunningPage:
                 self._closing = ClosingPanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
-                    self._grid = _Changing()
-            with ui.element("div").classes("dw-col"):
+                    self._grid = Changing()
+            with ui.element("div").classes("dw-col").props(INERT):
                 self._alarms = AlarmPanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Pressure in the ink path, kPa</h2>", sanitize=False)
-                    self._chart = _Changing()
+                    self._chart = Changing()
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Readings</h2>", sanitize=False)
-                    self._sensors = _Changing()
+                    self._sensors = Changing()
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -212,6 +203,7 @@ class RunningPage:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
         view, *_ = await asyncio.gather(run.io_bound(self._feed.view), *(self.look_at(name) for name in self.others))
         ui.add_head_html(f'<style>{PAGE_STYLE}</style><noscript><meta http-equiv="refresh" content="5"></noscript>')
+        ui.add_body_html(CONNECTION_SCRIPT)
         ui.add_body_html(panels.stop_form(self._visitor.cell, several=bool(self.others)))
         if view is not None:
             self._show(view)

@@ -26,6 +26,7 @@ UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
 _PRIORITIES = {"critical": "▲▲ critical", "high": "▲ high", "medium": "△ medium", "low": "▽ low"}
 _SENSOR_NAMES = {"pressure": "Pressure", "nozzle": "Nozzle", "plate": "Plate", "balance": "Balance"}
 _STRETCH_US = 500_000
+_MARKS = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}
 _UNITS = {"degC": "°C", "uL": "µL"}
 
 
@@ -211,6 +212,12 @@ def _look(reading: Sensor | Link) -> str:
     return "never" if reading.age_ms is None else reading.quality
 
 
+def _resting(name: str, words: str) -> str:
+    return (
+        f'<div class="dw-sensor dw-q-unused"><small>{escape(name)}</small><div><b>not in use</b></div><small>{escape(words)}</small></div>'
+    )
+
+
 def _at_readability(value: str, step: Decimal | None) -> str:
     try:
         return value if step is None else str(Decimal(value).quantize(step))
@@ -222,7 +229,7 @@ def _sensor(name: str, sensor: Sensor, step: Decimal | None) -> str:
     unit = _UNITS.get(sensor.unit, sensor.unit)
     # a reading that is not good is never shown as if it were one
     value = escape(_at_readability(sensor.value, step)) if sensor.value is not None and sensor.quality == "good" else "unknown"
-    mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[sensor.quality]
+    mark = _MARKS[sensor.quality]
     limits = f"limits {escape(sensor.low or '–')} to {escape(sensor.high or '–')} {escape(unit)}" if sensor.low or sensor.high else ""
     steady = "" if sensor.stable is None else (", steady" if sensor.stable else ", moving")
     return (
@@ -237,17 +244,24 @@ def sensor_panel(status: CellStatus, readability: Mapping[str, Decimal] | None =
 
     `readability` is the smallest step a device shows, by sensor and in that sensor's unit; no more digits are shown.
     """
-    cards = [_sensor(name, sensor, (readability or {}).get(name)) for name, sensor in status.sensors.items()]
-    link = status.link
-    state = escape(link.state.lower()) if link.quality == "good" else "unknown"
-    mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[link.quality]
-    cards.append(
-        f'<div class="dw-sensor dw-q-{_look(link)}"><small>Printer link</small><div><b>{state}</b></div><small>{mark} · '
-        f"{_age(link.age_ms)}</small></div>"
-    )
+    cards = [
+        _resting(_SENSOR_NAMES.get(name, name), status.resting.get(name, ""))
+        if sensor.quality == "unused"
+        else _sensor(name, sensor, (readability or {}).get(name))
+        for name, sensor in status.sensors.items()
+    ]
+    cards.append(_resting("Printer link", status.resting.get("link", "")) if status.link.quality == "unused" else _link(status.link))
     away = "".join(f"<li><b>{escape(_SENSOR_NAMES.get(port, port))}</b> {escape(words)}</li>" for port, words in status.ports.items())
     away += "".join(f"<li><b>Cell's computer</b> {escape(words)}</li>" for words in status.notices)
     return f'<div class="dw-sensors">{"".join(cards)}</div>' + (f'<ul class="dw-ports">{away}</ul>' if away else "")
+
+
+def _link(link: Link) -> str:
+    state = escape(link.state.lower()) if link.quality == "good" else "unknown"
+    return (
+        f'<div class="dw-sensor dw-q-{_look(link)}"><small>Printer link</small><div><b>{state}</b></div><small>{_MARKS[link.quality]} · '
+        f"{_age(link.age_ms)}</small></div>"
+    )
 
 
 def alarm_title(alarm: AlarmStatus) -> str:
@@ -326,6 +340,13 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     return kept
 
 
+def _last_word(sensor: Sensor | None) -> str:
+    """What the right end of the chart is: a reading that is not good is not of now."""
+    if sensor is None or sensor.quality == "good":
+        return "now"
+    return "end of the run" if sensor.quality == "unused" else "last reading"
+
+
 def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, window_s: int = 60) -> str:
     """Draw the pressure of the last seconds of process time with its limits; the last value also stands in words."""
     limit = float(sensor.high) if sensor is not None and sensor.high else None
@@ -343,7 +364,7 @@ def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, wind
         for back, text, anchor in (
             (window_s, f"−{window_s} s", "start"),
             (window_s // 2, f"−{window_s // 2} s", "middle"),
-            (0, "now", "end"),
+            (0, _last_word(sensor), "end"),
         )
     )
     limits = ""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.cell_feed import CellView
-from api.status import AlarmStatus, CellStatus, Sensor, UnitStatus
+from api.status import AlarmStatus, CellStatus, Link, Sensor, UnitStatus
 from api.workstation import panels
 from api.workstation.login import login_page
 from api.workstation.look import PAGE_STYLE
@@ -127,3 +127,16 @@ def test_what_is_drawn_once_belongs_to_one_view() -> None:
     assert "does not answer" in drawn.of(silent)["state"] and "PRINTING" not in drawn.of(silent)["state"]
     other = CellView(CellStatus(cell="cell-2", state="PRINTING"))
     assert "PRINTING" in drawn.of(other)["state"] and "UNKNOWN" in drawn.of(silent)["state"]
+
+
+def test_a_device_at_rest_is_neither_a_fault_nor_a_reading() -> None:
+    unused = Sensor.model_validate({"value": None, "unit": "kPa", "quality": "unused"})
+    words = "since the run ended at 2026-11-20 14:03:22 UTC; last identified as <Marlin>"
+    status = CellStatus(cell="c", sensors={"pressure": unused}, resting={"pressure": words, "link": words}, link=Link(quality="unused"))
+    text = panels.sensor_panel(status)
+    assert text.count("not in use") == 2 and "unknown" not in text and "dw-q-unused" in text
+    assert "last identified as &lt;Marlin&gt;" in text
+    points = ((1, "187.4"), (2, "187.5"))
+    assert "end of the run" in panels.pressure_chart(points, unused) and ">now<" not in panels.pressure_chart(points, unused)
+    stale = unused.model_copy(update={"quality": "stale"})
+    assert "last reading" in panels.pressure_chart(points, stale)
