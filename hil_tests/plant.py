@@ -77,10 +77,9 @@ class Motion(NamedTuple):
 
     def cut(self, at: int) -> tuple[Motion, Motion]:
         """Return the two parts of the stretch, before and after a time within it."""
-        t0, t1, x0, y0, x1, y1, z, e = self
-        done = (at - t0) / (t1 - t0)
-        x, y = x0 + (x1 - x0) * done, y0 + (y1 - y0) * done
-        return Motion(t0, at, x0, y0, x, y, z, e * done), Motion(at, t1, x, y, x1, y1, z, e - e * done)
+        done = (at - self.t0) / (self.t1 - self.t0)
+        x, y, e = self.x0 + (self.x1 - self.x0) * done, self.y0 + (self.y1 - self.y0) * done, self.e * done
+        return self._replace(t1=at, x1=x, y1=y, e=e), self._replace(t0=at, x0=x, y0=y, e=self.e - e)
 
 
 class TubeFlow:
