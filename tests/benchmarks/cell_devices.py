@@ -8,9 +8,10 @@ five seconds.
 Up to the unit the bench goes faster than real time (a printer that homes at once); from then on at its own pace. The hub keeps
 to real time throughout: a hundred lines a second.
 
-Where the system allows it, this process runs in real time, above the cell: a real printer and a real sensor are not slowed by the
-browsers of the computer they are connected to, and a measurement must not be late by itself. The terminals' hand-over through the
-kernel's ordinary worker threads stays in the figure, in both directions.
+At its own pace, where the system allows it, this process runs in real time, above the cell: a real printer and a real sensor are
+not slowed by the browsers of the computer they are connected to, and a measurement must not be late by itself. Faster than real time
+it computes much, and would keep the kernel's ordinary worker threads from handing terminals over: it is an ordinary process then. That
+hand-over stays in the figure, in both directions.
 """
 
 from __future__ import annotations
@@ -65,6 +66,12 @@ class Devices:
                 due = time.monotonic()
 
     def _trial(self) -> int:
+        try:
+            return self._stop_after()
+        finally:
+            _claim(os.SCHED_OTHER, 0)
+
+    def _stop_after(self) -> int:
         self._bench = self._fresh()
         for port in ("printer", "balance"):
             self._read(port)
@@ -75,6 +82,7 @@ class Devices:
             current = self._bench.plant.current
             if not crosses and current is not None and current.plunger_uL >= _LAID_UL:
                 crosses = due + self._random.uniform(0.03, 0.1)
+                _claim(os.SCHED_RR, REAL_TIME)
             due = self._tick(due, OWN if crosses else FAST)
             if due > limit:
                 return -1
@@ -127,9 +135,12 @@ class Devices:
         return bench
 
 
-def main() -> int:
+def _claim(policy: int, priority: int) -> None:
     with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REAL_TIME))
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+
+
+def main() -> int:
     devices = Devices()
     os.write(1, json.dumps(devices.names).encode("ascii") + b"\n")
     devices.serve()
