@@ -137,6 +137,7 @@ class Heater:
         self.element_dead = False
         self.stuck_on = False
         self.thermistor_open = False
+        self._step, self._factor = 0.0, 1.0
 
     def advance(self, seconds: float) -> None:
         """Move the temperature on, exactly for the power held over steps of at most a quarter second."""
@@ -147,7 +148,9 @@ class Heater:
             self.power = min(1.0, max(0.0, wanted)) if self.target > 0.0 else 0.0
             real = 1.0 if self.stuck_on else 0.0 if self.element_dead else self.power
             final = config.ambient_c + real * config.full_power_rise_c
-            self.temperature = final + (self.temperature - final) * math.exp(-step / config.tau_s)
+            if step != self._step:
+                self._step, self._factor = step, math.exp(-step / config.tau_s)
+            self.temperature = final + (self.temperature - final) * self._factor
             seconds -= step
 
     def reading(self) -> float:

@@ -116,11 +116,12 @@ class RunAlarms:
         elif not self._settled:
             self._settled = warnings.near_set_point(nozzle)
         situation = self._situation(now)
-        if self._in_force(AlarmName.PRESSURE_NEAR_LIMIT, situation):
-            self._crossed(warnings.pressure(pressure, now), now)
-        if self._in_force(AlarmName.NOZZLE_NEAR_LIMIT, situation):
-            self._crossed(warnings.nozzle(nozzle, now), now)
-        self._crossed(warnings.weighing(run.cycle.weighing_us(now), now), now)
+        if self._in_force(AlarmName.PRESSURE_NEAR_LIMIT, situation) and (crossing := warnings.pressure(pressure, now)):
+            self._crossed(crossing, now)
+        if self._in_force(AlarmName.NOZZLE_NEAR_LIMIT, situation) and (crossing := warnings.nozzle(nozzle, now)):
+            self._crossed(crossing, now)
+        if crossing := warnings.weighing(run.cycle.weighing_us(now), now):
+            self._crossed(crossing, now)
         for alarm in self.register.alarms:
             if alarm.definition.is_warning and alarm.state is not AlarmState.NORMAL:
                 self._follow(alarm, situation, now)

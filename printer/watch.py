@@ -6,6 +6,7 @@ pause, and the low limit applies once that has lasted its delay.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -114,11 +115,10 @@ class Watch:
             self.flow.readings(values, last - self.extruding_since, commanded_nl)
         recent = self.recent
         shown = recent[-1][0] + _SHOWN_EVERY_US if recent else times[0]
-        if last >= shown:
-            for value, at in zip(values, times, strict=True):
-                if at >= shown:
-                    recent.append((at, format(value, "f")))
-                    shown = at + _SHOWN_EVERY_US
+        while last >= shown:
+            nth = bisect_left(times, shown)
+            recent.append((times[nth], format(values[nth], "f")))
+            shown = times[nth] + _SHOWN_EVERY_US
         if self.trace is not None:
             if self.pressure_max is None or largest > self.pressure_max:
                 self.pressure_max = largest
