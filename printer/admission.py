@@ -29,9 +29,10 @@ from printer.external_weighing import ExternalBalance
 from printer.firmware import firmware_profile
 from printer.instruments import pressure_source
 from printer.messages import UnitCompiled, UnitRefused
-from printer.plan import Action, Limits, PlannedUnit, RunPlan, commands_of, out_lines
+from printer.plan import Action, Limits, PlannedUnit, RunPlan, Supply, commands_of, out_lines
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
 from printer.register_file import judge_register
+from printer.supply import supply_gate, supply_of
 from recipes.capability import balance_reasons, external_reasons, total_resolution
 from recipes.compile import compile_program, compile_unit
 from recipes.machine import MachineProfile
@@ -221,6 +222,9 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
     actions: dict[str, Action] = {
         name: Action(name, sha256_hex(gcode), out_lines(commands_of(gcode), machine.e_area)) for name, gcode in program.procedures.items()
     }
+    units = tuple(_planned_unit(unit, recipe, machine) for unit in program.units)
+    purges = tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges)
+    supply = _supply(admission, recipe)
     return RunPlan(
         run=admission.run,
         batch=job.batch,
@@ -254,18 +258,35 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         },
         header=program.preamble,
         actions=actions,
-        units=tuple(_planned_unit(unit, recipe, machine) for unit in program.units),
+        units=units,
         limits=_limits(recipe),
         e_area=machine.e_area,
         firmware=firmware_profile(machine),
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
         pressure=pressure_source(machine),
-        static_gates=_static_gates(admission, recipe, program, found),
+        static_gates=_static_gates(admission, recipe, program, found, supply_gate(job.ink_lot, job.cartridge, supply, purges + units)),
         external=_external(recipe, program, machine, register),
         balance_serial=None if register is None else register.balance.serial,
         correction=_correction(recipe, job.ink_lot),
-        purges=tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges),
+        purges=purges,
+        supply=supply,
+    )
+
+
+def _supply(admission: Admission, recipe: Recipe) -> Supply | None:
+    """Return what the cartridge can give and for how long, None where the cell does not know its time of day."""
+    left, job, machine = admission.standing.left_of_day_s, admission.job, admission.machine
+    if left is None:
+        return None
+    return supply_of(
+        job.ink_lot,
+        job.cartridge,
+        heel=machine.cartridge_heel,
+        prime=recipe.parameters.prime_volume.set_point,
+        rate=admission.rate,
+        today=admission.standing.today,
+        left_of_day_s=left,
     )
 
 
@@ -378,7 +399,7 @@ def _limits(recipe: Recipe) -> Limits:
     )
 
 
-def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound) -> tuple[Gate, ...]:
+def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound, supplied: Gate) -> tuple[Gate, ...]:
     """The gates that are judged before a device is asked, in order, each with its evidence or what is missing."""
     job, standing, trusted = admission.job, admission.standing, admission.trusted_people
     clearance = job.line_clearance
@@ -395,7 +416,7 @@ def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, f
         *_judging(recipe, program, admission.machine, register, standing.today),
         cleaning_gate(register, standing, recipe.reference, job.ink_lot.lot),
         cleared,
-        Gate("ink lot and cartridge", True, f"lot {job.ink_lot.lot}, expires {job.ink_lot.expires}; cartridge {job.cartridge.serial}"),
+        supplied,
         Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
         Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
     )

@@ -28,6 +28,7 @@ from printer.at_rest import at_rest, weighed_elsewhere
 from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.check_desk import CheckDesk
 from printer.check_session import CheckSession
+from printer.clock_watch import ClockWatch
 from printer.errors import CellRefused, RunMissing
 from printer.messages import (
     Command,
@@ -53,7 +54,7 @@ from printer.ports import Ports
 from printer.priority import step_down
 from printer.reconnection import Looked, Reconnection
 from printer.recorder import Recorder
-from printer.recovery import device_returned, printer_stopped
+from printer.recovery import clock_stepped, device_returned, printer_stopped
 from printer.run import Phase, RunMachine
 from printer.standing import local_day
 from printer.view import idle_view, recorded_view, run_view
@@ -110,6 +111,7 @@ class Cell:
         name: str = "cell",
         question: Callable[[Port], Question | None] = lambda port: None,
         tidy: Callable[[], None] = lambda: None,
+        clocks: ClockWatch | None = None,
     ) -> None:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.store = store
@@ -123,6 +125,7 @@ class Cell:
         self.recorder = Recorder(store, self._inbox.put)
         self._machine: RunMachine | None = None
         self._check = CheckDesk()
+        self._clocks = ClockWatch() if clocks is None else clocks
         self._run_ended_at: str | None = None
         self._shown_run: str | None = None
         self._removed: frozenset[str] = frozenset()
@@ -160,6 +163,7 @@ class Cell:
                 raise CellRefused(reasons, remedy="Connect the device and try again.")
             self.ports.begin_wire_log(self._data_dir / f"wire-{plan.run}.log")
             self._machine, self._run_ended_at = RunMachine(plan), None
+            self._clocks.begin()
             self._compiler = compiler
             self._shown_run = plan.run
             self._handle(command)
@@ -274,6 +278,7 @@ class Cell:
             self._watch_recorder()
             if self._machine is None or not self._machine.active:
                 self._tidy()
+            self._compare_clocks()
             if self._bench is None:
                 self._look_for_devices()
 
@@ -450,6 +455,13 @@ class Cell:
     def _seal_wire_log(self) -> JsonObject:
         self._handle(WireSealed(self.ports.end_wire_log()))
         return {}
+
+    def _compare_clocks(self) -> None:
+        """A clock that was set is on record whether a run is on or not."""
+        compared = self._clocks.look()
+        if compared is not None:
+            self.recorder.record(Record(_OUTSIDE, (clock_stepped(self.name, compared),)))
+            self._handle(compared)
 
     def _watch_recorder(self) -> None:
         """A record that does not come in time is a record failure, whatever holds it."""

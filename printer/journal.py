@@ -1,7 +1,7 @@
 """The inputs of a run, as sealed lines: the whole of what the run machine saw, enough to replay it.
 
 One JSON object a line: `at_us` (process time of handling, µs), `port` and `bytes` (hex). For a device port the bytes
-are those received; for the other sources (`clock`, `operator`, `recorder`, `compiler`, `guard`, `lost`, `wire`) they are the
+are those received; for the other sources (`clock`, `operator`, `recorder`, `compiler`, `guard`, `lost`, `time`, `wire`) they are the
 canonical JSON of the input.
 """
 
@@ -17,6 +17,7 @@ from audit.canonical import JsonObject, JsonValue, canonical
 from audit.events import Actor
 from audit.quantities import Microlitre, plain_text
 from printer.messages import (
+    ClockCompared,
     Command,
     EnteredWeight,
     GuardChanged,
@@ -87,6 +88,8 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "lost", canonical({"port": port.value, "reason": reason})
         case GuardChanged(is_open):
             return "guard", canonical({"open": is_open})
+        case ClockCompared(offset_ms, step_ms):
+            return "time", canonical({"offset_ms": offset_ms, "step_ms": step_ms})
         case WireSealed(sha256):
             return "wire", canonical({"sha256": sha256})
         case UnitCompiled():
@@ -156,6 +159,8 @@ def _decode(source: str, raw: bytes) -> RunInput:
             return PortLost(Port(body["port"]), body["reason"])
         case "guard":
             return GuardChanged(body["open"])
+        case "time":
+            return ClockCompared(body["offset_ms"], body["step_ms"])
         case "wire":
             return WireSealed(body["sha256"])
         case "compiler":

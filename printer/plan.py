@@ -97,6 +97,20 @@ class PlannedUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class Supply:
+    """The ink of one cartridge as the run is admitted with it.
+
+    `what` names it and its last day of use; `give_nl` is what it holds above the heel, `prime_nl` what priming takes of that;
+    `life_us` how long from the admission it may be used, in µs of process time.
+    """
+
+    what: str
+    give_nl: int
+    prime_nl: int
+    life_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """One procedure of the machine profile, rendered and proved: its name, digest and commands."""
 
@@ -127,6 +141,8 @@ class RunPlan:
     purges: tuple[PlannedUnit, ...] = ()
     external: ExternalBalance | None = None
     """The balance on which each unit is weighed that the plate balance cannot judge; None: the plate balance judges."""
+    supply: Supply | None = None
+    """The ink of the run; None where the time of day of its admission is not known."""
 
 
 def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimetre) -> PlannedUnit:

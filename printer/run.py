@@ -24,6 +24,7 @@ from printer.journal import Journal
 from printer.messages import (
     ON_ALARMS,
     STOPS,
+    ClockCompared,
     Command,
     EmergencySend,
     GuardChanged,
@@ -161,6 +162,9 @@ class RunMachine:
                 self.guard_open = is_open
                 if is_open and not self.alarms.is_suppressed(AlarmName.GUARD_OPEN, now):
                     self.fault(AlarmName.GUARD_OPEN, "the guard was opened", now)
+            case ClockCompared():
+                if not self.over:
+                    self.alarms.clock_compared(event, now)
             case WireSealed(sha256):
                 self._close(sha256)
             case UnitCompiled():
@@ -212,6 +216,7 @@ class RunMachine:
         self.drafts.command(command)
         match command.operation:
             case Operation.PREPARE:
+                self.alarms.prepared(now)
                 self.drafts.created(self.plan, command.who)
                 self._expect_record(Phase.CREATION)
             case Operation.START:
@@ -314,6 +319,9 @@ class RunMachine:
         self.phase = Phase.UNIT
         self.cycle.begin(unit, now)
 
+    def life_over(self, now: int) -> str | None:
+        return self.alarms.life_over(now)
+
     def await_unit_record(self) -> None:
         self._expect_record(Phase.UNIT)
 
@@ -321,6 +329,8 @@ class RunMachine:
         """Go on after a unit: the next one, a pause, or the end of the run."""
         calibrating = self.units.calibrating
         self.units.judged()
+        if self.cycle.unit is not None:
+            self.alarms.unit_printed(self.cycle.unit, now)
         if self.cycle.unit is not None and not calibrating:
             self.alarms.unit_judged(self.cycle.unit, now)
         if not accepted:
