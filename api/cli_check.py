@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,18 +12,14 @@ from rich.console import Console
 from rich.prompt import Prompt
 
 from api.bench_hand import BenchHand, find_hand
+from api.cli_options import CellName, Url, User, ask_password
 from api.demo_care import Check, carry_out
 from api.demo_desk import Desk
 from api.errors import InputInvalid
 from api.site import CELL
 
 app = typer.Typer(help="Checks and care before the first print of a day.", no_args_is_help=True, rich_markup_mode=None)
-PASSWORD_VARIABLE = "DOSEWRIGHT_PASSWORD"  # noqa: S105 the name of a variable, not a password
 STATUS_NOT_PASSED = 1
-
-Url = Annotated[str, typer.Option(help="Address of the workstation.")]
-User = Annotated[str, typer.Option(help="User name; the password is asked for, or taken from DOSEWRIGHT_PASSWORD.")]
-CellName = Annotated[str, typer.Option("--cell", help="Name of the cell.")]
 
 
 @app.command("balance")
@@ -45,7 +40,7 @@ def balance(
     if demonstration is not None and (hand := find_hand(demonstration)) is None:
         raise InputInvalid(f"{demonstration} is not a demonstration site whose bench runs.", remedy="Start it with `dosewright serve`.")
     console = Console(highlight=False, soft_wrap=True, stderr=as_json)
-    desk = Desk.log_in(url, user, _password(console, user))
+    desk = Desk.log_in(url, user, ask_password(console, user))
     try:
         check = carry_out(desk, cell, lambda state: _do(console, state, hand), lambda state: _show(console, state))
     except (KeyboardInterrupt, EOFError):
@@ -71,7 +66,7 @@ def readiness(
 ) -> None:
     """Show the gates of a cell that can be judged without a job. Exit status: 0 all met, 1 not."""
     console = Console(highlight=False, soft_wrap=True, stderr=as_json)
-    desk = Desk.log_in(url, user, _password(console, user))
+    desk = Desk.log_in(url, user, ask_password(console, user))
     try:
         found = desk.get(f"/cells/{cell}/readiness")
     finally:
@@ -94,17 +89,12 @@ def cleaning(
 ) -> None:
     """Put on record that the cell was cleaned."""
     console = Console(highlight=False, soft_wrap=True)
-    desk = Desk.log_in(url, user, _password(console, user))
+    desk = Desk.log_in(url, user, ask_password(console, user))
     try:
         done = desk.post(f"/cells/{cell}/cleaning", {"method": method})
     finally:
         desk.close()
     console.print(f"On record: {cell} cleaned on {done.get('day')}: {done.get('method')}", markup=False)
-
-
-def _password(console: Console, user: str) -> str:
-    known = os.environ.get(PASSWORD_VARIABLE)
-    return known if known is not None else Prompt.ask(f"Password of {user}", password=True, console=console)
 
 
 def _do(console: Console, check: Check, hand: BenchHand | None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.prompt import Prompt
 
 from api.errors import InputInvalid
 from audit.quantities import QuantityError, decimal_from_text
@@ -19,6 +22,17 @@ Basis = Annotated[str | None, typer.Option(help="Basis in which the prescription
 InkAssay = Annotated[str | None, typer.Option(help="Assayed strength of the ink lot in mg/g.")]
 InkExpires = Annotated[str | None, typer.Option(help="Expiry of the ink lot, YYYY-MM-DD.")]
 CartridgeMl = Annotated[str | None, typer.Option(help="Filling of the cartridge in mL.")]
+
+Url = Annotated[str, typer.Option(help="Address of the workstation.")]
+User = Annotated[str, typer.Option(help="User name; the password is asked for, or taken from DOSEWRIGHT_PASSWORD.")]
+CellName = Annotated[str, typer.Option("--cell", help="Name of the cell.")]
+PASSWORD_VARIABLE = "DOSEWRIGHT_PASSWORD"  # noqa: S105 the name of a variable, not a password
+
+
+def ask_password(console: Console, user: str, what: str = "") -> str:
+    """Return the password of an account, from the environment or typed unseen; `what` says what it is for."""
+    known = os.environ.get(PASSWORD_VARIABLE)
+    return known if known is not None else Prompt.ask(f"Password of {user}{what}", password=True, console=console)
 
 
 def read_rate(text: str) -> str:

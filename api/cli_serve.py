@@ -16,12 +16,24 @@ from api import cli_options as options
 from api.cases import Changes, Demonstration, load_case
 from api.certificates import write_private
 from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
-from api.processes import Child, Children, free_port, read_bench, start_bench, start_cell, start_workstation, wait_for_file, wait_for_port
+from api.processes import (
+    Child,
+    Children,
+    ended_in_order,
+    free_port,
+    read_bench,
+    start_bench,
+    start_workstation,
+    supervise_cell,
+    wait_for_file,
+    wait_for_port,
+)
 from api.settings import FILE_NAME, load_settings
 from api.site import CELL, MOST_CELLS, cell_names, create_site, write_cell_configuration
 from recipes.order import Cartridge, InkLot
 
 _WATCH_S = 0.5
+_START_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,23 @@ class _Place:
         return "bench" if self.cell == CELL else f"bench-{self.cell}"
 
 
+class _Cell:
+    """A cell at work: its bench, its supervisor, and which process its supervisor runs now."""
+
+    def __init__(self, place: _Place, folder: Path, bench: Child, supervisor: Child) -> None:
+        self.name = place.cell
+        self._children = (bench, supervisor)
+        self._address = folder / place.cell / "address.json"
+        self._process = wait_for_file(self._address, supervisor, _START_S).get("process")
+
+    def check(self) -> bool:
+        """Return whether the cell has died and is up again since this was asked last. Raises ProcessFailed where it stays down."""
+        for child in self._children:
+            child.check()
+        before, self._process = self._process, wait_for_file(self._address, self._children[1], _START_S).get("process")
+        return before != self._process
+
+
 def serve(
     site: Annotated[Path, typer.Option(help="Folder of the demonstration site; laid out when it is empty.")] = Path("site"),
     case: Annotated[
@@ -49,26 +78,28 @@ def serve(
     port: Annotated[int, typer.Option(help="Port of the workstation; 0 chooses one.", min=0, max=65535)] = 8080,
     seed: Annotated[int, typer.Option(help="Seed of everything random on the bench.")] = 1,
 ) -> None:
-    """Serve a demonstration site: workstation, and for each cell its process and its virtual bench. Ctrl-C ends them all."""
+    """Serve a demonstration site: workstation, and for each cell its process and its virtual bench. Ctrl-C ends them all.
+
+    A cell that dies is started again, and closes the run that it was printing.
+    """
     console = Console(highlight=False, soft_wrap=True)
     rate = options.read_rate(rate)
     places = _places(case or ["cyclophosphamide"], cells)
     folder = _site(site, places)
-    with Children(folder / "logs") as children:
+    with ended_in_order(), Children(folder / "logs") as children:
         chosen = port or free_port()
         benches = {place.cell: _start_bench(children, folder, place, rate=rate, fault=fault, seed=seed) for place in places}
         workstation = start_workstation(children, folder, chosen, page=True)
-        apart: dict[str, tuple[Child, Child]] = {}
+        supervisors: dict[str, Child] = {}
         for place in places:
             child, ready = benches[place.cell]
             machine = place.demonstration.recipe.machine
             write_cell_configuration(folder, machine=machine, bench=read_bench(child, ready), cell=place.cell)
-            apart[place.cell] = (child, start_cell(children, folder, place.cell))
-        for place in places:
-            wait_for_file(folder / place.cell / "address.json", apart[place.cell][1], 20.0)
-        wait_for_port(chosen, workstation, 20.0)
+            supervisors[place.cell] = supervise_cell(children, folder, place.cell)
+        running = [_Cell(place, folder, benches[place.cell][0], supervisors[place.cell]) for place in places]
+        wait_for_port(chosen, workstation, _START_S)
         _greet(console, chosen, folder, places)
-        _watch(console, workstation, apart)
+        _watch(console, workstation, running)
 
 
 def _places(cases: Sequence[str], cells: int) -> tuple[_Place, ...]:
@@ -133,17 +164,17 @@ def _greet(console: Console, port: int, folder: Path, places: Sequence[_Place]) 
     console.print("Ctrl-C ends benches, cells and workstation." if len(places) > 1 else "Ctrl-C ends bench, cell and workstation.")
 
 
-def _watch(console: Console, workstation: Child, apart: dict[str, tuple[Child, Child]]) -> None:
-    """Stay up as long as workstation and a cell do: one cell that ends is said, and ends no other. Raises ProcessFailed."""
+def _watch(console: Console, workstation: Child, cells: list[_Cell]) -> None:
+    """Stay up as long as workstation and a cell do; say which cell is up again, or stays down. Raises ProcessFailed."""
     while True:
         workstation.check()
-        for name, pair in list(apart.items()):
+        for cell in list(cells):
             try:
-                for child in pair:
-                    child.check()
+                if cell.check():
+                    console.print(f"{cell.name} died and was started again; a run that it was printing is interrupted.", style="bold red")
             except ProcessFailed as failed:
-                del apart[name]
-                if not apart:
+                cells.remove(cell)
+                if not cells:
                     raise
-                console.print(f"{name} is down: {failed} The others go on.", markup=False, style="bold red")
+                console.print(f"{cell.name} is down: {failed} The others go on.", markup=False, style="bold red")
         time.sleep(_WATCH_S)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,18 +23,21 @@ from api.errors import ProcessFailed
 from api.site import CELL, Bench
 
 _ASK_S = 4.0
+_ASK_SUPERVISOR_S = 15.0  # longer than a supervisor waits for its cell before it insists
 _POLL_S = 0.02
+_KEEPER = "api.kept"
 
 
 class Child:
     """One child process with its log file. Lifetime: until `close`."""
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], log: Path, ask_s: float = _ASK_S) -> None:
         self.name = name
         self._log = log
+        self._ask_s = ask_s
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "api.kept", *arguments],
+                [sys.executable, "-m", _KEEPER, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -62,7 +66,7 @@ class Child:
         if not self.ended:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_ASK_S)
+                self._process.wait(self._ask_s)
         if not self.ended:
             self._process.kill()
             self._process.wait()
@@ -85,8 +89,9 @@ class Children:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def start(self, name: str, *arguments: str) -> Child:
-        child = Child(name, arguments, self._folder / f"{name}.log")
+    def start(self, name: str, *arguments: str, ask_s: float = _ASK_S) -> Child:
+        """Start a child; `ask_s` is how long it has to end when it is asked to."""
+        child = Child(name, arguments, self._folder / f"{name}.log", ask_s)
         self._children.append(child)
         return child
 
@@ -158,6 +163,34 @@ def start_cell(children: Children, folder: Path, cell: str = CELL) -> Child:
     """Start a cell of a site folder; it is up when its address file is there."""
     (folder / cell / "address.json").unlink(missing_ok=True)
     return children.start(cell, "printer.wiring_cell", "--config", str(folder / cell / "cell.toml"))
+
+
+def supervise_cell(children: Children, folder: Path, cell: str = CELL) -> Child:
+    """Start a cell of a site folder under its supervisor, which starts it again when it dies; both end with their parent."""
+    (folder / cell / "address.json").unlink(missing_ok=True)
+    arguments = ("--config", str(folder / cell / "cell.toml"), "--keeper", _KEEPER)
+    return children.start(cell, "printer.supervisor", *arguments, ask_s=_ASK_SUPERVISOR_S)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Within: SIGTERM and a closed terminal end this process as Ctrl-C does, and what ends it then is not interrupted again."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in (signal.Signals[name] for name in names)}
+
+    def leave(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # under nohup a closed terminal is no reason to end
+            signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def start_workstation(children: Children, folder: Path, port: int, *, page: bool) -> Child:

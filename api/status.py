@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Quality = Literal["good", "stale", "unknown"]
+Quality = Literal["good", "stale", "unknown", "unused"]
+"""`unused`: no run is live, nothing is asked of the device, and nothing is wrong with it."""
 
 
 class _Shown(BaseModel):
@@ -201,7 +202,11 @@ class CellStatus(_Shown):
     link: Link = Link()
     ports: dict[str, str] = Field(default_factory=dict)
     """Devices that are away, or were and are there again, in words."""
+    notices: tuple[str, ...] = ()
+    """What the cell's computer does not grant it, in words."""
     sensors: dict[str, Sensor] = Field(default_factory=dict)
+    resting: dict[str, str] = Field(default_factory=dict)
+    """Since when a device is not in use and who it was, by the name of its sensor; `link` is the printer's."""
     purge_units: tuple[PurgeStatus, ...] = ()
     units: tuple[UnitStatus, ...] = ()
     alarms: tuple[AlarmStatus, ...] = ()

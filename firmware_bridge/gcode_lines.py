@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
+from operator import xor
 
 from firmware_bridge.errors import LocalProtocolError
 
@@ -170,10 +172,7 @@ Reply = (
 
 def checksum(line: bytes) -> int:
     """Return the XOR of all bytes (everything before the `*`)."""
-    value = 0
-    for byte in line:
-        value ^= byte
-    return value
+    return reduce(xor, line, 0)
 
 
 def number_line(number: int, command: bytes) -> bytes:

@@ -90,6 +90,8 @@ class LinkSender:
 
     def bytes_to_send(self) -> bytes:
         """Return what is to be written now; it is then regarded as sent. Empty for ever once STOPPED or FAULTED."""
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return data

@@ -159,6 +159,8 @@ class MtSics:
         return self._events.popleft() if self._events else None
 
     def bytes_to_send(self) -> bytes:
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return data

@@ -128,6 +128,12 @@ class ModbusPressure:
         """Return the oldest reading not yet taken, or None."""
         return self._events.popleft() if self._events else None
 
+    def take_values(self) -> tuple[list[Decimal], list[int]]:
+        """Return the values in kPa of the readings not yet taken, oldest first, and their times in µs."""
+        values, times = [reading.value.value for reading in self._events], [reading.at for reading in self._events]
+        self._events.clear()
+        return values, times
+
     def bytes_to_send(self) -> bytes:
         data, self._out = self._out, b""
         return data

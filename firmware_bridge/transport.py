@@ -205,6 +205,9 @@ def _open_serial(address: str, baud: int, framing: str, write_timeout: float) ->
         if getattr(problem, "errno", None) in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
             raise PortMissing(address, [found.path for found in list_ports()]) from problem
         raise LinkLost(f"Port {address} cannot be opened: {problem}.", remedy="Check the account's right to use serial ports.") from problem
+    # Some adapters keep bytes back for 16 ms in case more come; a driver that knows no such mode, or a terminal, says so.
+    with suppress(OSError, ValueError, NotImplementedError):
+        port.set_low_latency_mode(True)
     return SerialTransport(address, port)
 
 

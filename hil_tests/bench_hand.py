@@ -1,8 +1,11 @@
-"""The bench's hand: a loopback socket by which somebody has a check weight moved on the virtual balance.
+"""The bench's hand: a loopback socket by which somebody has a check weight moved on the virtual balance, or time held.
 
-A person in front of a real balance does this with tweezers; no cell knows of it. One JSON line asks, one answers:
+A person in front of a real balance moves the weight with tweezers; no cell knows of it. Held time is for whoever has to look at
+one moment of a run: nothing moves until it is let go. One JSON line asks, one answers:
 
 client → {"token": hex, "place": "centre", "mass_mg": 50000.0}      bench → {"placed": true}
+client → {"token": hex, "hold_after_us": 250000}                    bench → {"held_at_us": µs}, when that much time has gone by
+client → {"token": hex, "hold_after_us": null}                      bench → {"held_at_us": null}, time goes on
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ import hmac
 import json
 import math
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _LONGEST_LINE = 1024
 _MOST_CLIENTS = 8
+_LONGEST_HOLD_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,14 @@ class Place:
 
     position: str
     mass_mg: float
+    client: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Let so much time go by (µs) and then hold it; None lets it go on. `client` is whom to answer."""
+
+    after_us: int | None
     client: int
 
 
@@ -42,9 +55,9 @@ class HandPort:
     def descriptors(self) -> list[int]:
         return [self._listener.fileno(), *self._clients]
 
-    def poll(self) -> list[Place]:
+    def poll(self) -> list[Place | Hold]:
         """Return what was asked since the last call; a client that asks for something else is let go."""
-        asked = []
+        asked: list[Place | Hold] = []
         for number, (client, received) in list(self._clients.items()):
             try:
                 data = client.recv(_LONGEST_LINE)
@@ -59,19 +72,19 @@ class HandPort:
                     self._drop(number)
                 continue
             received.clear()
-            place = self._read(line, number)
-            if place is None:
+            request = self._read(line, number)
+            if request is None:
                 self._drop(number)
             else:
-                asked.append(place)
+                asked.append(request)
         self._accept()
         return asked
 
-    def answer(self, asked: Place, *, placed: bool) -> None:
+    def answer(self, asked: Place | Hold, answer: Mapping[str, object]) -> None:
         found = self._clients.get(asked.client)
         if found is not None:
             try:
-                found[0].sendall(json.dumps({"placed": placed}).encode("ascii") + b"\n")
+                found[0].sendall(json.dumps(answer).encode("ascii") + b"\n")
             except OSError:
                 self._drop(asked.client)
 
@@ -91,20 +104,33 @@ class HandPort:
             return
         self._clients[client.fileno()] = (client, bytearray())
 
-    def _read(self, line: bytes, client: int) -> Place | None:
+    def _read(self, line: bytes, client: int) -> Place | Hold | None:
         try:
             body = json.loads(line)
         except ValueError:
             return None
         if not isinstance(body, dict):
             return None
-        token, position, mass = body.get("token"), body.get("place"), body.get("mass_mg", 0.0)
+        token = body.get("token")
         if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
             return None
-        if not isinstance(position, str) or isinstance(mass, bool) or not isinstance(mass, (int, float)) or not math.isfinite(mass):
-            return None
-        return Place(position, float(mass), client)
+        return _hold(body["hold_after_us"], client) if "hold_after_us" in body else _place(body, client)
 
     def _drop(self, number: int) -> None:
         client, _ = self._clients.pop(number)
         client.close()
+
+
+def _place(body: Mapping[str, object], client: int) -> Place | None:
+    position, mass = body.get("place"), body.get("mass_mg", 0.0)
+    if not isinstance(position, str) or isinstance(mass, bool) or not isinstance(mass, (int, float)) or not math.isfinite(mass):
+        return None
+    return Place(position, float(mass), client)
+
+
+def _hold(after: object, client: int) -> Hold | None:
+    if after is None:
+        return Hold(None, client)
+    if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after <= _LONGEST_HOLD_US:
+        return None
+    return Hold(after, client)

@@ -76,12 +76,16 @@ Action = Callable[[Devices, FaultSpec, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault: the name it has in the list of cases, what happens, and how. `device`: a port may be named."""
+    """One kind of fault: the name it has in the list of cases, what happens, and how. `device`: a port may be named.
+
+    `timed`: what it does changes with its age, or it holds bytes back.
+    """
 
     listed: str
     what: str
     act: Action
     device: bool = False
+    timed: bool = False
 
 
 def _clog(devices: Devices, spec: FaultSpec, age_s: float) -> None:
@@ -237,7 +241,7 @@ def _ok_damaged(devices: Devices, spec: FaultSpec, age_s: float) -> None:
 
 
 FAULTS: dict[str, Fault] = {
-    "clog": Fault("clog, slow", "the resistance of the nozzle doubles every 2 s; the motor stalls at 1500 kPa", _clog),
+    "clog": Fault("clog, slow", "the resistance of the nozzle doubles every 2 s; the motor stalls at 1500 kPa", _clog, timed=True),
     "clog_sudden": Fault("clog, sudden", "nothing passes the nozzle from one moment to the next", _clog_sudden),
     "bubble": Fault(
         "air bubble", "air passes: pressure falls to an eighth, a volume of 50, 40, 8 or 15 µL is missing from the unit", _bubble
@@ -272,13 +276,13 @@ FAULTS: dict[str, Fault] = {
     "byte_flip": Fault("byte flip", "both ways, one byte in 1,000 has one bit flipped", _byte_flip, device=True),
     "byte_burst": Fault("byte burst", "both ways, one byte in 5,000 begins a burst: 4 to 20 bytes of rubbish", _byte_burst, device=True),
     "noise": Fault("byte drop and flip", "both ways, one byte in 1,000 is lost or has one bit flipped", _noise, device=True),
-    "latency": Fault("latency", "both ways, every byte takes half a second longer", _latency, device=True),
+    "latency": Fault("latency", "both ways, every byte takes half a second longer", _latency, device=True, timed=True),
     "busy": Fault("busy", "for 40 s the firmware runs nothing, says `echo:busy: processing` every 2 s, then goes on", _busy),
     "resend_storm": Fault("resend storm", "every numbered line is refused as damaged, for ever", _resend_storm),
     "ok_damaged": Fault("damaged ok", "one `ok` line in 20 has a byte changed or lost", _ok_damaged),
     "resend_wrong": Fault("wrong resend number", "three lines are refused, and `Resend:` asks for a line 5 further on", _resend_wrong),
     "reset": Fault("firmware reset mid-print", "the firmware says `start` and has forgotten the job", _reset),
-    "brown_out": Fault("brown-out", "the printer is dead for 2 s, then says `start` and ` Brown out Reset`", _brown_out),
+    "brown_out": Fault("brown-out", "the printer is dead for 2 s, then says `start` and ` Brown out Reset`", _brown_out, timed=True),
 }
 
 
@@ -335,6 +339,17 @@ class FaultScript:
             if spec.name in OF_A_HEAD and spec.head != self._devices.plant.head:
                 continue
             FAULTS[spec.name].act(self._devices, spec, (now - begun) / 1e6)
+
+    @property
+    def tense(self) -> bool:
+        """Whether a fault may begin from one pressure sample to the next, or changes with time.
+
+        A fault begins after its onset volume, which takes far longer to push than the bench's longest step: until its unit is
+        on the plate there is no need to look.
+        """
+        patch = self._devices.plant.current
+        index = 0 if patch is None else patch.index
+        return any(FAULTS[spec.name].timed if spec in self._begun else index >= spec.unit for spec in self._specs)
 
     @property
     def due(self) -> bool:

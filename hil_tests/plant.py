@@ -76,6 +76,12 @@ class Motion(NamedTuple):
     e: float
     tool: int = 0
 
+    def cut(self, at: int) -> tuple[Motion, Motion]:
+        """Return the two parts of the stretch, before and after a time within it."""
+        done = (at - self.t0) / (self.t1 - self.t0)
+        x, y, e = self.x0 + (self.x1 - self.x0) * done, self.y0 + (self.y1 - self.y0) * done, self.e * done
+        return self._replace(t1=at, x1=x, y1=y, e=e), self._replace(t0=at, x0=x, y0=y, e=self.e - e)
+
 
 class TubeFlow:
     """Steady Herschel–Bulkley flow through a round tube, in closed form.
@@ -132,6 +138,7 @@ class Heater:
         self.element_dead = False
         self.stuck_on = False
         self.thermistor_open = False
+        self._step, self._factor = 0.0, 1.0
 
     def advance(self, seconds: float) -> None:
         """Move the temperature on, exactly for the power held over steps of at most a quarter second."""
@@ -142,7 +149,9 @@ class Heater:
             self.power = min(1.0, max(0.0, wanted)) if self.target > 0.0 else 0.0
             real = 1.0 if self.stuck_on else 0.0 if self.element_dead else self.power
             final = config.ambient_c + real * config.full_power_rise_c
-            self.temperature = final + (self.temperature - final) * math.exp(-step / config.tau_s)
+            if step != self._step:
+                self._step, self._factor = step, math.exp(-step / config.tau_s)
+            self.temperature = final + (self.temperature - final) * self._factor
             seconds -= step
 
     def reading(self) -> float:
@@ -312,7 +321,7 @@ class Plant:
                 self._rest(motion.t0)
             if self.x_shift_mm:
                 motion = motion._replace(x0=motion.x0 + self.x_shift_mm, x1=motion.x1 + self.x_shift_mm)
-            self._stretch(motion)
+            self._pieces(motion)
         if self.now < to_us:
             self._rest(to_us)
         if to_us - self._drying.now >= _DRYING_US:
@@ -339,7 +348,7 @@ class Plant:
         if self.leak_uL_per_s == 0.0 and self.pressure <= self.resistance * self.tube.yield_kPa:
             self._stand(until)
         else:
-            self._stretch(Motion(self.now, until, self._x, self._y, self._x, self._y, self._z, 0.0, self.head))
+            self._pieces(Motion(self.now, until, self._x, self._y, self._x, self._y, self._z, 0.0, self.head))
 
     def _stand(self, until: int) -> None:
         """Let time pass where nothing moves and nothing flows."""
@@ -347,6 +356,25 @@ class Plant:
             self.samples.append(self.pressure)
             self._next_sample += SAMPLE_US
         self.now = until
+
+    def _pieces(self, motion: Motion) -> None:
+        """Take a stretch whole where it is treated alike from its beginning to its end, else cut on the sampling grid."""
+        while self._next_sample < motion.t1 and not self._is_even(motion):
+            piece, motion = motion.cut(self._next_sample)
+            self._stretch(piece)
+        self._stretch(motion)
+
+    def _is_even(self, motion: Motion) -> bool:
+        """Whether nothing can begin or end within the stretch: a fault of the flow, the cartridge's end, a stall, another place below."""
+        if self.resistance != 1.0 or self.air_uL or self.leak_uL_per_s:
+            return False
+        if motion.e > 0.0:
+            pushed = motion.e * self.config.e_area_mm2
+            if self.delivered_uL + pushed >= self.config.cartridge_uL or self.pressure + pushed / self.compliance >= self.config.stall_kPa:
+                return False
+            current = self._current
+            return current is not None and current.holds(motion.x0, motion.y0, self.config.patch_margin_mm)
+        return self.pressure <= self.tube.yield_kPa or (motion.x0 == motion.x1 and motion.y0 == motion.y1)
 
     def _stretch(self, motion: Motion) -> None:
         t0, t1, x0, y0, x1, y1, z, e, head = motion
@@ -362,7 +390,7 @@ class Plant:
         patch = self._under(motion, pushing)
         inflow = e * self.config.e_area_mm2 * 1e6 / span
         out = self._flow(t1, inflow if patch is None else inflow * patch.slips[head], inflow)
-        if patch is not None and pushing:
+        if pushing and patch is not None:
             patch.plunger_uL += e * self.config.e_area_mm2
             patch.pushed_by[head] += e * self.config.e_area_mm2
         if out > _TINY_UL:
@@ -375,7 +403,7 @@ class Plant:
         """
         now, pressure, out = self.now, self.pressure, 0.0
         next_sample = self._next_sample
-        compliance, flow_and_slope, resistance = self.compliance, self.tube.flow_and_slope, self.resistance
+        compliance, flow_and_slope, resistance, expm1 = self.compliance, self.tube.flow_and_slope, self.resistance, math.expm1
         if commanded or self.leak_uL_per_s:
             inflow = self._pushed(inflow, commanded, until - now)
         while now < until:
@@ -383,7 +411,7 @@ class Plant:
             step = (stop - now) * 1e-6
             flow, slope = flow_and_slope(pressure / resistance)
             rate = slope / (resistance * compliance)
-            reach = step if rate * step < 1e-6 else -math.expm1(-rate * step) / rate
+            reach = step if rate * step < 1e-6 else -expm1(-rate * step) / rate
             left = inflow * step - (inflow - flow) * reach
             if left < 0.0:
                 left = 0.0

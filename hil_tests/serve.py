@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import assert_never
 
-from hil_tests.bench_hand import HandPort, Place
+from hil_tests.bench_hand import HandPort, Hold, Place
 from hil_tests.cases import BenchConfig, BenchConfigError, bench_for, load_bench, parse_rate
 from hil_tests.faults import FAULTS
 from hil_tests.ports import Port, open_port
@@ -58,6 +58,8 @@ class Server:
         self._ready = False
         self._stop = False
         self._acked: Ack | None = None
+        self._held_at: int | None = None
+        self._holds: list[Hold] = []
         self._wall_origin = time.monotonic()
         self._virtual_origin = self.bench.now
 
@@ -87,7 +89,10 @@ class Server:
         self._rebase()
         try:
             while not self._stop:
-                if not self.time.attached and self._free:
+                if self._held():
+                    self._events(None)
+                    self._rebase()
+                elif not self.time.attached and self._free:
                     self._free_step()
                 elif not self.time.attached or not self._ready:
                     self._events(None)
@@ -99,6 +104,25 @@ class Server:
             self.hand.close()
             for port in self.ports.values():
                 port.unplug()
+
+    def _held(self) -> bool:
+        """Whether time stands still; whoever asked for it is told when it does so."""
+        if self._held_at is None or self.bench.now < self._held_at:
+            return False
+        for asked in self._holds:
+            self.hand.answer(asked, {"held_at_us": self.bench.now})
+        self._holds.clear()
+        return True
+
+    def _hold(self, asked: Hold) -> None:
+        self._holds.append(asked)
+        if asked.after_us is not None:
+            self._held_at = self.bench.now + asked.after_us
+            return
+        self._held_at = None
+        for waiting in self._holds:
+            self.hand.answer(waiting, {"held_at_us": None})
+        self._holds.clear()
 
     def _free_step(self) -> None:
         """Without a cell: one step at the free rate; what nobody reads is lost."""
@@ -179,7 +203,13 @@ class Server:
                 if data:
                     self.bench.receive(name, data)
         for asked in self.hand.poll():
-            self.hand.answer(asked, placed=self._place(asked))
+            match asked:
+                case Place():
+                    self.hand.answer(asked, {"placed": self._place(asked)})
+                case Hold():
+                    self._hold(asked)
+                case _:
+                    assert_never(asked)
         for message in self.time.poll():
             match message:
                 case Hello():

@@ -57,12 +57,13 @@ class VirtualBench:
     def step(self, to_us: int) -> dict[str, bytes]:
         """Let time pass up to `to_us` and return what each device has sent.
 
-        Inside, time goes by the grid of the pressure samples, so that the bytes do not depend on how time is granted.
+        Inside, time goes by the grid of the weighings, and by that of the pressure samples where a fault is about to begin or
+        changes with time, so that the bytes do not depend on how time is granted.
         """
         if self.config.faults:
             return self._step_with_faults(to_us)
         while self.now < to_us:
-            self._advance(min(to_us, self.now - self.now % SAMPLE_US + SAMPLE_US))
+            self._advance(min(to_us, self.now - self.now % WEIGHING_US + WEIGHING_US))
         return dict(zip(PORTS, self._said(), strict=True))
 
     def _step_with_faults(self, to_us: int) -> dict[str, bytes]:
@@ -70,10 +71,11 @@ class VirtualBench:
         outward = tuple(self._outward[name] for name in PORTS)
         while self.now < to_us:
             begun = bool(self.script.begun)
+            grid = SAMPLE_US if self.script.tense else WEIGHING_US
             if begun:
                 for name in PORTS:
                     self._arrive(name, self._inward[name].carry(b"", self.now))
-            self._advance(min(to_us, self.now - self.now % SAMPLE_US + SAMPLE_US))
+            self._advance(min(to_us, self.now - self.now % grid + grid))
             if begun:
                 self.script.update(self.now)
             if begun or self.now >= to_us or self.script.due:

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
 
 from hil_tests.plant import Heater, Motion
 from hil_tests.virtual_motion import AXES, Mover
@@ -24,6 +26,7 @@ _HEAT_US = 100_000
 _MAX_CMD = 96
 # Marlin's e_parser: only at the start of a line, an N<number> in front allowed; acts when the line ends.
 _EMERGENCY = re.compile(rb"[ ]*(?:N[-0-9 ]*)?M(112|108|410|876)")
+_NUMBER = re.compile(r"\s*([-+]?\d+)")
 _WORD = re.compile(r"([A-Z]) ?([-+]?[0-9]*\.?[0-9]*)")
 
 Waiting = Generator[int, None, None]
@@ -203,17 +206,18 @@ class FirmwareCore(ABC):
 
     def _take_lines(self) -> None:
         """Move complete lines from the receive buffer to the command queue while it has room."""
-        while self._rx and len(self._queue) < self.config.bufsize and not self.killed:
-            end = self._rx.find(b"\n")
-            carriage = self._rx.find(b"\r", 0, end if end >= 0 else len(self._rx))
+        received, queue, size = self._rx, self._queue, self.config.bufsize
+        while received and len(queue) < size and not self.killed:
+            end = received.find(b"\n")
+            carriage = received.find(b"\r", 0, end if end >= 0 else len(received))
             end = carriage if carriage >= 0 else end
             if end < 0:
-                if len(self._rx) > 65536:
-                    self._rx.clear()
+                if len(received) > 65536:
+                    received.clear()
                 return
-            raw = bytes(self._rx[: min(end, _MAX_CMD - 1)])
-            del self._rx[: end + 1]
-            line = raw.split(b";", 1)[0].decode("latin-1").lstrip(" ")
+            raw = received[: min(end, _MAX_CMD - 1)]
+            del received[: end + 1]
+            line = raw.partition(b";")[0].decode("latin-1").lstrip(" ")
             if line:
                 self._take_line(line)
 
@@ -233,9 +237,7 @@ class FirmwareCore(ABC):
         if star < 0:
             self._refuse("No Checksum with line number")
             return
-        checksum = 0
-        for byte in line[:star].encode("latin-1"):
-            checksum ^= byte
+        checksum = reduce(xor, line[:star].encode("latin-1"), 0)
         if _leading_int(line[star + 1 :]) != checksum:
             self._refuse("checksum mismatch")
             return
@@ -421,13 +423,18 @@ class FirmwareCore(ABC):
 
 def words_of(command: str) -> dict[str, float]:
     """Return the parameters of a command: letter → number (0 where a letter stands alone)."""
-    words: dict[str, float] = {}
-    for letter, number in _WORD.findall(command)[1:]:
-        try:
-            words[letter] = float(number)
-        except ValueError:
-            words[letter] = 0.0
-    return words
+    found = _WORD.findall(command)[1:]
+    try:
+        return {letter: float(number) for letter, number in found}
+    except ValueError:
+        return {letter: _number(number) for letter, number in found}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def axis_words(words: dict[str, float]) -> list[str]:
@@ -443,5 +450,5 @@ def _command_of(line: str) -> str:
 
 
 def _leading_int(text: str) -> int:
-    found = re.match(r"\s*([-+]?\d+)", text)
+    found = _NUMBER.match(text)
     return int(found.group(1)) if found else 0

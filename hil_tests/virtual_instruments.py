@@ -329,18 +329,18 @@ class PressureHub:
 
     def lines(self, samples: list[float]) -> bytes:
         """Return one line for each sample (kPa); a sequence number is used up even where the hub is silent."""
-        out = []
         noise, scale = self._noise, self.noise_kPa
         low, high = self._config.floor_kPa, self._config.ceiling_kPa
-        offset, sequence, shown = self.offset_kPa, self.sequence, self._last
-        for value in samples:
-            sequence += 1
-            if not self.stuck:
-                shown = value + offset + scale * noise[sequence % 4093]
-                shown = low if shown < low else high if shown > high else shown
-            out.append(b"%d,%.1f\n" % (sequence, shown))
-        self.sequence, self._last = sequence, shown
-        return b"" if self.silent else b"".join(out)
+        if not samples:
+            return b""
+        offset, first = self.offset_kPa, self.sequence + 1
+        if self.stuck:
+            values = [self._last] * len(samples)
+        else:
+            values = [value + offset + scale * noise[n % 4093] for n, value in enumerate(samples, first)]
+            values = [low if value < low else high if value > high else value for value in values]
+        self.sequence, self._last = self.sequence + len(samples), values[-1]
+        return b"" if self.silent else "".join([f"{n},{value:.1f}\n" for n, value in enumerate(values, first)]).encode("ascii")
 
 
 def _grams(value_mg: float, readability_mg: float, width: int) -> str:

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from typing import NamedTuple
 
-from hil_tests.plant import Motion
+from hil_tests.plant import SAMPLE_US, Motion
 
 AXES = "XYZE"
 NEVER = 1 << 62
@@ -99,12 +99,11 @@ class Mover:
         target = list(self.planned)
         for index, axis in enumerate(AXES):
             if axis in words:
-                target[index] = words[axis] + (self.planned[index] if self.relative[index] else 0.0)
-                if index < 3:
-                    target[index] = min(max(target[index], 0.0), self._sizes[index])
+                place = words[axis] + (target[index] if self.relative[index] else 0.0)
+                target[index] = place if index == 3 else min(max(place, 0.0), self._sizes[index])
         self.planned = target
         flow = self.flow_percent / 100.0
-        stepped = [round(target[i] * self._steps[i]) / self._steps[i] for i in range(4)]
+        stepped = [round(place * steps) / steps for place, steps in zip(target, self._steps, strict=True)]
         if flow != 1.0:
             stepped[3] = self._stepped[3] + (stepped[3] - self._stepped[3]) * flow
         span = self._span(stepped)
@@ -122,14 +121,18 @@ class Mover:
         if not self.blocks:
             return
         x0, y0, z0, e0, x1, y1, z1, e1, span = self.blocks[0]
-        a = (from_us - self._block_start) / span
-        b = (to_us - self._block_start) / span
-        dx, dy, de = x1 - x0, y1 - y0, e1 - e0
-        motion = Motion(from_us, to_us, x0 + dx * a, y0 + dy * a, x0 + dx * b, y0 + dy * b, z0 + (z1 - z0) * b, de * (b - a), self.tool)
+        start, dx, dy, dz, de = self._block_start, x1 - x0, y1 - y0, z1 - z0, e1 - e0
         if self.tool:
             x, y, z = self.shift
-            motion = motion._replace(x0=motion.x0 + x, y0=motion.y0 + y, x1=motion.x1 + x, y1=motion.y1 + y, z=motion.z + z)
-        motions.append(motion)
+            x0, y0, z0 = x0 + x, y0 + y, z0 + z
+        a = (from_us - start) / span
+        while from_us < to_us:
+            # A stretch has one height: a move up or down is cut where the plant takes its samples.
+            end = min(to_us, from_us - from_us % SAMPLE_US + SAMPLE_US) if dz else to_us
+            b = (end - start) / span
+            x, y = x0 + dx * b, y0 + dy * b
+            motions.append(Motion(from_us, end, x0 + dx * a, y0 + dy * a, x, y, z0 + dz * b, de * (b - a), self.tool))
+            from_us, a = end, b
         self._moved_to = to_us
         if to_us >= self.block_end:
             self.blocks.popleft()
@@ -147,10 +150,11 @@ class Mover:
         self.planned = list(self._stepped)
 
     def _span(self, target: list[float]) -> int:
-        deltas = [abs(target[i] - self._stepped[i]) for i in range(4)]
-        length = math.sqrt(deltas[0] ** 2 + deltas[1] ** 2 + deltas[2] ** 2) or deltas[3]
+        begun, feeds = self._stepped, self._feeds
+        x, y, z, e = abs(target[0] - begun[0]), abs(target[1] - begun[1]), abs(target[2] - begun[2]), abs(target[3] - begun[3])
+        length = math.sqrt(x**2 + y**2 + z**2) or e
         if length < 1e-9:
             return 0
         seconds = length / (self.feed * self.feed_percent / 100.0)
-        seconds = max(seconds, *(deltas[i] / self._feeds[i] for i in range(4)))
+        seconds = max(seconds, x / feeds[0], y / feeds[1], z / feeds[2], e / feeds[3])
         return max(1, round(seconds * 1e6))

@@ -27,12 +27,13 @@ from printer.equipment import EquipmentRegister, RegisterFound, Standing
 from printer.errors import CellConfiguration, CellRefused
 from printer.external_weighing import ExternalBalance
 from printer.firmware import firmware_profile
-from printer.ink_gates import ink_gates
+from printer.ink_gates import mounting_gates
 from printer.instruments import pressure_source
 from printer.messages import UnitCompiled, UnitRefused
-from printer.plan import Action, Limits, PlannedUnit, RunPlan, SecondHead, commands_of, out_lines
+from printer.plan import Action, Limits, PlannedUnit, RunPlan, SecondHead, Supply, commands_of, out_lines
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
 from printer.register_file import judge_register
+from printer.supply import supply_gate, supply_of
 from recipes.capability import balance_reasons, external_reasons, total_resolution
 from recipes.compile import compile_program, compile_unit
 from recipes.machine import MachineProfile
@@ -239,6 +240,9 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
     register = found.register
     order = job.order
     second = job.second
+    units = tuple(_planned_unit(unit, recipe, machine, job=job) for unit in program.units)
+    purges = tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges)
+    supplies = _supplies(admission, recipe)
     return RunPlan(
         run=admission.run,
         batch=job.batch,
@@ -278,7 +282,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         },
         header=program.preamble,
         actions=_actions(program, machine),
-        units=tuple(_planned_unit(unit, recipe, machine, job=job) for unit in program.units),
+        units=units,
         limits=_limits(recipe),
         second=_second_head(recipe, machine, job),
         e_area=machine.e_area,
@@ -286,11 +290,31 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
         pressure=pressure_source(machine),
-        static_gates=_static_gates(admission, recipe, program, found),
+        static_gates=_static_gates(admission, recipe, program, found, supply_gate(_sources(job), supplies, purges + units)),
         external=_external(recipe, program, machine, register),
         balance_serial=None if register is None else register.balance.serial,
         correction=_correction(recipe, job.ink_lot),
-        purges=tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges),
+        purges=purges,
+        supplies=supplies,
+    )
+
+
+def _supplies(admission: Admission, recipe: Recipe) -> tuple[Supply, ...]:
+    """Return what each cartridge can give and for how long; nothing where the cell does not know its time of day."""
+    left = admission.standing.left_of_day_s
+    if left is None:
+        return ()
+    return tuple(
+        supply_of(
+            ink,
+            cartridge,
+            heel=head.cartridge_heel,
+            prime=part.parameters.prime_volume.set_point,
+            rate=admission.rate,
+            today=admission.standing.today,
+            left_of_day_s=left,
+        )
+        for (ink, cartridge), head, part in zip(_sources(admission.job), admission.machine.heads, recipe.parts, strict=False)
     )
 
 
@@ -438,7 +462,7 @@ def _limits(recipe: Recipe) -> Limits:
     )
 
 
-def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound) -> tuple[Gate, ...]:
+def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound, supplied: Gate) -> tuple[Gate, ...]:
     """The gates that are judged before a device is asked, in order, each with its evidence or what is missing."""
     job, standing, trusted = admission.job, admission.standing, admission.trusted_people
     clearance = job.line_clearance
@@ -455,7 +479,8 @@ def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, f
         *_judging(recipe, program, admission.machine, register, standing.today),
         cleaning_gate(register, standing, recipe.reference, " and ".join(lot.lot for lot, _ in _sources(job))),
         cleared,
-        *ink_gates(_sources(job), job.mounted),
+        supplied,
+        *mounting_gates([cartridge.serial for _, cartridge in _sources(job)], job.mounted),
         Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
         Gate("program proved", True, f"{len({unit.n for unit in program.units})} units, SHA-256 {program.sha256[:12]}"),
     )

@@ -68,6 +68,10 @@ class AlarmName(StrEnum):
     MASS_TREND = "unit masses near a limit"
     LINK_RESENDS = "many lines sent again"
     BALANCE_SLOW = "balance settles slowly"
+    INK_SHORT = "ink will not last for the batch"
+    LIFE_ENDS = "ink may be used for less time than the run needs"
+    LIFE_OVER = "ink may no longer be used"
+    CLOCK_STEPPED = "clock was set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +272,31 @@ DEFINITIONS: dict[AlarmName, AlarmDefinition] = {
             AlarmName.BALANCE_SLOW, _M, "draught, vibration, or something that touches the plate",
             "no stable weight within the timeout: the unit cannot be weighed", "Keep still; remove draught and contact with the plate.", 30,
             AlarmClass.WARNING, Setting("timeout of the recipe's weighing", level=40, back=25), Suppression.AXES_MOVE, latched=False,
+        ),
+        AlarmDefinition(
+            AlarmName.INK_SHORT, _M, "corrections take more ink than was planned, or the cartridge was hardly full enough",
+            "the cartridge runs empty in a unit, which is lost",
+            "Stop after the units that the ink allows; print the rest in a new run from another cartridge.", 600,
+            AlarmClass.WARNING, Setting("ink left to give; the units that remain need, at the last flow factor", level=98, back=96),
+            Suppression.NEVER, latched=False,
+        ),
+        AlarmDefinition(
+            AlarmName.LIFE_ENDS, _M, "a pause or a late start: the in-use life of the cartridge or the expiry of the ink comes first",
+            "no unit is begun once the ink may no longer be used",
+            "Go on at once; else stop after this unit and print the rest in a new run from another cartridge.", 600,
+            AlarmClass.WARNING, Setting("time that the units which remain need, of the time that the ink may be used"), Suppression.NEVER,
+            latched=False,
+        ),
+        AlarmDefinition(
+            AlarmName.LIFE_OVER, _H, "the last day of use of the cartridge or of its ink has ended in the run",
+            "no further unit is printed", "Discard the cartridge; print the rest in a new run from another.", 600,
+            AlarmClass.VERDICT, Setting("end of the last day of use, before each unit"), Suppression.NEVER,
+        ),
+        AlarmDefinition(
+            AlarmName.CLOCK_STEPPED, _M, "the computer's clock was set or is not disciplined, or the computer slept",
+            "times of the record do not follow each other, and dates may be judged by a wrong clock",
+            "Compare the clock with a time source; have it disciplined; state in the review which times are meant.", 1800,
+            AlarmClass.WARNING, Setting("2 s of UTC against the steady clock since the run was created; gone below 1 s"), Suppression.NEVER,
         ),
     )
 }  # fmt: skip

@@ -24,9 +24,11 @@ from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
 from firmware_bridge.reconnect import Question
+from printer.at_rest import at_rest, weighed_elsewhere
 from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.check_desk import CheckDesk
 from printer.check_session import CheckSession
+from printer.clock_watch import ClockWatch
 from printer.errors import CellRefused, RunMissing
 from printer.messages import (
     Command,
@@ -49,9 +51,10 @@ from printer.messages import (
 )
 from printer.plan import RunPlan
 from printer.ports import Ports
+from printer.priority import step_down
 from printer.reconnection import Looked, Reconnection
 from printer.recorder import Recorder
-from printer.recovery import device_returned, printer_stopped
+from printer.recovery import clock_stepped, device_returned, printer_stopped
 from printer.run import Phase, RunMachine
 from printer.standing import local_day
 from printer.view import idle_view, recorded_view, run_view
@@ -107,6 +110,8 @@ class Cell:
         data_dir: Path,
         name: str = "cell",
         question: Callable[[Port], Question | None] = lambda port: None,
+        tidy: Callable[[], None] = lambda: None,
+        clocks: ClockWatch | None = None,
     ) -> None:
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.store = store
@@ -115,10 +120,13 @@ class Cell:
         self.name = name
         self._looking = Reconnection(question, clock=clock.now, deliver=self._inbox.put)
         self._bench = bench
+        self._tidy = tidy
         self._data_dir = data_dir
         self.recorder = Recorder(store, self._inbox.put)
         self._machine: RunMachine | None = None
         self._check = CheckDesk()
+        self._clocks = ClockWatch() if clocks is None else clocks
+        self._run_ended_at: str | None = None
         self._shown_run: str | None = None
         self._removed: frozenset[str] = frozenset()
         self._outstanding: dict[int, float] = {}
@@ -154,7 +162,8 @@ class Cell:
                 reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
                 raise CellRefused(reasons, remedy="Connect the device and try again.")
             self.ports.begin_wire_log(self._data_dir / f"wire-{plan.run}.log")
-            self._machine = RunMachine(plan)
+            self._machine, self._run_ended_at = RunMachine(plan), None
+            self._clocks.begin()
             self._compiler = compiler
             self._shown_run = plan.run
             self._handle(command)
@@ -220,6 +229,10 @@ class Cell:
     def status(self, trace_since_us: int) -> JsonObject:
         def call() -> JsonObject:
             view = self._view(self.clock.now(), trace_since_us)
+            if self._machine is None or self._machine.over:
+                view |= at_rest(view, self._machine, self._run_ended_at, self.ports.missing(), checking=self._check.is_open)
+            else:
+                view |= weighed_elsewhere(view, self._machine)
             return {**view, "ports": self._ports_in_words(), "check": self._check.view() or None}
 
         return self._ask(call)
@@ -263,6 +276,9 @@ class Cell:
                 item = None
             self._take(item)
             self._watch_recorder()
+            if self._machine is None or not self._machine.active:
+                self._tidy()
+            self._compare_clocks()
             if self._bench is None:
                 self._look_for_devices()
 
@@ -369,6 +385,8 @@ class Cell:
             return
         for effect in machine.handle(event, self.clock.now(), urgent=self._execute):
             self._execute(effect)
+        if machine.over and self._run_ended_at is None:
+            self._run_ended_at = f"{self.clock.utc().at[:19].replace('T', ' ')} UTC"
         if machine.phase is Phase.DONE:
             self.ports.end_wire_log()
 
@@ -391,6 +409,7 @@ class Cell:
 
     def _compile(self, compiler: Compiler | None, asked: Compile) -> None:
         """Compile and prove on a thread of its own: a stop does not wait for it."""
+        step_down()
         answer: UnitCompiled | UnitRefused = UnitRefused(asked.n, "this run has no compiler", asked.purge, asked.part)
         try:
             if compiler is not None:
@@ -436,6 +455,13 @@ class Cell:
     def _seal_wire_log(self) -> JsonObject:
         self._handle(WireSealed(self.ports.end_wire_log()))
         return {}
+
+    def _compare_clocks(self) -> None:
+        """A clock that was set is on record whether a run is on or not."""
+        compared = self._clocks.look()
+        if compared is not None:
+            self.recorder.record(Record(_OUTSIDE, (clock_stepped(self.name, compared),)))
+            self._handle(compared)
 
     def _watch_recorder(self) -> None:
         """A record that does not come in time is a record failure, whatever holds it."""

@@ -14,6 +14,7 @@ from audit.events import Actor, EntryDraft
 from printer.check_session import CheckSession
 from printer.errors import CellRefused
 from printer.messages import (
+    ClockCompared,
     Command,
     GuardChanged,
     Port,
@@ -90,6 +91,7 @@ class CheckDesk:
                 | RecordFailed()
                 | Command()
                 | GuardChanged()
+                | ClockCompared()
                 | WireSealed()
                 | UnitCompiled()
                 | UnitRefused()

@@ -6,8 +6,6 @@ decide about is handed on as an event.
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from firmware_bridge.balance import BalanceEvent, BalanceIdentified, WeighResult
 from firmware_bridge.gcode_link import GcodeLink
 from firmware_bridge.link_values import (
@@ -110,15 +108,13 @@ class Devices:
     def bytes_to_send(self) -> list[Send]:
         """Return what is to be written now; what goes to the printer is kept as sent."""
         out = []
-        for port, data in (
-            (Port.PRINTER, self.link.bytes_to_send()),
-            (Port.BALANCE, self.balance.bytes_to_send()),
-            (Port.PRESSURE, self.pressure.bytes_to_send()),
-        ):
-            if data and port not in self.lost:
-                if port is Port.PRINTER:
-                    self.sent.sent(data)
-                out.append(Send(port, data))
+        if (data := self.link.bytes_to_send()) and Port.PRINTER not in self.lost:
+            self.sent.sent(data)
+            out.append(Send(Port.PRINTER, data))
+        if (data := self.balance.bytes_to_send()) and Port.BALANCE not in self.lost:
+            out.append(Send(Port.BALANCE, data))
+        if (data := self.pressure.bytes_to_send()) and Port.PRESSURE not in self.lost:
+            out.append(Send(Port.PRESSURE, data))
         return out
 
     def submit(self, lines: tuple[OutLine, ...], title: str | None, now: int) -> None:
@@ -137,11 +133,7 @@ class Devices:
         return None if Port.PRINTER in self.lost else EmergencySend(Port.PRINTER, data)
 
     def _pressures(self, commanded_nl: int) -> None:
-        values: list[Decimal] = []
-        times: list[int] = []
-        while (reading := self.pressure.next_event()) is not None:
-            values.append(reading.value.value)
-            times.append(reading.at)
+        values, times = self.pressure.take_values()
         self._watch.pressures(values, times, commanded_nl)
 
     def _printer_said(self, event: LinkEvent, now: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +41,16 @@ class Door:
     """
 
     def __init__(
-        self, cell: Cell, name: str, machine: MachineProfile, trusted: Path, equipment: Path, *, demonstration: bool, rate: str
+        self,
+        cell: Cell,
+        name: str,
+        machine: MachineProfile,
+        trusted: Path,
+        equipment: Path,
+        *,
+        demonstration: bool,
+        rate: str,
+        notices: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._cell = cell
         self._name = name
@@ -49,6 +58,7 @@ class Door:
         self._trusted = trusted
         self._demonstration = demonstration
         self._rate = rate
+        self._notices = notices
         self._creating = threading.Lock()
         self._care = CareDoor(cell, name, machine, trusted, equipment)
 
@@ -259,7 +269,7 @@ class Door:
     def _status(self, body: Mapping[str, JsonValue]) -> Answer:
         view = self._cell.status(int(str(body.get("trace_since_us") or 0)))
         own: JsonObject = {"cell": self._name, "machine": self._machine_record()}
-        return {**own, "demonstration": self._demonstration, "rate": self._rate, **view}
+        return {**own, "demonstration": self._demonstration, "rate": self._rate, "notices": list(self._notices()), **view}
 
     def _machine_record(self) -> JsonObject:
         return {"id": self._machine.id, "version": self._machine.version, "digest": self._machine.digest}

@@ -13,7 +13,6 @@ from audit.quantities import EXACT, plain_text, round_to
 from printer.acceptance import Criteria, Judgement
 from printer.alarms import DEFINITIONS, AlarmName, Setting
 from printer.plan import Limits
-from printer.snapshot import Snapshot
 
 LINES_PER_WINDOW = 500
 _RESENDS_PER_WINDOW = 10
@@ -83,8 +82,7 @@ class EarlyWarnings:
         """A warning is suppressed by design: it is not judged."""
         self._levels[name].pause()
 
-    def pressure(self, snapshot: Snapshot, now: int) -> Crossing | None:
-        value = snapshot.pressure.value
+    def pressure(self, value: Decimal | None, now: int) -> Crossing | None:
         if value is None:
             return None
         beyond, inside = self._pressure
@@ -92,8 +90,8 @@ class EarlyWarnings:
             return None
         return self._crossing(AlarmName.PRESSURE_NEAR_LIMIT, f"{value} kPa, limit {self._limits.pressure_high.text} kPa")
 
-    def nozzle(self, snapshot: Snapshot, now: int) -> Crossing | None:
-        value, limits = snapshot.nozzle.value, self._limits
+    def nozzle(self, value: Decimal | None, now: int) -> Crossing | None:
+        limits = self._limits
         if value is None:
             return None
         beyond, inside = self._nozzle
@@ -103,9 +101,8 @@ class EarlyWarnings:
         text = f"{value} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
         return self._crossing(AlarmName.NOZZLE_NEAR_LIMIT, text)
 
-    def near_set_point(self, snapshot: Snapshot) -> bool:
+    def near_set_point(self, value: Decimal | None) -> bool:
         """Whether the nozzle is inside the deadband of its warning."""
-        value = snapshot.nozzle.value
         return value is not None and abs(value - self._limits.nozzle_set.value) < self._nozzle[1]
 
     def weighing(self, lasted_us: int | None, now: int) -> Crossing | None:

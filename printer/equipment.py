@@ -176,7 +176,7 @@ class Standing(Document):
     """All that the gates read of the cell itself when a job comes, as plain values: a run can be admitted again from its record.
 
     `register_file` is the text of the signed register (None: there is no such file); `printed` what has been printed
-    since the last cleaning; `today` the cell's own date.
+    since the last cleaning; `today` the cell's own date, of which `left_of_day_s` seconds are left (None: not known).
     """
 
     today: IsoDate
@@ -184,3 +184,4 @@ class Standing(Document):
     last_check: LastCheck | None = None
     last_cleaning: LastCleaning | None = None
     printed: tuple[Product, ...] = ()
+    left_of_day_s: Annotated[int, Field(strict=True, ge=0, le=90_000)] | None = None

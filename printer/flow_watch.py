@@ -80,7 +80,7 @@ class FlowWatch:
         if extruding_us < self._from:
             self._from = 0  # extrusion began anew since the last reading
         first = values[0]
-        if first == self._last and all(value == first for value in values):
+        if first == self._last and values.count(first) == len(values):
             self._same += len(values)
             lasts = extruding_us - self._same_from
             if lasts >= _STUCK_US and self._same >= _STUCK_READINGS and first >= self._floor:
@@ -88,7 +88,7 @@ class FlowWatch:
         else:
             self._same, self._same_from = 0, extruding_us
         self._last = values[-1]
-        self._sum += sum(values, Decimal(0))
+        self._sum = sum(values, self._sum)
         self._count += len(values)
         if extruding_us - self._from >= WINDOW_US and self._count >= _FEWEST:
             mean = EXACT.divide(self._sum, Decimal(self._count))

@@ -1,4 +1,4 @@
-"""Gates on what is printed from: the lots and cartridges, and with two heads which cartridge is in which.
+"""The gate on which cartridge is in which head, where there are two.
 
 Two inks that change places look alike in everything but content: only the serial that somebody reads on the cartridge in each head
 tells them apart before they are printed.
@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from printer.readiness import Gate
-from recipes.order import Cartridge, InkLot
 
 
-def ink_gates(sources: Sequence[tuple[InkLot, Cartridge]], mounted: tuple[str, ...]) -> tuple[Gate, ...]:
-    """Return the gates; `sources` in the order of the heads, `mounted` the serials scanned there, in that order."""
-    said = "; ".join(f"lot {lot.lot}, expires {lot.expires}; cartridge {cartridge.serial}" for lot, cartridge in sources)
-    gates = [Gate("ink lot and cartridge", True, said)]
-    if len(sources) > 1:
-        gates.append(_in_its_head(tuple(cartridge.serial for _, cartridge in sources), mounted))
-    return tuple(gates)
+def mounting_gates(wanted: Sequence[str], mounted: tuple[str, ...]) -> tuple[Gate, ...]:
+    """Return the gate, none with one head; `wanted` in the order of the heads, `mounted` the serials scanned there, in that order."""
+    return (_in_its_head(tuple(wanted), mounted),) if len(wanted) > 1 else ()
 
 
 def _in_its_head(wanted: tuple[str, ...], mounted: tuple[str, ...]) -> Gate:

@@ -1,13 +1,15 @@
 """The inputs of a run, as sealed lines: the whole of what the run machine saw, enough to replay it.
 
 One JSON object a line: `at_us` (process time of handling, µs), `port` and `bytes` (hex). For a device port the bytes
-are those received; for the other sources (`clock`, `operator`, `recorder`, `compiler`, `guard`, `lost`, `wire`) they are the
+are those received; for the other sources (`clock`, `operator`, `recorder`, `compiler`, `guard`, `lost`, `time`, `wire`) they are the
 canonical JSON of the input.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from binascii import a2b_hex
 from dataclasses import asdict
 from decimal import Decimal
 
@@ -15,6 +17,7 @@ from audit.canonical import JsonObject, JsonValue, canonical
 from audit.events import Actor
 from audit.quantities import Microlitre, plain_text
 from printer.messages import (
+    ClockCompared,
     Command,
     EnteredWeight,
     GuardChanged,
@@ -31,6 +34,10 @@ from printer.messages import (
     WireSealed,
 )
 
+# A line as `add` writes it; one that is written otherwise is read as any JSON is.
+_PLAIN = re.compile(rb'\{"at_us":([1-9][0-9]{0,18}|0),"bytes":"([0-9a-f]*)","port":"([a-z]+)"\}')
+_PORTS = {port.value: port for port in Port}
+
 
 class Journal:
     """Collects the inputs since the last seal.
@@ -42,6 +49,9 @@ class Journal:
         self._lines: list[str] = []
 
     def add(self, event: RunInput, now: int) -> None:
+        if isinstance(event, Tick):
+            self._lines.append(f'{{"at_us":{now},"bytes":"","port":"clock"}}\n')
+            return
         source, data = _encode(event)
         self._lines.append(f'{{"at_us":{now},"bytes":"{data.hex()}","port":"{source}"}}\n')
 
@@ -55,7 +65,7 @@ class Journal:
 def _encode(event: RunInput) -> tuple[str, bytes]:
     match event:
         case PortBytes(port, data):
-            return port.value, data
+            return port, data
         case Tick():
             return "clock", b""
         case Recorded(token):
@@ -78,6 +88,8 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "lost", canonical({"port": port.value, "reason": reason})
         case GuardChanged(is_open):
             return "guard", canonical({"open": is_open})
+        case ClockCompared(offset_ms, step_ms):
+            return "time", canonical({"offset_ms": offset_ms, "step_ms": step_ms})
         case WireSealed(sha256):
             return "wire", canonical({"sha256": sha256})
         case UnitCompiled():
@@ -128,15 +140,18 @@ def read_journal(data: bytes) -> list[tuple[int, RunInput]]:
     """Read sealed lines back as (process time, input). Raises ValueError on anything that is not such a line."""
     inputs: list[tuple[int, RunInput]] = []
     for line in data.splitlines():
+        if plain := _PLAIN.fullmatch(line):
+            at, hexadecimal, source = plain.groups()
+            inputs.append((int(at), _decode(source.decode("ascii"), a2b_hex(hexadecimal))))
+            continue
         record = json.loads(line)
-        at, source, raw = record["at_us"], record["port"], bytes.fromhex(record["bytes"])
-        inputs.append((int(at), _decode(str(source), raw)))
+        inputs.append((int(record["at_us"]), _decode(str(record["port"]), bytes.fromhex(record["bytes"]))))
     return inputs
 
 
 def _decode(source: str, raw: bytes) -> RunInput:
-    if source in set(Port):
-        return PortBytes(Port(source), raw)
+    if port := _PORTS.get(source):
+        return PortBytes(port, raw)
     if source == "clock":
         return Tick()
     body = json.loads(raw)
@@ -151,6 +166,8 @@ def _decode(source: str, raw: bytes) -> RunInput:
             return PortLost(Port(body["port"]), body["reason"])
         case "guard":
             return GuardChanged(body["open"])
+        case "time":
+            return ClockCompared(body["offset_ms"], body["step_ms"])
         case "wire":
             return WireSealed(body["sha256"])
         case "compiler":

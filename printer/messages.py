@@ -110,6 +110,14 @@ class GuardChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockCompared:
+    """UTC has moved against the steady clock: by `step_ms` just now, by `offset_ms` since the run was created."""
+
+    offset_ms: int
+    step_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class WireSealed:
     """The wire log of the run is flushed to disk; its digest."""
 
@@ -145,7 +153,9 @@ class UnitRefused:
     part: int = 0
 
 
-RunInput = PortBytes | PortLost | Tick | Command | Recorded | RecordFailed | GuardChanged | WireSealed | UnitCompiled | UnitRefused
+RunInput = (
+    PortBytes | PortLost | Tick | Command | Recorded | RecordFailed | GuardChanged | ClockCompared | WireSealed | UnitCompiled | UnitRefused
+)
 
 
 @dataclass(frozen=True, slots=True)

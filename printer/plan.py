@@ -117,6 +117,20 @@ class PlannedUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class Supply:
+    """The ink of one cartridge as the run is admitted with it.
+
+    `what` names it and its last day of use; `give_nl` is what it holds above the heel, `prime_nl` what priming takes of that;
+    `life_us` how long from the admission it may be used, in µs of process time.
+    """
+
+    what: str
+    give_nl: int
+    prime_nl: int
+    life_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """One procedure of the machine profile, rendered and proved: its name, digest and commands. `head`: which one it is for, of several."""
 
@@ -163,6 +177,8 @@ class RunPlan:
     second: SecondHead | None = None
     external: ExternalBalance | None = None
     """The balance on which each unit is weighed that the plate balance cannot judge; None: the plate balance judges."""
+    supplies: tuple[Supply, ...] = ()
+    """The ink in each head; empty where the time of day of its admission is not known."""
 
 
 def limits_of_heads(plan: RunPlan) -> tuple[Limits, ...]:

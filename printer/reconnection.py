@@ -19,6 +19,7 @@ from firmware_bridge.reconnect import Question, reconnect
 from firmware_bridge.transport import Transport, open_transport
 from printer.messages import Port
 from printer.ports import STOP, Place
+from printer.priority import step_down
 
 _EVERY_S = 2.0
 _STOP_LIMIT_S = 2.0
@@ -58,6 +59,7 @@ class Reconnection:
         self._next[looked.port] = time.monotonic() + _EVERY_S
 
     def _run(self, port: Port, place: Place, stop: bool) -> None:
+        step_down()
         try:
             found = self._stopped(port, place) if stop else self._identified(port, place)
         except DosewrightError as error:

@@ -14,7 +14,7 @@ from audit.events import EntryDraft, EventKind, Subject
 from audit.reader import TrailReader
 from printer.alarms import AlarmName
 from printer.check_session import abandoned_at_restart
-from printer.messages import CELL, Port
+from printer.messages import CELL, ClockCompared, Port
 from printer.states import RunState
 
 
@@ -51,6 +51,12 @@ def printer_stopped(device: str, reason: str) -> EntryDraft:
     """Return the entry that says that the printer was told to stop on opening its port, and why."""
     new: JsonObject = {"printer": "told to stop"}
     return EntryDraft(EventKind.CELL_PRINTER_STOPPED, Subject("cell", device), new, CELL, device, reason=reason)
+
+
+def clock_stepped(cell: str, compared: ClockCompared) -> EntryDraft:
+    """Say that UTC has moved against the steady clock, in ms: times before and after it do not follow each other."""
+    new: JsonObject = {"step_ms": compared.step_ms}
+    return EntryDraft(EventKind.CELL_CLOCK_STEPPED, Subject("cell", cell), new, CELL, cell)
 
 
 def device_returned(device: str, port: Port, words: str) -> EntryDraft:

@@ -24,6 +24,7 @@ from printer.journal import Journal
 from printer.messages import (
     ON_ALARMS,
     STOPS,
+    ClockCompared,
     Command,
     EmergencySend,
     GuardChanged,
@@ -68,6 +69,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
+_OVER = frozenset({Phase.WIRE, Phase.CLOSING, Phase.DONE})
 _LOST = {Port.PRINTER: AlarmName.PRINTER_LOST, Port.BALANCE: AlarmName.BALANCE_LOST, Port.PRESSURE: AlarmName.PRESSURE_LOST}
 
 
@@ -116,7 +118,7 @@ class RunMachine:
     @property
     def over(self) -> bool:
         """Whether the run has ended: nothing is sent any more, only its record is closed."""
-        return self.phase in (Phase.WIRE, Phase.CLOSING, Phase.DONE)
+        return self.phase in _OVER
 
     @property
     def active(self) -> bool:
@@ -160,6 +162,9 @@ class RunMachine:
                 self.guard_open = is_open
                 if is_open and not self.alarms.is_suppressed(AlarmName.GUARD_OPEN, now):
                     self.fault(AlarmName.GUARD_OPEN, "the guard was opened", now)
+            case ClockCompared():
+                if not self.over:
+                    self.alarms.clock_compared(event, now)
             case WireSealed(sha256):
                 self._close(sha256)
             case UnitCompiled():
@@ -184,13 +189,14 @@ class RunMachine:
     def _judge(self, now: int) -> None:
         """Judge the readings: what stands and is not suppressed by design stops the run; the rest of the moment follows the first."""
         conditions = self.watch.silent(now, blind=self.devices.blind) + self.watch.process(now)
-        conditions = [found for found in conditions if not self.alarms.is_suppressed(found.name, now)]
-        unit_n = self.cycle.unit_n
-        for nth, found in enumerate(conditions):
-            if nth == 0:
-                self.fault(found.name, found.message, now)
-            else:
-                self.alarm(found.name, found.message, unit_n, now)
+        if conditions:
+            conditions = [found for found in conditions if not self.alarms.is_suppressed(found.name, now)]
+            unit_n = self.cycle.unit_n
+            for nth, found in enumerate(conditions):
+                if nth == 0:
+                    self.fault(found.name, found.message, now)
+                else:
+                    self.alarm(found.name, found.message, unit_n, now)
         if not self.over:
             self.alarms.tick(now)
 
@@ -210,6 +216,7 @@ class RunMachine:
         self.drafts.command(command)
         match command.operation:
             case Operation.PREPARE:
+                self.alarms.prepared(now)
                 self.drafts.created(self.plan, command.who)
                 self._expect_record(Phase.CREATION)
             case Operation.START:
@@ -322,6 +329,9 @@ class RunMachine:
         self.phase = Phase.UNIT
         self.cycle.begin(unit, now)
 
+    def life_over(self, now: int) -> str | None:
+        return self.alarms.life_over(now)
+
     def await_unit_record(self) -> None:
         self._expect_record(Phase.UNIT)
 
@@ -329,6 +339,8 @@ class RunMachine:
         """Go on after a unit, or a part of one: the next one, a pause, or the end of the run. No run pauses between two parts of a unit."""
         calibrating = self.units.calibrating
         self.units.judged()
+        if self.cycle.unit is not None:
+            self.alarms.unit_printed(self.cycle.unit, now)
         if self.cycle.unit is not None and not calibrating:
             self.alarms.unit_judged(self.cycle.unit, now)
         if not accepted:
@@ -361,8 +373,8 @@ class RunMachine:
     def _pump(self, now: int) -> None:
         while (event := self.devices.next_event(now)) is not None:
             self._decide(event, now)
-        if not self.over:
-            self._effects += self.devices.bytes_to_send()
+        if not self.over and (sends := self.devices.bytes_to_send()):
+            self._effects += sends
 
     def _decide(self, event: LinkEvent | BalanceEvent, now: int) -> None:
         in_unit = self.phase is Phase.UNIT

@@ -12,14 +12,17 @@ from printer.alarm_states import AlarmState
 from printer.alarms import DEFINITIONS, AlarmName
 from printer.devices import Devices
 from printer.drafts import Drafts
-from printer.early_warnings import Crossing, EarlyWarnings
-from printer.messages import CELL, Command, Operation
+from printer.early_warnings import Crossing, EarlyWarnings, Level
+from printer.messages import CELL, ClockCompared, Command, Operation
 from printer.plan import Limits, PlannedUnit, RunPlan
 from printer.procedures import Procedures
+from printer.supply import SupplyWatch
 from printer.suppression import Situation, suppressed
 from printer.unit_cycle import UnitCycle
+from printer.unit_sequence import UnitSequence
 from printer.watch import Watch
 
+CLOCK_AWAY_MS, CLOCK_BACK_MS = 2000, 1000
 LONGEST_SHELF_MIN = 480
 """A shift of eight hours; the end of the run ends a shelf too."""
 
@@ -32,6 +35,7 @@ class Run(Protocol):
     devices: Devices
     cycle: UnitCycle
     procedures: Procedures
+    units: UnitSequence
 
     @property
     def drafts(self) -> Drafts: ...
@@ -50,6 +54,8 @@ class RunAlarms:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._warnings = EarlyWarnings(run.plan.limits)
+        self._supply = SupplyWatch(run.plan.supplies)
+        self._clock = Level(DEFINITIONS[AlarmName.CLOCK_STEPPED].setting)
         self._settled = False
         self.register = AlarmRegister(run.plan.run)
 
@@ -105,22 +111,45 @@ class RunAlarms:
         if change is not None:
             self._run.drafts.alarm(change, command.who, reason)
 
+    # Ink and clock
+
+    def prepared(self, now: int) -> None:
+        """The run is prepared: the life of its ink counts from now."""
+        self._supply.begin(now)
+
+    def life_over(self, now: int) -> str | None:
+        """Return why no further unit may be begun from this ink, None while it may be used."""
+        return self._supply.life_over(now)
+
+    def unit_printed(self, unit: PlannedUnit, now: int) -> None:
+        """Count the ink of a unit or purge unit, whatever its verdict."""
+        units = self._run.units
+        self._crossed(self._supply.used(unit, units.left, units.dose_of(unit).factor, now), now)
+
+    def clock_compared(self, compared: ClockCompared, now: int) -> None:
+        away = abs(compared.offset_ms)
+        if self._clock.judge(now, beyond=away >= CLOCK_AWAY_MS, inside=away < CLOCK_BACK_MS):
+            text = f"UTC moved by {compared.step_ms} ms against the steady clock, {compared.offset_ms} ms since the run was created"
+            self._crossed(Crossing(AlarmName.CLOCK_STEPPED, text if self._clock.stands else None), now)
+
     # Time
 
     def tick(self, now: int) -> None:
         """Judge the early warnings, end the shelves whose time is over, and follow the suppression of what stands."""
         run, warnings = self._run, self._warnings
+        pressure, nozzle = run.watch.pressure.value, run.watch.nozzle.value
         if not run.procedures.hot:
             self._settled = False
         elif not self._settled:
-            self._settled = warnings.near_set_point(run.watch.snapshot)
+            self._settled = warnings.near_set_point(nozzle)
         situation = self._situation(now)
-        snapshot = run.watch.snapshot
         if self._in_force(AlarmName.PRESSURE_NEAR_LIMIT, situation):
-            self._crossed(warnings.pressure(snapshot, now), now)
+            self._crossed(warnings.pressure(pressure, now), now)
         if self._in_force(AlarmName.NOZZLE_NEAR_LIMIT, situation):
-            self._crossed(warnings.nozzle(snapshot, now), now)
+            self._crossed(warnings.nozzle(nozzle, now), now)
         self._crossed(warnings.weighing(run.cycle.weighing_us(now), now), now)
+        if self._supply.due(now):
+            self._crossed(self._supply.look(run.units.left, now), now)
         for alarm in self.register.alarms:
             if alarm.definition.is_warning and alarm.state is not AlarmState.NORMAL:
                 self._follow(alarm, situation, now)

@@ -19,6 +19,7 @@ from audit.canonical import JsonValue as Answer
 from audit.errors import DosewrightError
 from printer.errors import CellError, CellRefused, FrameInvalid
 from printer.frames import REQUEST_LIMIT, Greeting, Reply, parse_request, receive_frame, send_frame
+from printer.priority import step_down
 
 Handler = Callable[[Mapping[str, JsonValue]], Answer]
 _IDLE_S = 300.0
@@ -47,6 +48,7 @@ class CellServer:
                 _shutdown(connection)
 
     def _accept(self) -> None:
+        step_down()  # and with it every connection: an asker does not come before the other programs of the computer
         while not self._closing:
             try:
                 connection, _ = self._listener.accept()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from audit.canonical import JsonObject, JsonValue
@@ -27,6 +27,14 @@ def local_day(reading: UtcReading) -> str:
     return datetime.fromisoformat(reading.at).astimezone(ZoneInfo(reading.zone)).date().isoformat()
 
 
+def left_of_day_s(reading: UtcReading) -> int:
+    """Return how many seconds of the day at a site are left; a day has 23 or 25 hours where its clocks are changed."""
+    zone = ZoneInfo(reading.zone)
+    here = datetime.fromisoformat(reading.at).astimezone(zone)
+    midnight = datetime.combine(here.date() + timedelta(days=1), time(), zone)
+    return int((midnight.astimezone(UTC) - here.astimezone(UTC)).total_seconds())
+
+
 def gather_standing(store: TrailReader, register_file: str | None, cell: str, serial: str | None, reading: UtcReading) -> Standing:
     """Read the standing of a cell now; `register_file` is the register's text, `serial` names the balance whose last check counts."""
     today = local_day(reading)
@@ -39,6 +47,7 @@ def gather_standing(store: TrailReader, register_file: str | None, cell: str, se
         last_check=None if state is None or serial is None else _check(serial, state),
         last_cleaning=None if cleaned is None else _cleaning(cleaned, today),
         printed=_printed(store, -1 if cleaned is None else cleaned.seq),
+        left_of_day_s=left_of_day_s(reading),
     )
 
 

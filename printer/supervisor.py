@@ -3,6 +3,9 @@
 A cell that has died leaves a printer that may be hot and a run that is open. Started again, the first thing it does is to
 tell the printer to stop and to close the run as INTERRUPTED; so it is started again at once, and then at growing intervals.
 Where the operating system has a service manager, that does the same (docs/cell.md has the unit file).
+
+Without `--keeper` the cell outlives its supervisor, so that a print goes on. A demonstration names a keeper: a module that runs
+the cell's module and ends it when its standard input closes, as it does when the supervisor goes, however it goes.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from dataclasses import dataclass
 
 _FIRST_S, _LONGEST_S = 0.5, 30.0
 _HEALTHY_S = 60.0
-_GRACE_S = 10.0
+GRACE_S = 10.0
+"""How long a cell has to end in order when its supervisor is asked to end."""
 CONFIGURATION = 2
 """Exit status of a cell whose files are wrong: a person must correct them."""
 
@@ -40,12 +44,16 @@ class Pauses:
 class Supervisor:
     """Runs one command until it ends in order or is asked to end.
 
-    Lifetime: `run` returns the exit status of the command. It does not end with its supervisor: where this process is killed,
-    the cell prints on. Concurrency: `run` on one thread; `end` from a signal handler or any other.
+    Lifetime: `run` returns the exit status of the command. The command does not end with its supervisor: where this process is
+    killed, the cell prints on. Where it is `tied`, its standard input is a pipe that closes with the supervisor.
+    Concurrency: `run` on one thread; `end` from a signal handler or any other.
     """
 
-    def __init__(self, command: Sequence[str], tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, command: Sequence[str], tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic, *, tied: bool = False
+    ) -> None:
         self._command = list(command)
+        self._input = subprocess.PIPE if tied else subprocess.DEVNULL
         self._tell = tell
         self._clock = clock
         self._ending = threading.Event()
@@ -75,15 +83,19 @@ class Supervisor:
                 return 0
 
     def _once(self) -> int:
-        child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+        child = subprocess.Popen(self._command, stdin=self._input, start_new_session=True)
         self._child = child
         if self._ending.is_set():  # asked to end while it was being started
             child.terminate()
-        while True:
-            with suppress(subprocess.TimeoutExpired):
-                return child.wait(_GRACE_S)
-            if self._ending.is_set():
-                child.kill()
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return child.wait(GRACE_S)
+                if self._ending.is_set():
+                    child.kill()
+        finally:
+            if child.stdin is not None:
+                child.stdin.close()
 
 
 def _say(text: str) -> None:
@@ -94,9 +106,11 @@ def _say(text: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="printer.supervisor", description="Run one cell and start it again when it dies.")
     parser.add_argument("--config", required=True)
+    parser.add_argument("--keeper", help="module that runs the cell and ends it when this process goes")
     options = parser.parse_args(arguments)
-    command = [sys.executable, "-m", "printer.wiring_cell", "--config", options.config]
-    supervisor = Supervisor(command, _say)
+    keeper = [options.keeper] if options.keeper else []
+    command = [sys.executable, "-m", *keeper, "printer.wiring_cell", "--config", options.config]
+    supervisor = Supervisor(command, _say, tied=bool(keeper))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.end())
     return supervisor.run()

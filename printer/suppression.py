@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from printer.alarms import Suppression
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What suppression depends on. `extruding_us`: for how long ink has been pushed without a pause, None where it is not.
 
     `column_us` is the time that the ink column has to build its pressure, `settled` that the nozzle has been near its set

@@ -26,6 +26,7 @@ class Run(Protocol):
     def drafts(self) -> Drafts: ...
     def emit(self, effect: RunEffect) -> None: ...
     def await_compiled(self) -> None: ...
+    def life_over(self, now: int) -> str | None: ...
     def print_unit(self, unit: PlannedUnit, now: int) -> None: ...
     def refuse_units(self, name: AlarmName, reason: str, now: int) -> None: ...
 
@@ -84,8 +85,19 @@ class UnitSequence:
     def _next(self) -> PlannedUnit:
         return self._run.plan.purges[self.purged] if self.calibrating else self._run.plan.units[self.done]
 
+    @property
+    def left(self) -> tuple[PlannedUnit, ...]:
+        """Return the purge units and units, as planned, that have no verdict yet."""
+        return self._run.plan.purges[self.purged :] + self._run.plan.units[self.done :]
+
     def begin(self, now: int) -> None:
-        """Begin the next unit as planned, or ask for it to be compiled anew with the flow factor that its forerunners call for."""
+        """Begin the next unit as planned, or ask for it to be compiled anew with the flow factor that its forerunners call for.
+
+        No unit is begun from ink that may no longer be used.
+        """
+        if (over := self._run.life_over(now)) is not None:
+            self._run.refuse_units(AlarmName.LIFE_OVER, over, now)
+            return
         unit = self._next
         factor = self.dose_of(unit).factor
         if factor == 1:

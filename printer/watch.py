@@ -6,20 +6,23 @@ pause, and the low limit applies once that has lasted its delay.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from printer.alarms import DEFINITIONS, AlarmName
 from printer.flow_watch import FlowWatch
 from printer.plan import Limits
-from printer.snapshot import Quality, Reading, Snapshot
+from printer.snapshot import Reading, Snapshot
 
 _BALANCE_REMEMBERED_US = 180_000_000
 _LINK_SILENCE_US = 15_000_000
+_HEARD = Decimal(0)
 _BLIND_US = 60_000_000
 _SHOWN, _SHOWN_EVERY_US = 600, 50_000
+_THOUSANDTHS = tuple(f"{n:03d}" for n in range(1000))
 _LOW_LASTS_US = DEFINITIONS[AlarmName.PRESSURE_LOW].setting.delay_us
 
 
@@ -38,6 +41,14 @@ class Trace:
     began: int
     rows: list[str] = field(default_factory=list)
 
+    def add(self, values: Sequence[Decimal], times: Sequence[int], tail: str) -> None:
+        """Keep readings that arrived together; `tail` is what their rows have in common."""
+        began = self.began
+        for value, at in zip(values, times, strict=True):
+            since = (at - began) // 1000
+            text = str(value)
+            self.rows.append(f"{since // 1000}.{_THOUSANDTHS[since % 1000]},{text if 'E' not in text else format(value, 'f')},{tail}")
+
     def sealed(self) -> bytes:
         return ("t_s,pressure_kPa,nozzle_C,commanded_uL\n" + "".join(self.rows)).encode("ascii")
 
@@ -53,13 +64,11 @@ class Watch:
         self._heads = (limits,) if second is None else (limits, second)
         self._head = 0
         self._limits = limits
-        self.snapshot = Snapshot(
-            pressure=Reading("kPa", limits.pressure_stale_us),
-            nozzle=Reading("degC", limits.temperature_stale_us),
-            plate=Reading("degC", limits.temperature_stale_us),
-            balance=Reading("mg", _BALANCE_REMEMBERED_US),
-            link=Reading("", _LINK_SILENCE_US),
-        )
+        self.pressure = Reading("kPa", limits.pressure_stale_us)
+        self.nozzle = Reading("degC", limits.temperature_stale_us)
+        self._plate = Reading("degC", limits.temperature_stale_us)
+        self._balance = Reading("mg", _BALANCE_REMEMBERED_US)
+        self._link = Reading("", _LINK_SILENCE_US)
         self.trace: Trace | None = None
         self.recent: deque[tuple[int, str]] = deque(maxlen=_SHOWN)
         self.pressure_max: Decimal | None = None
@@ -76,6 +85,10 @@ class Watch:
         self._blind_at = -_BLIND_US
 
     @property
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.pressure, self.nozzle, self._plate, self._balance, self._link)
+
+    @property
     def limits(self) -> Limits:
         """The limits of the head in use."""
         return self._limits
@@ -85,8 +98,7 @@ class Watch:
         self._head, self._limits, self.flow = head, self._heads[head], self._flows[head]
         self._high_since = self._low_since = None
         if head < len(self._nozzles):
-            nozzle = self.snapshot.nozzle
-            self.snapshot = replace(self.snapshot, nozzle=replace(nozzle, value=self._nozzles[head]))
+            self.nozzle = self.nozzle._replace(value=self._nozzles[head])
 
     def begin_watching(self, now: int) -> None:
         """Start the ages of the sensors afresh: from now on silence counts."""
@@ -96,7 +108,7 @@ class Watch:
         self.trace = Trace(now)
         self.pressure_max = None
         self.flow.begin_unit()
-        nozzle = self.snapshot.nozzle.value
+        nozzle = self.nozzle.value
         self.nozzle_min = self.nozzle_max = nozzle
 
     def end_unit(self) -> bytes:
@@ -109,40 +121,36 @@ class Watch:
         """Take readings (kPa) that arrived together, each with its own process time in µs, in order."""
         if not values:
             return
-        at = times[0]
+        largest, last = max(values), times[-1]
         high, low = self._limits.pressure_high.value, self._limits.pressure_low.value
-        extruding, recent, trace = self.extruding_since is not None, self.recent, self.trace
-        high_since, low_since, largest = self._high_since, self._low_since, self.pressure_max
-        nozzle = self.snapshot.nozzle.value
-        tail = f"{'' if nozzle is None else format(nozzle, 'f')},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n"
-        shown = recent[-1][0] + _SHOWN_EVERY_US if recent else at
-        for value, at in zip(values, times, strict=True):
-            high_since = (at if high_since is None else high_since) if value > high else None
-            low_since = (at if low_since is None else low_since) if extruding and value < low else None
-            if at >= shown:
-                recent.append((at, format(value, "f")))
-                shown = at + _SHOWN_EVERY_US
-            if trace is not None:
-                if largest is None or value > largest:
-                    largest = value
-                since = (at - trace.began) // 1000
-                trace.rows.append(f"{since // 1000}.{since % 1000:03d},{value:f},{tail}")
+        self._high_since = None if largest <= high else _beyond([value > high for value in values], times, self._high_since)
         if self.extruding_since is None:
+            self._low_since = None
             self.flow.paused()
         else:
-            self.flow.readings(values, at - self.extruding_since, commanded_nl)
-        self._high_since, self._low_since, self.pressure_max = high_since, low_since, largest
-        self.snapshot = replace(self.snapshot, pressure=self.snapshot.pressure.taken(values[-1], at))
+            self._low_since = None if min(values) >= low else _beyond([value < low for value in values], times, self._low_since)
+            self.flow.readings(values, last - self.extruding_since, commanded_nl)
+        recent = self.recent
+        shown = recent[-1][0] + _SHOWN_EVERY_US if recent else times[0]
+        while last >= shown:
+            nth = bisect_left(times, shown)
+            recent.append((times[nth], format(values[nth], "f")))
+            shown = times[nth] + _SHOWN_EVERY_US
+        if self.trace is not None:
+            if self.pressure_max is None or largest > self.pressure_max:
+                self.pressure_max = largest
+            nozzle = "" if self.nozzle.value is None else format(self.nozzle.value, "f")
+            self.trace.add(values, times, f"{nozzle},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n")
+        self.pressure = self.pressure.taken(values[-1], last)
 
     def temperature(self, nozzles: tuple[Decimal, ...], plate: Decimal | None, now: int) -> None:
         """Take the temperature of each head's nozzle (of the one in use, where the printer names one) and of the plate."""
         if len(nozzles) < len(self._heads):
             return  # not both heads: nothing is known of one of them, and that goes stale
         self._nozzles, nozzle = nozzles, nozzles[self._head]
-        snapshot = replace(self.snapshot, nozzle=self.snapshot.nozzle.taken(nozzle, now))
+        self.nozzle = self.nozzle.taken(nozzle, now)
         if plate is not None:
-            snapshot = replace(snapshot, plate=snapshot.plate.taken(plate, now))
-        self.snapshot = snapshot
+            self._plate = self._plate.taken(plate, now)
         for head, limits in enumerate(self._heads):
             outside = not limits.nozzle_low.value <= nozzles[head] <= limits.nozzle_high.value
             self._nozzle_since[head] = _since(outside, self._nozzle_since[head], now)
@@ -151,14 +159,14 @@ class Watch:
             self.nozzle_max = nozzle if self.nozzle_max is None else max(self.nozzle_max, nozzle)
 
     def weighed(self, value: Decimal, now: int) -> None:
-        self.snapshot = replace(self.snapshot, balance=self.snapshot.balance.taken(value, now))
+        self._balance = self._balance.taken(value, now)
 
     def link_heard(self, now: int) -> None:
-        self.snapshot = replace(self.snapshot, link=self.snapshot.link.taken(Decimal(0), now))
+        self._link = self._link.taken(_HEARD, now)
 
     def at_temperature(self) -> bool:
         """Whether nozzle and plate are inside their ranges by fresh reports."""
-        plate = self.snapshot.plate.value
+        plate = self._plate.value
         if not self._nozzles or plate is None:
             return False
         heads = zip(self._heads, self._nozzles, strict=False)
@@ -170,11 +178,11 @@ class Watch:
 
         `blind`: the firmware has to be asked for its temperatures and is busy until a motion has ended; that may last a minute.
         """
-        nozzle = self.snapshot.nozzle
+        nozzle = self.nozzle
         if blind and now - (self._watching_since if nozzle.at is None else nozzle.at) <= _BLIND_US:
             self._blind_at = now
         found = []
-        if self._stale(self.snapshot.pressure, now):
+        if self._stale(self.pressure, now):
             found.append(Condition(AlarmName.PRESSURE_STALE, "no pressure reading"))
         if self._stale(nozzle, now) and now - self._blind_at > nozzle.limit_us:
             found.append(Condition(AlarmName.TEMPERATURE_STALE, "no temperature report"))
@@ -184,10 +192,10 @@ class Watch:
         """Return the process conditions that have lasted their delay, those that are suppressed by design among them."""
         limits, found = self._limits, list[Condition]()
         if self._high_since is not None and now - self._high_since >= limits.pressure_high_delay_us:
-            found.append(Condition(AlarmName.PRESSURE_HIGH, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_high.text} kPa"))
+            found.append(Condition(AlarmName.PRESSURE_HIGH, f"{self.pressure.value} kPa, limit {limits.pressure_high.text} kPa"))
         low_since = self._low_since
         if low_since is not None and now - low_since >= _LOW_LASTS_US:
-            found.append(Condition(AlarmName.PRESSURE_LOW, f"{self.snapshot.pressure.value} kPa, limit {limits.pressure_low.text} kPa"))
+            found.append(Condition(AlarmName.PRESSURE_LOW, f"{self.pressure.value} kPa, limit {limits.pressure_low.text} kPa"))
         if self.flow.deviation is not None:
             found.append(Condition(AlarmName.PRESSURE_DEVIATION, self.flow.deviation))
         if self.flow.stuck is not None:
@@ -203,9 +211,17 @@ class Watch:
         return f"{which}{self._nozzles[head]} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
 
     def _stale(self, reading: Reading, now: int) -> bool:
-        if reading.quality(now) is Quality.GOOD:
+        at, limit = reading.at, reading.limit_us
+        if at is not None and now - at <= limit:
             return False
-        return now - self._watching_since > reading.limit_us
+        return now - self._watching_since > limit
+
+
+def _beyond(stands: Sequence[bool], times: Sequence[int], since: int | None) -> int | None:
+    """Return since when a condition has stood without a pause, by readings in order."""
+    for stood, at in zip(stands, times, strict=True):
+        since = (at if since is None else since) if stood else None
+    return since
 
 
 def _since(stands: bool, since: int | None, now: int) -> int | None:

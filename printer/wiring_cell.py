@@ -29,9 +29,11 @@ from printer.door import Door
 from printer.errors import CellConfiguration
 from printer.firmware import firmware_profile
 from printer.frames import server_context
+from printer.garbage import Garbage
 from printer.instruments import balance_driver
 from printer.messages import CELL, Port
 from printer.ports import Place, Ports
+from printer.priority import Priority
 from printer.recovery import Recovery, plan_recovery
 from printer.register_file import judge_register, read_register_file
 from printer.server import CellServer
@@ -126,6 +128,9 @@ def run_cell(settings: CellSettings) -> None:
     """Open the store, recover, open the ports, serve until SIGTERM or SIGINT."""
     # A thread that computes (a unit compiled anew, an answer) gives the interpreter up after half a millisecond: a stop waits behind it.
     sys.setswitchinterval(_SWITCH_S)
+    priority, garbage = Priority(), Garbage()
+    if settings.bench is None:
+        priority.raise_all()
     machine = load_machine(settings.machine)
     check_zone(settings.zone)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
@@ -147,15 +152,28 @@ def run_cell(settings: CellSettings) -> None:
         data_dir=settings.data_dir,
         name=settings.name,
         question=lambda port: question_for(port, machine, _registered_serial(settings)),
+        tidy=garbage.collect,
     )
     rate = str(bench.rate if bench is not None else Decimal(1))
     recovery = _recover(cell, settings.name)
     cell.recorder.append(_started(settings, machine.reference, rate))
-    door = Door(cell, settings.name, machine, settings.trusted_people, settings.equipment, demonstration=store.demonstration, rate=rate)
+    door = Door(
+        cell,
+        settings.name,
+        machine,
+        settings.trusted_people,
+        settings.equipment,
+        demonstration=store.demonstration,
+        rate=rate,
+        notices=lambda: priority.notices,
+    )
     context = server_context(settings.ca, settings.certificate, settings.key)
     server = CellServer(cell=settings.name, host=settings.listen_host, port=settings.listen_port, context=context, handlers=door.handlers())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: cell.end())
+    garbage.begin()
+    if bench is None:
+        priority.claim()  # the threads of the ports are started from here on
     try:
         if recovery.stop_owed is not None:
             ports.owe_stop(recovery.stop_owed)

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from nicegui import ui
 
 from api.security import Session
 from api.status import AlarmStatus, CellStatus
 from api.workstation import panels
+from api.workstation.pieces import Changing, Parts
 from api.workstation.visitor import Visitor
 
 _MINUTES = {15: "15 minutes", 60: "1 hour", 240: "4 hours", 480: "8 hours, at most until the run ends"}
+_NO_ALARM = '<p class="dw-quiet">✓ No alarm in this run.</p>'
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """One alarm on the page, and every act that it can ever offer."""
+
+    text: Changing
+    buttons: dict[str, ui.button]
+
+    def show(self, alarm: AlarmStatus) -> None:
+        self.text.show(panels.alarm_text(alarm))
+        offered = {
+            "acknowledge": alarm.is_open,
+            "reset": alarm.may_be_reset,
+            "shelve": alarm.shelvable,
+            "unshelve": alarm.is_shelved,
+        }
+        for name, button in self.buttons.items():
+            button.set_visibility(offered[name])
 
 
 class AlarmPanel:
@@ -20,38 +43,38 @@ class AlarmPanel:
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
         self._shown: object = None
+        self._alarms: dict[str, _Card] = {}
         with ui.element("section").classes("dw-card"):
             ui.html("<h2>Alarms</h2>", sanitize=False)
-            self._place = ui.column().classes("w-full gap-3")
-            # beside the list: an alarm that comes in builds the list anew and must not close what a person is writing in
+            self._none = Changing()
+            self._parts = Parts()
+            # beside the list: an alarm that goes must not close what a person is writing in
             self._dialogs = ui.element("div")
 
     def update(self, status: CellStatus) -> None:
+        """Show the alarms; one that was there stays the element that it is."""
         alarms, silent = tuple(_by_minutes(alarm) for alarm in status.alarms), status.state == "UNKNOWN"
         if (alarms, silent) == self._shown:
             return
         self._shown = (alarms, silent)
-        self._place.clear()
-        with self._place:
-            if silent:
-                # no news is not good news
-                ui.html('<p class="dw-quiet">○ Not known: the cell does not answer.</p>', sanitize=False)
-            elif not alarms:
-                ui.html('<p class="dw-quiet">✓ No alarm in this run.</p>', sanitize=False)
-            for alarm in sorted(alarms, key=panels.alarm_rank):
-                ui.html(panels.alarm_text(alarm), sanitize=False).classes("w-full")
-                self._buttons(alarm)
+        # no news is not good news
+        none = '<p class="dw-quiet">○ Not known: the cell does not answer.</p>' if silent else _NO_ALARM
+        self._none.show("" if alarms else none)
+        ordered = sorted(alarms, key=panels.alarm_rank)
+        self._parts.show([(alarm.alarm, functools.partial(self._build, alarm)) for alarm in ordered])
+        for alarm in ordered:
+            self._alarms[alarm.alarm].show(alarm)
 
-    def _buttons(self, alarm: AlarmStatus) -> None:
+    def _build(self, alarm: AlarmStatus) -> None:
+        text = Changing()
         with ui.row().classes("gap-3"):
-            if alarm.is_open:
-                _button("Acknowledge", self._asker("Acknowledge", alarm, self._acknowledge))
-            if alarm.may_be_reset:
-                _button("Reset", self._asker("Reset", alarm, self._reset))
-            if alarm.shelvable:
-                _button("Shelve", self._shelver(alarm))
-            if alarm.is_shelved:
-                _button("Show again now", self._unshelver(alarm))
+            buttons = {
+                "acknowledge": _button("Acknowledge", self._asker("Acknowledge", alarm, self._acknowledge)),
+                "reset": _button("Reset", self._asker("Reset", alarm, self._reset)),
+                "shelve": _button("Shelve", self._shelver(alarm)),
+                "unshelve": _button("Show again now", self._unshelver(alarm)),
+            }
+        self._alarms[alarm.alarm] = _Card(text, buttons)
 
     def _acknowledge(self, session: Session, alarm: str, comment: str) -> object:
         return self._visitor.workstation.production.acknowledge(session, self._visitor.cell, alarm, comment)
@@ -109,11 +132,11 @@ class AlarmPanel:
 
 
 def _by_minutes(alarm: AlarmStatus) -> AlarmStatus:
-    """The time left on a shelf in whole minutes: the panel is not built anew every second, which would close a dialog."""
+    """The time left on a shelf in whole minutes: the text is not sent again every second."""
     if alarm.shelf_ends_in_s is None:
         return alarm
     return alarm.model_copy(update={"shelf_ends_in_s": -(-alarm.shelf_ends_in_s // 60) * 60})
 
 
-def _button(label: str, on_click: Callable[[], object]) -> None:
-    ui.button(label, on_click=on_click).props("outline no-caps color=primary").classes("dw-act")
+def _button(label: str, on_click: Callable[[], object]) -> ui.button:
+    return ui.button(label, on_click=on_click).props("outline no-caps color=primary").classes("dw-act")

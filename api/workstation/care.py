@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Hashable, Sequence
 from html import escape
 
 from nicegui import run, ui
@@ -11,6 +12,7 @@ from pydantic import JsonValue, ValidationError
 from api.bench_hand import find_hand
 from api.status import CellStatus, CheckStatus, GateStatus
 from api.workstation import forms
+from api.workstation.pieces import Changing, Parts
 from api.workstation.visitor import Visitor
 from audit.errors import DosewrightError
 
@@ -46,28 +48,36 @@ class CarePanel:
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
-        self._key: object = None
         self._method = ""
-        self._refused: str | None = None
         with ui.element("section").classes("dw-card") as self._card:
             ui.html("<h2>Before a print</h2>", sanitize=False)
-            self._place = ui.column().classes("w-full gap-3")
-            self._gates = ui.html("", sanitize=False).classes("w-full")
+            self._refused = Changing()
+            self._check = Changing()
+            self._parts = Parts("dw-offers")
+            self._cleaning = forms.form(self._clean)
+            with self._cleaning:
+                self._done = forms.text_field("Cell cleaned, by", wide=True)
+                ui.button("Record the cleaning").props("type=submit outline no-caps color=primary")
+            self._gates = Changing()
         self._card.set_visibility(False)
 
     def update(self, status: CellStatus) -> None:
-        """Show the panel while the cell is free; rebuild its buttons when the check has gone on."""
+        """Show the panel while the cell is free, with what it offers now; what it offered before and still does stays as it is."""
         free = status.state != "UNKNOWN" and (status.run is None or status.ended)
         self._card.set_visibility(free)
-        self._refused = status.batch if free and status.run is not None and status.unmet else None
-        key = (free, status.check, status.unmet if free else (), self._method)
-        if key == self._key:
-            return
-        self._key = key
-        self._place.clear()
-        if free:
-            with self._place:
-                self._offer(status)
+        check, refused = status.check, status.batch if free and status.run is not None and status.unmet else None
+        self._refused.show("" if refused is None else f"<p><b>Batch {escape(refused)} was not begun:</b></p>{gate_list(status.unmet)}")
+        self._check.show("" if check is None else check_text(check))
+        under_way = check is not None and check.under_way
+        self._cleaning.set_visibility(not under_way)
+        if not free:
+            self._parts.show([])
+        elif check is not None and check.under_way:
+            self._parts.show(self._steps(check))
+        else:
+            begin = [("begin", functools.partial(_main_button, "Begin the daily check", self._begin))]
+            again = [] if refused is None else [(("again", refused), functools.partial(self._prepare, refused))]
+            self._parts.show([*begin, *again])
 
     async def refresh(self) -> None:
         """Ask for the gates anew, where they are shown."""
@@ -78,32 +88,18 @@ class CarePanel:
             answer = found or {}
             gates = [GateStatus.model_validate(gate) for gate in _list(answer.get("gates"))]
         except (DosewrightError, ValidationError):
-            self._gates.set_content('<p class="dw-quiet">○ Not known: the cell does not answer.</p>')
+            self._gates.show('<p class="dw-quiet">○ Not known: the cell does not answer.</p>')
             return
-        self._method = str(answer.get("cleaning_method") or "")
-        self._gates.set_content(gate_list(gates))
+        method = str(answer.get("cleaning_method") or "")
+        if self._done.value == self._method:  # what a person has typed, or taken out, is not overwritten
+            self._done.value = method
+        self._method = method
+        self._gates.show(gate_list(gates))
 
-    def _offer(self, status: CellStatus) -> None:
-        if self._refused is not None:
-            ui.html(f"<p><b>Batch {escape(self._refused)} was not begun:</b></p>{gate_list(status.unmet)}", sanitize=False).classes(
-                "w-full"
-            )
-        check = status.check
-        if check is not None:
-            ui.html(check_text(check), sanitize=False).classes("w-full")
-        if check is not None and check.under_way:
-            self._go_on(check)
-            return
-        with ui.row().classes("w-full gap-3 items-center"):
-            ui.button("Begin the daily check", on_click=self._begin).props("unelevated no-caps color=secondary")
-            if self._refused is not None:
-                ui.button(f"Prepare batch {self._refused} again", on_click=self._again).props("outline no-caps color=primary")
-        with forms.form(self._clean), ui.row().classes("w-full gap-3 items-center"):
-            self._done = forms.text_field("Cell cleaned, by", self._method)
-            ui.button("Record the cleaning").props("type=submit outline no-caps color=primary")
-
-    def _go_on(self, check: CheckStatus) -> None:
+    def _steps(self, check: CheckStatus) -> list[tuple[Hashable, Callable[[], object]]]:
+        """What is offered in a check: each step has its own button, so that a second press never confirms the step after."""
         care, cell = self._visitor.workstation.care, self._visitor.cell
+        settings = self._visitor.workstation.settings
 
         async def confirm() -> None:
             await self._visitor.act(lambda session: care.confirm_check(session, cell, check.step))
@@ -112,31 +108,40 @@ class CarePanel:
             await self._visitor.act(lambda session: care.abandon_check(session, cell, "given up on the page"), "Abandoned, and on record.")
 
         async def move() -> None:
-            settings = self._visitor.workstation.settings
             hand = find_hand(settings.folder) if settings.demonstration else None
             if hand is not None:
                 weight = check.weight.get("mass_mg", "0")
                 await self._visitor.act(lambda session: hand.place(check.position or "empty", weight), "The bench has done it.")
 
-        with ui.row().classes("w-full gap-3 items-center"):
-            if check.instruction:
-                ui.button("Done: read the balance", on_click=confirm).props("unelevated no-caps color=secondary")
-                if self._visitor.workstation.settings.demonstration:
-                    ui.button("Demonstration: let the bench do it", on_click=move).props("outline no-caps color=primary")
-            ui.button("Give the check up", on_click=abandon).props("flat no-caps")
+        offered: list[tuple[Hashable, Callable[[], object]]] = []
+        if check.instruction:
+            step = (check.step, check.instruction, check.position)
+            offered.append((("confirm", *step), functools.partial(_main_button, "Done: read the balance", confirm)))
+            if settings.demonstration:
+                offered.append((("move", *step), functools.partial(_button, "Demonstration: let the bench do it", move)))
+        return [*offered, ("abandon", lambda: ui.button("Give the check up", on_click=abandon).props("flat no-caps"))]
+
+    def _prepare(self, batch: str) -> None:
+        async def again() -> None:
+            await self._visitor.act(lambda session: self._visitor.workstation.production.request_run(session, batch))
+
+        _button(f"Prepare batch {batch} again", again)
 
     async def _begin(self) -> None:
         care, cell = self._visitor.workstation.care, self._visitor.cell
         await self._visitor.act(lambda session: care.begin_check(session, cell))
 
-    async def _again(self) -> None:
-        production, batch = self._visitor.workstation.production, self._refused
-        if batch is not None:
-            await self._visitor.act(lambda session: production.request_run(session, batch))
-
     async def _clean(self) -> None:
         care, cell, method = self._visitor.workstation.care, self._visitor.cell, str(self._done.value or "")
         await self._visitor.act(lambda session: care.record_cleaning(session, cell, method), "The cleaning is on record.")
+
+
+def _button(label: str, on_click: Callable[[], object]) -> None:
+    ui.button(label, on_click=on_click).props("outline no-caps color=primary")
+
+
+def _main_button(label: str, on_click: Callable[[], object]) -> None:
+    ui.button(label, on_click=on_click).props("unelevated no-caps color=secondary")
 
 
 def _list(value: JsonValue) -> list[JsonValue]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable
 from html import escape
 
 from nicegui import ui
@@ -11,6 +12,7 @@ from api.access import Credentials
 from api.security import Session
 from api.status import CellStatus
 from api.workstation import forms
+from api.workstation.pieces import Parts
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 
@@ -50,26 +52,48 @@ class ClosingPanel:
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
-        self._key: object = None
         self._facts: tuple[JsonValue, ...] = ()
         self._status = CellStatus(cell=visitor.cell)
         self._record: JsonObject | None = None
-        self._place = ui.element("div").classes("w-full")
+        self._fetched = 0
+        with ui.element("section").classes("dw-card dw-stack") as self._card:
+            ui.html("<h2>Review and disposition</h2>", sanitize=False)
+            self._parts = Parts()
+        self._card.set_visibility(False)
 
     def update(self, status: CellStatus) -> None:
-        """Rebuild the panel when the run, a removal, an alarm or the batch's state has changed."""
-        if not status.ended or status.batch is None:
-            if self._key is not None:
-                self._key, self._facts, self._record = None, (), None
-                self._place.clear()
+        """Show what is open at the end of the run; a review is of the moment: it goes when a removal, an alarm or the batch has changed."""
+        over = status.ended and status.batch is not None
+        self._card.set_visibility(over)
+        if not over:
+            self._facts, self._record = (), None
+            self._parts.show([])
             return
         self._status = status
         if (facts := self._facts_now()) != self._facts:
             self._facts, self._record = facts, None  # a review fetched before is out of date
-        key = (facts, self._record is None)
-        if key != self._key:
-            self._key = key
-            self._build(status, str(facts[0]))
+        self._parts.show(self._offers(status, str(facts[0])))
+
+    def _offers(self, status: CellStatus, batch_status: str) -> list[tuple[Hashable, Callable[[], object]]]:
+        batch, record = status.batch or "", self._record
+        offered: list[tuple[Hashable, Callable[[], object]]] = [
+            (("unit", batch, unit.n), functools.partial(self._removal, batch, unit.n)) for unit in status.units if unit.needs_removal
+        ]
+        offered += [
+            (("purge", batch, purge.n), functools.partial(self._removal, batch, purge.n, purge=True))
+            for purge in status.purge_units
+            if purge.needs_removal
+        ]
+        if batch_status == "running":
+            return [*offered, (("close", batch), functools.partial(_close_button, self._closer(batch)))]
+        offered.append((("review", batch), functools.partial(_review_button, self._reviewer(batch))))
+        if record is not None:
+            offered.append((("record", batch, self._fetched), functools.partial(self._reviewed, record, batch, batch_status)))
+        return offered
+
+    def _reviewed(self, record: JsonObject, batch: str, batch_status: str) -> None:
+        ui.html(review_html(record), sanitize=False).classes("w-full")
+        self._signing(record, batch, batch_status)
 
     def _facts_now(self) -> tuple[JsonValue, ...]:
         """Return what a review depends on: the state of the batch now, removals and alarms as last seen."""
@@ -77,23 +101,6 @@ class ClosingPanel:
         state = self._visitor.workstation.store.state("batch", status.batch or "") or {}
         removed, alarms = (unit.removed for unit in status.units), (alarm.state for alarm in status.alarms)
         return state.get("status"), status.batch, *removed, *(purge.removed for purge in status.purge_units), *alarms
-
-    def _build(self, status: CellStatus, batch_status: str) -> None:
-        self._place.clear()
-        batch = status.batch or ""
-        with self._place, ui.element("section").classes("dw-card dw-stack"):
-            ui.html("<h2>Review and disposition</h2>", sanitize=False)
-            for unit in (unit for unit in status.units if unit.needs_removal):
-                self._removal(batch, unit.n)
-            for purge in (purge for purge in status.purge_units if purge.needs_removal):
-                self._removal(batch, purge.n, purge=True)
-            if batch_status == "running":
-                ui.button("Close the run and review it", on_click=self._closer(batch)).props("unelevated no-caps color=secondary")
-                return
-            ui.button("Show the review", on_click=self._reviewer(batch)).props("outline no-caps color=primary")
-            if self._record is not None:
-                ui.html(review_html(self._record), sanitize=False).classes("w-full")
-                self._signing(batch, batch_status)
 
     def _closer(self, batch: str) -> Callable[[], object]:
         release = self._visitor.workstation.release
@@ -109,10 +116,10 @@ class ClosingPanel:
         def fetch(session: Session) -> None:
             facts = self._facts_now()
             self._facts, self._record = facts, release.review(batch)
+            self._fetched += 1
 
         async def review() -> None:
-            if await self._visitor.act(fetch):
-                self._key = None
+            await self._visitor.act(fetch)
 
         return review
 
@@ -131,7 +138,7 @@ class ClosingPanel:
             username, password = forms.account_field(), forms.password_field("Password")
             forms.submit(f"{what} is off the plate")
 
-    def _signing(self, batch: str, batch_status: str) -> None:
+    def _signing(self, record: JsonObject, batch: str, batch_status: str) -> None:
         if batch_status != "awaiting review":
             ui.html(
                 f'<form method="post" action="/api/v1/batches/{escape(batch)}/package" style="margin-top:.8rem">'
@@ -139,7 +146,7 @@ class ClosingPanel:
                 sanitize=False,
             )
             return
-        proposal = self._record.get("proposal") if self._record is not None else None
+        proposal = record.get("proposal")
         choices = _texts(proposal.get("open")) if isinstance(proposal, dict) else []
         if not choices:
             return
@@ -154,10 +161,18 @@ class ClosingPanel:
             if await self._visitor.act(
                 lambda session: release.dispose(session, batch, disposition, credentials), f"Signed: {disposition}."
             ):
-                self._record, self._key = None, None
+                self._record = None
 
         with forms.form(sign).classes("mt-3"):
             chosen = ui.select(choices, label="Disposition").props("outlined dense").style("min-width:12rem")
             forms.named_account(self._visitor.session().username)
             password = forms.password_field()
             forms.submit("Sign")
+
+
+def _close_button(close: Callable[[], object]) -> None:
+    ui.button("Close the run and review it", on_click=close).props("unelevated no-caps color=secondary")
+
+
+def _review_button(review: Callable[[], object]) -> None:
+    ui.button("Show the review", on_click=review).props("outline no-caps color=primary")

@@ -15,8 +15,9 @@ def form(act: Callable[[], Awaitable[None]]) -> ui.element:
     return ui.element("form").classes("dw-form").on("submit.prevent", act)
 
 
-def text_field(label: str, value: str = "") -> ui.input:
-    return ui.input(label, value=value).props(_FIELD)
+def text_field(label: str, value: str = "", *, wide: bool = False) -> ui.input:
+    """Return a field for text; a wide one takes the whole line, for what is a sentence."""
+    return ui.input(label, value=value).props(_FIELD).classes("w-full" if wide else "")
 
 
 def named_account(username: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import functools
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from html import escape
 
 from nicegui import run, ui
@@ -14,6 +15,7 @@ from api.production import OrderRequest, SecondEntry
 from api.security import Session
 from api.status import CellStatus
 from api.workstation import forms
+from api.workstation.pieces import Parts
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
@@ -37,7 +39,7 @@ class IntakePanel:
         self._key: object = None
         with ui.element("section").classes("dw-card") as self._card:
             ui.html("<h2>New batch</h2>", sanitize=False)
-            self._waiting = ui.element("div").classes("dw-stack")
+            self._waiting = Parts()
             self._entry = ui.element("div").classes("w-full")
         self._card.set_visibility(False)
 
@@ -65,9 +67,7 @@ class IntakePanel:
         )
         if key != self._key:
             self._key = key
-            self._waiting.clear()
-            with self._waiting:
-                self._rebuild(orders, batches, offers)
+            self._waiting.show(self._offered(orders, batches, offers))
 
     def _offer(self, *, opened: bool) -> None:
         self._entry.clear()
@@ -80,17 +80,23 @@ class IntakePanel:
         used = {item.get("order") for item in batches}
         return [str(order["order"]) for order in orders if order["status"] == "confirmed" and order["order"] not in used]
 
-    def _rebuild(self, orders: list[JsonObject], batches: list[JsonObject], offers: Mapping[str, tuple[Offer, ...]]) -> None:
-        for order in orders:
-            if order["status"] == "entered" and order["entered_by"] == self._visitor.session().username:
-                ui.html(f"<p><b>Order {escape(str(order['order']))}</b> waits for a second person.</p>", sanitize=False)
-            elif order["status"] == "entered":
-                self._second(str(order["order"]))
-            elif str(order["order"]) in offers:
-                self._begin(str(order["order"]), offers[str(order["order"])])
+    def _offered(
+        self, orders: list[JsonObject], batches: list[JsonObject], offers: Mapping[str, tuple[Offer, ...]]
+    ) -> Iterator[tuple[Hashable, Callable[[], object]]]:
+        """Give what waits, each with its own key: what a person types for one order stays while another one comes in."""
+        for item in orders:
+            order = str(item["order"])
+            if item["status"] == "entered" and item["entered_by"] == self._visitor.session().username:
+                text = f"<p><b>Order {escape(order)}</b> waits for a second person.</p>"
+                yield ("waits", order), functools.partial(ui.html, text, sanitize=False)
+            elif item["status"] == "entered":
+                yield ("second", order), functools.partial(self._second, order)
+            elif order in offers:
+                yield from self._begin(order, offers[order])
         for item in batches:
             if item.get("status") == "created" and item.get("cell") == self._visitor.cell:
-                self._prepare(str(item["batch"]))
+                batch = str(item["batch"])
+                yield ("prepare", batch), functools.partial(self._prepare, batch)
 
     def _first(self) -> None:
         shelf = self._visitor.workstation.shelf
@@ -196,20 +202,22 @@ class IntakePanel:
             password = forms.password_field()
             forms.submit("Sign the confirmation")
 
-    def _begin(self, order: str, offers: tuple[Offer, ...]) -> None:
+    def _begin(self, order: str, offers: tuple[Offer, ...]) -> Iterator[tuple[Hashable, Callable[[], object]]]:
         """Offer each cell that can take the order; of one that cannot, say why."""
         several = len(offers) > 1
-        heads = self._visitor.workstation.production.heads_to_scan(order)
-        with ui.element("div").classes("dw-stack"):
-            ui.html(f"<p><b>Order {escape(order)}</b> is confirmed.{' Choose its cell.' if several else ''}</p>", sanitize=False)
-            scanned = _scan_fields(heads)
-            for offer in offers:
-                if offer.open:
-                    label = f"{offer.cell} is clear: prepare the batch on it" if several else "The cell is clear: prepare the batch"
-                    ui.button(label, on_click=self._beginner(order, offer.cell, scanned)).props("unelevated no-caps color=secondary")
-                else:
-                    reasons = escape("; ".join(offer.reasons))
-                    ui.html(f'<p class="dw-quiet">✕ {escape(offer.cell)} cannot take it: {reasons}</p>', sanitize=False)
+        text = f"<p><b>Order {escape(order)}</b> is confirmed.{' Choose its cell.' if several else ''}</p>"
+        yield ("confirmed", order, several), functools.partial(ui.html, text, sanitize=False)
+        for offer in offers:
+            if offer.open:
+                label = f"{offer.cell} is clear: prepare the batch on it" if several else "The cell is clear: prepare the batch"
+                yield ("begin", order, offer.cell, several), functools.partial(self._begin_button, label, order, offer.cell)
+            else:
+                text = f'<p class="dw-quiet">✕ {escape(offer.cell)} cannot take it: {escape("; ".join(offer.reasons))}</p>'
+                yield ("cannot", order, offer.cell, offer.reasons), functools.partial(ui.html, text, sanitize=False)
+
+    def _begin_button(self, label: str, order: str, cell: str) -> None:
+        scanned = _scan_fields(self._visitor.workstation.production.heads_to_scan(order))
+        ui.button(label, on_click=self._beginner(order, cell, scanned)).props("unelevated no-caps color=secondary")
 
     def _beginner(self, order: str, cell: str, scanned: Callable[[], tuple[str, ...]]) -> Callable[[], Awaitable[None]]:
         production = self._visitor.workstation.production

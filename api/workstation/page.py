@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
@@ -28,12 +29,14 @@ from api.workstation.care import REFRESH_S, CarePanel
 from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
+from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
 from api.workstation.visitor import Visitor
 from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
 
 _REFRESH_S = 0.25
 _OTHERS_S = 0.5
+_CHART_S = 0.5
 _NOT_ASKED = "The cell has not been asked yet."
 _LOGO = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' "
@@ -42,46 +45,59 @@ _LOGO = (
 )
 
 
-class _Changing:
-    """A piece of the page that is sent again only when its text changes."""
+class Drawn:
+    """What every person sees alike of a cell, drawn once for each of its views, however many pages show it.
 
-    def __init__(self, classes: str = "") -> None:
-        self._element = ui.html("", sanitize=False).classes(f"w-full {classes}")
-        self._shown = ""
+    A picture belongs to one view and is never shown with another. Concurrency: owned by the event loop.
+    """
 
-    def show(self, html: str) -> None:
-        if html != self._shown:
-            self._shown = html
-            self._element.set_content(html)
+    def __init__(self) -> None:
+        self._drawn: dict[str, tuple[CellView, dict[str, str]]] = {}
+
+    def of(self, view: CellView) -> dict[str, str]:
+        """Return the state, the units and the chart of a view as HTML."""
+        status = view.status
+        known = self._drawn.get(status.cell)
+        if known is None or known[0] is not view:
+            parts = {
+                "state": panels.state_panel(status, view.problem),
+                "units": panels.unit_grid(status.units),
+                "chart": panels.pressure_chart(status.trace, status.sensors.get("pressure")),
+            }
+            known = self._drawn[status.cell] = view, parts
+        return known[1]
 
 
 class RunControls:
-    """Start, pause and resume; one that is not open says why."""
+    """Start, pause and resume of one run; one that is not open says why."""
 
     _ACTIONS = (("start", "Start"), ("pause", "Pause after this unit"), ("resume", "Resume"))
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
+        self._parts = Parts("w-full")
+        self._buttons: dict[str, tuple[ui.button, ui.tooltip]] = {}
         self._shown: object = None
-        self._place = ui.element("div").classes("w-full")
 
     def update(self, status: CellStatus) -> None:
-        key = (status.run, status.ended, tuple(status.may(name) for name, _ in self._ACTIONS))
+        """Keep the buttons of the run that is on; what is open changes how they look, not which they are."""
+        run_id = None if status.ended else status.run
+        key = (run_id, tuple(status.may(name) for name, _ in self._ACTIONS))
         if key == self._shown:
             return
         self._shown = key
-        self._place.clear()
-        if status.run is None or status.ended:
-            return
-        with self._place, ui.row().classes("w-full gap-3 items-center"):
+        self._parts.show([] if run_id is None else [(run_id, lambda: self._build(status.batch or ""))])
+        for name, (button, tooltip) in self._buttons.items() if run_id is not None else ():
+            allowed = status.may(name)
+            button.set_enabled(allowed.allowed)
+            tooltip.set_text("; ".join(allowed.reasons))
+            tooltip.set_visibility(bool(allowed.reasons))
+
+    def _build(self, batch: str) -> None:
+        with ui.row().classes("w-full gap-3 items-center"):
             for name, label in self._ACTIONS:
-                allowed = status.may(name)
-                button = (
-                    ui.button(label, on_click=self._doer(name, status.batch or "")).props("outline no-caps color=primary").classes("dw-act")
-                )
-                button.set_enabled(allowed.allowed)
-                if allowed.reasons:
-                    button.tooltip("; ".join(allowed.reasons))
+                with ui.button(label, on_click=self._doer(name, batch)).props("outline no-caps color=primary").classes("dw-act") as button:
+                    self._buttons[name] = (button, ui.tooltip())
 
     def _doer(self, name: str, batch: str) -> Callable[[], object]:
         production = self._visitor.workstation.production
@@ -102,12 +118,12 @@ class CellStrip:
 
     def __init__(self, here: str, names: tuple[str, ...]) -> None:
         self._here = here
-        self._tiles: dict[str, _Changing] = {}
+        self._tiles: dict[str, Changing] = {}
         self._stops: dict[str, ui.html] = {}
         with ui.element("nav").classes("dw-strip dw-cells").props('aria-label="Cells"'):
             for name in names:
                 with ui.element("div").classes("dw-cell dw-here" if name == here else "dw-cell").props(f'data-cell="{name}"'):
-                    self._tiles[name] = _Changing("dw-tile")
+                    self._tiles[name] = Changing("dw-tile")
                     if name != here:
                         self._stops[name] = ui.html(panels.cell_stop(name), sanitize=False)
 
@@ -121,21 +137,23 @@ class CellStrip:
 class RunningPage:
     """Builds the page and keeps it right, four times a second, as long as a browser looks at it."""
 
-    def __init__(self, visitor: Visitor) -> None:
+    def __init__(self, visitor: Visitor, drawn: Drawn) -> None:
         self._visitor = visitor
+        self._drawn = drawn
+        self._chart_due = 0.0
         self._feed = visitor.workstation.feeds.of(visitor.cell)
         self._views = {name: CellView(CellStatus(cell=name, state="UNKNOWN"), _NOT_ASKED) for name in visitor.workstation.cells.names}
         session = visitor.session()
         self._steps: dict[str | None, dict[str, Decimal]] = {}
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
-            self._head = _Changing()
+            self._head = Changing()
             ui.html(panels.LOG_OUT, sanitize=False)
-        self._banner = _Changing("dw-banner")
+        self._banner = Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
             self._cells = CellStrip(visitor.cell, tuple(self._views)) if self.others else None
-            with ui.element("div").classes("dw-col"):
-                self._state = _Changing()
+            with ui.element("div").classes("dw-col").props(INERT):
+                self._state = Changing()
                 self._controls = RunControls(visitor)
                 self._weighing = WeighingPanel(visitor)
                 self._care = CarePanel(visitor)
@@ -143,15 +161,15 @@ class RunningPage:
                 self._closing = ClosingPanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
-                    self._grid = _Changing()
-            with ui.element("div").classes("dw-col"):
+                    self._grid = Changing()
+            with ui.element("div").classes("dw-col").props(INERT):
                 self._alarms = AlarmPanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Pressure in the ink path, kPa</h2>", sanitize=False)
-                    self._chart = _Changing()
+                    self._chart = Changing()
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Readings</h2>", sanitize=False)
-                    self._sensors = _Changing()
+                    self._sensors = Changing()
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -185,6 +203,7 @@ class RunningPage:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
         view, *_ = await asyncio.gather(run.io_bound(self._feed.view), *(self.look_at(name) for name in self.others))
         ui.add_head_html(f'<style>{PAGE_STYLE}</style><noscript><meta http-equiv="refresh" content="5"></noscript>')
+        ui.add_body_html(CONNECTION_SCRIPT)
         ui.add_body_html(panels.stop_form(self._visitor.cell, several=bool(self.others)))
         if view is not None:
             self._show(view)
@@ -213,9 +232,12 @@ class RunningPage:
             self._cells.update(self._views)
         self._head.show(panels.header(status.cell, status.batch, self._person, self._role))
         self._banner.show(self._banner_of(status))
-        self._state.show(panels.state_panel(status, view.problem))
-        self._grid.show(panels.unit_grid(status.units))
-        self._chart.show(panels.pressure_chart(status.trace, status.sensors.get("pressure")))
+        drawn = self._drawn.of(view)
+        self._state.show(drawn["state"])
+        self._grid.show(drawn["units"])
+        if (now := time.monotonic()) >= self._chart_due or not status.trace:
+            self._chart_due = now + _CHART_S
+            self._chart.show(drawn["chart"])
         self._sensors.show(panels.sensor_panel(status, self._readability(status.batch)))
         self._alarms.update(status)
         self._controls.update(status)
@@ -227,6 +249,7 @@ class RunningPage:
 
 def mount(app: FastAPI, workstation: Workstation) -> None:
     """Put the page at `/` of an application. NiceGUI is one per process, so this is done once per process."""
+    drawn = Drawn()
 
     @ui.page("/", title="Dosewright", favicon=_LOGO)
     async def running(request: Request, cell: str = "") -> Response | None:
@@ -239,7 +262,7 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         chosen = cell or names[0]
         ui.colors(primary="#1d6f58")
         ui.page_title(f"{chosen}: Dosewright" if len(names) > 1 else "Dosewright")
-        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen))
+        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen), drawn)
         await page.refresh()
         await page.add_plain_parts()
         page.keep_right()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from html import escape
+from itertools import groupby
 
 from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, PartStatus, Sensor, UnitStatus, deviation_percent
 
@@ -24,6 +25,8 @@ UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
 }
 _PRIORITIES = {"critical": "▲▲ critical", "high": "▲ high", "medium": "△ medium", "low": "▽ low"}
 _SENSOR_NAMES = {"pressure": "Pressure", "nozzle": "Nozzle", "plate": "Plate", "balance": "Balance"}
+_STRETCH_US = 500_000
+_MARKS = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}
 _UNITS = {"degC": "°C", "uL": "µL"}
 
 
@@ -217,6 +220,12 @@ def _look(reading: Sensor | Link) -> str:
     return "never" if reading.age_ms is None else reading.quality
 
 
+def _resting(name: str, words: str) -> str:
+    return (
+        f'<div class="dw-sensor dw-q-unused"><small>{escape(name)}</small><div><b>not in use</b></div><small>{escape(words)}</small></div>'
+    )
+
+
 def _at_readability(value: str, step: Decimal | None) -> str:
     try:
         return value if step is None else str(Decimal(value).quantize(step))
@@ -228,7 +237,7 @@ def _sensor(name: str, sensor: Sensor, step: Decimal | None) -> str:
     unit = _UNITS.get(sensor.unit, sensor.unit)
     # a reading that is not good is never shown as if it were one
     value = escape(_at_readability(sensor.value, step)) if sensor.value is not None and sensor.quality == "good" else "unknown"
-    mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[sensor.quality]
+    mark = _MARKS[sensor.quality]
     limits = f"limits {escape(sensor.low or '–')} to {escape(sensor.high or '–')} {escape(unit)}" if sensor.low or sensor.high else ""
     steady = "" if sensor.stable is None else (", steady" if sensor.stable else ", moving")
     return (
@@ -243,16 +252,24 @@ def sensor_panel(status: CellStatus, readability: Mapping[str, Decimal] | None =
 
     `readability` is the smallest step a device shows, by sensor and in that sensor's unit; no more digits are shown.
     """
-    cards = [_sensor(name, sensor, (readability or {}).get(name)) for name, sensor in status.sensors.items()]
-    link = status.link
+    cards = [
+        _resting(_SENSOR_NAMES.get(name, name), status.resting.get(name, ""))
+        if sensor.quality == "unused"
+        else _sensor(name, sensor, (readability or {}).get(name))
+        for name, sensor in status.sensors.items()
+    ]
+    cards.append(_resting("Printer link", status.resting.get("link", "")) if status.link.quality == "unused" else _link(status.link))
+    away = "".join(f"<li><b>{escape(_SENSOR_NAMES.get(port, port))}</b> {escape(words)}</li>" for port, words in status.ports.items())
+    away += "".join(f"<li><b>Cell's computer</b> {escape(words)}</li>" for words in status.notices)
+    return f'<div class="dw-sensors">{"".join(cards)}</div>' + (f'<ul class="dw-ports">{away}</ul>' if away else "")
+
+
+def _link(link: Link) -> str:
     state = escape(link.state.lower()) if link.quality == "good" else "unknown"
-    mark = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}[link.quality]
-    cards.append(
-        f'<div class="dw-sensor dw-q-{_look(link)}"><small>Printer link</small><div><b>{state}</b></div><small>{mark} · '
+    return (
+        f'<div class="dw-sensor dw-q-{_look(link)}"><small>Printer link</small><div><b>{state}</b></div><small>{_MARKS[link.quality]} · '
         f"{_age(link.age_ms)}</small></div>"
     )
-    away = "".join(f"<li><b>{escape(_SENSOR_NAMES.get(port, port))}</b> {escape(words)}</li>" for port, words in status.ports.items())
-    return f'<div class="dw-sensors">{"".join(cards)}</div>' + (f'<ul class="dw-ports">{away}</ul>' if away else "")
 
 
 def alarm_title(alarm: AlarmStatus) -> str:
@@ -321,12 +338,28 @@ def _round_top(value: float) -> float:
     return step * max(1, -(-value // step))
 
 
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Keep of each half second (two picture points) the lowest and the highest reading, and the last reading of all: no peak is lost."""
+    kept: list[tuple[int, float]] = []
+    for _, group in groupby(points, key=lambda point: point[0] // _STRETCH_US):
+        stretch = list(group)
+        ends = {min(stretch, key=lambda point: point[1]), max(stretch, key=lambda point: point[1])}
+        kept += sorted(ends | ({stretch[-1]} if stretch[-1] == points[-1] else set()))
+    return kept
+
+
+def _last_word(sensor: Sensor | None) -> str:
+    """What the right end of the chart is: a reading that is not good is not of now."""
+    if sensor is None or sensor.quality == "good":
+        return "now"
+    return "end of the run" if sensor.quality == "unused" else "last reading"
+
+
 def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, window_s: int = 60) -> str:
     """Draw the pressure of the last seconds of process time with its limits; the last value also stands in words."""
     limit = float(sensor.high) if sensor is not None and sensor.high else None
-    points = [(t_us, float(value)) for t_us, value in trace]
-    end = points[-1][0] if points else window_s * 1_000_000
-    shown = [(t_us, value) for t_us, value in points if t_us >= end - window_s * 1_000_000]
+    end = trace[-1][0] if trace else window_s * 1_000_000
+    shown = _thinned([(t_us, float(value)) for t_us, value in trace if t_us >= end - window_s * 1_000_000])
     top = _round_top(max([value for _, value in shown] + ([limit * 1.1] if limit else []) + [50.0]))
     scale = _Scale(end - window_s * 1_000_000, window_s * 1_000_000, top)
     grid = "".join(
@@ -339,7 +372,7 @@ def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, wind
         for back, text, anchor in (
             (window_s, f"−{window_s} s", "start"),
             (window_s // 2, f"−{window_s // 2} s", "middle"),
-            (0, "now", "end"),
+            (0, _last_word(sensor), "end"),
         )
     )
     limits = ""

@@ -5,6 +5,7 @@ The first person's value is shown to nobody; the form for the second begins empt
 
 from __future__ import annotations
 
+import functools
 from html import escape
 
 from nicegui import ui
@@ -14,6 +15,7 @@ from api.status import CellStatus, ExternalWeighingStatus
 from api.weighing_desk import ReadWeight
 from api.workstation import forms
 from api.workstation.panels import duration
+from api.workstation.pieces import Changing, Parts
 from api.workstation.visitor import Visitor
 
 
@@ -36,23 +38,27 @@ class WeighingPanel:
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
-        self._key: object = None
-        self._place = ui.element("div").classes("w-full")
+        self._parts = Parts("w-full")
+        self._left: Changing | None = None
 
     def update(self, status: CellStatus) -> None:
         """Build the form anew when another entry is awaited; what a person types stays while nothing changes."""
-        waiting = status.external_weighing
-        key = None if waiting is None else (waiting.unit, waiting.entry, waiting.attempt)
-        if key == self._key:
+        waiting, batch = status.external_weighing, status.batch
+        if waiting is None or batch is None:
+            self._parts.show([])
             return
-        self._key = key
-        self._place.clear()
-        if waiting is None or status.batch is None:
-            return
-        with self._place, ui.element("section").classes("dw-card dw-stack"):
+        key = (waiting.unit, waiting.entry, waiting.attempt)
+        self._parts.show([(key, functools.partial(self._build, batch, waiting))])
+        if self._left is not None:
+            self._left.show(
+                f'<p class="dw-quiet">Not entered within {duration(_whole_minutes(waiting.time_left_s))}, the unit is rejected.</p>'
+            )
+
+    def _build(self, batch: str, waiting: ExternalWeighingStatus) -> None:
+        with ui.element("section").classes("dw-card dw-stack"):
             ui.html(instruction_html(waiting), sanitize=False)
-            ui.html(f'<p class="dw-quiet">Not entered within {duration(waiting.time_left_s)}, the unit is rejected.</p>', sanitize=False)
-            self._form(status.batch, waiting)
+            self._left = Changing()
+            self._form(batch, waiting)
 
     def _form(self, batch: str, waiting: ExternalWeighingStatus) -> None:
         desk = self._visitor.workstation.weighing
@@ -70,8 +76,13 @@ class WeighingPanel:
 
         with forms.form(enter):
             value = forms.text_field(f"Net mass of unit {waiting.n}, mg")
-            serial = forms.text_field("Serial number on the balance")
+            serial = forms.text_field("Serial number on the balance").classes("dw-field-medium")
             username = forms.account_field()
             username.set_visibility(waiting.entry == 2)
             password = forms.password_field("Password") if waiting.entry == 2 else None
             forms.submit("Enter and sign" if waiting.entry == 2 else "Enter")
+
+
+def _whole_minutes(seconds: int | None) -> int | None:
+    """Round down to minutes above two of them: the text need not be sent again every second."""
+    return seconds if seconds is None or seconds < 120 else seconds - seconds % 60

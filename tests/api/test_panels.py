@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.status import AlarmStatus, CellStatus, Sensor, UnitStatus
+from api.cell_feed import CellView
+from api.status import AlarmStatus, CellStatus, Link, Sensor, UnitStatus
 from api.workstation import panels
 from api.workstation.login import login_page
 from api.workstation.look import PAGE_STYLE
+from api.workstation.page import Drawn
 
 
 @pytest.fixture
@@ -102,3 +104,39 @@ def test_a_device_that_is_away_is_named_in_words() -> None:
     shown = panels.sensor_panel(status)
     assert "Balance" in shown and "is there again: XPR204, serial number &lt;1&gt;" in shown
     assert "dw-ports" not in panels.sensor_panel(CellStatus(cell="cell-1"))
+
+
+def test_a_chart_of_a_minute_is_thin_and_loses_no_peak() -> None:
+    trace = [(n * 50_000, "152.3" if n == 777 else f"{100 + n % 7}.{n % 10}") for n in range(1200)]
+    text = panels.pressure_chart(trace, None)
+    line = re.search(r'<polyline points="([^"]*)"', text)
+    assert line is not None
+    points = [tuple(float(part) for part in point.split(",")) for point in line[1].split(" ")]
+    assert len(points) <= 2 * 121 + 1 and [x for x, _ in points] == sorted(x for x, _ in points)
+    scale = panels._Scale(trace[-1][0] - 60_000_000, 60_000_000, panels._round_top(152.3))
+    assert (round(scale.x(777 * 50_000), 1), round(scale.y(152.3), 1)) in points
+    assert points[-1] == (round(scale.x(trace[-1][0]), 1), round(scale.y(float(trace[-1][1])), 1))
+    assert f"last {float(trace[-1][1]):g} kPa" in text
+
+
+def test_what_is_drawn_once_belongs_to_one_view() -> None:
+    drawn = Drawn()
+    first = CellView(CellStatus(cell="cell-1", state="PRINTING"))
+    assert drawn.of(first) is drawn.of(first)
+    silent = CellView(CellStatus(cell="cell-1", state="UNKNOWN"), "The cell does not answer.")
+    assert "does not answer" in drawn.of(silent)["state"] and "PRINTING" not in drawn.of(silent)["state"]
+    other = CellView(CellStatus(cell="cell-2", state="PRINTING"))
+    assert "PRINTING" in drawn.of(other)["state"] and "UNKNOWN" in drawn.of(silent)["state"]
+
+
+def test_a_device_at_rest_is_neither_a_fault_nor_a_reading() -> None:
+    unused = Sensor.model_validate({"value": None, "unit": "kPa", "quality": "unused"})
+    words = "since the run ended at 2026-11-20 14:03:22 UTC; last identified as <Marlin>"
+    status = CellStatus(cell="c", sensors={"pressure": unused}, resting={"pressure": words, "link": words}, link=Link(quality="unused"))
+    text = panels.sensor_panel(status)
+    assert text.count("not in use") == 2 and "unknown" not in text and "dw-q-unused" in text
+    assert "last identified as &lt;Marlin&gt;" in text
+    points = ((1, "187.4"), (2, "187.5"))
+    assert "end of the run" in panels.pressure_chart(points, unused) and ">now<" not in panels.pressure_chart(points, unused)
+    stale = unused.model_copy(update={"quality": "stale"})
+    assert "last reading" in panels.pressure_chart(points, stale)

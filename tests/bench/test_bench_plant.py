@@ -110,6 +110,50 @@ def test_integration_does_not_depend_on_the_step() -> None:
     assert fine.patches[0].wet_mg == pytest.approx(coarse.patches[0].wet_mg, rel=1e-3)
 
 
+@pytest.mark.parametrize("fault", ["none", "clog", "leak", "bubble", "empty"])
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_a_stretch_taken_whole_is_the_stretch_cut_on_the_sampling_grid(case: str, fault: str) -> None:
+    """Pushing, a jump, oozing beside the patch and over it, a pull back: the same samples and the same masses, faults or none."""
+
+    def printed(*, whole: bool) -> Plant:
+        plant = Plant(CASES[case].plant, seed=5)
+        if fault == "empty":
+            plant.delivered_uL = plant.config.cartridge_uL - 2.0 * plant.config.nominal_flow
+        per_us = plant.config.nominal_flow / plant.config.e_area_mm2 / 1e6
+        x, step = 50.0, 1 << 40 if whole else 10_000
+        moves = (
+            (3_000_000, 6.0, 1.0),
+            (123_456, 30.0, 0.0),
+            (400_000, -30.0, 0.0),
+            (900_000, 0.0, 1.0),
+            (123_456, 30.0, 0.0),
+            (99_000, 0.0, -2.0),
+        )
+        for span, dx, push in moves:
+            end = plant.now + span
+            while plant.now < end:
+                # On the grid, also where the stretch before has ended between two samples.
+                to = min(end, plant.now - plant.now % 10_000 + step)
+                gone = (to - plant.now) / span * dx
+                plant.run([Motion(plant.now, to, x, 50.0, x + gone, 50.0, 0.5, push * per_us * (to - plant.now))], to)
+                x += gone
+            if fault == "clog":
+                plant.resistance *= 3.0
+            if fault == "leak":
+                plant.leak_uL_per_s = 0.2 * plant.config.nominal_flow
+            if fault == "bubble" and plant.resistance == 1.0:
+                plant.air_uL, plant.resistance = plant.config.bubble_uL, 0.12
+            plant.run([], plant.now + 34_567)
+        return plant
+
+    coarse, fine = printed(whole=True), printed(whole=False)
+    assert coarse.samples == pytest.approx(fine.samples, rel=1e-9)
+    assert coarse.extruded_mg == pytest.approx(fine.extruded_mg, rel=1e-9)
+    assert [patch.wet_mg for patch in coarse.patches] == pytest.approx([patch.wet_mg for patch in fine.patches], rel=1e-9)
+    assert (coarse.waste_mg, coarse.hanging_uL) == pytest.approx((fine.waste_mg, fine.hanging_uL), rel=1e-9)
+    assert fine.extruded_mg > 0.0
+
+
 def test_paste_oozes_after_stop_and_is_wiped_onto_the_next_unit() -> None:
     plant = Plant(CASES["cyclophosphamide"].plant, seed=5)
     push(plant, 7.0, 10.0)

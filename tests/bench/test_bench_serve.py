@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -395,3 +396,48 @@ def test_cost_of_a_virtual_second(served: Callable[..., Bench]) -> None:
     # 1,000 virtual seconds in 8 s of CPU is the promise; a loaded machine counts some more.
     assert per_second < 0.008
     cell.leave()
+
+
+def held(bench: Bench, after_us: object, token: str | None = None) -> dict[str, object]:
+    """Ask the bench's hand to hold time; an empty answer is a closed door."""
+    host, port = bench.description["hand"].split(":")
+    with socket.create_connection((host, int(port)), timeout=LIMIT_S) as connection:
+        request = {"token": token or bench.description["token"], "hold_after_us": after_us}
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        line = connection.makefile("rb").readline()
+        return dict(json.loads(line)) if line else {}
+
+
+def test_time_is_held_and_let_go(served: Callable[..., Bench]) -> None:
+    bench = served("--rate", "100", "--free", "0")
+    origin = held(bench, 0)["held_at_us"]
+    assert isinstance(origin, int)
+    cell = Cell(bench)
+    assert cell.now == origin
+    assert select.select([cell.socket], [], [], 0.2)[0] == [], "nothing is granted while time is held"
+    asked = threading.Thread(target=lambda: answers.append(held(bench, 250_000)))
+    answers: list[dict[str, object]] = []
+    asked.start()
+    while cell.now - origin < 250_000:
+        cell.grant()
+        cell.acknowledge()
+    asked.join(LIMIT_S)
+    assert answers == [{"held_at_us": cell.now}]
+    assert select.select([cell.socket], [], [], 0.2)[0] == []
+    assert held(bench, None) == {"held_at_us": None}
+    assert cell.grant() > origin + 250_000
+    cell.acknowledge()
+    for wrong in (-1, 0.5, True, "1", 10**18):
+        assert held(bench, wrong) == {}
+    assert held(bench, 0, token="00") == {}
+    assert cell.grant() > origin, "no stranger stops time"
+    cell.acknowledge()
+    cell.leave()
+
+
+def test_time_held_without_a_cell_stands_still(served: Callable[..., Bench]) -> None:
+    bench = served("--free", "100")
+    at = held(bench, 0)["held_at_us"]
+    before = bench.cpu_s()
+    assert held(bench, 0)["held_at_us"] == at
+    assert bench.cpu_s() - before < 0.2, "it waits, it does not spin"

@@ -3,18 +3,22 @@
 The cell is no demonstration: no bench grants its time. It is brought to printing by signed jobs, one run a trial, of a recipe of
 the benchmark's own (no delay on the pressure limit, short weighing); the far ends of its terminals are `cell_devices.py`. With
 browsers, eight pages of the workstation show the run while it is stopped.
+
+Browsers and workstation are kept off the first processor, as `docs/cell.md` advises for a computer that has to show pages and serve a
+cell, or (`apart=False`) may use every one: then a line waits in the kernel, whose worker threads hand terminals over, behind them.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -112,8 +116,11 @@ def address_of(folder: Path, found: Mapping[str, object]) -> CellAddress:
     )
 
 
-def measure(trials: int, browsers: int = 0) -> Latency:
-    """Measure the stop of that many runs. Raises RuntimeError where a run was not stopped, or not for its pressure."""
+def measure(trials: int, browsers: int = 0, *, apart: bool = True) -> Latency:
+    """Measure the stop of that many runs. Raises RuntimeError where a run was not stopped, or not for its pressure.
+
+    `apart`: workstation and browsers leave the first processor to the cell.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dosewright-stop-"))) / "site"
         devices = subprocess.Popen(
@@ -129,7 +136,7 @@ def measure(trials: int, browsers: int = 0) -> Latency:
         stack.callback(client.close)
         client.record_cleaning(OPERATOR, CLEANING_METHOD)
         if browsers:
-            stack.enter_context(_watching(children, folder, passwords, browsers))
+            stack.enter_context(_watching(children, folder, passwords, browsers, apart=apart))
         times = sorted(_trial(client, n, devices.stdin.write, devices.stdout.readline) for n in range(1, trials + 1))
     return Latency(times[trials // 2] / 1e6, times[min(trials - 1, trials * 99 // 100)] / 1e6, times[-1] / 1e6)
 
@@ -160,15 +167,17 @@ def until(client: CellClient, state: str, seconds: float = 60.0) -> dict[str, Js
 
 
 @contextmanager
-def _watching(children: Children, folder: Path, passwords: dict[str, str], browsers: int) -> Iterator[None]:
+def _watching(children: Children, folder: Path, passwords: dict[str, str], browsers: int, *, apart: bool) -> Iterator[None]:
     """Have that many people look at the workstation's page of the cell."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         raise FileNotFoundError("Chromium is missing")
     port = free_port()
-    wait_for_port(port, start_workstation(children, folder, port, page=True), 60.0)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
+    with ExitStack() as stack:
+        with _without_the_first_processor() if apart else nullcontext():
+            wait_for_port(port, start_workstation(children, folder, port, page=True), 60.0)
+            playwright = stack.enter_context(sync_playwright())
+            browser = playwright.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
         for _ in range(browsers):
             page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
             page.goto(f"http://127.0.0.1:{port}/login")
@@ -179,6 +188,17 @@ def _watching(children: Children, folder: Path, passwords: dict[str, str], brows
             page.locator(".dw-state h1").wait_for()
         yield
         browser.close()
+
+
+@contextmanager
+def _without_the_first_processor() -> Iterator[None]:
+    """Start what is started here on all processors but the first, where there are several; it stays there."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, every - {min(every)} or every)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pty
 import queue
+import select
 import socket
 import threading
 import tty
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import serial
 
 from firmware_bridge.errors import LinkLost, LocalProtocolError, PortBusy, PortMissing, WriteQueueFull
 from firmware_bridge.port_owner import PortBytes, PortInput, PortLost, PortOwner
@@ -247,3 +249,25 @@ def test_wire_log_digest_and_replay(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WireLogDamaged, match="line 3000"):
         list(read_wire_log(path))
+
+
+@pytest.mark.parametrize("refusal", [None, ValueError("no such mode"), OSError(25, "not a typewriter")])
+def test_an_adapter_is_asked_not_to_keep_bytes_back(
+    terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
+) -> None:
+    asked: list[bool] = []
+
+    def mode(port: object, quick: bool) -> None:
+        asked.append(quick)
+        if refusal is not None:
+            raise refusal
+
+    monkeypatch.setattr(serial.Serial, "set_low_latency_mode", mode)
+    master, name = terminal
+    port = open_transport(name)
+    try:
+        os.write(master, b"1,150.0\n")
+        assert select.select([port], [], [], LIMIT)[0] and port.read() == b"1,150.0\n"
+    finally:
+        port.close()
+    assert asked == [True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,47 @@ def test_lines_that_come_together_were_taken_one_after_another() -> None:
     assert [reading.at for reading in readings(hub)] == [90_000, 100_000, 110_000]
     hub.receive(b"4,1.0\n5,1.0\n6,1.0\n7,1.0\n", 120_000)
     assert [reading.at for reading in readings(hub)] == [110_000, 110_000, 110_000, 120_000], "never older than the one before"
+
+
+class LineByLine(PressureHub):
+    def _all_follow(self, lines: list[bytes], at: int) -> bool:
+        return False
+
+
+_NUMBERS = st.sampled_from([b"%d", b"%d", b"%d", b"%d", b"0%d", b"-%d", b"%d,1"])
+_VALUES = st.sampled_from([b"1.0", b"1.0", b"187.4", b"-0.0", b"1", b"2000.1", b"1e5", b"", b"5,6", b"2.5\r", b"\r3.0"])
+_ENDS = st.sampled_from([b"\n", b"\n", b"\n", b"\n", b"\r\n", b"", b"\n\n", b","])
+_GOOD = st.tuples(st.just(1), st.just(b"%d"), st.sampled_from([b"1.0", b"187.4"]), st.just(b"\n"))
+_ANY = st.tuples(st.sampled_from([0, 1, 1, 1, 1, 1, 1, 2]), _NUMBERS, _VALUES, _ENDS)
+
+
+@given(
+    st.lists(st.one_of(st.lists(_GOOD, min_size=1, max_size=6), st.lists(_ANY, max_size=6)), max_size=8),
+    st.integers(0, 30_000),
+    st.sampled_from([2**32, 20]),
+)
+def test_lines_read_together_are_the_lines_read_one_by_one(
+    crowds: list[list[tuple[int, bytes, bytes, bytes]]], apart_us: int, wrap: int
+) -> None:
+    together, single, number = PressureHub(wrap=wrap), LineByLine(wrap=wrap), 9
+    for nth, crowd in enumerate(crowds):
+        data = b""
+        for step, form, value, end in crowd:
+            number += step
+            data += form % number + b"," + value + end
+        for hub in (together, single):
+            hub.receive(data, 100_000 + nth * apart_us)
+        assert together.last == single.last
+    assert readings(together) == readings(single)
+    for name in ("lines", "gaps", "missed", "damaged", "restarts", "overrun"):
+        assert getattr(together, name) == getattr(single, name)
+
+
+def test_values_are_taken_with_their_times() -> None:
+    hub = PressureHub()
+    hub.receive(b"1,1.0\n2,2.5\n3,2000.1\n", 100_000)
+    assert hub.take_values() == ([Decimal("1.0"), Decimal("2.5"), Decimal("2000.1")], [80_000, 90_000, 100_000])
+    assert hub.take_values() == ([], []) and hub.next_event() is None
 
 
 @pytest.mark.parametrize(

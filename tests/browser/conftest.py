@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,8 +16,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from stack import Stack, today
 
+from api.cases import Changes, load_case
 from api.demo_desk import Desk
 from api.processes import Child, free_port, start_workstation, wait_for_port
+from api.site import CELL
 from api.status import CellStatus
 from recipes.library import load_demonstration
 
@@ -34,15 +36,21 @@ WAIT_MS = 30_000
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium() -> str:
+    """Where a Chromium is installed."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         if os.environ.get(REQUIRED) == "1":
             pytest.fail(f"Chromium is missing, and {REQUIRED} is 1")
         pytest.skip("not run: Chromium is missing")
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running
         running.close()
 
@@ -81,12 +89,20 @@ class Workplace:
 
     @classmethod
     def start(
-        cls, folder: Path, *, rate: str, fault: str | None = None, others: tuple[str, ...] = (), daily_check: bool = False
+        cls,
+        folder: Path,
+        *,
+        rate: str = "60",
+        case: str = "minoxidil",
+        fault: str | None = None,
+        others: tuple[str, ...] = (),
+        daily_check: bool = False,
     ) -> Workplace:
-        stack = Stack.start(folder, "minoxidil", rate=rate, fault=fault, others=others, daily_check=daily_check)
+        stack = Stack.start(folder, case, rate=rate, fault=fault, others=others, daily_check=daily_check)
         port = free_port()
         place = cls(stack, port, start_workstation(stack.children, folder, port, page=True))
         wait_for_port(port, place.workstation, 60.0)
+        stack.let_go()
         return place
 
     @property
@@ -115,21 +131,18 @@ class Workplace:
 
     def order(self, days: int, cartridge_number: int = 1) -> str:
         """Have an order entered and confirmed over the interface; return its number."""
-        prescription, ink, cartridge = load_demonstration("minoxidil", today())
+        _, ink, cartridge = load_demonstration(self.stack.case, today())
+        entry = load_case(self.stack.case, Changes(), datetime.now(UTC).date()).entry
         serial = cartridge.serial if cartridge_number == 1 else f"{cartridge.serial}-{cartridge_number}"
-        order = {
-            "recipe": "minoxidil", "ink_lot": ink.lot, "cartridge": serial, "patient": "demonstration-004", "moiety": "minoxidil",
-            "basis": "base", "prescribed": prescription.prescribed.text, "unit": "mg", "per": "dose", "schedule": "evening 1",
-            "days": str(days),
-        }  # fmt: skip
+        order = {**asdict(entry), "recipe": self.stack.case, "ink_lot": ink.lot, "cartridge": serial, "days": str(days)}
+        again = {name: getattr(entry, name) for name in ("height_cm", "weight_kg", "prescribed")}
         with self.desk("pharmacist") as first, self.desk("second") as second:
             number = str(first.post("/orders", {"order": order, "signature": first.signature})["order"])
-            entry = {"prescribed": prescription.prescribed.text}
-            second.post(f"/orders/{number}/confirm", {"entry": entry, "signature": second.signature})
+            second.post(f"/orders/{number}/confirm", {"entry": again, "signature": second.signature})
         return number
 
     def begin(self, days: int) -> str:
-        """Bring a batch to printing over the interface; return its number."""
+        """Start a batch over the interface and hold time there; return its number."""
         number = self.order(days)
         with self.desk("operator") as operator:
             batch = str(operator.post("/batches", {"order": number, "cell": "cell-1"})["batch"])
@@ -141,15 +154,9 @@ class Workplace:
     def status(self) -> CellStatus:
         return CellStatus.model_validate(self.stack.ask().status())
 
-    def until(self, condition: object, seconds: float = 60.0) -> CellStatus:
-        """Ask the cell itself until its status is as wanted."""
-        assert callable(condition)
-        limit = time.monotonic() + seconds
-        while time.monotonic() < limit:
-            status = self.status()
-            if condition(status):
-                return status
-        raise AssertionError(f"not reached within {seconds:g} s: {status.state}")
+    def until(self, condition: Callable[[CellStatus], bool], cell: str = CELL) -> CellStatus:
+        """Let time go by until the cell's own status is as wanted, and hold it there."""
+        return CellStatus.model_validate(self.stack.until(lambda status: condition(CellStatus.model_validate(status)), cell=cell))
 
     def log_in(self, page: Page, username: str) -> None:
         page.goto(f"{self.base}/login")

@@ -160,7 +160,7 @@ class SimulatedCell:
                 self.bench.receive(port.value, data)
             case Send(port, data):
                 self.written.append((self.now, port, data, False))
-                self.bench.receive(port.value, data)
+                self.bench.receive(port, data)
             case Record(token, drafts):
                 if self.refuse_record(effect):
                     return [RecordFailed(token, "the disk is full")]
@@ -178,12 +178,12 @@ class SimulatedCell:
         self.now += self.step_us
         sent = self.bench.step(self.now)
         for port in (Port.PRESSURE, Port.BALANCE, Port.PRINTER):
-            if port.value in self.bench.unplugged:
-                if port.value not in self._lost:
-                    self._lost.add(port.value)
+            if port in self.bench.unplugged:
+                if port not in self._lost:
+                    self._lost.add(port)
                     self.give(PortLost(port, "device unplugged"))
-            elif sent[port.value]:
-                self.give(PortBytes(port, sent[port.value]))
+            elif sent[port]:
+                self.give(PortBytes(port, sent[port]))
         self.give(Tick())
 
     def command(self, operation: Operation, reason: str = "", target: str = "") -> None:

@@ -13,6 +13,7 @@ from printer.alarms import DEFINITIONS, AlarmName
 from printer.interlocks import blocked
 from printer.messages import (
     STOPS,
+    ClockCompared,
     Command,
     EmergencySend,
     GuardChanged,
@@ -135,6 +136,17 @@ def test_every_event_has_its_answer_in_every_state(snapshots: dict[str, tuple[Ru
         assert machine.handle(Tick(), now + later * 100_000) == ()
     if moment in ("printing", "settling", "weighing after", "external weighing"):
         assert machine.cycle.verdicts[machine.units.done + 1][0].value == "scrapped"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_clock_that_was_set_stops_nothing_and_is_told_in_every_state(snapshots: dict[str, tuple[RunMachine, int]], moment: str) -> None:
+    machine, now = copy.deepcopy(snapshots[moment])
+    before = machine.state, machine.phase, machine.ended
+    effects = settle(machine, machine.handle(ClockCompared(-7_200_000, -7_200_000), now), now)
+    assert (machine.state, machine.phase, machine.ended) == before
+    assert not [effect for effect in effects if isinstance(effect, (Send, EmergencySend))]
+    raised = [alarm.definition.name.value for alarm in machine.alarms.alarms]
+    assert raised == ([] if machine.over else ["clock was set"])
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -22,7 +22,7 @@ _LONGEST_US = 110_000_000
 def killed_at(folder: Path, seed: int) -> None:
     draw = random.Random(f"kill:{seed}")
     moment = draw.randrange(_LONGEST_US)
-    stack = Stack.start(folder, rate="60")
+    stack = Stack.start(folder)
     try:
         created = stack.ask().create_run(stack.job(days=3))
         run = str(created["run"])

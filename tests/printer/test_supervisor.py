@@ -71,7 +71,7 @@ def test_asked_to_end_it_asks_the_command_and_does_not_start_it_again(tmp_path: 
 
 @pytest.mark.stack
 def test_a_killed_cell_comes_back_and_closes_its_run(tmp_path: Path) -> None:
-    stack = Stack.start(tmp_path / "site", rate="40")
+    stack = Stack.start(tmp_path / "site")
     try:
         assert stack.client is not None
         stack.client.close()
@@ -91,7 +91,7 @@ def test_a_killed_cell_comes_back_and_closes_its_run(tmp_path: Path) -> None:
 
 @pytest.mark.stack
 def test_a_second_cell_on_the_same_store_is_refused_and_the_first_prints_on(tmp_path: Path) -> None:
-    stack = Stack.start(tmp_path / "site", rate="40")
+    stack = Stack.start(tmp_path / "site")
     try:
         run = stack.begin()
         stack.until(lambda status: status["units"][0]["state"] == "printing")  # type: ignore[index, call-overload]

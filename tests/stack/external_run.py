@@ -62,7 +62,7 @@ def weigh(site: Site, batch: str, n: int, value: str) -> list[str]:
 
 def main(folder: Path) -> None:
     api.site.demonstration_register = register  # type: ignore[attr-defined]
-    site = Site(Stack.start(folder / "site", "hydrocortisone", rate="100"))
+    site = Site(Stack.start(folder / "site", "hydrocortisone"))
     try:
         batch = site.batch()
         site.print(batch)

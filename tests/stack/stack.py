@@ -1,12 +1,19 @@
-"""A demonstration site with its bench and its cell as real processes, over real ports, asked through a cell client."""
+"""A demonstration site with its bench and its cell as real processes, over real ports, asked through a cell client.
+
+Time on the bench goes on only while a test waits for something (`until`): whatever it does next happens at that very moment of
+the run, however slow the machine is. `let_go` lets time run by itself, for what waits on its own.
+"""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import json
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +41,31 @@ from recipes.order import DoseOrder
 OPERATOR = {"username": "operator", "name": "Demonstration operator", "role": "operator"}
 
 
+_STEP_US = 250_000
+
+
+class Clockwork:
+    """The time of one bench. Lifetime: until `close`."""
+
+    def __init__(self, address: str, token: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._token = token
+        self._socket = socket.create_connection((host, int(port)), timeout=60)
+        self._answers = self._socket.makefile("rb")
+
+    def advance(self, after_us: int | None) -> None:
+        """Let so much time go by, then hold it; None lets it go on. Raises ConnectionError when the bench is gone."""
+        self._socket.sendall(json.dumps({"token": self._token, "hold_after_us": after_us}).encode("ascii") + b"\n")
+        answer = self._answers.readline(1024)
+        if not answer:
+            raise ConnectionResetError("the bench has closed its hand's port")
+        assert b"held_at_us" in answer, answer
+
+    def close(self) -> None:
+        self._answers.close()
+        self._socket.close()
+
+
 @dataclass(slots=True)
 class Stack:
     """One site folder with its children.
@@ -53,6 +85,8 @@ class Stack:
     # cells besides the first: what each is asked through, and its processes
     others: dict[str, CellClient] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
+    # the time of each cell's bench
+    times: dict[str, Clockwork] = field(default_factory=dict)
 
     @classmethod
     def start(
@@ -82,12 +116,15 @@ class Stack:
         else:
             child, ready = start_bench(stack.children, ready, case=case, fault=fault, rate=rate, seed=1, truth=truth)
         bench = read_bench(child, ready)
+        stack._follow(CELL, ready)
         write_cell_configuration(folder, machine=load_recipe(case).machine, bench=bench)
         stack.start_cell()
         stack.ask().record_cleaning(OPERATOR, CLEANING_METHOD)
         for number, other in enumerate(others, 2):
             stack.start_other(f"cell-{number}", other)
             stack.ask(f"cell-{number}").record_cleaning(OPERATOR, CLEANING_METHOD)
+        for cell in stack.times:
+            stack.hold(cell)
         return stack
 
     def start_other(self, cell: str, case: str) -> None:
@@ -96,9 +133,26 @@ class Stack:
         child, ready = start_bench(self.children, ready, case=case, fault=None, rate=self.rate, seed=2, truth=truth, name=f"bench-{cell}")
         self.pids[f"bench-{cell}"] = child.pid
         write_cell_configuration(self.folder, machine=load_recipe(case).machine, bench=read_bench(child, ready), cell=cell)
+        self._follow(cell, ready)
         self.restart_other(cell)
 
+    def _follow(self, cell: str, ready: Path) -> None:
+        found = json.loads(ready.read_text())
+        if (before := self.times.pop(cell, None)) is not None:
+            before.close()
+        self.times[cell] = Clockwork(found["hand"], found["token"])
+
+    def let_go(self) -> None:
+        """Let the time of every bench run by itself at its rate."""
+        for clockwork in self.times.values():
+            clockwork.advance(None)
+
+    def hold(self, cell: str = CELL) -> None:
+        """Hold the time of a cell's bench where it is."""
+        self.times[cell].advance(0)
+
     def restart_other(self, cell: str) -> None:
+        self.times[cell].advance(None)
         process = start_cell(self.children, self.folder, cell)
         found = wait_for_file(self.folder / cell / "address.json", process, 30.0)
         self.pids[cell] = process.pid
@@ -107,6 +161,7 @@ class Stack:
         self.others[cell] = self._client(cell, found)
 
     def start_cell(self) -> None:
+        self.times[CELL].advance(None)
         address_file = self.folder / CELL / "address.json"
         address_file.unlink(missing_ok=True)
         child = self.children.start("cell", "printer.wiring_cell", "--config", str(self.folder / CELL / "cell.toml"))
@@ -114,6 +169,7 @@ class Stack:
 
     def supervise_cell(self) -> None:
         """Start the cell by its supervisor, once the one before has let go of its store."""
+        self.times[CELL].advance(None)
         (self.folder / CELL / "address.json").unlink(missing_ok=True)
         self.supervisor_child = self.children.start("supervisor", "printer.supervisor", "--config", str(self.folder / CELL / "cell.toml"))
         self.connect(wait_for_file(self.folder / CELL / "address.json", self.supervisor_child, 30.0))
@@ -193,13 +249,16 @@ class Stack:
         return self.client
 
     def until(self, condition: Callable[[dict[str, JsonValue]], bool], seconds: float = 60.0, cell: str = CELL) -> dict[str, JsonValue]:
-        """Ask for the status until it is as wanted; the limit is of real time."""
+        """Let time go by until the status is as wanted, and hold it there; the limit is of real time."""
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             status = self.ask(cell).status()
             if condition(status):
                 return status
-        raise AssertionError(f"not reached within {seconds:g} s: {status['state']}")
+            with contextlib.suppress(ConnectionError):  # a bench that is gone: what it leaves behind is what is waited for
+                self.times[cell].advance(_STEP_US)
+        shown = {name: status[name] for name in ("state", "ended", "run", "units", "alarms")}
+        raise AssertionError(f"not reached within {seconds:g} s: {json.dumps(shown, indent=1)}")
 
     def begin(self, job: dict[str, JsonValue] | None = None) -> str:
         """Create a run and start it; return its id."""
@@ -212,6 +271,8 @@ class Stack:
         for client in (self.client, *self.others.values()):
             if client is not None:
                 client.close()
+        for clockwork in self.times.values():
+            clockwork.close()
         self.children.close()
 
 

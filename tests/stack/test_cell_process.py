@@ -158,11 +158,11 @@ def test_a_pulled_cable_ends_the_run_and_scraps_the_unit(stack: Stack) -> None:
     assert status["ended"] == "FAULTED"
     assert [unit["verdict"] for unit in status["units"]] == ["accepted", "scrapped", None]  # type: ignore[union-attr, index, call-overload]
     assert status["link"] == {"state": "unknown", "age_ms": status["link"]["age_ms"], "quality": "unknown"}  # type: ignore[index, call-overload]
+    assert set(status["resting"]) == {"pressure", "balance"}  # type: ignore[arg-type]
     stack.children.close()
     assert_store_verifies(stack.folder)
 
 
-@pytest.mark.parametrize("stack", [{"rate": "40"}], indirect=True)
 def test_killed_in_mid_unit_and_started_again(stack: Stack) -> None:
     run = stack.begin()
     stack.until(printing(2))  # type: ignore[arg-type]
@@ -183,7 +183,6 @@ def test_killed_in_mid_unit_and_started_again(stack: Stack) -> None:
     assert len(patches) <= 2, "nothing was printed after the restart"
 
 
-@pytest.mark.parametrize("stack", [{"rate": "40"}], indirect=True)
 def test_stop_from_a_second_connection(stack: Stack) -> None:
     run = stack.begin()
     stack.until(printing(1))  # type: ignore[arg-type]
@@ -194,7 +193,7 @@ def test_stop_from_a_second_connection(stack: Stack) -> None:
     assert [alarm["name"] for alarm in status["alarms"]] == ["stopped by a person"]  # type: ignore[union-attr, index, call-overload]
 
 
-@pytest.mark.parametrize("stack", [{"fault": "balance_silent:1", "rate": "12"}], indirect=True)
+@pytest.mark.parametrize("stack", [{"fault": "balance_silent:1"}], indirect=True)
 def test_a_warning_is_shelved_and_comes_back_at_the_end_of_the_run(stack: Stack) -> None:
     run, cell = stack.begin(), stack.ask()
     warning = f"{run}/A01"

@@ -29,7 +29,7 @@ def ended(status: dict[str, Any]) -> bool:
 
 @pytest.fixture
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    running = Site(Stack.start(tmp_path / "site", **getattr(request, "param", {"rate": "30", "others": ("minoxidil",)})))
+    running = Site(Stack.start(tmp_path / "site", **getattr(request, "param", {"others": ("minoxidil",)})))
     try:
         yield running
     finally:
@@ -125,7 +125,7 @@ def test_one_cartridge_is_in_one_cell(site: Site) -> None:
     assert site.stack.until(ended)["ended"] == "ABORTED"
 
 
-@pytest.mark.parametrize("site", [{"rate": "100", "others": ("hydrocortisone",)}], indirect=True)
+@pytest.mark.parametrize("site", [{"others": ("hydrocortisone",)}], indirect=True)
 def test_a_cell_with_another_machine_is_shown_with_the_reason(site: Site) -> None:
     order = site.order("2")
     assert offers(site, order) == {"cell-1": (), "cell-2": ("it has machine fdm-0.4, and recipe minoxidil@1 needs sse-18g-3ml",)}

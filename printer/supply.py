@@ -1,0 +1,149 @@
+"""The ink of a run: what its cartridge can give and for how long it may be used, against what the batch still needs.
+
+Before the start this is a gate; in the run it is watched, because a pause takes time and a correction takes ink. Volumes are
+whole nL, times µs of process time. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_CEILING, Decimal
+
+from audit.quantities import EXACT, Microlitre, plain_text, round_to
+from printer.alarms import DEFINITIONS, AlarmName
+from printer.early_warnings import Crossing, Level
+from printer.plan import PlannedUnit, Supply
+from printer.readiness import Gate
+from recipes.order import Cartridge, InkLot
+
+WEIGHING_US = 12_000_000
+"""How long settling and both weighings of a unit take, about."""
+PREPARING_US = 300_000_000
+"""How long heating, homing and priming take, at most about."""
+_DAY_S = 86_400
+_LOOK_US = 10_000_000
+_NAME = "ink lot and cartridge"
+
+
+def supply_of(
+    ink: InkLot, cartridge: Cartridge, *, heel: Microlitre, prime: Microlitre, rate: str, today: str, left_of_day_s: int
+) -> Supply:
+    """Return what a cartridge can give, and until when: the last day of use is the earlier of its own and its ink's, and counts whole.
+
+    `left_of_day_s` is how much of `today` is left at the site, in seconds; `rate` that of process time.
+    """
+    last = min(cartridge.in_use_until, ink.expires)
+    what = f"cartridge {cartridge.serial} may be used" if last == cartridge.in_use_until else f"ink lot {ink.lot} may be used"
+    days = (date.fromisoformat(last) - date.fromisoformat(today)).days
+    life = EXACT.multiply(Decimal(max(0, days * _DAY_S + left_of_day_s)), Decimal(rate))
+    return Supply(
+        what=f"{what} until {last}",
+        give_nl=int((cartridge.remaining - heel).value * 1000),
+        prime_nl=int(prime.value * 1000),
+        life_us=int(life * 1_000_000),
+    )
+
+
+def time_needed_us(units: Iterable[PlannedUnit]) -> int:
+    """Return about how long units take: printing as it was proved, and weighing."""
+    return sum(unit.duration_us + WEIGHING_US for unit in units)
+
+
+def supply_gate(sources: Sequence[tuple[InkLot, Cartridge]], supplies: Sequence[Supply], units: Iterable[PlannedUnit]) -> Gate:
+    """Judge whether ink and cartridge are in date for as long as the run takes. That there is enough ink was proved with the program.
+
+    `sources` in the order of the heads; `supplies` likewise, or empty where the time of day is not known.
+    """
+    evidence = "; ".join(f"lot {ink.lot}, expires {ink.expires}; cartridge {cartridge.serial}" for ink, cartridge in sources)
+    if not supplies:
+        return Gate(_NAME, True, evidence)
+    needed = PREPARING_US + time_needed_us(units)
+    short = [f"{supply.what}, which is {_minutes(supply.life_us)} more" for supply in supplies if needed > supply.life_us]
+    if short:
+        text = f"{' and '.join(short)}, and the run needs about {_minutes(needed)}"
+        return Gate(_NAME, False, f"{text}; take a cartridge of a lot that may be used longer, or split the course")
+    return Gate(_NAME, True, f"{evidence}; the run needs about {_minutes(needed)}, {' and '.join(supply.what for supply in supplies)}")
+
+
+class SupplyWatch:
+    """Follows ink and its life through one run; with two heads, each has its own. What ends first counts.
+
+    Concurrency: owned by the run machine.
+    """
+
+    def __init__(self, supplies: Sequence[Supply]) -> None:
+        """`supplies` in the order of the heads; empty where the time of day is not known."""
+        setting = DEFINITIONS[AlarmName.INK_SHORT].setting
+        self._first_over = min(supplies, key=lambda supply: supply.life_us, default=None)
+        self._inks = [_Ink(supply, Level(setting)) for supply in supplies]
+        self._life = Level(DEFINITIONS[AlarmName.LIFE_ENDS].setting)
+        self._setting = setting
+        self._began: int | None = None
+        self._look_at = 0
+
+    def begin(self, now: int) -> None:
+        """Count the life of the ink from now: the run is prepared."""
+        if self._began is None:
+            self._began = now
+
+    def life_over(self, now: int) -> str | None:
+        """Return why no further unit may be begun, None while the ink may be used."""
+        supply = self._first_over
+        if supply is None or self._began is None or now - self._began <= supply.life_us:
+            return None
+        return f"{supply.what}, and that day is over"
+
+    def due(self, now: int) -> bool:
+        """Whether it is time to look again: every ten seconds."""
+        return now >= self._look_at and self._first_over is not None
+
+    def look(self, left: Iterable[PlannedUnit], now: int) -> Crossing | None:
+        """Look whether the life of the ink ends before the run; `left` are the units still to be printed."""
+        supply = self._first_over
+        if supply is None or self._began is None:
+            return None
+        self._look_at = now + _LOOK_US
+        needed, life = time_needed_us(left), self._began + supply.life_us - now
+        if not self._life.judge(now, beyond=needed > life, inside=needed <= life):
+            return None
+        text = f"{supply.what}, which is {_minutes(max(0, life))} more; the units that remain need about {_minutes(needed)}"
+        return Crossing(AlarmName.LIFE_ENDS, text if self._life.stands else None)
+
+    def used(self, unit: PlannedUnit, left: Iterable[PlannedUnit], factor: Decimal, now: int) -> Crossing | None:
+        """Take a unit that was printed; `factor` is the flow factor of the next, `left` are the units still to be printed, as planned."""
+        if unit.head >= len(self._inks):
+            return None
+        ink = self._inks[unit.head]
+        ink.pushed_nl += unit.cumulative_nl[-1] if unit.cumulative_nl else 0
+        mine = [one for one in left if one.head == unit.head]
+        give = ink.supply.give_nl - ink.supply.prime_nl - ink.pushed_nl
+        planned = sum((one.target_volume.value for one in mine), Decimal(0))
+        need = int(EXACT.multiply(EXACT.multiply(planned, factor), Decimal(1000)).to_integral_value(rounding=ROUND_CEILING))
+        beyond, inside = need * 100 > give * self._setting.level, need * 100 <= give * self._setting.back
+        if not ink.level.judge(now, beyond=beyond and bool(mine), inside=inside or not mine):
+            return None
+        which = f" in head {unit.part}" if unit.part else ""
+        ink.text = f"the cartridge{which} has {_microlitres(give)} to give, the {len(mine)} units that remain need {_microlitres(need)}"
+        short = [one.text for one in self._inks if one.level.stands]
+        return Crossing(AlarmName.INK_SHORT, "; ".join(short) or None)
+
+
+@dataclass(slots=True)
+class _Ink:
+    """What one head has, what it has pushed, and whether that is short."""
+
+    supply: Supply
+    level: Level
+    pushed_nl: int = 0
+    text: str = ""
+
+
+def _minutes(span_us: int) -> str:
+    minutes = -(-span_us // 60_000_000)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _microlitres(volume_nl: int) -> str:
+    return f"{plain_text(round_to(EXACT.divide(Decimal(volume_nl), Decimal(1000)), 1))} uL"
