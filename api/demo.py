@@ -127,8 +127,8 @@ def check_prescription(demonstration: Demonstration) -> int:
 
 def check_fault(fault: str | None, units: int) -> None:
     """Refuse a fault at a unit that will not be printed: it would be shown by nothing. Raises InputInvalid."""
-    place = (fault or "").rpartition(":")[2]
-    if place.isascii() and place.isdigit() and not 1 <= int(place) <= units:
+    place = next((part for part in (fault or "").split(":")[1:] if part.isascii() and part.isdigit()), "")
+    if place and not 1 <= int(place) <= units:
         raise InputInvalid(f"fault: {fault} is at unit {place}, and {units} units are printed.", remedy=f"Name a unit from 1 to {units}.")
 
 
