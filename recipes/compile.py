@@ -58,6 +58,11 @@ def compile_program(
     if recipe.second_ink is not None and machine.second_head is None:
         reasons.append(f"recipe {recipe.reference} prints two inks, machine {machine.id} has one head; print on a cell with two")
         raise CompileRefused(tuple(dict.fromkeys(reasons)), remedy="Nothing is printed.")
+    if recipe.second_ink is None and machine.second_head is not None:
+        reasons.append(
+            f"recipe {recipe.reference} prints one ink, machine {machine.id} has two heads: which one is in use would not be known; "
+            "print on a cell with one head"
+        )
     for part, head, source, plans in zip(recipe.parts, machine.heads, sources, dose.parts, strict=False):
         reasons.extend(_part_reasons(part, head, source, plans, today))
     purge = plan_purge(recipe, dose, ink)

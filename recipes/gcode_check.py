@@ -20,7 +20,8 @@ from audit.canonical import JsonValue
 from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, plain_text
 from recipes.errors import ProofRefused
 from recipes.figures import Q
-from recipes.gcode_reader import SECTIONS_AFTER, Limits, ProgramReader, SectionTally, sections_before
+from recipes.gcode_reader import ProgramReader
+from recipes.gcode_values import SECTIONS_AFTER, Limits, SectionTally, sections_before
 from recipes.model import Cylinder, MachineProfile, Parameter, Recipe, Torus
 
 CLOSURE_PERCENT = Decimal("0.05")

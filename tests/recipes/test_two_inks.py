@@ -162,6 +162,16 @@ def test_a_machine_with_one_head_is_refused() -> None:
         )
 
 
+def test_a_recipe_of_one_ink_on_a_machine_with_two_heads_is_refused() -> None:
+    """A head that the run before left in use would print it."""
+    single = load_recipe("cyclophosphamide")
+    recipe = single.model_copy(update={"machine": MACHINE.id, "machine_digest": MACHINE.digest})
+    prescription, ink, cartridge = load_demonstration("cyclophosphamide", TODAY)
+    order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
+    with pytest.raises(CompileRefused, match="has two heads"):
+        compile_program(order=order, recipe=recipe, ink=ink, cartridge=cartridge, machine=MACHINE, today=TODAY, demonstration=True)
+
+
 def test_cartridges_that_are_swapped_are_refused() -> None:
     assert SECOND is not None
     with pytest.raises((CompileRefused, DoseRefused)) as refused:
