@@ -61,6 +61,10 @@ class EventKind(StrEnum):
     UNIT_WEIGHT_JUDGED = "unit.weight.judged"
     UNIT_PRINT_SCRAPPED = "unit.print.scrapped"
     UNIT_REMOVAL_CONFIRMED = "unit.removal.confirmed"
+    UNIT_PARTS_JUDGED = "unit.parts.judged"
+    PART_PRINT_INTENDED = "part.print.intended"
+    PART_WEIGHT_JUDGED = "part.weight.judged"
+    PART_PRINT_SCRAPPED = "part.print.scrapped"
     CALIBRATION_PRINT_INTENDED = "calibration.print.intended"
     CALIBRATION_WEIGHT_JUDGED = "calibration.weight.judged"
     CALIBRATION_PRINT_SCRAPPED = "calibration.print.scrapped"
@@ -129,6 +133,13 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.UNIT_WEIGHT_JUDGED: ("unit", "the weighing and the verdict"),
         EventKind.UNIT_PRINT_SCRAPPED: ("unit", "the unit was given up, with the reasons"),
         EventKind.UNIT_REMOVAL_CONFIRMED: ("unit", "a rejected unit left the plate"),
+        EventKind.UNIT_PARTS_JUDGED: (
+            "unit",
+            "a unit of several inks is accepted with all of its parts, or rejected with the first that is not",
+        ),
+        EventKind.PART_PRINT_INTENDED: ("part", "one ink's part of a unit will be printed from bytes with this digest"),
+        EventKind.PART_WEIGHT_JUDGED: ("part", "the weighing of one ink's part of a unit and its verdict"),
+        EventKind.PART_PRINT_SCRAPPED: ("part", "one ink's part of a unit was given up, with the reasons"),
         EventKind.CALIBRATION_PRINT_INTENDED: ("calibration", "a purge unit will be printed from bytes with this digest; never product"),
         EventKind.CALIBRATION_WEIGHT_JUDGED: ("calibration", "the weighing of a purge unit and whether the flow follows from it"),
         EventKind.CALIBRATION_PRINT_SCRAPPED: ("calibration", "the purge unit was given up, with the reasons"),

@@ -87,6 +87,7 @@ class FirmwareProfile:
     resend_settle_us: int = SECOND // 10
     slow_commands: tuple[bytes, ...] = (
         b"G28", b"G29", b"G30", b"G32", b"G33", b"G4", b"M109", b"M190", b"M191", b"M303", b"M400", b"M600", b"M0", b"M1", b"M226",
+        b"T0", b"T1",
     )  # fmt: skip
     heating_commands: tuple[bytes, ...] = (b"M109", b"M190", b"M191")
     quickstop: bytes = STOP_BYTES[StopStrength.QUICKSTOP]
@@ -137,19 +138,28 @@ def marlin_profile(
     required: Iterable[str] = ("EMERGENCY_PARSER", "AUTOREPORT_TEMP"),
     advanced_ok: bool = True,
     read_back: bool = True,
+    heads: int = 1,
 ) -> FirmwareProfile:
     """Return a profile for a Marlin build: the firmware name, with any of `versions` behind it, and the capabilities it must report.
 
-    `read_back` needs a build with `M111` (DEBUG_FLAGS_GCODE, on by default).
+    `read_back` needs a build with `M111` (DEBUG_FLAGS_GCODE, on by default). With two `heads` it must say that it has two, and a quick
+    stop switches both off: `M104 S0` alone is for the head in use.
     """
     value, *others = [f"{firmware_name} {version}" for version in versions] or [firmware_name]
+    identity = [ExpectedField("FIRMWARE_NAME", value, match, tuple(others))]
+    if heads > 1:
+        identity.append(ExpectedField("EXTRUDER_COUNT", str(heads)))
     return FirmwareProfile(
         name=name,
-        identity=(ExpectedField("FIRMWARE_NAME", value, match, tuple(others)),),
+        identity=tuple(identity),
+        quickstop=STOP_BYTES[StopStrength.QUICKSTOP] if heads == 1 else _QUICKSTOP_OF_TWO,
         capabilities=tuple((capability, True) for capability in required),
         advanced_ok=advanced_ok,
         read_back=read_back,
     )
+
+
+_QUICKSTOP_OF_TWO = b"\nM410\nM104 T0 S0\nM104 T1 S0\nM140 S0\n"
 
 
 def klipper_profile(name: str = "klipper", *, firmware_version: str, match: Match = Match.EXACT) -> FirmwareProfile:

@@ -22,7 +22,8 @@ _EXPECTED_LINE = re.compile(r"expected line ([0-9]{1,9}) got", re.IGNORECASE)
 _TEMPERATURES = re.compile(
     rf"(?:\s*[TBCLPMSR][0-9]?:{_NUM}(?:\s*/\s*{_NUM})?(?:\s*\([0-9]{{1,6}}\))?|\s*[BCL]?@[0-9]?:-?[0-9]{{1,4}}|\s*W:(?:\?|[0-9]{{1,6}}))+\s*\Z"
 )
-_HEATER = re.compile(rf"(?:^|\s)(T|T0|B):\s*({_NUM})\s*/\s*({_NUM})")
+_HEATER = re.compile(rf"(?:^|\s)(T[01]?|B):\s*({_NUM})\s*/\s*({_NUM})")
+_TOOL = re.compile(r"echo: ?Active Extruder: ?([0-9]{1,2})\s*\Z")
 # RepRapFirmware gives each extruder's own count beside a virtual E, which relative extrusion does not move.
 _POSITION = re.compile(rf"X:({_NUM}) Y:({_NUM}) Z:({_NUM}) E:({_NUM})(?: E0:({_NUM}))?(?: E[1-9]:{_NUM})*(?: Count:? .{{0,120}})?\s*\Z")
 _CAPABILITY = re.compile(r"Cap:([A-Z0-9_]{1,40}):([01])\s*\Z")
@@ -49,6 +50,7 @@ _REFUSED = (
     "Home X",
     "Home Y",
     "Home Z",
+    "Invalid extruder",
 )
 
 _OVERHEAD = 16
@@ -68,11 +70,22 @@ class Ok:
 
 @dataclass(frozen=True, slots=True)
 class Temperatures:
-    """Active hotend and bed in degC, actual and target; None where the line names no such heater. `ok`: it also acknowledges an M105."""
+    """Active hotend and bed in degC, actual and target; None where the line names no such heater. `ok`: it also acknowledges an M105.
+
+    `hotends`: each hotend by its number, where the line names two; else empty.
+    """
 
     hotend: tuple[Decimal, Decimal] | None
     bed: tuple[Decimal, Decimal] | None
     ok: bool
+    hotends: tuple[tuple[Decimal, Decimal], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """The head that is in use, as Marlin says it at the end of every `T` command, also where nothing changed."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +165,7 @@ class Unknown:
 
 
 Reply = (
-    Ok | Temperatures | Position | Resend | LineError | Fatal | Refused
+    Ok | Temperatures | Tool | Position | Resend | LineError | Fatal | Refused
     | Busy | Wait | Restarted | Identity | Capability | Information | Unknown
 )  # fmt: skip
 
@@ -212,7 +225,8 @@ def _parse_measured(text: str, rest: str, *, ok: bool) -> Temperatures | Positio
     if not _TEMPERATURES.match(rest):
         return None
     found = {name: (Decimal(actual), Decimal(target)) for name, actual, target in _HEATER.findall(rest)}
-    return Temperatures(found.get("T", found.get("T0")), found.get("B"), ok)
+    both = (found["T0"], found["T1"]) if "T0" in found and "T1" in found else ()
+    return Temperatures(found.get("T", found.get("T0")), found.get("B"), ok, both)
 
 
 def _parse_text(text: str) -> Reply:
@@ -258,6 +272,8 @@ def _parse_information(text: str) -> Reply:
     if action:
         name = action.group(1).strip()
         return Fatal("FB-111", text) if name in ("poweroff", "shutdown", "disconnect") else Information(text)
+    if tool := _TOOL.match(text):
+        return Tool(int(tool.group(1)))
     if text.startswith("echo:"):
         if any(form in text for form in (*_THERMAL, *_HALTED)):
             return Fatal("FB-110" if any(form in text for form in _THERMAL) else "FB-111", text)

@@ -33,6 +33,7 @@ from firmware_bridge.gcode_lines import (
     Resend,
     Restarted,
     Temperatures,
+    Tool,
     Unknown,
     Wait,
     check_command,
@@ -59,6 +60,7 @@ from firmware_bridge.link_values import (
     PositionReport,
     StopStrength,
     TemperatureReport,
+    ToolReport,
     transition_table_markdown,
 )
 from firmware_bridge.reply_reader import FLOW_CONTROL, ReplyReader
@@ -79,6 +81,7 @@ __all__ = [
     "PositionReport",
     "StopStrength",
     "TemperatureReport",
+    "ToolReport",
     "transition_table_markdown",
 ]
 
@@ -199,13 +202,15 @@ class GcodeLink(LinkAcknowledgement):
         match reply:
             case Ok():
                 self._answered(reply, now)
-            case Temperatures(hotend, bed, ok):
+            case Temperatures(hotend, bed, ok, hotends):
                 if hotend is None or bed is None:
                     self._emit(Notice("temperatures without hotend or bed"))
                 else:
-                    self._emit(TemperatureReport(*hotend, *bed))
+                    self._emit(TemperatureReport(*hotend, *bed, tuple(actual for actual, _ in hotends)))
                 if ok and self.state in RUNNING:
                     self._temperature_ok(now)
+            case Tool(number):
+                self._emit(ToolReport(number))
             case Position(x, y, z, e, ok):
                 self._emit(PositionReport(x, y, z, e))
                 if ok:

@@ -137,12 +137,20 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class TemperatureReport:
-    """Temperatures and their targets in degC, as the firmware wrote them."""
+    """Temperatures and their targets in degC, as the firmware wrote them. `hotends`: each by its number, where it names two."""
 
     hotend: Decimal
     hotend_target: Decimal
     bed: Decimal
     bed_target: Decimal
+    hotends: tuple[Decimal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReport:
+    """The firmware says which head is in use, by its number."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +177,4 @@ class Fault:
     cause: LinkFault
 
 
-LinkEvent = Identified | IdentityRefused | LineAcknowledged | Drained | TemperatureReport | PositionReport | Notice | Fault
+LinkEvent = Identified | IdentityRefused | LineAcknowledged | Drained | TemperatureReport | ToolReport | PositionReport | Notice | Fault

@@ -36,7 +36,10 @@ class BenchConfigError(DosewrightError):
 
 @dataclass(frozen=True, slots=True)
 class BenchConfig:
-    """One bench: case, seed, rate of time, devices, physics, faults."""
+    """One bench: case, seed, rate of time, devices, physics, faults. `second`: the physics of a second head with its ink.
+
+    What lies on the plate dries as `plant` says, whichever ink it is.
+    """
 
     case: str
     plant: PlantConfig
@@ -46,6 +49,7 @@ class BenchConfig:
     seed: int = 1
     rate: Decimal = Decimal(1)
     faults: tuple[FaultSpec, ...] = ()
+    second: PlantConfig | None = None
 
 
 _SYRINGE_10ML = PrinterConfig(
@@ -139,6 +143,48 @@ CASES: Mapping[str, BenchConfig] = {
         ),
         printer=replace(_SYRINGE_10ML, extrude_min_c=15.0, e_max_feed=10.0),
     ),
+    "polypill": BenchConfig(
+        case="polypill",
+        plant=PlantConfig(
+            e_area_mm2=165.13,
+            rheology=Rheology(radius_mm=_RADIUS_20G_MM, length_mm=_HALF_INCH_MM, index=0.5, consistency=95.0, yield_pa=310.0),
+            lag_s=0.30,
+            nominal_flow=7.0,
+            density=1.22,
+            strength=49.6,
+            cartridge_uL=10_000.0,
+            drying_fraction=0.013,
+            drying_tau_s=150.0,
+            nozzle=_PASTE_HEATER,
+            plate=_PLATE_HEATER,
+            onset_uL=60.0,
+            bubble_uL=50.0,
+        ),
+        second=PlantConfig(
+            e_area_mm2=58.90,
+            rheology=Rheology(radius_mm=_RADIUS_18G_MM, length_mm=_HALF_INCH_MM, index=0.45, consistency=250.0, yield_pa=420.0),
+            lag_s=0.30,
+            nominal_flow=5.0,
+            density=1.08,
+            strength=39.7,
+            cartridge_uL=3_000.0,
+            drying_fraction=0.013,
+            drying_tau_s=150.0,
+            nozzle=_PASTE_HEATER,
+            plate=_PLATE_HEATER,
+            onset_uL=45.0,
+            bubble_uL=35.0,
+        ),
+        printer=replace(
+            _SYRINGE_10ML,
+            machine_type="Dosewright bench, two heads",
+            e_max_feed=10.0,
+            second_e_steps_per_mm=3200.0,
+            second_offset_x_mm=0.35,
+            second_offset_y_mm=-0.20,
+            second_offset_z_mm=0.10,
+        ),
+    ),
 }
 
 
@@ -182,6 +228,10 @@ def checked(config: BenchConfig) -> BenchConfig:
     ):
         if name not in known:
             raise BenchConfigError(f"{place} = {name!r} is not on this bench", remedy=f"Choose one of: {', '.join(known)}.")
+    if config.second is None and any(fault.head for fault in config.faults):
+        raise BenchConfigError(f"the bench of {config.case} has one head", remedy="Name no head, or head1.")
+    if config.second is not None and config.printer.dialect != "marlin-2.1":
+        raise BenchConfigError(f"two heads run with marlin-2.1 on this bench, not with {config.printer.dialect}", remedy="Choose that.")
     return config
 
 
@@ -205,7 +255,7 @@ def load_bench(path: Path) -> BenchConfig:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BenchConfigError(f"cannot read the bench file {path}: {error}", remedy="Check the path and the TOML.") from error
-    unknown = set(document) - {"case", "seed", "rate", "faults", "plant", "printer", "balance", "pressure"}
+    unknown = set(document) - {"case", "seed", "rate", "faults", "plant", "second", "printer", "balance", "pressure"}
     if unknown:
         raise BenchConfigError(f"{path}: unknown key {sorted(unknown)[0]!r}", remedy="See docs/bench.md for the keys of a bench file.")
     case, seed, faults = document.get("case"), document.get("seed", 1), document.get("faults", [])
@@ -215,11 +265,20 @@ def load_bench(path: Path) -> BenchConfig:
     changed = replace(
         config,
         plant=_changed(config.plant, document.get("plant", {}), "plant"),
+        second=_second(config, document.get("second", {})),
         printer=_changed(config.printer, document.get("printer", {}), "printer"),
         balance=_changed(config.balance, document.get("balance", {}), "balance"),
         pressure=_changed(config.pressure, document.get("pressure", {}), "pressure"),
     )
     return checked(changed)
+
+
+def _second(config: BenchConfig, changes: object) -> PlantConfig | None:
+    if config.second is not None:
+        return _changed(config.second, changes, "second")
+    if changes:
+        raise BenchConfigError(f"[second]: the bench of {config.case} has one head", remedy="Leave the table out.")
+    return None
 
 
 def _changed(table: Table, changes: object, name: str) -> Table:

@@ -2,7 +2,8 @@
 
 `clog`, `clog:3`, `unplug:pressure`, `byte_flip:balance:2`: a unit is the k-th patch on the plate, purge units included;
 without one, the fifth. `any` is a fault, a unit and a device drawn from the seed of the bench. A fault begins inside its unit,
-after the plunger has moved the onset volume of the case into it.
+after the plunger has moved the onset volume of the case into it. With two heads, `clog:3:head2` begins once the second head has
+moved its own onset volume; what strikes a head strikes that one alone, and waits while it is docked.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hil_tests.wire_faults import Wire
 
 DEFAULT_UNIT = 5
 PORTS = ("printer", "balance", "pressure")
+HEADS = ("head1", "head2")
 DRAWN = "any"
 
 # Resistance of a slow clog doubles every two seconds; air offers an eighth of the resistance of paste.
@@ -42,11 +44,12 @@ class FaultError(DosewrightError):
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """A fault by name, the unit it strikes in, and the device where it has one."""
+    """A fault by name, the unit it strikes in, the device where it has one, and the head (from 0) that brings it on."""
 
     name: str
     unit: int = DEFAULT_UNIT
     device: str = ""
+    head: int = 0
 
 
 class Devices:
@@ -283,6 +286,12 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+OF_A_HEAD = frozenset(
+    {"clog", "clog_sudden", "bubble", "empty", "density", "strength", "wrong_ink", "leak", "slip", "heater", "runaway", "thermistor"}
+)
+"""Faults of the ink, the nozzle or its heater: they belong to one head. All others are of the bench."""
+
+
 def faults_markdown() -> str:
     """Return the table of faults as docs/bench.md shows it."""
     rows = ["| name | in the list of cases | what happens |", "|---|---|---|"]
@@ -294,7 +303,7 @@ def parse_fault(text: str, seed: int = 1) -> FaultSpec:
     """Read `name[:device][:unit]`; `any` is drawn from the seed. Raises FaultError for an unknown name, device or unit."""
     name, *rest = text.split(":")
     drawn = random.Random(f"{seed}:fault")
-    unit, device = DEFAULT_UNIT, ""
+    unit, device, head = DEFAULT_UNIT, "", 0
     if name == DRAWN:
         name = drawn.choice(sorted(FAULTS))
         unit, device = drawn.randint(1, 14), drawn.choice(PORTS) if FAULTS[name].device else ""
@@ -305,9 +314,11 @@ def parse_fault(text: str, seed: int = 1) -> FaultSpec:
             device = part
         elif part.isascii() and part.isdigit() and int(part) > 0:
             unit = int(part)
+        elif part in HEADS:
+            head = HEADS.index(part)
         else:
             raise FaultError(f"the fault {text!r} cannot be read at {part!r}", remedy="Write for example clog:3 or unplug:pressure:2.")
-    return FaultSpec(name, unit, device)
+    return FaultSpec(name, unit, device, head)
 
 
 class FaultScript:
@@ -325,6 +336,8 @@ class FaultScript:
                 if not self._due(spec):
                     continue
                 begun = self._begun[spec] = now
+            if spec.name in OF_A_HEAD and spec.head != self._devices.plant.head:
+                continue
             FAULTS[spec.name].act(self._devices, spec, (now - begun) / 1e6)
 
     @property
@@ -349,7 +362,8 @@ class FaultScript:
         return tuple(self._begun)
 
     def _due(self, spec: FaultSpec) -> bool:
-        patch = self._devices.plant.current
-        if patch is None or patch.index < spec.unit:
+        plant = self._devices.plant
+        patch = plant.current
+        if patch is None or patch.index < spec.unit or plant.head != spec.head:
             return False
-        return patch.index > spec.unit or patch.plunger_uL >= self._devices.plant.config.onset_uL
+        return patch.index > spec.unit or patch.pushed_by[spec.head] >= plant.config.onset_uL

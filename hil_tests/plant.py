@@ -64,7 +64,7 @@ class PlantConfig:
 
 
 class Motion(NamedTuple):
-    """One stretch of even motion: times in µs, positions in mm, `e` in mm of plunger (or filament) moved within it."""
+    """One stretch of even motion: times in µs, positions in mm, `e` in mm of plunger (or filament) moved within it, by head `tool`."""
 
     t0: int
     t1: int
@@ -74,6 +74,7 @@ class Motion(NamedTuple):
     y1: float
     z: float
     e: float
+    tool: int = 0
 
     def cut(self, at: int) -> tuple[Motion, Motion]:
         """Return the two parts of the stretch, before and after a time within it."""
@@ -185,21 +186,32 @@ class Drying:
 
 @dataclass(slots=True)
 class Patch:
-    """What lies together on the plate: one unit, if all went well. Masses in mg."""
+    """What lies together on the plate: one unit, if all went well. Masses in mg.
+
+    `slips` is the scatter of each head's volume in it; `mass_of`, `active_of` and `pushed_by` say what each head has brought.
+    """
 
     index: int
     x_min: float
     x_max: float
     y_min: float
     y_max: float
-    slip: float
+    slips: tuple[float, ...]
     drying: Drying
+    mass_of: list[float]
+    active_of: list[float]
+    pushed_by: list[float]
     wet_mg: float = 0.0
     active_mg: float = 0.0
     plunger_uL: float = 0.0
     last_deposit_us: int = 0
     _to_lose_mg: float = 0.0
     _since: int = 0
+
+    @property
+    def slip(self) -> float:
+        """The scatter of the first head's volume in it."""
+        return self.slips[0]
 
     @property
     def to_lose_mg(self) -> float:
@@ -211,7 +223,9 @@ class Patch:
         """What has dried off so far."""
         return self.drying.fraction * self.wet_mg - self.to_lose_mg
 
-    def add(self, mass_mg: float, active_mg: float) -> None:
+    def add(self, mass_mg: float, active_mg: float, head: int = 0) -> None:
+        self.mass_of[head] += mass_mg
+        self.active_of[head] += active_mg
         self.wet_mg += mass_mg
         self.active_mg += active_mg
         if self.drying.fraction:
@@ -232,36 +246,37 @@ class Patch:
             self.y_max = y
 
 
+_OF_A_HEAD = (
+    "config", "tube", "compliance", "pressure", "hanging_uL", "delivered_uL", "resistance", "air_uL", "leak_uL_per_s", "delivery",
+    "density", "strength",
+)  # fmt: skip
+
+
 class Plant:
     """Syringe, nozzle, plate. Volume is conserved exactly: what leaves is what was pushed in less what is compressed.
 
-    Fault scripts change the public fields; nothing else does.
+    With `second` there are two heads: the fields are those of the head in use (`head`), and the other one is docked with its nozzle
+    capped, so that nothing leaves it. Fault scripts change the public fields; nothing else does.
     """
 
-    def __init__(self, config: PlantConfig, seed: int, start_us: int = 0) -> None:
-        self.config = config
-        self.tube = TubeFlow(config.rheology)
-        slope = self.tube.flow_and_slope(self.tube.pressure(config.nominal_flow))[1]
-        self.compliance = config.lag_s * slope
+    def __init__(self, config: PlantConfig, seed: int, start_us: int = 0, second: PlantConfig | None = None) -> None:
         self.seed = seed
         self.now = start_us
-        self.pressure = 0.0
+        self.head = 0
+        self.heads = 1 if second is None else 2
+        self._docked: dict[int, dict[str, object]] = {}
+        if second is not None:
+            self._fill(second)
+            self._docked[1] = self._of_head()
+        self._fill(config)
         self.samples: list[float] = []
         self.patches: list[Patch] = []
         self._drying = Drying(config.drying_fraction, config.drying_tau_s, start_us)
         self._lasting_mg = 0.0
         self.extruded_mg = 0.0
         self.waste_mg = 0.0
-        self.hanging_uL = 0.0
-        self.delivered_uL = 0.0
         self.last_motion_us = start_us - 60_000_000
-        self.resistance = 1.0
-        self.air_uL = 0.0
-        self.leak_uL_per_s = 0.0
-        self.delivery = 1.0
         self.x_shift_mm = 0.0
-        self.density = config.density
-        self.strength = config.strength
         self._next_sample = start_us - start_us % SAMPLE_US + SAMPLE_US
         self._current: Patch | None = None
         self._opened = 0
@@ -269,9 +284,39 @@ class Plant:
         self._z = 0.0
         self._x = self._y = 0.0
 
+    def _fill(self, config: PlantConfig) -> None:
+        """Take a fresh head with its cartridge."""
+        self.config = config
+        self.tube = TubeFlow(config.rheology)
+        slope = self.tube.flow_and_slope(self.tube.pressure(config.nominal_flow))[1]
+        self.compliance = config.lag_s * slope
+        self.pressure = 0.0
+        self.hanging_uL = 0.0
+        self.delivered_uL = 0.0
+        self.resistance = 1.0
+        self.air_uL = 0.0
+        self.leak_uL_per_s = 0.0
+        self.delivery = 1.0
+        self.density = config.density
+        self.strength = config.strength
+
+    def _of_head(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in _OF_A_HEAD}
+
+    def mount(self, head: int) -> None:
+        """Dock the head in use and take another one."""
+        if head == self.head:
+            return
+        self._docked[self.head] = self._of_head()
+        for name, value in self._docked.pop(head).items():
+            setattr(self, name, value)
+        self.head = head
+
     def run(self, motions: Iterable[Motion], to_us: int) -> None:
         """Move everything on to `to_us` under the given stretches of motion (in order, none later than `to_us`)."""
         for motion in motions:
+            if motion.tool != self.head:
+                self.mount(motion.tool)
             if motion.t0 > self.now:
                 self._rest(motion.t0)
             if self.x_shift_mm:
@@ -303,7 +348,7 @@ class Plant:
         if self.leak_uL_per_s == 0.0 and self.pressure <= self.resistance * self.tube.yield_kPa:
             self._stand(until)
         else:
-            self._pieces(Motion(self.now, until, self._x, self._y, self._x, self._y, self._z, 0.0))
+            self._pieces(Motion(self.now, until, self._x, self._y, self._x, self._y, self._z, 0.0, self.head))
 
     def _stand(self, until: int) -> None:
         """Let time pass where nothing moves and nothing flows."""
@@ -332,7 +377,7 @@ class Plant:
         return self.pressure <= self.tube.yield_kPa or (motion.x0 == motion.x1 and motion.y0 == motion.y1)
 
     def _stretch(self, motion: Motion) -> None:
-        t0, t1, x0, y0, x1, y1, z, e = motion
+        t0, t1, x0, y0, x1, y1, z, e, head = motion
         span = t1 - t0
         if span <= 0:
             return
@@ -344,9 +389,10 @@ class Plant:
             self._print_z = z
         patch = self._under(motion, pushing)
         inflow = e * self.config.e_area_mm2 * 1e6 / span
-        out = self._flow(t1, inflow if patch is None else inflow * patch.slip, inflow)
+        out = self._flow(t1, inflow if patch is None else inflow * patch.slips[head], inflow)
         if pushing and patch is not None:
             patch.plunger_uL += e * self.config.e_area_mm2
+            patch.pushed_by[head] += e * self.config.e_area_mm2
         if out > _TINY_UL:
             self._land(out, motion, patch, pushing)
 
@@ -407,8 +453,10 @@ class Plant:
             return None
         self._opened += 1
         index = self._opened
-        scatter = random.Random(f"{self.seed}:scatter:{index}").gauss(0.0, self.config.scatter_rsd)
-        patch = Patch(index, motion.x0, motion.x0, motion.y0, motion.y0, 1.0 + scatter, self._drying)
+        names = (f"{self.seed}:scatter:{index}", f"{self.seed}:scatter:{index}:1")[: self.heads]
+        slips = tuple(1.0 + random.Random(name).gauss(0.0, self.config.scatter_rsd) for name in names)
+        none = [0.0] * self.heads
+        patch = Patch(index, motion.x0, motion.x0, motion.y0, motion.y0, slips, self._drying, [*none], [*none], [*none])
         self.patches.append(patch)
         self._current = patch
         return patch
@@ -433,7 +481,7 @@ class Plant:
         if patch is None:
             self.waste_mg += mass
             return
-        patch.add(mass, mass * self.strength / 1000.0)
+        patch.add(mass, mass * self.strength / 1000.0, self.head)
         fraction = self._drying.fraction
         self._lasting_mg += (1.0 - fraction) * mass
         self._drying.to_lose_mg += fraction * mass

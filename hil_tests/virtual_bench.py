@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hil_tests.cases import BenchConfig
 from hil_tests.faults import PORTS, Devices, FaultScript
-from hil_tests.plant import SAMPLE_US, Heater, Plant
+from hil_tests.plant import SAMPLE_US, Heater, Patch, Plant
 from hil_tests.virtual_dialects import printer_for
 from hil_tests.virtual_instruments import LoadCell, MtSicsBalance, PressureHub, SbiBalance
 from hil_tests.virtual_transmitter import Transmitter
@@ -28,9 +28,13 @@ class VirtualBench:
         seed = config.seed
         self.config = config
         self.now = start_us
-        self.plant = Plant(config.plant, seed, start_us)
+        self.plant = Plant(config.plant, seed, start_us, config.second)
         self.printer = printer_for(
-            config.printer, Heater(config.plant.nozzle, f"{seed}:nozzle"), Heater(config.plant.plate, f"{seed}:plate"), start_us
+            config.printer,
+            Heater(config.plant.nozzle, f"{seed}:nozzle"),
+            Heater(config.plant.plate, f"{seed}:plate"),
+            start_us,
+            None if config.second is None else Heater(config.second.nozzle, f"{seed}:nozzle:1"),
         )
         self.cell = LoadCell(config.balance, seed, start_us)
         balance_type = SbiBalance if config.balance.driver == "sartorius-sbi" else MtSicsBalance
@@ -90,6 +94,8 @@ class VirtualBench:
     def _advance(self, to_us: int) -> None:
         printer, plant = self.printer, self.plant
         printer.advance(to_us)
+        if not printer.motions:
+            plant.mount(printer.mover.tool)
         plant.run(printer.motions, to_us)
         printer.motions.clear()
         if to_us % WEIGHING_US == 0:
@@ -108,7 +114,10 @@ class VirtualBench:
             self.hub.receive(data, self.now)
 
     def truth(self) -> list[TruthRow]:
-        """Return what really lies on the plate: one row per patch, decimal strings, masses in mg, places in mm."""
+        """Return what really lies on the plate: one row per patch, decimal strings, masses in mg, places in mm.
+
+        With two heads each row also says what came of each ink: its mass as it fell, and its own active.
+        """
         return [
             {
                 "patch": patch.index,
@@ -117,6 +126,14 @@ class VirtualBench:
                 "true_mass_mg": f"{patch.wet_mg:.3f}",
                 "dried_mg": f"{patch.dried_mg:.3f}",
                 "active_mg": f"{patch.active_mg:.4f}",
+                **(_of_each_head(patch) if self.plant.heads > 1 else {}),
             }
             for patch in self.plant.patches
         ]
+
+
+def _of_each_head(patch: Patch) -> TruthRow:
+    return {
+        **{f"true_mass_{head}_mg": f"{mass:.3f}" for head, mass in enumerate(patch.mass_of, start=1)},
+        **{f"active_{head}_mg": f"{mass:.4f}" for head, mass in enumerate(patch.active_of, start=1)},
+    }

@@ -18,6 +18,6 @@ DIALECTS: Mapping[str, type[VirtualPrinter]] = {
 }
 
 
-def printer_for(config: PrinterConfig, nozzle: Heater, bed: Heater, start_us: int = 0) -> VirtualPrinter:
-    """Return the printer of a bench. KeyError for a dialect that is not there."""
-    return DIALECTS[config.dialect](config, nozzle, bed, start_us)
+def printer_for(config: PrinterConfig, nozzle: Heater, bed: Heater, start_us: int = 0, second: Heater | None = None) -> VirtualPrinter:
+    """Return the printer of a bench; `second` is the heater of its second head. KeyError for a dialect that is not there."""
+    return DIALECTS[config.dialect](config, nozzle, bed, start_us, second)

@@ -34,7 +34,11 @@ Waiting = Generator[int, None, None]
 
 @dataclass(frozen=True, slots=True)
 class PrinterConfig:
-    """The firmware build. `bufsize` command slots, `planner` blocks of which one is always kept free, as in Marlin."""
+    """The firmware build. `bufsize` command slots, `planner` blocks of which one is always kept free, as in Marlin.
+
+    `second_e_steps_per_mm` above 0: there is a second head (`T1`), docked at power-on, whose nozzle really stands `second_offset_*_mm`
+    beside the first one's; a change of head takes `tool_change_s`.
+    """
 
     machine_type: str
     e_steps_per_mm: float
@@ -53,6 +57,11 @@ class PrinterConfig:
     z_max_feed: float = 25.0
     size_xy_mm: float = 200.0
     size_z_mm: float = 200.0
+    second_e_steps_per_mm: float = 0.0
+    second_offset_x_mm: float = 0.0
+    second_offset_y_mm: float = 0.0
+    second_offset_z_mm: float = 0.0
+    tool_change_s: float = 6.0
     dialect: str = "marlin-2.1"
 
 
@@ -62,9 +71,9 @@ class FirmwareCore(ABC):
     Fault scripts change `held_until`, `refused_lines` and `resend_offset`.
     """
 
-    def __init__(self, config: PrinterConfig, nozzle: Heater, bed: Heater, start_us: int = 0) -> None:
+    def __init__(self, config: PrinterConfig, nozzle: Heater, bed: Heater, start_us: int = 0, second: Heater | None = None) -> None:
         self.config = config
-        self.nozzle = nozzle
+        self.nozzles = [nozzle] if second is None else [nozzle, second]
         self.bed = bed
         self.now = start_us
         self._out = bytearray()
@@ -72,6 +81,11 @@ class FirmwareCore(ABC):
         self._running: Waiting | None = None
         self._heated_to = start_us
         self._power_on()
+
+    @property
+    def nozzle(self) -> Heater:
+        """The heater of the head in use."""
+        return self.nozzles[self.mover.tool]
 
     # -- the wire -----------------------------------------------------------------------------------------------
 
@@ -118,7 +132,7 @@ class FirmwareCore(ABC):
     def power_off(self) -> None:
         """Take motion, heat and queue away and answer nothing until a reset, without a word."""
         self.killed = True
-        self.nozzle.target = self.bed.target = 0.0
+        self._cool()
         self.mover.drop()
         self._queue.clear()
         self._rx.clear()
@@ -148,7 +162,12 @@ class FirmwareCore(ABC):
         self.resend_offset = 0
         self._below_since: dict[str, int] = {}
         self._reached: dict[str, bool] = {}
-        self.nozzle.target = self.bed.target = 0.0
+        self.offset = (0.0, 0.0, 0.0)
+        self._cool()
+
+    def _cool(self) -> None:
+        for heater in (*self.nozzles, self.bed):
+            heater.target = 0.0
 
     def _axis_steps(self) -> tuple[float, float, float, float]:
         config = self.config
@@ -270,8 +289,8 @@ class FirmwareCore(ABC):
         if now >= self._heat_at:
             # Ten times a second, as the firmware sets the power: in between the temperature is the last one taken.
             seconds = (now - self._heated_to) / 1e6
-            self.nozzle.advance(seconds)
-            self.bed.advance(seconds)
+            for heater in (*self.nozzles, self.bed):
+                heater.advance(seconds)
             self._heated_to = now
             self._heat_at = now + _HEAT_US
         if now >= self._report_at:
@@ -282,7 +301,8 @@ class FirmwareCore(ABC):
             self._busy_at += self.busy_interval
         if now >= self._protect_at:
             self._protect_at += _PROTECT_US
-            self._protect(self.nozzle, "E0", self.config.nozzle_max_c)
+            for number, nozzle in enumerate(self.nozzles):
+                self._protect(nozzle, f"E{number}", self.config.nozzle_max_c)
             self._protect(self.bed, "bed", self.config.bed_max_c)
 
     def _work(self) -> None:
@@ -339,7 +359,10 @@ class FirmwareCore(ABC):
     def temperatures(self, wait: str | None = None) -> str:
         nozzle, bed = self.nozzle, self.bed
         text = f"T:{nozzle.reading():.2f} /{nozzle.target:.2f} B:{bed.reading():.2f} /{bed.target:.2f}"
+        several = list(enumerate(self.nozzles)) if len(self.nozzles) > 1 else []
+        text += "".join(f" T{number}:{heater.reading():.2f} /{heater.target:.2f}" for number, heater in several)
         text += f" @:{round(nozzle.power * 127)} B@:{round(bed.power * 127)}"
+        text += "".join(f" @{number}:{round(heater.power * 127)}" for number, heater in several)
         return text if wait is None else f"{text} W:{wait}"
 
     def report_temperatures(self, seconds: int) -> None:

@@ -96,17 +96,60 @@ def _m82(printer: FirmwareCore, command: str) -> Waiting | None:
     return None
 
 
-def _m104(printer: FirmwareCore, command: str) -> Waiting | None:
-    heater = printer.bed if command.startswith("M140") else printer.nozzle
+def _heater(printer: FirmwareCore, command: str, words: dict[str, float]) -> Heater | None:
+    """Return the heater that a command names: the bed's, that of `T`, or that of the head in use."""
+    if command.startswith(("M140", "M190")):
+        return printer.bed
+    if "T" not in words:
+        return printer.nozzle
+    tool = int(words["T"])
+    if tool >= len(printer.nozzles):
+        printer.say(f"echo:{command[:4]} Invalid extruder {tool}")
+        return None
+    return printer.nozzles[tool]
+
+
+def _tool(printer: FirmwareCore, command: str) -> Waiting:
+    """T0, T1: wait for motion, dock one head, take the other, say which one is in use; also where it was in use already."""
+    tool = int(command[1:])
+    if len(printer.nozzles) == 1 or tool >= len(printer.nozzles):
+        if tool:
+            printer.say(f"echo:T{tool} Invalid extruder")
+        return
+    yield from _drain(printer)
+    mover, config = printer.mover, printer.config
+    if tool != mover.tool:
+        end = printer.now + round(config.tool_change_s * 1e6)
+        while printer.now < end:
+            yield end
+        real = (config.second_offset_x_mm, config.second_offset_y_mm, config.second_offset_z_mm)
+        x, y, z = (there - stated for there, stated in zip(real, printer.offset, strict=True))
+        steps = config.second_e_steps_per_mm if tool else config.e_steps_per_mm
+        mover.take(tool, steps, (x, y, z) if tool else (0.0, 0.0, 0.0))
+    printer.say(f"echo:Active Extruder: {tool}")
+
+
+def _m218(printer: FirmwareCore, command: str) -> Waiting | None:
     words = words_of(command)
-    if "S" in words:
+    if int(words.get("T", 0.0)) == 1 and len(printer.nozzles) > 1:
+        x, y, z = (words.get(axis, stated) for axis, stated in zip("XYZ", printer.offset, strict=True))
+        printer.offset = (x, y, z)
+    return None
+
+
+def _m104(printer: FirmwareCore, command: str) -> Waiting | None:
+    words = words_of(command)
+    heater = _heater(printer, command, words)
+    if heater is not None and "S" in words:
         heater.target = words["S"]
     return None
 
 
 def _m109(printer: FirmwareCore, command: str) -> Waiting:
-    heater = printer.bed if command.startswith("M190") else printer.nozzle
     words = words_of(command)
+    heater = _heater(printer, command, words)
+    if heater is None:
+        return
     heater.target = words.get("R", words.get("S", heater.target))
     printer.break_heating = False
     yield from _hold_until_warm(printer, heater, "R" in words)
@@ -178,7 +221,8 @@ def _m115(printer: FirmwareCore, command: str) -> Waiting | None:
     config = printer.config
     printer.say(
         f"FIRMWARE_NAME:{config.firmware_name} SOURCE_CODE_URL:github.com/MarlinFirmware/Marlin PROTOCOL_VERSION:1.0 "
-        f"MACHINE_TYPE:{config.machine_type} KINEMATICS:Cartesian EXTRUDER_COUNT:1 UUID:{config.uuid}"
+        f"MACHINE_TYPE:{config.machine_type} KINEMATICS:Cartesian EXTRUDER_COUNT:{len(printer.nozzles)} "
+        f"UUID:{config.uuid}"
     )
     for name, value in _CAPABILITIES.items():
         printer.say(f"Cap:{name}:{value}")
@@ -272,6 +316,7 @@ HANDLERS: dict[str, Handler] = {
     "M118": _m118,
     "M140": _m104,
     "M155": _m155,
+    "M218": _m218,
     "M190": _m109,
     "M220": _m220,
     "M221": _m221,
@@ -279,4 +324,5 @@ HANDLERS: dict[str, Handler] = {
     "M400": _m400,
     "M410": _m410,
     "M876": _nothing,
+    **{f"T{tool}": _tool for tool in range(4)},
 }

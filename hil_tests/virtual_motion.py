@@ -49,6 +49,8 @@ class Mover:
         self.planned = [0.0, 0.0, 0.0, 0.0]
         self._stepped = [0.0, 0.0, 0.0, 0.0]
         self._moved_to = 0
+        self.tool = 0
+        self.shift = (0.0, 0.0, 0.0)
         self.relative = [False, False, False, False]
         self.feed = 1500.0 / 60.0
         self.feed_percent = 100.0
@@ -57,6 +59,11 @@ class Mover:
     @property
     def has_room(self) -> bool:
         return len(self.blocks) < self._capacity
+
+    def take(self, tool: int, e_steps: float, shift: tuple[float, float, float]) -> None:
+        """Take another head; `shift` is by how much its nozzle stands beside the place that the firmware takes it for."""
+        self.tool, self.shift = tool, shift
+        self._steps = (*self._steps[:3], e_steps)
 
     def planned_steps(self) -> tuple[int, int, int]:
         x, y, z = (round(self.planned[i] * self._steps[i]) for i in range(3))
@@ -115,12 +122,16 @@ class Mover:
             return
         x0, y0, z0, e0, x1, y1, z1, e1, span = self.blocks[0]
         start, dx, dy, dz, de = self._block_start, x1 - x0, y1 - y0, z1 - z0, e1 - e0
+        if self.tool:
+            x, y, z = self.shift
+            x0, y0, z0 = x0 + x, y0 + y, z0 + z
         a = (from_us - start) / span
         while from_us < to_us:
             # A stretch has one height: a move up or down is cut where the plant takes its samples.
             end = min(to_us, from_us - from_us % SAMPLE_US + SAMPLE_US) if dz else to_us
             b = (end - start) / span
-            motions.append(Motion(from_us, end, x0 + dx * a, y0 + dy * a, x0 + dx * b, y0 + dy * b, z0 + dz * b, de * (b - a)))
+            x, y = x0 + dx * b, y0 + dy * b
+            motions.append(Motion(from_us, end, x0 + dx * a, y0 + dy * a, x, y, z0 + dz * b, de * (b - a), self.tool))
             from_us, a = end, b
         self._moved_to = to_us
         if to_us >= self.block_end:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from audit.canonical import canonical, sha256_hex
 from audit.errors import DosewrightError
@@ -27,9 +27,10 @@ from printer.equipment import EquipmentRegister, RegisterFound, Standing
 from printer.errors import CellConfiguration, CellRefused
 from printer.external_weighing import ExternalBalance
 from printer.firmware import firmware_profile
+from printer.ink_gates import mounting_gates
 from printer.instruments import pressure_source
 from printer.messages import UnitCompiled, UnitRefused
-from printer.plan import Action, Limits, PlannedUnit, RunPlan, Supply, commands_of, out_lines
+from printer.plan import Action, Limits, PlannedUnit, RunPlan, SecondHead, Supply, commands_of, out_lines
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
 from printer.register_file import judge_register
 from printer.supply import supply_gate, supply_of
@@ -66,7 +67,11 @@ class JobActor(BaseModel):
 
 
 class Job(BaseModel):
-    """What the workstation hands over for one batch."""
+    """What the workstation hands over for one batch.
+
+    `second_ink_lot` and `second_cartridge`: of the second ink, where the units have two. `mounted`: the serials of the cartridges as
+    somebody has scanned them in the heads, in the order of the heads.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     batch: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -76,8 +81,22 @@ class Job(BaseModel):
     recipe_bundle: RecipeBundle
     ink_lot: InkLot
     cartridge: Cartridge
+    second_ink_lot: InkLot | None = None
+    second_cartridge: Cartridge | None = None
+    mounted: tuple[str, ...] = Field(default=(), max_length=4)
     line_clearance: LineClearance | None = None
     actor: JobActor
+
+    @property
+    def second(self) -> tuple[InkLot, Cartridge] | None:
+        """What the second ink of a unit is printed from; None where either is missing."""
+        lot, cartridge = self.second_ink_lot, self.second_cartridge
+        return None if lot is None or cartridge is None else (lot, cartridge)
+
+    @model_serializer(mode="wrap")
+    def _without_a_second(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value or name not in ("second_ink_lot", "second_cartridge", "mounted")}
 
 
 class Admission(BaseModel):
@@ -180,6 +199,7 @@ def admit(
         machine=machine,
         today=today,
         demonstration=demonstration,
+        second=job.second,
     )
     admission = Admission(
         run=run,
@@ -219,12 +239,10 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
     found = judge_register(admission.standing.register_file, cell=admission.device, trusted=admission.trusted_people)
     register = found.register
     order = job.order
-    actions: dict[str, Action] = {
-        name: Action(name, sha256_hex(gcode), out_lines(commands_of(gcode), machine.e_area)) for name, gcode in program.procedures.items()
-    }
-    units = tuple(_planned_unit(unit, recipe, machine) for unit in program.units)
+    second = job.second
+    units = tuple(_planned_unit(unit, recipe, machine, job=job) for unit in program.units)
     purges = tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges)
-    supply = _supply(admission, recipe)
+    supplies = _supplies(admission, recipe)
     return RunPlan(
         run=admission.run,
         batch=job.batch,
@@ -236,12 +254,13 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "recipe_digest": recipe.digest,
             "ink_lot": job.ink_lot.lot,
             "cartridge": job.cartridge.serial,
+            **({} if second is None else {"second_ink_lot": second[0].lot, "second_cartridge": second[1].serial}),
             "machine": machine.reference,
             "machine_digest": machine.digest,
             "equipment": None if register is None else register.reference,
             "equipment_digest": None if register is None else register.digest,
             "program_sha256": program.sha256,
-            "units": len(program.units),
+            "units": len({unit.n for unit in program.units}),
             "dosage_form": recipe.dosage_form,
             "concentration_rsd_validation": _number(recipe.concentration_rsd_validation),
             "partial_release_permitted": recipe.control.partial_release,
@@ -257,37 +276,60 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "dose.json": canonical(program.dose.as_record()),
         },
         header=program.preamble,
-        actions=actions,
+        actions=_actions(program, machine),
         units=units,
         limits=_limits(recipe),
+        second=_second_head(recipe, machine, job),
         e_area=machine.e_area,
         firmware=firmware_profile(machine),
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
         pressure=pressure_source(machine),
-        static_gates=_static_gates(admission, recipe, program, found, supply_gate(job.ink_lot, job.cartridge, supply, purges + units)),
+        static_gates=_static_gates(admission, recipe, program, found, supply_gate(_sources(job), supplies, purges + units)),
         external=_external(recipe, program, machine, register),
         balance_serial=None if register is None else register.balance.serial,
         correction=_correction(recipe, job.ink_lot),
         purges=purges,
-        supply=supply,
+        supplies=supplies,
     )
 
 
-def _supply(admission: Admission, recipe: Recipe) -> Supply | None:
-    """Return what the cartridge can give and for how long, None where the cell does not know its time of day."""
-    left, job, machine = admission.standing.left_of_day_s, admission.job, admission.machine
+def _supplies(admission: Admission, recipe: Recipe) -> tuple[Supply, ...]:
+    """Return what each cartridge can give and for how long; nothing where the cell does not know its time of day."""
+    left = admission.standing.left_of_day_s
     if left is None:
-        return None
-    return supply_of(
-        job.ink_lot,
-        job.cartridge,
-        heel=machine.cartridge_heel,
-        prime=recipe.parameters.prime_volume.set_point,
-        rate=admission.rate,
-        today=admission.standing.today,
-        left_of_day_s=left,
+        return ()
+    return tuple(
+        supply_of(
+            ink,
+            cartridge,
+            heel=head.cartridge_heel,
+            prime=part.parameters.prime_volume.set_point,
+            rate=admission.rate,
+            today=admission.standing.today,
+            left_of_day_s=left,
+        )
+        for (ink, cartridge), head, part in zip(_sources(admission.job), admission.machine.heads, recipe.parts, strict=False)
     )
+
+
+def _actions(program: PrintProgram, machine: MachineProfile) -> dict[str, Action]:
+    """Return the actions outside units; on a machine with several heads each priming is for one of them."""
+    several = len(program.basis.recipe.parts) > 1
+    found = {}
+    for name, gcode in program.procedures.items():
+        head = {"prime": 0, "prime_2": 1}.get(name) if several else None
+        lines = out_lines(commands_of(gcode), machine.heads[head or 0].e_area)
+        found[str(name)] = Action(name, sha256_hex(gcode), lines, head)
+    return found
+
+
+def _second_head(recipe: Recipe, machine: MachineProfile, job: Job) -> SecondHead | None:
+    second = job.second
+    if second is None or recipe.second_ink is None:
+        return None
+    part = recipe.parts[1]
+    return SecondHead(_limits(part), machine.heads[1].e_area, _correction(part, second[0]))
 
 
 def _correction(recipe: Recipe, ink: InkLot) -> CorrectionRule | None:
@@ -308,12 +350,12 @@ def _correction(recipe: Recipe, ink: InkLot) -> CorrectionRule | None:
     )
 
 
-def compile_corrected(program: PrintProgram, n: int, factor: Decimal, purge: bool = False) -> UnitCompiled | UnitRefused:
-    """Compile and prove one unit (or purge unit) anew; a refusal is an answer, never the unit as it was planned."""
+def compile_corrected(program: PrintProgram, n: int, factor: Decimal, purge: bool = False, part: int = 0) -> UnitCompiled | UnitRefused:
+    """Compile and prove one unit (a part of it, or purge unit) anew; a refusal is an answer, never the unit as it was planned."""
     try:
-        unit = compile_unit(program, n, factor, purge=purge)
+        unit = compile_unit(program, n, factor, purge=purge, part=part)
     except DosewrightError as error:
-        return UnitRefused(n, error.message, purge)
+        return UnitRefused(n, error.message, purge, part)
     return UnitCompiled(
         n=n,
         factor=factor,
@@ -324,6 +366,7 @@ def compile_corrected(program: PrintProgram, n: int, factor: Decimal, purge: boo
         duration_us=unit.duration_us,
         proof=canonical(unit.proof.as_record()),
         purge=purge,
+        part=part,
     )
 
 
@@ -340,7 +383,19 @@ def _planned_purge(unit: UnitProgram, program: PrintProgram, recipe: Recipe, mac
     return _planned_unit(unit, recipe, machine, tolerance=start.tolerance if last else LARGEST_CORRECTION)
 
 
-def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile, tolerance: Percent | None = None) -> PlannedUnit:
+def _source(unit: UnitProgram, recipe: Recipe, job: Job | None) -> dict[str, str]:
+    """Name what a part of a unit is printed from; a unit of one ink says it with its run."""
+    if not unit.part or job is None:
+        return {}
+    sources = [(job.ink_lot, job.cartridge), *([job.second] if job.second is not None else [])]
+    lot, cartridge = sources[unit.head]
+    return {"moiety": recipe.active.moiety, "basis": recipe.active.basis, "ink_lot": lot.lot, "cartridge": cartridge.serial}
+
+
+def _planned_unit(
+    unit: UnitProgram, whole: Recipe, profile: MachineProfile, tolerance: Percent | None = None, job: Job | None = None
+) -> PlannedUnit:
+    recipe, machine = whole.parts[unit.head], profile.heads[unit.head]
     nozzle = recipe.parameters.nozzle_temperature
     criteria = Criteria(
         target=unit.target_mass,
@@ -370,6 +425,9 @@ def _planned_unit(unit: UnitProgram, recipe: Recipe, machine: MachineProfile, to
         y=unit.centre[1],
         shape=dict(unit.shape),
         purge=unit.purge,
+        part=unit.part,
+        last=unit.part in (0, len(whole.parts)),
+        source=_source(unit, recipe, job),
     )
 
 
@@ -414,12 +472,17 @@ def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, f
         training_gate(register, actor.username, actor.name, recipe.reference, standing.today),
         *equipment_gates(found, standing),
         *_judging(recipe, program, admission.machine, register, standing.today),
-        cleaning_gate(register, standing, recipe.reference, job.ink_lot.lot),
+        cleaning_gate(register, standing, recipe.reference, " and ".join(lot.lot for lot, _ in _sources(job))),
         cleared,
         supplied,
+        *mounting_gates([cartridge.serial for _, cartridge in _sources(job)], job.mounted),
         Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
-        Gate("program proved", True, f"{len(program.units)} units, SHA-256 {program.sha256[:12]}"),
+        Gate("program proved", True, f"{len({unit.n for unit in program.units})} units, SHA-256 {program.sha256[:12]}"),
     )
+
+
+def _sources(job: Job) -> tuple[tuple[InkLot, Cartridge], ...]:
+    return ((job.ink_lot, job.cartridge), *([job.second] if job.second is not None else []))
 
 
 def _targets(program: PrintProgram) -> list[Milligram]:
@@ -431,6 +494,9 @@ def _judging(
 ) -> tuple[Gate, ...]:
     targets, external = _targets(program), None if register is None else register.external_balance
     reasons = balance_reasons(recipe, machine, targets)
+    if (second := program.dose.second) is not None:
+        targets_2 = [plan.target_mass for plan in second.strengths]
+        reasons = tuple(dict.fromkeys((*reasons, *balance_reasons(recipe.parts[1], machine, targets_2))))
     spoken = () if external is None else external_reasons(recipe, external.readability, external.expanded_uncertainty, targets)
     plate = f"balance of {machine.id}, expanded uncertainty {machine.balance.expanded_uncertainty}: at most a quarter of every tolerance"
     return judging_gates(plate, reasons, register, spoken, today)

@@ -75,7 +75,7 @@ class _Ask:
     answer: Future[JsonObject]
 
 
-Compiler = Callable[[int, Decimal, bool], UnitCompiled | UnitRefused]
+Compiler = Callable[[int, Decimal, bool, int], UnitCompiled | UnitRefused]
 
 
 class _End:
@@ -410,12 +410,12 @@ class Cell:
     def _compile(self, compiler: Compiler | None, asked: Compile) -> None:
         """Compile and prove on a thread of its own: a stop does not wait for it."""
         step_down()
-        answer: UnitCompiled | UnitRefused = UnitRefused(asked.n, "this run has no compiler", asked.purge)
+        answer: UnitCompiled | UnitRefused = UnitRefused(asked.n, "this run has no compiler", asked.purge, asked.part)
         try:
             if compiler is not None:
-                answer = compiler(asked.n, asked.factor, asked.purge)
+                answer = compiler(asked.n, asked.factor, asked.purge, asked.part)
         except Exception as error:
-            answer = UnitRefused(asked.n, f"the compiler failed ({type(error).__name__}: {error})", asked.purge)
+            answer = UnitRefused(asked.n, f"the compiler failed ({type(error).__name__}: {error})", asked.purge, asked.part)
         self._inbox.put(answer)
 
     def _port_lost(self, port: Port, reason: str) -> None:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from firmware_bridge.balance import BalanceEvent, BalanceIdentified, WeighResult
 from firmware_bridge.gcode_link import GcodeLink
-from firmware_bridge.link_values import Identified, IdentityRefused, LinkEvent, LinkState, OutLine, StopStrength, TemperatureReport
+from firmware_bridge.link_values import (
+    Identified,
+    IdentityRefused,
+    LinkEvent,
+    LinkState,
+    OutLine,
+    StopStrength,
+    TemperatureReport,
+    ToolReport,
+)
 from printer.instruments import balance_driver, pressure_driver
 from printer.messages import EmergencySend, Port, Send
 from printer.plan import RunPlan
@@ -21,6 +30,8 @@ _TOTAL = OutLine(command=b"M114", tag="total")
 
 class Devices:
     """Printer, balance and pressure sensor of one run, and what has been found of them.
+
+    `tool` is the head that the printer said was in use, None since it was last asked to take one.
 
     Lifetime: one run; opened ports. Concurrency: owned by the run machine.
     """
@@ -35,6 +46,7 @@ class Devices:
         self.printer_refusal: str | None = None
         self.balance_name: str | None = None
         self.balance_serial: str | None = None
+        self.tool: int | None = None
         self._registered_balance = plan.balance_serial
         self._watch = watch
 
@@ -105,8 +117,10 @@ class Devices:
             out.append(Send(Port.PRESSURE, data))
         return out
 
-    def submit(self, lines: tuple[OutLine, ...], title: str, now: int) -> None:
-        self.sent.begin(title)
+    def submit(self, lines: tuple[OutLine, ...], title: str | None, now: int) -> None:
+        """Send lines; `title` names the block that they begin, empty for none; None: they go on with the one that is open."""
+        if title is not None:
+            self.sent.begin(title)
         self.link.submit(lines, now)
 
     def ask_total(self, now: int) -> None:
@@ -129,7 +143,9 @@ class Devices:
             case IdentityRefused():
                 self.printer_refusal = "; ".join(event.differences)
             case TemperatureReport():
-                self._watch.temperature(event.hotend, event.bed, now)
+                self._watch.temperature(event.hotends or (event.hotend,), event.bed, now)
+            case ToolReport(number):
+                self.tool = number
             case _:
                 pass
 

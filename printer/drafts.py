@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from audit.canonical import JsonValue
 from audit.events import Actor, EntryDraft, EventKind, Subject
-from audit.quantities import plain_text, round_to
+from audit.quantities import Milligram, plain_text, round_to
 from printer.acceptance import limits
 from printer.alarm_register import Alarm, Change, as_record
 from printer.dose_control import DoseControl
@@ -29,10 +30,21 @@ def printed(identity: str) -> Subject:
     return Subject("calibration" if identity.rpartition("/")[2].startswith("P") else "unit", identity)
 
 
+def part_id(run: str, n: int, part: int) -> str:
+    return f"{run}/{n:03d}.{part}"
+
+
 def subject_of(run: str, unit: PlannedUnit) -> Subject:
+    if unit.part:
+        return Subject("part", part_id(run, unit.n, unit.part))
     return printed(purge_id(run, unit.n) if unit.purge else unit_id(run, unit.n))
 
 
+_OF_PART = {
+    EventKind.UNIT_PRINT_INTENDED: EventKind.PART_PRINT_INTENDED,
+    EventKind.UNIT_WEIGHT_JUDGED: EventKind.PART_WEIGHT_JUDGED,
+    EventKind.UNIT_PRINT_SCRAPPED: EventKind.PART_PRINT_SCRAPPED,
+}
 _OF_PURGE = {
     EventKind.UNIT_PRINT_INTENDED: EventKind.CALIBRATION_PRINT_INTENDED,
     EventKind.UNIT_WEIGHT_JUDGED: EventKind.CALIBRATION_WEIGHT_JUDGED,
@@ -43,7 +55,8 @@ _OF_PURGE = {
 
 def kind_for(subject: Subject, kind: EventKind) -> EventKind:
     """Return the kind of an entry on a unit as it is for this subject."""
-    return _OF_PURGE.get(kind, kind) if subject.type == "calibration" else kind
+    of_subject = _OF_PURGE if subject.type == "calibration" else _OF_PART if subject.type == "part" else {}
+    return of_subject.get(kind, kind)
 
 
 def intent(plan: RunPlan, unit: PlannedUnit) -> dict[str, JsonValue]:
@@ -53,6 +66,7 @@ def intent(plan: RunPlan, unit: PlannedUnit) -> dict[str, JsonValue]:
         "run": plan.run,
         "batch": plan.batch,
         "n": unit.n,
+        **({"part": unit.part, "unit": unit_id(plan.run, unit.n), **unit.source} if unit.part else {}),
         "strength_mg": None if unit.purge else unit.strength.text,
         "flow_factor": plain_text(unit.flow_factor),
         "target_mass_mg": unit.target_mass.text,
@@ -63,6 +77,22 @@ def intent(plan: RunPlan, unit: PlannedUnit) -> dict[str, JsonValue]:
         "x": plain_text(unit.x),
         "y": plain_text(unit.y),
         "gcode_sha256": unit.gcode_sha256,
+        "state": "printing",
+    }
+
+
+def whole_intent(plan: RunPlan, n: int) -> dict[str, JsonValue]:
+    """Return what is on record of a unit of several inks before anything of its first part is sent."""
+    parts = [unit for unit in plan.units if unit.n == n]
+    return {
+        "run": plan.run,
+        "batch": plan.batch,
+        "n": n,
+        "parts": [part_id(plan.run, n, unit.part) for unit in parts],
+        "strengths_mg": [unit.strength.text for unit in parts],
+        "target_mass_mg": Milligram(sum((unit.target_mass.value for unit in parts), Decimal(0))).text,
+        "x": plain_text(parts[0].x),
+        "y": plain_text(parts[0].y),
         "state": "printing",
     }
 
@@ -118,12 +148,22 @@ class Drafts:
         subject = subject_of(self._run, unit)
         self._add(kind_for(subject, EventKind.UNIT_PRINT_INTENDED), subject.type, subject.id, new, unit=units)
 
+    def whole_intended(self, plan: RunPlan, n: int) -> None:
+        """That a unit of several inks is begun; its parts have entries of their own."""
+        new = whole_intent(plan, n)
+        self._add(EventKind.UNIT_PRINT_INTENDED, "unit", unit_id(self._run, n), new, unit={"target_mass_mg": "mg", "strengths_mg": "mg"})
+
+    def whole_ended(self, kind: EventKind, n: int, new: Mapping[str, JsonValue]) -> None:
+        """The verdict on a unit of several inks, or that it was given up."""
+        self._add(kind, "unit", unit_id(self._run, n), new, unit={"mass_mg": "mg"})
+
     def corrected(self, compiled: UnitCompiled, planned: PlannedUnit, control: DoseControl) -> None:
         """The decision to correct, with the masses it follows from; the bytes and their proof are attached."""
         rule = control.rule
         new: dict[str, JsonValue] = {
             "run": self._run,
             "unit_n": compiled.n,
+            **({"part": compiled.part} if compiled.part else {}),
             "purge_unit": compiled.purge,
             "flow_factor": plain_text(compiled.factor),
             "estimate": plain_text(round_to(control.estimate, 6)),

@@ -62,16 +62,21 @@ class EarlyWarnings:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
         self._levels = {name: Level(d.setting) for name, d in DEFINITIONS.items() if d.is_warning}
         self._near_pressure, self._near_band = self._levels[AlarmName.PRESSURE_NEAR_LIMIT], self._levels[AlarmName.NOZZLE_NEAR_LIMIT]
-        self._pressure = _thresholds(AlarmName.PRESSURE_NEAR_LIMIT, limits.pressure_high.value)
-        band = EXACT.subtract(limits.nozzle_high.value, limits.nozzle_set.value)
-        self._nozzle = _thresholds(AlarmName.NOZZLE_NEAR_LIMIT, band)
+        self.use(limits)
         self._settling = tuple(int(part) for part in _thresholds(AlarmName.BALANCE_SLOW, Decimal(limits.weighing_timeout_us)))
         self._lines = self._resends = 0
         self._weighing_us: int | None = None
-        self._trend = 0
+        self._trends: dict[int, int] = {}
+
+    def use(self, limits: Limits) -> None:
+        """Judge by the limits of the head that is in use from now on."""
+        self._limits = limits
+        self._pressure = _thresholds(AlarmName.PRESSURE_NEAR_LIMIT, limits.pressure_high.value)
+        self._nozzle = _thresholds(AlarmName.NOZZLE_NEAR_LIMIT, EXACT.subtract(limits.nozzle_high.value, limits.nozzle_set.value))
+        self._near_pressure.pause()
+        self._near_band.pause()
 
     def pause(self, name: AlarmName) -> None:
         """A warning is suppressed by design: it is not judged."""
@@ -122,16 +127,18 @@ class EarlyWarnings:
         text = f"{again} lines sent again among the last {LINES_PER_WINDOW}"
         return self._cross(AlarmName.LINK_RESENDS, now, again >= _RESENDS_PER_WINDOW, again <= back, text)
 
-    def unit(self, n: int, criteria: Criteria, judgement: Judgement, now: int) -> Crossing | None:
-        """Take the judgement of a unit: two in succession beyond half the tolerance on the same side are a trend."""
+    def unit(self, n: int, criteria: Criteria, judgement: Judgement, now: int, head: int = 0) -> Crossing | None:
+        """Take the judgement of a unit: two in succession of one head beyond half the tolerance on the same side are a trend."""
         allowed = criteria.target * criteria.tolerance.fraction
         away = judgement.mass - criteria.target
         half = EXACT.divide(EXACT.multiply(allowed.value, Decimal(_setting(AlarmName.MASS_TREND).level)), Decimal(100))
         side = 0 if abs(away.value) <= half else (1 if away.value > 0 else -1)
-        self._trend = 0 if side == 0 else (self._trend + side if self._trend * side >= 0 else side)
+        trend = self._trends.get(head, 0)
+        self._trends[head] = trend = 0 if side == 0 else (trend + side if trend * side >= 0 else side)
+        gone = not any(self._trends.values())
         share = plain_text(round_to(EXACT.divide(EXACT.multiply(away.value, Decimal(100)), allowed.value), 0))
         text = f"unit {n} is at {share} % of its tolerance, the one before it on the same side"
-        return self._cross(AlarmName.MASS_TREND, now, abs(self._trend) >= 2, side == 0, text)
+        return self._cross(AlarmName.MASS_TREND, now, abs(trend) >= 2, gone, text)
 
     def _cross(self, name: AlarmName, now: int, beyond: bool, inside: bool, text: str) -> Crossing | None:
         return self._crossing(name, text) if self._levels[name].judge(now, beyond=beyond, inside=inside) else None

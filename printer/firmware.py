@@ -24,6 +24,7 @@ def firmware_profile(machine: MachineProfile) -> FirmwareProfile:
                 versions=firmware.versions,
                 required=firmware.capabilities,
                 advanced_ok=firmware.advanced_ok,
+                heads=len(machine.heads),
             )
         case KlipperFirmware():
             return klipper_profile(machine.reference, firmware_version=firmware.version, match=Match(firmware.match))

@@ -94,12 +94,18 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "wire", canonical({"sha256": sha256})
         case UnitCompiled():
             return "compiler", canonical(_compiled(event))
-        case UnitRefused(n, reason, purge):
-            return "compiler", canonical({"n": n, "refused": reason, "purge": purge})
+        case UnitRefused(n, reason, purge, part):
+            return "compiler", canonical({"n": n, "refused": reason, "purge": purge, **_part(part)})
+
+
+def _part(part: int) -> JsonObject:
+    """Name the part of a unit of several inks; a unit of one ink has none."""
+    return {"part": part} if part else {}
 
 
 def _compiled(event: UnitCompiled) -> JsonObject:
     return {
+        **_part(event.part),
         "n": event.n,
         "factor": plain_text(event.factor),
         "gcode": event.gcode.decode("ascii"),
@@ -115,7 +121,7 @@ def _compiled(event: UnitCompiled) -> JsonObject:
 def _read_compiled(raw: bytes) -> UnitCompiled | UnitRefused:
     body = json.loads(raw)
     if "refused" in body:
-        return UnitRefused(body["n"], body["refused"], body["purge"])
+        return UnitRefused(body["n"], body["refused"], body["purge"], body.get("part", 0))
     return UnitCompiled(
         n=body["n"],
         factor=Decimal(body["factor"]),
@@ -126,6 +132,7 @@ def _read_compiled(raw: bytes) -> UnitCompiled | UnitRefused:
         duration_us=body["duration_us"],
         proof=body["proof"].encode("utf-8"),
         purge=body["purge"],
+        part=body.get("part", 0),
     )
 
 

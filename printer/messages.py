@@ -126,7 +126,10 @@ class WireSealed:
 
 @dataclass(frozen=True, slots=True)
 class UnitCompiled:
-    """A unit compiled anew and proved. `gcode` as it will be sent, `cumulative_nl` after each command, `proof` canonical JSON."""
+    """A unit, or a part of one, compiled anew and proved.
+
+    `gcode` as it will be sent, `cumulative_nl` after each command, `proof` canonical JSON.
+    """
 
     n: int
     factor: Decimal
@@ -137,15 +140,17 @@ class UnitCompiled:
     duration_us: int
     proof: bytes
     purge: bool = False
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class UnitRefused:
-    """A unit, or a purge unit, could not be compiled or proved."""
+    """A unit, a part of one, or a purge unit could not be compiled or proved."""
 
     n: int
     reason: str
     purge: bool = False
+    part: int = 0
 
 
 RunInput = (
@@ -182,11 +187,12 @@ class SealWireLog:
 
 @dataclass(frozen=True, slots=True)
 class Compile:
-    """Compile unit `n` (or purge unit `n`) anew with this flow factor and prove it; answered by UnitCompiled or UnitRefused."""
+    """Compile unit `n` (a part of it, or purge unit `n`) anew with this flow factor; answered by UnitCompiled or UnitRefused."""
 
     n: int
     factor: Decimal
     purge: bool = False
+    part: int = 0
 
 
 RunEffect = Send | EmergencySend | Record | SealWireLog | Compile

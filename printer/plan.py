@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from audit.canonical import JsonValue, sha256_hex
@@ -25,7 +25,7 @@ _CLOSURE = Decimal("0.001")
 _LEAST_CLOSURE = Decimal("0.05")
 """The proof closes at 0.05 % or half a motor step; this second look, in µL or as a share, is only as wide as rounding asks."""
 
-SLOW_CODES = (b"G28", b"M400", b"G4")
+SLOW_CODES = (b"G28", b"M400", b"G4", b"T0", b"T1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ class Limits:
 class PlannedUnit:
     """One unit: what it shall weigh, its proved commands, the net volume in nL commanded after each of them.
 
-    A purge unit is waste from the first: it is printed and weighed as a unit is, never counted, never released.
+    A purge unit is waste from the first: it is printed and weighed as a unit is, never counted, never released. Of a unit of two
+    inks, `part` (1 or 2) is what one ink makes of it, printed and weighed as a unit is; `last` is the one that completes the unit.
+    `source` names what it is printed from, for the record.
     """
 
     n: int
@@ -85,15 +87,33 @@ class PlannedUnit:
     shape: Mapping[str, str]
     purge: bool = False
     flow_factor: Decimal = Decimal(1)
+    part: int = 0
+    last: bool = True
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def head(self) -> int:
+        """Which head prints it, from 0."""
+        return max(self.part - 1, 0)
 
     @property
     def name(self) -> str:
-        return f"{'purge ' if self.purge else ''}unit {self.n}"
+        return f"{'purge ' if self.purge else ''}unit {self.n}{f' part {self.part}' if self.part else ''}"
+
+    @property
+    def title(self) -> str:
+        """The unit in the program as it was sent."""
+        return f"{'PURGE' if self.purge else 'UNIT'} {self.n}{f' PART {self.part}' if self.part else ''}"
 
     @property
     def file(self) -> str:
         """The unit in the names of its attachments."""
-        return f"purge-{self.n}" if self.purge else f"unit-{self.n:03d}"
+        return f"purge-{self.n}" if self.purge else f"unit-{self.n:03d}{f'-part-{self.part}' if self.part else ''}"
+
+    @property
+    def taking(self) -> int:
+        """How many of its lines take its head into use, before anything else of it may be sent."""
+        return 2 if self.part else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +132,30 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One procedure of the machine profile, rendered and proved: its name, digest and commands."""
+    """One procedure of the machine profile, rendered and proved: its name, digest and commands. `head`: which one it is for, of several."""
 
     name: str
     sha256: str
     lines: tuple[OutLine, ...]
+    head: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondHead:
+    """What a run needs to know of a second head with its ink."""
+
+    limits: Limits
+    e_area: SquareMillimetre
+    correction: CorrectionRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
+    """What one run is to do. `limits`, `e_area` and `correction` are those of the first head; `second` is there where units have two inks.
+
+    `units` are in order of printing; a unit of two inks is two of them.
+    """
+
     run: str
     batch: str
     device: str
@@ -139,10 +174,26 @@ class RunPlan:
     correction: CorrectionRule | None = None
     balance_serial: str | None = None
     purges: tuple[PlannedUnit, ...] = ()
+    second: SecondHead | None = None
     external: ExternalBalance | None = None
     """The balance on which each unit is weighed that the plate balance cannot judge; None: the plate balance judges."""
-    supply: Supply | None = None
-    """The ink of the run; None where the time of day of its admission is not known."""
+    supplies: tuple[Supply, ...] = ()
+    """The ink in each head; empty where the time of day of its admission is not known."""
+
+
+def limits_of_heads(plan: RunPlan) -> tuple[Limits, ...]:
+    """Return the limits of each head that is used."""
+    return (plan.limits,) if plan.second is None else (plan.limits, plan.second.limits)
+
+
+def e_area_of(plan: RunPlan, unit: PlannedUnit) -> SquareMillimetre:
+    """Return what one mm of E moves where this unit, or part, is printed."""
+    return plan.e_area if unit.head == 0 or plan.second is None else plan.second.e_area
+
+
+def units_planned(plan: RunPlan) -> int:
+    """Return how many units are planned, whatever the number of their parts."""
+    return sum(unit.last for unit in plan.units)
 
 
 def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimetre) -> PlannedUnit:
@@ -153,7 +204,7 @@ def recompiled(unit: PlannedUnit, compiled: UnitCompiled, e_area: SquareMillimet
     """
     lines = out_lines(commands_of(compiled.gcode), e_area)
     volume = Microlitre(EXACT.multiply(unit.target_volume.value, compiled.factor))
-    if sha256_hex(compiled.gcode) != compiled.sha256 or (compiled.n, compiled.purge) != (unit.n, unit.purge):
+    if sha256_hex(compiled.gcode) != compiled.sha256 or (compiled.n, compiled.purge, compiled.part) != (unit.n, unit.purge, unit.part):
         raise ValueError(f"the bytes of {unit.name} are not those that were proved")
     if not _proved(compiled, volume):
         raise ValueError(f"{unit.name} came without its proof")
@@ -178,7 +229,8 @@ def _proved(compiled: UnitCompiled, volume: Microlitre) -> bool:
     """Whether the proof is one of this unit and volume. That it holds is the compiler's word: without it there is no answer."""
     try:
         proof = json.loads(compiled.proof)
-        return isinstance(proof, dict) and proof["n"] == compiled.n and abs(Decimal(proof["target_uL"]) - volume.value) < Decimal("0.001")
+        named = isinstance(proof, dict) and (proof["n"], proof.get("part", 0)) == (compiled.n, compiled.part)
+        return named and abs(Decimal(proof["target_uL"]) - volume.value) < Decimal("0.001")
     except (ValueError, KeyError, TypeError, ArithmeticError):
         return False
 

@@ -14,7 +14,7 @@ from printer.drafts import Drafts
 from printer.plan import RunPlan
 from printer.watch import Watch
 
-PREPARATION = ("prepare", "heat", "home", "prime")
+PREPARATION = ("prepare", "heat", "home", "prime", "prime_2")
 CLOSING = ("park", "heat_off")
 
 
@@ -37,6 +37,7 @@ class Run(Protocol):
     def await_procedure_record(self) -> None: ...
     def procedures_done(self, now: int) -> None: ...
     def heating_late(self, now: int) -> None: ...
+    def wrong_head(self, wanted: int, now: int) -> None: ...
 
 
 class Procedures:
@@ -53,13 +54,14 @@ class Procedures:
         self.hot = False
 
     def begin(self, names: Sequence[str], now: int) -> None:
-        self._left = list(names)
+        self._left = [name for name in names if name in self._run.plan.actions]
         self._next(now)
 
     def recorded(self, now: int) -> None:
         """The intent is on record: send the lines."""
         action = self._run.plan.actions[self._left[0]]
         self.step = ProcedureStep.ACTION
+        self._run.devices.tool = None
         if action.lines:
             self._run.devices.submit(action.lines, f"ACTION {action.name}", now)
         else:
@@ -69,7 +71,10 @@ class Procedures:
         """Every line sent is executed."""
         if self.step is not ProcedureStep.ACTION:
             return
-        if self._left[0] == "heat":
+        head = self._run.plan.actions[self._left[0]].head
+        if head is not None and self._run.devices.tool != head:
+            self._run.wrong_head(head, now)
+        elif self._left[0] == "heat":
             self.step = ProcedureStep.TEMPERATURE
             self._hot_until = now + self._run.plan.limits.heating_limit_us
         else:

@@ -83,6 +83,10 @@ def _close(store: TrailReader, run: str, device: str, *, closed: bool) -> list[E
         if purge.get("run") == run and purge.get("state") == "printing":
             given_up: JsonObject = {"state": "judged", "verdict": "scrapped", "mass_mg": None, "reasons": [f"interrupted: {reason}"]}
             drafts.append(EntryDraft(EventKind.CALIBRATION_PRINT_SCRAPPED, Subject("calibration", key), given_up, CELL, device))
+    for key, part in store.objects("part"):
+        if part.get("run") == run and part.get("state") == "printing":
+            lost: JsonObject = {"state": "judged", "verdict": "scrapped", "mass_mg": None, "reasons": [f"interrupted: {reason}"]}
+            drafts.append(EntryDraft(EventKind.PART_PRINT_SCRAPPED, Subject("part", key), lost, CELL, device))
     for key, unit in store.objects("unit"):
         if unit.get("run") == run and unit.get("state") == "printing":
             scrapped: JsonObject = {

@@ -15,7 +15,7 @@ from printer.plan import RunPlan
 from printer.run import RunMachine
 from printer.states import RunState
 
-Recompile = Callable[[int, Decimal], UnitCompiled | UnitRefused]
+Recompile = Callable[[int, Decimal, bool, int], UnitCompiled | UnitRefused]
 _BY_PEOPLE = frozenset({EventKind.UNIT_REMOVAL_CONFIRMED.value})
 """Kinds that the cell records beside the run machine, at any time: they are no decision of the run."""
 _AFTER_THE_END = frozenset(
@@ -23,6 +23,7 @@ _AFTER_THE_END = frozenset(
         EventKind.ALARM_CONDITION_ACKNOWLEDGED.value,
         # a start of the cell closes what was left of units whose end was not kept
         EventKind.UNIT_PRINT_SCRAPPED.value,
+        EventKind.PART_PRINT_SCRAPPED.value,
         EventKind.DEVIATION_RECORD_OPENED.value,
     }
 )
@@ -102,7 +103,7 @@ def _compiled(event: UnitCompiled | UnitRefused, recompile: Recompile, number: i
     """Compile a unit again. A refusal by time or by failure is an input like any other; only bytes are compared."""
     if isinstance(event, UnitRefused):
         return
-    again = recompile(event.n, event.factor)
+    again = recompile(event.n, event.factor, event.purge, event.part)
     if again != event:
         digests = (("refused", None, again.reason),) if isinstance(again, UnitRefused) else (("gcode_sha256", event.sha256, again.sha256),)
         yield Difference(f"input {number}, unit {event.n} compiled with factor {event.factor}", "unit compiled", digests)

@@ -83,7 +83,7 @@ class RunMachine:
         self.plan = plan
         self.state = RunState.CREATED
         self.phase = Phase.IDLE
-        self.watch = Watch(plan.limits)
+        self.watch = Watch(plan.limits, None if plan.second is None else plan.second.limits)
         self.devices = Devices(plan, self.watch)
         self.cycle = UnitCycle(self)
         self.units = UnitSequence(self)
@@ -312,6 +312,16 @@ class RunMachine:
     def heating_late(self, now: int) -> None:
         self.fault(AlarmName.HEATING_TIMEOUT, "the set point was not reached in time", now)
 
+    def head_taken(self, head: int) -> None:
+        """The printer has said that this head is in use: its limits hold from now on."""
+        self.watch.use_head(head)
+        self.alarms.use(self.watch.limits)
+
+    def wrong_head(self, wanted: int, now: int) -> None:
+        """Stop: the printer has not said that the head is in use which the next lines are for."""
+        said = "says nothing of it" if self.devices.tool is None else f"says T{self.devices.tool}"
+        self.fault(AlarmName.PRINTER_FAULT, f"head T{wanted} was to be taken into use, the printer {said}", now)
+
     def await_compiled(self) -> None:
         self.phase = Phase.COMPILING
 
@@ -326,7 +336,7 @@ class RunMachine:
         self._expect_record(Phase.UNIT)
 
     def unit_judged(self, *, accepted: bool, now: int) -> None:
-        """Go on after a unit: the next one, a pause, or the end of the run."""
+        """Go on after a unit, or a part of one: the next one, a pause, or the end of the run. No run pauses between two parts of a unit."""
         calibrating = self.units.calibrating
         self.units.judged()
         if self.cycle.unit is not None:
@@ -335,13 +345,13 @@ class RunMachine:
             self.alarms.unit_judged(self.cycle.unit, now)
         if not accepted:
             self._finish("ABORTED", "no calibration follows from the purge unit" if calibrating else "a unit was rejected", now)
-        elif self._finish_after_unit is not None:
+        elif self._finish_after_unit is not None and not self.units.between_parts:
             self._finish("ABORTED", self._finish_after_unit, now)
         elif self.units.exhausted:
             self._finish("FINISHED", "all units are printed", now)
         elif (bound := self.units.bound_reason()) is not None:
             self.refuse_units(AlarmName.CORRECTION_LIMIT, bound, now)
-        elif self.state is RunState.PAUSING:
+        elif self.state is RunState.PAUSING and not self.units.between_parts:
             self.set_state(RunState.PAUSED)
             self.phase = Phase.PAUSED
         else:
@@ -349,7 +359,8 @@ class RunMachine:
 
     def refuse_units(self, name: AlarmName, reason: str, now: int) -> None:
         """End the run in order: the next unit cannot be printed as it must be, or not be weighed."""
-        self.alarm(name, reason, None, now)
+        self.alarm(name, reason, self.cycle.unit_n, now)
+        self.cycle.give_up_whole([f"{name}: {reason}"])
         self._finish("ABORTED", f"{name}: {reason}", now)
 
     def _finish(self, ended: str, reason: str, now: int) -> None:

@@ -14,7 +14,7 @@ from printer.devices import Devices
 from printer.drafts import Drafts
 from printer.early_warnings import Crossing, EarlyWarnings, Level
 from printer.messages import CELL, ClockCompared, Command, Operation
-from printer.plan import PlannedUnit, RunPlan
+from printer.plan import Limits, PlannedUnit, RunPlan
 from printer.procedures import Procedures
 from printer.supply import SupplyWatch
 from printer.suppression import Situation, suppressed
@@ -54,7 +54,7 @@ class RunAlarms:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._warnings = EarlyWarnings(run.plan.limits)
-        self._supply = SupplyWatch(run.plan.supply)
+        self._supply = SupplyWatch(run.plan.supplies)
         self._clock = Level(DEFINITIONS[AlarmName.CLOCK_STEPPED].setting)
         self._settled = False
         self.register = AlarmRegister(run.plan.run)
@@ -123,7 +123,8 @@ class RunAlarms:
 
     def unit_printed(self, unit: PlannedUnit, now: int) -> None:
         """Count the ink of a unit or purge unit, whatever its verdict."""
-        self._crossed(self._supply.used(unit, self._run.units.left, self._run.units.dose.factor, now), now)
+        units = self._run.units
+        self._crossed(self._supply.used(unit, units.left, units.dose_of(unit).factor, now), now)
 
     def clock_compared(self, compared: ClockCompared, now: int) -> None:
         away = abs(compared.offset_ms)
@@ -159,7 +160,11 @@ class RunAlarms:
     def unit_judged(self, unit: PlannedUnit, now: int) -> None:
         judgement = self._run.cycle.weighings.get(unit.n)
         if judgement is not None:
-            self._crossed(self._warnings.unit(unit.n, unit.criteria, judgement, now), now)
+            self._crossed(self._warnings.unit(unit.n, unit.criteria, judgement, now, unit.head), now)
+
+    def use(self, limits: Limits) -> None:
+        """Another head is in use: warn by its limits."""
+        self._warnings.use(limits)
 
     def end(self) -> None:
         """The run has ended: nothing stays on the shelf."""
@@ -198,7 +203,7 @@ class RunAlarms:
             settled=self._settled,
             moving=run.cycle.moving,
             extruding_us=None if since is None else now - since,
-            column_us=run.plan.limits.pressure_low_delay_us,
+            column_us=run.watch.limits.pressure_low_delay_us,
         )
 
     def _draft(self, change: Change | None, reason: str = "") -> None:

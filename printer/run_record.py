@@ -11,6 +11,9 @@ from printer.messages import Record
 _UNIT_ENDS = (
     EventKind.UNIT_WEIGHT_JUDGED,
     EventKind.UNIT_PRINT_SCRAPPED,
+    EventKind.UNIT_PARTS_JUDGED,
+    EventKind.PART_WEIGHT_JUDGED,
+    EventKind.PART_PRINT_SCRAPPED,
     EventKind.CALIBRATION_WEIGHT_JUDGED,
     EventKind.CALIBRATION_PRINT_SCRAPPED,
 )
@@ -52,7 +55,7 @@ class RunRecord:
     def recorded(self, token: int) -> bool:
         """Note that a record is committed; return whether it is the awaited one."""
         for draft in self._ends.pop(token, ()):
-            self._lost_ends.pop(draft.subject.id, None)
+            self._lost_ends.pop(str(draft.subject), None)
         if token != self._awaited:
             return False
         self._awaited = None
@@ -61,7 +64,7 @@ class RunRecord:
     def failed(self, token: int, reason: str) -> None:
         """Note that a record is not committed: the units that ended in it are scrapped, whatever they weighed."""
         for draft in self._ends.pop(token, ()):
-            self._lost_ends[draft.subject.id] = self._end_lost(draft, reason)
+            self._lost_ends[str(draft.subject)] = self._end_lost(draft, reason)
 
     def lost_again(self) -> None:
         """Draft once more the ends that could not be recorded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -74,9 +75,17 @@ def _printed(store: TrailReader, after: int) -> tuple[Product, ...]:
     products = []
     for run in dict.fromkeys(entry.subject.id for entry in moved):
         state = store.state("run", run) or {}
-        products.append(Product(run=run, recipe=str(state.get("recipe")), ink_lot=str(state.get("ink_lot"))))
+        products.append(Product(run=run, recipe=str(state.get("recipe")), ink_lot=lots_of(state)))
     return tuple(products)
 
 
 def _texts(value: JsonValue) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else ()
+
+
+def lots_of(state: Mapping[str, JsonValue]) -> str:
+    """Name the ink lots of a run, both where its units have two inks."""
+    lots = [str(state.get("ink_lot"))]
+    if state.get("second_ink_lot") is not None:
+        lots.append(str(state["second_ink_lot"]))
+    return " and ".join(lots)

@@ -6,7 +6,8 @@ whole nL, times µs of process time. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
 
@@ -50,32 +51,37 @@ def time_needed_us(units: Iterable[PlannedUnit]) -> int:
     return sum(unit.duration_us + WEIGHING_US for unit in units)
 
 
-def supply_gate(ink: InkLot, cartridge: Cartridge, supply: Supply | None, units: Iterable[PlannedUnit]) -> Gate:
-    """Judge whether ink and cartridge are in date for as long as the run takes. That there is enough ink was proved with the program."""
-    evidence = f"lot {ink.lot}, expires {ink.expires}; cartridge {cartridge.serial}"
-    if supply is None:
+def supply_gate(sources: Sequence[tuple[InkLot, Cartridge]], supplies: Sequence[Supply], units: Iterable[PlannedUnit]) -> Gate:
+    """Judge whether ink and cartridge are in date for as long as the run takes. That there is enough ink was proved with the program.
+
+    `sources` in the order of the heads; `supplies` likewise, or empty where the time of day is not known.
+    """
+    evidence = "; ".join(f"lot {ink.lot}, expires {ink.expires}; cartridge {cartridge.serial}" for ink, cartridge in sources)
+    if not supplies:
         return Gate(_NAME, True, evidence)
     needed = PREPARING_US + time_needed_us(units)
-    if needed > supply.life_us:
-        text = f"{supply.what}, which is {_minutes(supply.life_us)} more, and the run needs about {_minutes(needed)}"
+    short = [f"{supply.what}, which is {_minutes(supply.life_us)} more" for supply in supplies if needed > supply.life_us]
+    if short:
+        text = f"{' and '.join(short)}, and the run needs about {_minutes(needed)}"
         return Gate(_NAME, False, f"{text}; take a cartridge of a lot that may be used longer, or split the course")
-    return Gate(_NAME, True, f"{evidence}; the run needs about {_minutes(needed)}, {supply.what}")
+    return Gate(_NAME, True, f"{evidence}; the run needs about {_minutes(needed)}, {' and '.join(supply.what for supply in supplies)}")
 
 
 class SupplyWatch:
-    """Follows ink and its life through one run.
+    """Follows ink and its life through one run; with two heads, each has its own. What ends first counts.
 
     Concurrency: owned by the run machine.
     """
 
-    def __init__(self, supply: Supply | None) -> None:
-        self._supply = supply
-        self._ink = Level(DEFINITIONS[AlarmName.INK_SHORT].setting)
+    def __init__(self, supplies: Sequence[Supply]) -> None:
+        """`supplies` in the order of the heads; empty where the time of day is not known."""
+        setting = DEFINITIONS[AlarmName.INK_SHORT].setting
+        self._first_over = min(supplies, key=lambda supply: supply.life_us, default=None)
+        self._inks = [_Ink(supply, Level(setting)) for supply in supplies]
         self._life = Level(DEFINITIONS[AlarmName.LIFE_ENDS].setting)
-        self._level = DEFINITIONS[AlarmName.INK_SHORT].setting
+        self._setting = setting
         self._began: int | None = None
         self._look_at = 0
-        self._pushed_nl = 0
 
     def begin(self, now: int) -> None:
         """Count the life of the ink from now: the run is prepared."""
@@ -84,18 +90,18 @@ class SupplyWatch:
 
     def life_over(self, now: int) -> str | None:
         """Return why no further unit may be begun, None while the ink may be used."""
-        supply = self._supply
+        supply = self._first_over
         if supply is None or self._began is None or now - self._began <= supply.life_us:
             return None
         return f"{supply.what}, and that day is over"
 
     def due(self, now: int) -> bool:
         """Whether it is time to look again: every ten seconds."""
-        return now >= self._look_at and self._supply is not None
+        return now >= self._look_at and self._first_over is not None
 
     def look(self, left: Iterable[PlannedUnit], now: int) -> Crossing | None:
         """Look whether the life of the ink ends before the run; `left` are the units still to be printed."""
-        supply = self._supply
+        supply = self._first_over
         if supply is None or self._began is None:
             return None
         self._look_at = now + _LOOK_US
@@ -105,20 +111,33 @@ class SupplyWatch:
         text = f"{supply.what}, which is {_minutes(max(0, life))} more; the units that remain need about {_minutes(needed)}"
         return Crossing(AlarmName.LIFE_ENDS, text if self._life.stands else None)
 
-    def used(self, unit: PlannedUnit, left: tuple[PlannedUnit, ...], factor: Decimal, now: int) -> Crossing | None:
+    def used(self, unit: PlannedUnit, left: Iterable[PlannedUnit], factor: Decimal, now: int) -> Crossing | None:
         """Take a unit that was printed; `factor` is the flow factor of the next, `left` are the units still to be printed, as planned."""
-        supply = self._supply
-        self._pushed_nl += unit.cumulative_nl[-1] if unit.cumulative_nl else 0
-        if supply is None:
+        if unit.head >= len(self._inks):
             return None
-        give = supply.give_nl - supply.prime_nl - self._pushed_nl
-        planned = sum((one.target_volume.value for one in left), Decimal(0))
+        ink = self._inks[unit.head]
+        ink.pushed_nl += unit.cumulative_nl[-1] if unit.cumulative_nl else 0
+        mine = [one for one in left if one.head == unit.head]
+        give = ink.supply.give_nl - ink.supply.prime_nl - ink.pushed_nl
+        planned = sum((one.target_volume.value for one in mine), Decimal(0))
         need = int(EXACT.multiply(EXACT.multiply(planned, factor), Decimal(1000)).to_integral_value(rounding=ROUND_CEILING))
-        beyond = need * 100 > give * self._level.level
-        if not self._ink.judge(now, beyond=beyond and bool(left), inside=not left or need * 100 <= give * self._level.back):
+        beyond, inside = need * 100 > give * self._setting.level, need * 100 <= give * self._setting.back
+        if not ink.level.judge(now, beyond=beyond and bool(mine), inside=inside or not mine):
             return None
-        text = f"the cartridge has {_microlitres(give)} to give, the {len(left)} units that remain need {_microlitres(need)}"
-        return Crossing(AlarmName.INK_SHORT, text if self._ink.stands else None)
+        which = f" in head {unit.part}" if unit.part else ""
+        ink.text = f"the cartridge{which} has {_microlitres(give)} to give, the {len(mine)} units that remain need {_microlitres(need)}"
+        short = [one.text for one in self._inks if one.level.stands]
+        return Crossing(AlarmName.INK_SHORT, "; ".join(short) or None)
+
+
+@dataclass(slots=True)
+class _Ink:
+    """What one head has, what it has pushed, and whether that is short."""
+
+    supply: Supply
+    level: Level
+    pushed_nl: int = 0
+    text: str = ""
 
 
 def _minutes(span_us: int) -> str:

@@ -1,6 +1,7 @@
-"""One unit: totals and weight before, intent, print, totals, stillness, weight after, verdict.
+"""One unit, or one part of a unit of several inks: totals and weight before, intent, print, totals, stillness, weight after, verdict.
 
-The weight after one unit serves as the weight before the next when nothing moved in between and it is fresh.
+A part begins with taking its head into use: nothing else of it is sent before the printer has said that it is that head. The weight
+after one unit serves as the weight before the next when nothing moved in between and it is fresh.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from firmware_bridge.link_values import PositionReport
 from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge, judge_external, report_reasons
 from printer.alarms import AlarmName
 from printer.devices import Devices
-from printer.drafts import Drafts, intent, kind_for, unit_id
+from printer.drafts import Drafts, intent, kind_for, unit_id, whole_intent
 from printer.external_weighing import MOST_ATTEMPTS, ExternalWeighing, Outcome
 from printer.journal import Journal
 from printer.messages import Command
-from printer.plan import PlannedUnit, RunPlan
+from printer.plan import PlannedUnit, RunPlan, e_area_of
 from printer.unit_sequence import UnitSequence
 from printer.watch import Watch
+from printer.whole_unit import WholeUnit, whole_record
 
+_HEAD_ASKED_MOST = 3
 _FRESH_US = 3_000_000
 """A weight older than this is not taken as the weight before the next unit: the plate may have been touched."""
 
@@ -36,6 +39,7 @@ class Step(StrEnum):
     TOTAL_BEFORE = "extruder total before"
     WEIGH_BEFORE = "weighing before"
     INTENT = "intent recorded"
+    HEAD = "head taken into use"
     PRINT = "printing"
     TOTAL_AFTER = "extruder total after"
     SETTLE = "settling"
@@ -58,6 +62,8 @@ class Run(Protocol):
     def await_unit_record(self) -> None: ...
     def alarm(self, name: AlarmName, message: str, unit_n: int | None, now: int) -> None: ...
     def unit_judged(self, *, accepted: bool, now: int) -> None: ...
+    def head_taken(self, head: int) -> None: ...
+    def wrong_head(self, wanted: int, now: int) -> None: ...
     def refuse_units(self, name: AlarmName, reason: str, now: int) -> None: ...
 
 
@@ -73,6 +79,7 @@ class UnitCycle:
         self.unit: PlannedUnit | None = None
         self.weighings: dict[int, Judgement] = {}
         self.verdicts: dict[int, tuple[Verdict, Milligram | None, tuple[str, ...]]] = {}
+        self.whole_parts: dict[int, dict[int, tuple[Verdict, Milligram | None, tuple[str, ...]]]] = {}
         self.purge_verdicts: dict[int, tuple[Verdict, Milligram | None, tuple[str, ...]]] = {}
         self._acknowledged = 0
         self._span = (0, 0)
@@ -90,24 +97,28 @@ class UnitCycle:
         self._printed_us: int | None = None
         self._lines_before = (0, 0)
         self._accepted = False
+        self._head_asked = 0
+        self.whole: WholeUnit | None = None
         self.external: ExternalWeighing | None = None
 
     @property
     def unit_n(self) -> int | None:
         """The unit that an alarm now would touch. A purge unit is waste anyway: an alarm touches no unit then."""
         unit = self._in_progress
+        if unit is None and self.whole is not None:
+            return self.whole.n
         return None if unit is None or unit.purge else unit.n
 
     @property
     def _in_progress(self) -> PlannedUnit | None:
         """What may have left something on the plate and has no verdict: from its intent to its verdict."""
-        begun = (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER, Step.SETTLE, Step.WEIGH_AFTER, Step.EXTERNAL_WEIGHING)
+        begun = (Step.INTENT, Step.HEAD, Step.PRINT, Step.TOTAL_AFTER, Step.SETTLE, Step.WEIGH_AFTER, Step.EXTERNAL_WEIGHING)
         return self.unit if self.step in begun else None
 
     @property
     def moving(self) -> bool:
         """Whether the unit is being printed: the balance is not at rest."""
-        return self.step in (Step.INTENT, Step.PRINT, Step.TOTAL_AFTER)
+        return self.step in (Step.INTENT, Step.HEAD, Step.PRINT, Step.TOTAL_AFTER)
 
     def weighing_us(self, now: int) -> int | None:
         """Return for how long the weighing under way has lasted, None where none is."""
@@ -151,6 +162,8 @@ class UnitCycle:
         match self.step:
             case Step.TOTAL_BEFORE:
                 self._weigh_before(now)
+            case Step.HEAD:
+                self._head_answered(now)
             case Step.PRINT:
                 self._printed_us = now - self._began
                 self._run.devices.sent.finished()
@@ -168,7 +181,7 @@ class UnitCycle:
 
     def acknowledged(self, now: int) -> None:
         if self.step is not Step.PRINT or self.unit is None:
-            return
+            return  # lines that take a head into use move nothing, and are counted when they are done
         self._acknowledged += 1
         first, last = self._span
         if self._acknowledged == first + 1:
@@ -241,10 +254,12 @@ class UnitCycle:
         if unit is None:
             return
         if self.step is Step.INTENT:
-            self.step = Step.PRINT
-            self._began, self._printed_us, self._lines_before = now, None, self._read_back()
-            self._run.watch.begin_unit(now)
-            self._run.devices.submit(unit.lines, f"{'PURGE' if unit.purge else 'UNIT'} {unit.n}", now)
+            self._lines_before = self._read_back()
+            self._head_asked = 0
+            if unit.taking:
+                self._take_head(unit, now)
+            else:
+                self._print(unit, unit.title, now)
         elif self.step is Step.RECORD:
             self.step = Step.NONE
             self._run.unit_judged(accepted=self._accepted, now=now)
@@ -255,6 +270,7 @@ class UnitCycle:
         self._wake = None
         if unit is None:
             self.step = Step.NONE
+            self.give_up_whole(reasons)
             return
         self._run.devices.sent.stopped()
         # An intent that is not known to be on record: the end says itself which unit it is.
@@ -262,12 +278,18 @@ class UnitCycle:
         self._close(EventKind.UNIT_PRINT_SCRAPPED, Verdict.SCRAPPED, None, tuple(reasons), known)
         self.step = Step.NONE
 
+    def give_up_whole(self, reasons: Sequence[str]) -> None:
+        """Scrap a unit of several inks of which a part is missing: it lies on the plate, whatever its first part weighed."""
+        if self.whole is not None:
+            self._end_whole(self.whole, Verdict.SCRAPPED, (*self.whole.reasons, *reasons), {})
+
     def end_lost(self, draft: EntryDraft, reason: str) -> EntryDraft:
         """Return how a unit ends whose verdict could not be recorded: scrapped, whatever it weighed."""
         reasons = (f"its end could not be recorded: {reason}", *_reasons(draft))
-        purge = draft.subject.type == "calibration"
-        n = int(draft.subject.id.rpartition("/")[2].removeprefix("P"))
-        (self.purge_verdicts if purge else self.verdicts)[n] = (Verdict.SCRAPPED, None, reasons)
+        if draft.subject.type != "part":
+            purge = draft.subject.type == "calibration"
+            n = int(draft.subject.id.rpartition("/")[2].removeprefix("P"))
+            (self.purge_verdicts if purge else self.verdicts)[n] = (Verdict.SCRAPPED, None, reasons)
         new = {**draft.new, "verdict": Verdict.SCRAPPED.value, "mass_mg": None, "reasons": list[JsonValue](reasons)}
         return replace(draft, kind=kind_for(draft.subject, EventKind.UNIT_PRINT_SCRAPPED), new=new)
 
@@ -295,8 +317,38 @@ class UnitCycle:
             self._run.refuse_units(AlarmName.BALANCE_DRIFT, text, now)
             return
         self.step = Step.INTENT
+        if unit.part == 1:
+            self.whole = WholeUnit(unit.n)
+            self._run.drafts.whole_intended(self._run.plan, unit.n)
         self._run.drafts.unit_intended(self._run.plan, unit)
         self._run.await_unit_record()
+
+    def _take_head(self, unit: PlannedUnit, now: int) -> None:
+        """Send what takes the head of a part into use, and nothing more until the printer has said that it is."""
+        self.step = Step.HEAD
+        self._run.devices.tool = None
+        self._run.devices.submit(unit.lines[: unit.taking], None if self._head_asked else unit.title, now)
+        self._head_asked += 1
+
+    def _head_answered(self, now: int) -> None:
+        """Go on where the printer has said the right head. Its answer may be damaged on the wire: it is asked again, never guessed."""
+        unit = self.unit
+        if unit is None:
+            return
+        if self._run.devices.tool == unit.head:
+            self._acknowledged = unit.taking
+            self._run.head_taken(unit.head)
+            self._print(unit, None, now)
+        elif self._head_asked < _HEAD_ASKED_MOST:
+            self._take_head(unit, now)
+        else:
+            self._run.wrong_head(unit.head, now)
+
+    def _print(self, unit: PlannedUnit, title: str | None, now: int) -> None:
+        self.step = Step.PRINT
+        self._began, self._printed_us = now, None
+        self._run.watch.begin_unit(now)
+        self._run.devices.submit(unit.lines[unit.taking :], title, now)
 
     def _no_weight(self, text: str, now: int) -> None:
         self._wake = None
@@ -342,7 +394,8 @@ class UnitCycle:
             judgement = judge_external(unit.criteria, evidence, external.mass, external.balance.expanded_uncertainty)
         else:
             judgement = judge(unit.criteria, evidence)
-        identity = self._run.units.dose.identity_reason(judgement.adjusted, evidence.commanded)
+        dose = self._run.units.dose_of(unit)
+        identity = dose.identity_reason(judgement.adjusted, evidence.commanded)
         if identity is not None:
             judgement = replace(judgement, verdict=Verdict.REJECTED, reasons=(*judgement.reasons, identity))
         self._accepted = judgement.verdict is Verdict.ACCEPTED
@@ -352,7 +405,7 @@ class UnitCycle:
             self.weighings[unit.n] = judgement
         if self._accepted:
             watch.flow.unit_accepted()
-            self._run.units.dose.observe(unit.n, judgement, evidence.commanded, purge=unit.purge)
+            dose.observe(unit.n, judgement, evidence.commanded, purge=unit.purge)
         self._alarms(judgement, unit, now, held=identity is not None)
         measured = _measured(judgement, before, after, evidence, watch)
         measured["lines_unproved"] = self._read_back()[0] - self._lines_before[0]
@@ -397,7 +450,8 @@ class UnitCycle:
     def _reported(self) -> Microlitre | None:
         if self._total_before is None or self._total_after is None:
             return None
-        return Microlitre(EXACT.multiply(self._total_after - self._total_before, self._run.plan.e_area.value))
+        e_area = self._run.plan.e_area if self.unit is None else e_area_of(self._run.plan, self.unit)
+        return Microlitre(EXACT.multiply(self._total_after - self._total_before, e_area.value))
 
     def _close(
         self,
@@ -412,7 +466,8 @@ class UnitCycle:
         if unit is None:
             return
         journal, trace = self._run.journal.seal(), self._run.watch.end_unit()
-        (self.purge_verdicts if unit.purge else self.verdicts)[unit.n] = (verdict, mass, reasons)
+        if not unit.part:
+            (self.purge_verdicts if unit.purge else self.verdicts)[unit.n] = (verdict, mass, reasons)
         new: dict[str, JsonValue] = {
             **measured,
             **({} if self.external is None else self.external.as_record()),
@@ -429,6 +484,23 @@ class UnitCycle:
         }  # fmt: skip
         attachments = {f"journal/{unit.file}.jsonl": journal, f"traces/{unit.file}.csv": trace}
         self._run.drafts.unit_ended(kind, unit, new, attachments)
+        if unit.part:
+            self._part_ended(unit, verdict, mass, reasons, known=bool(measured) and kind is EventKind.UNIT_PRINT_SCRAPPED)
+
+    def _part_ended(self, unit: PlannedUnit, verdict: Verdict, mass: Milligram | None, reasons: tuple[str, ...], *, known: bool) -> None:
+        """The verdict on a part decides its unit, unless it is accepted and another part is to come."""
+        whole = self.whole if self.whole is not None else WholeUnit(unit.n)
+        whole.judged(unit, verdict, mass, reasons)
+        if whole.verdict is not None:
+            self._end_whole(whole, whole.verdict, whole.reasons, whole_intent(self._run.plan, unit.n) if known else {})
+
+    def _end_whole(self, whole: WholeUnit, verdict: Verdict, reasons: tuple[str, ...], known: dict[str, JsonValue]) -> None:
+        kind = EventKind.UNIT_PRINT_SCRAPPED if verdict is Verdict.SCRAPPED else EventKind.UNIT_PARTS_JUDGED
+        mass = whole.mass if verdict is Verdict.ACCEPTED else None
+        self.verdicts[whole.n] = (verdict, mass, reasons)
+        self.whole_parts[whole.n] = dict(whole.parts)
+        self._run.drafts.whole_ended(kind, whole.n, {**known, **whole_record(verdict, mass, reasons)})
+        self.whole = None
 
 
 def _measured(judgement: Judgement, before: Weighing, after: Weighing, evidence: UnitEvidence, watch: Watch) -> dict[str, JsonValue]:

@@ -12,7 +12,7 @@ from printer.alarms import AlarmName
 from printer.dose_control import DoseControl
 from printer.drafts import Drafts
 from printer.messages import Compile, RunEffect, UnitCompiled, UnitRefused
-from printer.plan import PlannedUnit, RunPlan, recompiled
+from printer.plan import PlannedUnit, RunPlan, e_area_of, recompiled
 
 _COMPILE_LIMIT_US = 60_000_000
 
@@ -41,8 +41,23 @@ class UnitSequence:
         self._run = run
         self.purged = 0
         self.done = 0
-        self.dose = DoseControl(run.plan.correction)
+        second = run.plan.second
+        self.doses = (DoseControl(run.plan.correction), *([] if second is None else [DoseControl(second.correction)]))
         self._asked_until: int | None = None
+
+    @property
+    def dose(self) -> DoseControl:
+        """The correction of the first ink."""
+        return self.doses[0]
+
+    def dose_of(self, unit: PlannedUnit) -> DoseControl:
+        """Return the correction of the ink that a unit, or a part of one, is printed from."""
+        return self.doses[unit.head]
+
+    @property
+    def between_parts(self) -> bool:
+        """Whether the next thing to be printed belongs to the unit that the last one belongs to."""
+        return not self.calibrating and not self.exhausted and self._next.part > 1
 
     @property
     def exhausted(self) -> bool:
@@ -62,7 +77,9 @@ class UnitSequence:
 
     def bound_reason(self) -> str | None:
         """Return why the next unit may not be corrected as it would have to be, or None."""
-        return self.dose.bound_reason(first=self.done == 0)
+        if self.exhausted:
+            return None
+        return self.dose_of(self._next).bound_reason(first=self.done <= self._next.head)
 
     @property
     def _next(self) -> PlannedUnit:
@@ -82,11 +99,12 @@ class UnitSequence:
             self._run.refuse_units(AlarmName.LIFE_OVER, over, now)
             return
         unit = self._next
-        if self.dose.factor == 1:
+        factor = self.dose_of(unit).factor
+        if factor == 1:
             self._run.print_unit(unit, now)
             return
         self._asked_until = now + _COMPILE_LIMIT_US
-        self._run.emit(Compile(unit.n, self.dose.factor, unit.purge))
+        self._run.emit(Compile(unit.n, factor, unit.purge, unit.part))
         self._run.await_compiled()
 
     def tick(self, now: int) -> None:
@@ -98,22 +116,23 @@ class UnitSequence:
         if self._asked_until is None:
             return
         planned = self._next
-        if (compiled.n, compiled.purge) != (planned.n, planned.purge):
+        if (compiled.n, compiled.purge, compiled.part) != (planned.n, planned.purge, planned.part):
             return
-        if compiled.factor != self.dose.factor:
+        if compiled.factor != self.dose_of(planned).factor:
             self._refuse(f"{planned.name} was compiled with another flow factor", now)
             return
         try:
-            unit = recompiled(planned, compiled, self._run.plan.e_area)
+            unit = recompiled(planned, compiled, e_area_of(self._run.plan, planned))
         except ValueError as error:
             self._refuse(str(error), now)
             return
         self._asked_until = None
-        self._run.drafts.corrected(compiled, planned, self.dose)
+        self._run.drafts.corrected(compiled, planned, self.dose_of(planned))
         self._run.print_unit(unit, now)
 
     def refused(self, refused: UnitRefused, now: int) -> None:
-        if self._asked_until is not None and (refused.n, refused.purge) == (self._next.n, self._next.purge):
+        asked = self._next
+        if self._asked_until is not None and (refused.n, refused.purge, refused.part) == (asked.n, asked.purge, asked.part):
             self._refuse(f"{self._next.name} could not be compiled: {refused.reason}", now)
 
     def forget(self) -> None:

@@ -59,7 +59,10 @@ class Watch:
     Concurrency: owned by the run machine.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, second: Limits | None = None) -> None:
+        """`limits` of the head that is in use first; `second` of the other one, where there are two."""
+        self._heads = (limits,) if second is None else (limits, second)
+        self._head = 0
         self._limits = limits
         self.pressure = Reading("kPa", limits.pressure_stale_us)
         self.nozzle = Reading("degC", limits.temperature_stale_us)
@@ -72,16 +75,30 @@ class Watch:
         self.nozzle_min: Decimal | None = None
         self.nozzle_max: Decimal | None = None
         self.extruding_since: int | None = None
-        self.flow = FlowWatch(limits.pressure_low.value, limits.flow_nl_per_s)
+        self._flows = tuple(FlowWatch(head.pressure_low.value, head.flow_nl_per_s) for head in self._heads)
+        self.flow = self._flows[0]
+        self._nozzles: tuple[Decimal, ...] = ()
         self._high_since: int | None = None
         self._low_since: int | None = None
-        self._nozzle_since: int | None = None
+        self._nozzle_since: list[int | None] = [None] * len(self._heads)
         self._watching_since = 0
         self._blind_at = -_BLIND_US
 
     @property
     def snapshot(self) -> Snapshot:
         return Snapshot(self.pressure, self.nozzle, self._plate, self._balance, self._link)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the head in use."""
+        return self._limits
+
+    def use_head(self, head: int) -> None:
+        """Watch the pressure of another head: its own limits, its own expectation. The temperatures of both are always watched."""
+        self._head, self._limits, self.flow = head, self._heads[head], self._flows[head]
+        self._high_since = self._low_since = None
+        if head < len(self._nozzles):
+            self.nozzle = self.nozzle._replace(value=self._nozzles[head])
 
     def begin_watching(self, now: int) -> None:
         """Start the ages of the sensors afresh: from now on silence counts."""
@@ -126,12 +143,17 @@ class Watch:
             self.trace.add(values, times, f"{nozzle},{commanded_nl // 1000}.{commanded_nl % 1000:03d}\n")
         self.pressure = self.pressure.taken(values[-1], last)
 
-    def temperature(self, nozzle: Decimal, plate: Decimal | None, now: int) -> None:
+    def temperature(self, nozzles: tuple[Decimal, ...], plate: Decimal | None, now: int) -> None:
+        """Take the temperature of each head's nozzle (of the one in use, where the printer names one) and of the plate."""
+        if len(nozzles) < len(self._heads):
+            return  # not both heads: nothing is known of one of them, and that goes stale
+        self._nozzles, nozzle = nozzles, nozzles[self._head]
         self.nozzle = self.nozzle.taken(nozzle, now)
         if plate is not None:
             self._plate = self._plate.taken(plate, now)
-        outside = not self._limits.nozzle_low.value <= nozzle <= self._limits.nozzle_high.value
-        self._nozzle_since = _since(outside, self._nozzle_since, now)
+        for head, limits in enumerate(self._heads):
+            outside = not limits.nozzle_low.value <= nozzles[head] <= limits.nozzle_high.value
+            self._nozzle_since[head] = _since(outside, self._nozzle_since[head], now)
         if self.trace is not None:
             self.nozzle_min = nozzle if self.nozzle_min is None else min(self.nozzle_min, nozzle)
             self.nozzle_max = nozzle if self.nozzle_max is None else max(self.nozzle_max, nozzle)
@@ -144,10 +166,12 @@ class Watch:
 
     def at_temperature(self) -> bool:
         """Whether nozzle and plate are inside their ranges by fresh reports."""
-        limits, nozzle, plate = self._limits, self.nozzle.value, self._plate.value
-        if nozzle is None or plate is None:
+        plate = self._plate.value
+        if not self._nozzles or plate is None:
             return False
-        return limits.nozzle_low.value <= nozzle <= limits.nozzle_high.value and limits.plate_low.value <= plate <= limits.plate_high.value
+        heads = zip(self._heads, self._nozzles, strict=False)
+        warm = all(limits.nozzle_low.value <= nozzle <= limits.nozzle_high.value for limits, nozzle in heads)
+        return warm and self._limits.plate_low.value <= plate <= self._limits.plate_high.value
 
     def silent(self, now: int, *, blind: bool = False) -> list[Condition]:
         """Return the sensors that have been silent too long, while anything may move or heat.
@@ -176,10 +200,15 @@ class Watch:
             found.append(Condition(AlarmName.PRESSURE_DEVIATION, self.flow.deviation))
         if self.flow.stuck is not None:
             found.append(Condition(AlarmName.PRESSURE_STUCK, self.flow.stuck))
-        if self._nozzle_since is not None and now - self._nozzle_since >= limits.temperature_delay_us:
-            text = f"{self.nozzle.value} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
-            found.append(Condition(AlarmName.NOZZLE_TEMPERATURE, text))
+        for head, since in enumerate(self._nozzle_since):
+            if since is not None and now - since >= self._heads[head].temperature_delay_us:
+                found.append(Condition(AlarmName.NOZZLE_TEMPERATURE, self._nozzle_text(head)))
+                break
         return found
+
+    def _nozzle_text(self, head: int) -> str:
+        limits, which = self._heads[head], "" if len(self._heads) == 1 else f"T{head}: "
+        return f"{which}{self._nozzles[head]} degC, validated {limits.nozzle_low.text} to {limits.nozzle_high.text} degC"
 
     def _stale(self, reading: Reading, now: int) -> bool:
         at, limit = reading.at, reading.limit_us

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from types import MappingProxyType
 
 from audit.quantities import Milligram, Millimetre
+from recipes.binding import Source, binding_reasons
 from recipes.capability import balance_reasons, total_reasons
-from recipes.designs import Design, design_unit, head_reasons, scale_design
-from recipes.dose import DoseResult, calculate
+from recipes.designs import Design, design_unit, head_reasons, scale_design, stacking_reasons
+from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused
 from recipes.gcode_check import UnitProof, UnitTarget, prove
 from recipes.gcode_writer import Motion, ProcedureName, Written, write_dispense, write_preamble, write_unit
@@ -22,7 +24,7 @@ from recipes.inks import cartridge_reasons, ink_reasons
 from recipes.model import Cartridge, DoseCorrection, DoseOrder, InkLot, MachineProfile, Recipe
 from recipes.plate import Place, lay_out, purge_places
 from recipes.procedures import micrometres, plan_motion, write_actions
-from recipes.program import AFTER, BEFORE, ActionProgram, Basis, PrintProgram, UnitProgram, procedure_bytes
+from recipes.program import AFTER, BEFORE, ActionProgram, Basis, Piece, PrintProgram, UnitProgram, head_of, procedure_bytes
 from recipes.purge_units import plan_purge, purge_reasons
 from recipes.toolpath import UnitPath
 
@@ -36,25 +38,28 @@ def compile_program(
     machine: MachineProfile,
     today: str,
     demonstration: bool,
+    second: tuple[InkLot, Cartridge] | None = None,
 ) -> PrintProgram:
-    """Compile and prove the program of an order; `today` is an ISO date.
+    """Compile and prove the program of an order; `today` is an ISO date, `second` what the second ink of a unit is printed from.
 
     Raises DoseRefused where no dose follows, CompileRefused with every reason that stands against the order, ProofRefused
     where the bytes fail their own proof.
     """
-    reasons = [*_binding_reasons(order, recipe, ink, cartridge, machine), *ink_reasons(recipe, ink, today)]
+    sources = [Source(ink, cartridge), *([Source(*second)] if second is not None else [])]
+    reasons = binding_reasons(order, recipe, sources, machine)
+    for part, source in zip(recipe.parts, sources, strict=False):
+        reasons.extend(ink_reasons(part, source.ink, today))
     try:
-        dose = calculate(recipe, order.prescription, ink)
+        dose = calculate(recipe, order.prescription, ink, None if second is None else second[0])
     except DoseRefused as refused:
         if set(reasons) <= set(refused.reasons):
             raise
         raise CompileRefused(tuple(dict.fromkeys([*refused.reasons, *reasons]))) from refused
-    volumes = [plan.target_volume * _largest_factor(recipe) for plan in dose.strengths for _ in range(plan.units)]
-    reasons.extend(cartridge_reasons(recipe, ink, cartridge, machine, volumes, today))
-    if recipe.weighing.external_balance is None:
-        # Where the recipe permits an external balance, the cell judges at its gates whether it has one that can.
-        reasons.extend(balance_reasons(recipe, machine, [plan.target_mass for plan in dose.strengths]))
-    reasons.extend(total_reasons(recipe, machine, [(plan.target_mass, plan.target_volume) for plan in dose.strengths]))
+    if recipe.second_ink is not None and machine.second_head is None:
+        reasons.append(f"recipe {recipe.reference} prints two inks, machine {machine.id} has one head; print on a cell with two")
+        raise CompileRefused(tuple(dict.fromkeys(reasons)), remedy="Nothing is printed.")
+    for part, head, source, plans in zip(recipe.parts, machine.heads, sources, dose.parts, strict=False):
+        reasons.extend(_part_reasons(part, head, source, plans, today))
     purge = plan_purge(recipe, dose, ink)
     reasons.extend(purge_reasons(purge, recipe, machine))
     places: tuple[tuple[Place, ...], ...] = ()
@@ -62,22 +67,47 @@ def compile_program(
         places = lay_out(machine.plate, [plan.units for plan in dose.strengths], 0 if purge is None else purge.units)
     except CompileRefused as refused:
         reasons.extend(refused.reasons)
-    designs = []
-    for plan in (*dose.strengths, *([purge] if purge is not None else ())):
-        reasons.extend(head_reasons(plan, machine))
-        try:
-            designs.append(design_unit(plan, recipe, machine))
-        except GeometryRefused as refused:
-            reasons.extend(f"{'purge unit' if plan is purge else plan.label}: {reason}" for reason in refused.reasons)
+    designs = _design(recipe, machine, dose, reasons)
+    purged = None if purge is None else _designed(purge, recipe, machine, reasons, "purge unit")
+    for parts in zip(*designs, strict=False) if len(designs) > 1 else ():
+        reasons.extend(stacking_reasons(parts))
     if reasons:
         raise CompileRefused(tuple(dict.fromkeys(reasons)), remedy="Nothing is printed.")
-    purged = designs.pop() if purge is not None else None
     return _assemble(dose, designs, places, purged, recipe, machine, demonstration)
+
+
+def _part_reasons(part: Recipe, head: MachineProfile, source: Source, dose: DoseResult, today: str) -> list[str]:
+    """Return what stands against one part of the units: its cartridge, and whether balance and totals can judge it."""
+    volumes = [plan.target_volume * _largest_factor(part) for plan in dose.strengths for _ in range(plan.units)]
+    reasons = list(cartridge_reasons(part, source.ink, source.cartridge, head, volumes, today))
+    if part.weighing.external_balance is None:
+        # Where the recipe permits an external balance, the cell judges at its gates whether it has one that can.
+        reasons.extend(balance_reasons(part, head, [plan.target_mass for plan in dose.strengths]))
+    reasons.extend(total_reasons(part, head, [(plan.target_mass, plan.target_volume) for plan in dose.strengths]))
+    return reasons
+
+
+def _design(recipe: Recipe, machine: MachineProfile, dose: DoseResult, reasons: list[str]) -> list[list[Design]]:
+    """Return the designs of each part, in the order of strengths; what cannot be designed is added to the reasons."""
+    designs = []
+    for part, head, plans in zip(recipe.parts, machine.heads, dose.parts, strict=False):
+        found = [_designed(plan, part, head, reasons, str(plan.label)) for plan in plans.strengths]
+        designs.append([design for design in found if design is not None])
+    return designs
+
+
+def _designed(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile, reasons: list[str], what: str) -> Design | None:
+    reasons.extend(head_reasons(plan, machine))
+    try:
+        return design_unit(plan, recipe, machine)
+    except GeometryRefused as refused:
+        reasons.extend(f"{what}: {reason}" for reason in refused.reasons)
+    return None
 
 
 def _assemble(
     dose: DoseResult,
-    designs: list[Design],
+    designs: list[list[Design]],
     places: tuple[tuple[Place, ...], ...],
     purged: Design | None,
     recipe: Recipe,
@@ -85,84 +115,108 @@ def _assemble(
     demonstration: bool,
 ) -> PrintProgram:
     purges = [] if purged is None else [(purged, place) for place in purge_places(machine.plate, purged.plan.units)]
-    motion = plan_motion(recipe, machine, max(design.height for design in (*designs, *(design for design, _ in purges))))
+    first = tuple(Piece(n, design, place, purge=True) for n, (design, place) in enumerate(purges, start=1))
+    pieces = _pieces(designs, places)
+    motions = _motions(recipe, machine, designs, [design.height for design, _ in purges])
     preamble = write_preamble(
         recipe=f"{recipe.reference} {recipe.digest}",
         machine=f"{machine.reference} {machine.digest}",
-        e_area=machine.e_area,
+        e_areas=[head.e_area for head in machine.heads],
         demonstration=demonstration,
     )
-    written = write_actions(recipe, machine, motion)
-    placed = [(design, place) for design, group in zip(designs, places, strict=True) for place in group]
-    units = [_write(f"UNIT {n}", design, place, motion) for n, (design, place) in enumerate(placed, start=1)]
-    first = [_write(f"PURGE {n}", design, place, motion) for n, (design, place) in enumerate(purges, start=1)]
-    before = b"".join(written[name].gcode for name in BEFORE)
+    written = write_actions(recipe, machine, motions)
+    sections = [_write(piece, motions) for piece in (*first, *pieces)]
+    before = b"".join(written[name].gcode for name in BEFORE if name in written)
     after = b"".join(written[name].gcode for name in AFTER)
-    planned = b"".join([preamble, before, *(unit.gcode for unit in (*first, *units)), after])
-    proof = prove(
-        planned,
-        recipe=recipe,
-        machine=machine,
-        units=_targets(placed),
-        demonstration=demonstration,
-        purges=_targets(purges, purge=True),
-    )
+    planned = b"".join([preamble, before, *(section.gcode for section in sections), after])
+    proof = prove(planned, recipe=recipe, machine=machine, units=_targets(pieces), demonstration=demonstration, purges=_targets(first))
+    units = [
+        _unit(piece, lines, found) for piece, lines, found in zip((*first, *pieces), sections, (*proof.purges, *proof.units), strict=True)
+    ]
     return PrintProgram(
         dose=dose,
         preamble=preamble,
         actions=MappingProxyType({name: _action(name, lines) for name, lines in written.items()}),
-        purges=tuple(
-            _unit(n, design, place, lines, proof.purges[n - 1])
-            for n, ((design, place), lines) in enumerate(zip(purges, first, strict=True), start=1)
-        ),
-        units=tuple(
-            _unit(n, design, place, lines, proof.units[n - 1])
-            for n, ((design, place), lines) in enumerate(zip(placed, units, strict=True), start=1)
-        ),
+        purges=tuple(units[: len(first)]),
+        units=tuple(units[len(first) :]),
         planned=planned,
         sha256=proof.sha256,
         proof=proof,
         e_area=machine.e_area,
-        basis=Basis(recipe, machine, motion, demonstration, tuple(placed), tuple(purges)),
+        basis=Basis(recipe, machine, motions, demonstration, pieces, first),
     )
 
 
-def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal, *, purge: bool = False) -> UnitProgram:
-    """Compile unit `n` (or purge unit `n`) anew with its volume times `flow_factor`, and prove it in its place in the whole program.
+def _pieces(designs: list[list[Design]], places: tuple[tuple[Place, ...], ...]) -> tuple[Piece, ...]:
+    """Return the units in order of printing; of a unit of two inks one part after the other, at one place."""
+    found: list[Piece] = []
+    n = 0
+    several = len(designs) > 1
+    for strength, group in enumerate(places):
+        for place in group:
+            n += 1
+            found.extend(Piece(n, of_part[strength], place, part=k if several else 0) for k, of_part in enumerate(designs, start=1))
+    return tuple(found)
+
+
+def _motions(recipe: Recipe, machine: MachineProfile, designs: list[list[Design]], purge_heights: list[int]) -> tuple[Motion, ...]:
+    """Return how each part's head moves: above all that will stand on the plate, a second part upon the first."""
+    if len(designs) == 1:
+        return (plan_motion(recipe, machine, max([*(design.height for design in designs[0]), *purge_heights])),)
+    heights = [max(design.height for design in of_part) for of_part in designs]
+    return tuple(
+        plan_motion(part, head, sum(heights), tool=k, base=sum(heights[:k]))
+        for k, (part, head) in enumerate(zip(recipe.parts, machine.heads, strict=True))
+    )
+
+
+def compile_unit(program: PrintProgram, n: int, flow_factor: Decimal, *, purge: bool = False, part: int = 0) -> UnitProgram:
+    """Compile unit `n`, a part of it, or purge unit `n` anew with its volume times `flow_factor`; prove it in the whole program.
 
     Its path stays: what changes is the volume along it. Raises CompileRefused where the recipe does not correct the dose
     or not so far, ProofRefused where the bytes fail their proof.
     """
     basis = program.basis
-    rule = basis.recipe.control.dose_correction
+    recipe, head = basis.recipe.parts[head_of(part)], basis.machine.heads[head_of(part)]
+    rule = recipe.control.dose_correction
     if not isinstance(rule, DoseCorrection):
         raise CompileRefused([f"recipe {basis.recipe.reference} does not correct the dose"], remedy="Print the program as planned.")
-    if not 1 <= n <= len(program.purges if purge else program.units):
-        raise CompileRefused([f"there is no {'purge ' if purge else ''}unit {n} in this program"])
+    pieces = (*basis.purges, *basis.pieces)
+    chosen = next((piece for piece in pieces if (piece.n, piece.part, piece.purge) == (n, part, purge)), None)
+    if chosen is None:
+        raise CompileRefused([f"there is no {'purge ' if purge else ''}unit {n}{f' part {part}' if part else ''} in this program"])
     if abs(flow_factor - 1) > rule.largest.fraction:
         raise CompileRefused([f"a flow factor of {flow_factor} is beyond {rule.largest} about 1"], remedy="End the run and find the cause.")
-    group = basis.purges if purge else basis.placed
-    design, place = group[n - 1]
-    scaled = scale_design(design, flow_factor, basis.recipe, basis.machine)
-    lines = _write(f"{'PURGE' if purge else 'UNIT'} {n}", scaled, place, basis.motion)
+    scaled = replace(chosen, design=scale_design(chosen.design, flow_factor, recipe, head))
+    lines = _write(scaled, basis.motions)
     before, after = procedure_bytes(program)
-    changed = [(scaled, at) if number == n else (other, at) for number, (other, at) in enumerate(group, start=1)]
-    sections = [lines.gcode if (unit.n, unit.purge) == (n, purge) else unit.gcode for unit in (*program.purges, *program.units)]
+    sections = [
+        lines.gcode if piece is chosen else unit.gcode for piece, unit in zip(pieces, (*program.purges, *program.units), strict=True)
+    ]
+    changed = [scaled if piece is chosen else piece for piece in pieces]
     proof = prove(
         b"".join([program.preamble, before, *sections, after]),
         recipe=basis.recipe,
         machine=basis.machine,
-        units=_targets(basis.placed if purge else changed),
+        units=_targets([piece for piece in changed if not piece.purge]),
         demonstration=basis.demonstration,
-        purges=_targets(changed if purge else basis.purges, purge=True),
+        purges=_targets([piece for piece in changed if piece.purge]),
     )
-    return _unit(n, scaled, place, lines, (proof.purges if purge else proof.units)[n - 1])
+    at = changed.index(scaled)
+    return _unit(scaled, lines, (*proof.purges, *proof.units)[at])
 
 
-def _targets(placed: Sequence[tuple[Design, Place]], *, purge: bool = False) -> list[UnitTarget]:
+def _targets(pieces: Sequence[Piece]) -> list[UnitTarget]:
     return [
-        UnitTarget(n=n, strength=None if purge else design.plan.label, volume=design.plan.target_volume, x=place[0], y=place[1])
-        for n, (design, place) in enumerate(placed, start=1)
+        UnitTarget(
+            n=piece.n,
+            strength=None if piece.purge else piece.design.plan.label,
+            volume=piece.design.plan.target_volume,
+            x=piece.place[0],
+            y=piece.place[1],
+            part=piece.part,
+        )
+        for piece in pieces
     ]
 
 
@@ -172,56 +226,33 @@ def _largest_factor(recipe: Recipe) -> Decimal:
     return 1 + rule.largest.fraction if isinstance(rule, DoseCorrection) else Decimal(1)
 
 
-def _binding_reasons(order: DoseOrder, recipe: Recipe, ink: InkLot, cartridge: Cartridge, machine: MachineProfile) -> list[str]:
-    """Return where what is at hand is not what the order names, by name and by digest."""
-    reasons = []
-    if (order.recipe, order.recipe_version) != (recipe.id, recipe.version):
-        reasons.append(f"the order is for recipe {order.recipe}@{order.recipe_version}, found {recipe.reference}; take the recipe ordered")
-    for what, named, found, digest, actual in (
-        (f"recipe {recipe.reference}", recipe.id, recipe.id, order.recipe_digest, recipe.digest),
-        ("ink lot", order.ink_lot, ink.lot, order.ink_lot_digest, ink.digest),
-        ("cartridge", order.cartridge, cartridge.serial, order.cartridge_digest, cartridge.digest),
-    ):
-        if named != found:
-            reasons.append(f"the order names {what} {named}, found {found}; take the one ordered, or write a new order")
-        elif digest != actual:
-            reasons.append(f"{what} is not as it was when the order was written; write the order again and have it confirmed again")
-    if recipe.machine != machine.id or recipe.process != machine.process:
-        reasons.append(
-            f"recipe {recipe.reference} is for machine {recipe.machine}, this is {machine.id}; print on a cell with that machine"
-        )
-    elif recipe.machine_digest != machine.digest:
-        reasons.append(
-            f"the profile of machine {machine.reference} is not the one that recipe {recipe.reference} was signed for; "
-            "restore that profile, or have a new version of the recipe signed"
-        )
-    return reasons
-
-
-def _write(section: str, design: Design, place: Place, motion: Motion) -> Written:
+def _write(piece: Piece, motions: Sequence[Motion]) -> Written:
+    place, body, motion = piece.place, piece.design.body, motions[head_of(piece.part)]
     centre = (micrometres(Millimetre(place[0])), micrometres(Millimetre(place[1])))
-    if isinstance(design.body, UnitPath):
-        return write_unit(section, design.body, centre, motion)
-    return write_dispense(section, design.body, centre, motion)
+    if isinstance(body, UnitPath):
+        return write_unit(piece.section, body, centre, motion)
+    return write_dispense(piece.section, body, centre, motion)
 
 
-def _unit(n: int, design: Design, place: Place, lines: Written, found: UnitProof) -> UnitProgram:
+def _unit(piece: Piece, lines: Written, found: UnitProof) -> UnitProgram:
+    plan = piece.design.plan
     return UnitProgram(
-        n=n,
+        n=piece.n,
         strength=Milligram(0) if found.strength is None else found.strength,
-        target_mass=design.plan.target_mass,
-        target_volume=design.plan.target_volume,
+        target_mass=plan.target_mass,
+        target_volume=plan.target_volume,
         net_volume=found.net,
         gcode=lines.gcode,
         sha256=hashlib.sha256(lines.gcode).hexdigest(),
         commands=lines.commands,
         cumulative_nl=lines.cumulative_nl,
         duration_us=found.duration_us,
-        centre=place,
+        centre=piece.place,
         height=found.height,
-        shape=design.shape,
+        shape=piece.design.shape,
         proof=found,
-        purge=found.strength is None,
+        purge=piece.purge,
+        part=piece.part,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from types import MappingProxyType
 from typing import assert_never
 
@@ -67,6 +68,18 @@ def scale_design(design: Design, factor: Decimal, recipe: Recipe, machine: Machi
         return design_unit(plan, recipe, machine)
     layers = tuple(replace(layer, volume=layer.volume * Fraction(factor)) for layer in design.body.layers)
     return replace(design, plan=plan, body=replace(design.body, volume=volume, layers=layers))
+
+
+def stacking_reasons(designs: Sequence[Design]) -> list[str]:
+    """Return why the parts of a unit (one design each, from the plate up) cannot stand upon each other."""
+    reasons = []
+    for lower, upper in pairwise(designs):
+        if Decimal(upper.shape["diameter_mm"]) > Decimal(lower.shape["diameter_mm"]):
+            reasons.append(
+                f"the part of {upper.plan.label} would be {upper.shape['diameter_mm']} mm across, upon one of "
+                f"{lower.shape['diameter_mm']} mm: it would overhang; choose a lower strength of it, or a higher one of the first ink"
+            )
+    return reasons
 
 
 def head_reasons(plan: StrengthPlan, machine: MachineProfile) -> list[str]:

@@ -7,7 +7,7 @@ capped silently: a dose beyond a limit is refused. The arithmetic is explained i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from audit.canonical import JsonValue
@@ -52,7 +52,10 @@ class StrengthPlan:
 
 @dataclass(frozen=True, slots=True)
 class DoseResult:
-    """The dose with all that led to it. `calculated` and `rounded` are per day or per dose, as `per` says."""
+    """The dose with all that led to it. `calculated` and `rounded` are per day or per dose, as `per` says.
+
+    `second`: the dose of the second active in the same units. `arithmetic` is then that of both.
+    """
 
     formula: str | None
     bsa: SquareMetre | None
@@ -63,6 +66,12 @@ class DoseResult:
     daily_rounded: Milligram
     strengths: tuple[StrengthPlan, ...]
     arithmetic: tuple[str, ...]
+    second: DoseResult | None = None
+
+    @property
+    def parts(self) -> tuple[DoseResult, ...]:
+        """The dose of each active."""
+        return (self,) if self.second is None else (self, self.second)
 
     @property
     def units(self) -> int:
@@ -70,7 +79,7 @@ class DoseResult:
 
     def as_record(self) -> dict[str, JsonValue]:
         """Return decimal strings: rounded as a person reads them, and under `exact` all digits that were used."""
-        return {
+        record: dict[str, JsonValue] = {
             "formula": self.formula,
             "bsa_m2": None if self.bsa is None else self.bsa.rounded(6).text,
             "per": self.per,
@@ -82,14 +91,56 @@ class DoseResult:
             "strengths": [_plan_record(plan) for plan in self.strengths],
             "arithmetic": list(self.arithmetic),
         }
+        return record if self.second is None else {**record, "second": self.second.as_record()}
 
 
-def calculate(recipe: Recipe, prescription: Prescription, ink: InkLot) -> DoseResult:
-    """Calculate the units of a prescription under a recipe, from one assayed ink lot.
+def calculate(recipe: Recipe, prescription: Prescription, ink: InkLot, second: InkLot | None = None) -> DoseResult:
+    """Calculate the units of a prescription under a recipe, from its assayed ink lot, or from two where the recipe has a second ink.
 
     Raises DoseRefused with every reason found at the stage that fails: mismatch of active, basis or unit; height and
-    weight; range, grid, daily total and length of the course.
+    weight; range, grid, daily total and length of the course. The reasons of both actives are given together.
     """
+    _refuse(_number_reasons(recipe, prescription, second))
+    if second is None:
+        return _calculate(recipe, prescription, ink)
+    reasons: list[str] = []
+    found: list[DoseResult] = []
+    for part, prescribed, lot in zip(recipe.parts, prescription.parts, (ink, second), strict=True):
+        try:
+            found.append(_calculate(part, prescribed, lot))
+        except DoseRefused as refused:
+            reasons.extend(f"{part.active.moiety}: {reason}" for reason in refused.reasons)
+        else:
+            reasons.extend(f"{part.active.moiety}: {reason}" for reason in _one_strength_reasons(found[-1]))
+    _refuse(reasons)
+    one, other = found
+    lines = [f"{part.active.moiety}: {line}" for part, dose in zip(recipe.parts, found, strict=True) for line in dose.arithmetic]
+    return replace(one, arithmetic=tuple(lines), second=other)
+
+
+def _number_reasons(recipe: Recipe, prescription: Prescription, second: InkLot | None) -> tuple[str, ...]:
+    """Return where recipe, prescription and ink lots are not for the same number of actives."""
+    if recipe.second_ink is None:
+        if prescription.second is None and second is None:
+            return ()
+        return (f"recipe {recipe.reference} is for one active; choose a recipe for both, or leave the second out",)
+    reasons = []
+    if prescription.second is None:
+        reasons.append(f"recipe {recipe.reference} is for two actives, and one is prescribed; enter {recipe.second_ink.active.moiety} too")
+    if second is None:
+        reasons.append(f"recipe {recipe.reference} prints two inks, and one lot is named; choose one of {recipe.second_ink.ink.ink} too")
+    return tuple(reasons)
+
+
+def _one_strength_reasons(dose: DoseResult) -> tuple[str, ...]:
+    """A unit of two inks has one strength of each: which of several goes with which would have to be guessed."""
+    if len(dose.strengths) == 1:
+        return ()
+    strengths = ", ".join(str(plan.label) for plan in dose.strengths)
+    return (f"the times of day would need {strengths}, and a unit of two inks has one strength of each; have equal doses prescribed",)
+
+
+def _calculate(recipe: Recipe, prescription: Prescription, ink: InkLot) -> DoseResult:
     _refuse(_form_reasons(recipe, prescription, ink))
     per = prescription.per
     lines: list[str] = []

@@ -20,7 +20,7 @@ from audit.canonical import JsonValue
 from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, plain_text
 from recipes.errors import ProofRefused
 from recipes.figures import Q
-from recipes.gcode_reader import SECTIONS_AFTER, SECTIONS_BEFORE, Limits, ProgramReader, SectionTally
+from recipes.gcode_reader import SECTIONS_AFTER, Limits, ProgramReader, SectionTally, sections_before
 from recipes.model import Cylinder, MachineProfile, Parameter, Recipe, Torus
 
 CLOSURE_PERCENT = Decimal("0.05")
@@ -30,17 +30,22 @@ _SIZE_AGREES = Decimal("0.03")
 
 @dataclass(frozen=True, slots=True)
 class UnitTarget:
-    """What a unit or a purge unit must be: its number, strength (a purge unit has none), volume and place (mm, machine coordinates)."""
+    """What a unit or a purge unit must be: its number, strength (a purge unit has none), volume and place (mm, machine coordinates).
+
+    Of a unit of two inks, what one `part` (1 or 2) must be; both have one number and one place.
+    """
 
     n: int
     strength: Milligram | None
     volume: Microlitre
     x: Decimal
     y: Decimal
+    part: int = 0
 
     @property
     def name(self) -> str:
-        return f"unit {self.n}" if self.strength is not None else f"purge unit {self.n}"
+        unit = f"unit {self.n}" if self.strength is not None else f"purge unit {self.n}"
+        return f"{unit} part {self.part}" if self.part else unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,13 @@ class UnitProof:
     lines: int
     end: tuple[Decimal, ...]
     """Where the nozzle is when the section has ended: X, Y, Z in mm; empty where a coordinate is not known."""
+    part: int = 0
 
     def as_record(self) -> dict[str, JsonValue]:
         """Return decimal strings; lengths in mm, volumes in uL, flow in uL/s."""
         return {
             "n": self.n,
+            **({"part": self.part} if self.part else {}),
             "strength_mg": None if self.strength is None else self.strength.text,
             "target_uL": _shown(self.target.value, 4),
             "net_uL": _shown(self.net.value, 4),
@@ -117,14 +124,14 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The outcome of reading a program. It holds where `refusals` is empty."""
+    """The outcome of reading a program. It holds where `refusals` is empty. `primed`: of each head that is used."""
 
     sha256: str
     lines: int
     units: tuple[UnitProof, ...]
     purges: tuple[UnitProof, ...]
     margins: tuple[Margin, ...]
-    primed: Microlitre
+    primed: tuple[Microlitre, ...]
     duration_us: int
     refusals: tuple[str, ...]
 
@@ -147,7 +154,8 @@ class Proof:
             "refusals": list(self.refusals),
             "lines": self.lines,
             "duration_s": _shown(Decimal(self.duration_us).scaleb(-6), 1),
-            "primed_uL": _shown(self.primed.value, 3),
+            "primed_uL": _shown(self.primed[0].value, 3),
+            **{f"primed_{head}_uL": _shown(volume.value, 3) for head, volume in enumerate(self.primed[1:], start=2)},
             "closure_max_percent": _shown(self.closure_max, 4),
             "step_closure_max_percent": _shown(self.step_closure_max, 4),
             "margins": [margin.as_record() for margin in self.margins],
@@ -182,40 +190,77 @@ def examine(
     purges: Sequence[UnitTarget] = (),
 ) -> Proof:
     """Read a whole program and return what was found, refusals included. `purges` and `units` are in order of printing, n from 1."""
-    limits = limits_of(recipe, machine)
-    places, purge_places = (tuple((_scaled(unit.x), _scaled(unit.y)) for unit in targets) for targets in (units, purges))
-    reader = ProgramReader(limits, places, purge_places)
+    parts = tuple(zip(recipe.parts, machine.heads, strict=False))
+    if len(parts) != len(recipe.parts):
+        raise ProofRefused([f"recipe {recipe.reference} prints {len(recipe.parts)} inks, machine {machine.id} has {len(parts)} head"])
+    heads = tuple(limits_of(part, head, offset) for (part, head), offset in zip(parts, _offsets(machine), strict=False))
+    places, purge_places = ({unit.n: (_scaled(unit.x), _scaled(unit.y)) for unit in targets} for targets in (units, purges))
+    reader = ProgramReader(heads, tuple(places.values()), tuple(purge_places.values()))
     reader.read(content)
     refusals = reader.refusals
     refusals.extend(_header_refusals(reader.header, recipe, machine, demonstration))
-    refusals.extend(_order_refusals(reader.sections, len(units), len(purges)))
-    found = {(section.purge, section.n): section for section in reader.sections if section.n}
-    proofs = []
+    refusals.extend(_order_refusals(reader.sections, units, purges, len(heads)))
+    found = {(section.purge, section.n, section.part): section for section in reader.sections if section.n}
+    proofs: list[UnitProof] = []
     for unit in (*purges, *units):
-        section = found.get((unit.strength is None, unit.n))
+        section = found.get((unit.strength is None, unit.n, unit.part))
         if section is not None:
-            proofs.append(_unit_proof(section, unit, limits, machine))
-            refusals.extend(_unit_refusals(proofs[-1], unit, recipe, machine))
-    primed = sum(section.deposited for section in reader.sections if section.name == "PRIME") * limits.area
-    refusals.extend(_prime_refusals(primed, limits))
+            part, head = parts[section.head]
+            proofs.append(_unit_proof(section, unit, heads[section.head], head))
+            refusals.extend(_unit_refusals(proofs[-1], unit, part, head))
+            refusals.extend(_overhang(proofs, unit))
+    primed = []
+    for number, limits in enumerate(heads):
+        pushed = sum(section.deposited for section in reader.sections if section.primes and section.head == number) * limits.area
+        refusals.extend(_prime_refusals(pushed, limits, number if len(heads) > 1 else None))
+        primed.append(Microlitre(_litres(pushed)))
     return Proof(
         sha256=hashlib.sha256(content).hexdigest(),
         lines=reader.lines,
         units=tuple(proof for proof in proofs if proof.strength is not None),
         purges=tuple(proof for proof in proofs if proof.strength is None),
         margins=_margins(proofs, reader, recipe, machine),
-        primed=Microlitre(_litres(primed)),
+        primed=tuple(primed),
         duration_us=sum(section.time_us for section in reader.sections),
         refusals=tuple(refusals),
     )
 
 
-def limits_of(recipe: Recipe, machine: MachineProfile) -> Limits:
-    """Return every limit of recipe and machine as integers for the reader."""
+def _offsets(machine: MachineProfile) -> tuple[tuple[int, int, int], ...]:
+    second = machine.second_head
+    own = (0, 0, 0)
+    if second is None:
+        return (own,)
+    return own, (_scaled(second.offset.x.value), _scaled(second.offset.y.value), _scaled(second.offset.z.value))
+
+
+def _overhang(proofs: Sequence[UnitProof], unit: UnitTarget) -> list[str]:
+    """A second part stands on the first: it may reach no further."""
+    if unit.part != 2 or len(proofs) < 2 or (below := proofs[-2]).n != unit.n:
+        return []
+    own, under = _outside(proofs[-1]), _outside(below)
+    if own <= under * (1 + _SIZE_AGREES):
+        return []
+    return [f"{unit.name}: it reaches {_shown(own, 3)} mm from its place, the part that it stands on {_shown(under, 3)} mm"]
+
+
+def _outside(proof: UnitProof) -> Decimal:
+    """How far a part reaches from its place, half a bead beyond the path, in mm."""
+    return proof.radius + (proof.bead_width[0] / 2 if proof.bead_width is not None else 0)
+
+
+def limits_of(recipe: Recipe, machine: MachineProfile, offset: tuple[int, int, int] = (0, 0, 0)) -> Limits:
+    """Return every limit of recipe and machine, or of one part and its head, as integers for the reader.
+
+    The nozzle, and the carriage that stands `offset` beside it, both stay inside the envelope.
+    """
     parameters, box, plate = recipe.parameters, machine.envelope, machine.plate
+    sides = (_span(box.x_min, box.x_max), _span(box.y_min, box.y_max), _span(box.z_min, box.z_max))
+    x, y, z = ((max(low, low + by), min(high, high + by)) for (low, high), by in zip(sides, offset, strict=True))
     return Limits(
         area=_scaled(machine.e_area.value),
-        envelope=(_span(box.x_min, box.x_max), _span(box.y_min, box.y_max), _span(box.z_min, box.z_max)),
+        envelope=(x, y, z),
+        offset=offset,
         flow=_range(parameters.flow_rate, 60 * 10**12),
         retraction=_range(parameters.retraction, 10**12),
         retraction_rate=_range(parameters.retraction_rate, 60 * 10**12),
@@ -239,7 +284,7 @@ def limits_of(recipe: Recipe, machine: MachineProfile) -> Limits:
 
 def _header_refusals(header: Sequence[str], recipe: Recipe, machine: MachineProfile, demonstration: bool) -> list[str]:
     wanted = ["DOSEWRIGHT 1", f"RECIPE {recipe.reference} {recipe.digest}", f"MACHINE {machine.reference} {machine.digest}"]
-    wanted.append(f"E_AREA_MM2 {plain_text(machine.e_area.value)}")
+    wanted.append(f"E_AREA_MM2 {' '.join(plain_text(head.e_area.value) for head in machine.heads)}")
     if demonstration:
         wanted.append("DEMONSTRATION not for patients")
     missing = [f"the header lacks {line[:60]!r}" for line in wanted if line not in header]
@@ -249,27 +294,31 @@ def _header_refusals(header: Sequence[str], recipe: Recipe, machine: MachineProf
     return missing + foreign
 
 
-def _order_refusals(sections: Sequence[SectionTally], units: int, purges: int) -> list[str]:
-    printed = [*(f"PURGE {n}" for n in range(1, purges + 1)), *(f"UNIT {n}" for n in range(1, units + 1))]
-    wanted = [*SECTIONS_BEFORE, *printed, *SECTIONS_AFTER]
+def _order_refusals(sections: Sequence[SectionTally], units: Sequence[UnitTarget], purges: Sequence[UnitTarget], heads: int) -> list[str]:
+    printed = [f"PURGE {n}" for n in range(1, len(purges) + 1)]
+    parts = [""] if heads == 1 else [f" PART {part}" for part in range(1, heads + 1)]
+    printed += [f"UNIT {n}{part}" for n in range(1, len(units) // heads + 1) for part in parts]
+    wanted = [*sections_before(heads), *printed, *SECTIONS_AFTER]
     found = [section.name for section in sections]
     refusals = []
     if found != wanted:
         first = next((place for place, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), min(len(found), len(wanted)))
         expected = wanted[first] if first < len(wanted) else "the end"
         refusals.append(f"the sections are not in order, each once: {expected} was expected as section {first + 1}")
+    nozzles = ["104"] if heads == 1 else [f"104 T{head}" for head in range(heads)]
     for section in sections:
-        if section.name in ("HEAT", "HEAT OFF") and sorted(section.temperatures) != ["104", "140"]:
-            refusals.append(f"{section.name} must set nozzle and plate once each")
+        if section.name in ("HEAT", "HEAT OFF") and sorted(section.temperatures) != [*nozzles, "140"]:
+            refusals.append(f"{section.name} must set {'nozzle' if heads == 1 else 'each nozzle'} and plate once each")
     return refusals
 
 
-def _prime_refusals(primed: int, limits: Limits) -> list[str]:
+def _prime_refusals(primed: int, limits: Limits, head: int | None) -> list[str]:
     low, high = limits.prime
     slack = 10 * limits.area
     if low <= primed + slack and primed - slack <= high:
         return []
-    return [f"priming pushes {_shown(_litres(primed), 2)} uL, outside {_shown(_litres(low), 0)} to {_shown(_litres(high), 0)} uL"]
+    which = "" if head is None else f" of T{head}"
+    return [f"priming{which} pushes {_shown(_litres(primed), 2)} uL, outside {_shown(_litres(low), 0)} to {_shown(_litres(high), 0)} uL"]
 
 
 def _unit_proof(section: SectionTally, unit: UnitTarget, limits: Limits, machine: MachineProfile) -> UnitProof:
@@ -283,7 +332,7 @@ def _unit_proof(section: SectionTally, unit: UnitTarget, limits: Limits, machine
         for layer in section.layers
         if layer.length and layer.thickness
     ]
-    top = section.layers[-1].z - limits.surface_z if section.layers else 0
+    top = section.layers[-1].z - section.base if section.layers else 0
     return UnitProof(
         n=unit.n,
         strength=unit.strength,
@@ -300,6 +349,7 @@ def _unit_proof(section: SectionTally, unit: UnitTarget, limits: Limits, machine
         duration_us=section.time_us,
         lines=section.lines,
         end=tuple(Decimal(at).scaleb(-6) for at in section.end if at is not None),
+        part=unit.part,
     )
 
 
@@ -344,18 +394,11 @@ def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Cylinder | Toru
 
 
 def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe, machine: MachineProfile) -> tuple[Margin, ...]:
-    parameters, box = recipe.parameters, machine.envelope
+    box = machine.envelope
     margins = []
-    ranges = (
-        ("flow rate", parameters.flow_rate, [unit.flow for unit in proofs]),
-        ("layer height", parameters.layer_height, [unit.layer_height for unit in proofs]),
-        ("bead width", parameters.bead_width, [unit.bead_width for unit in proofs]),
-    )
-    for name, parameter, found in ranges:
-        pairs = [pair for pair in found if pair is not None]
-        if pairs:
-            low, high = min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
-            margins.append(Margin(name, parameter.set_point.unit, parameter.low.value, parameter.high.value, low, high))
+    for number, part in enumerate(recipe.parts, start=1):
+        mine = [proof for proof in proofs if proof.part in (0, number)]
+        margins.extend(_part_margins(mine, part, f", part {number}" if recipe.second_ink else ""))
     sides = ((box.x_min, box.x_max), (box.y_min, box.y_max), (box.z_min, box.z_max))
     for axis, (lowest, highest) in enumerate(sides):
         reach = reader.reach[axis]
@@ -366,6 +409,22 @@ def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe,
         closures = [unit.closure for unit in proofs]
         margins.append(Margin("net volume per unit", "%", -CLOSURE_PERCENT, CLOSURE_PERCENT, min(closures), max(closures)))
     return tuple(margins)
+
+
+def _part_margins(proofs: Sequence[UnitProof], recipe: Recipe, which: str) -> list[Margin]:
+    parameters = recipe.parameters
+    margins = []
+    ranges = (
+        ("flow rate", parameters.flow_rate, [unit.flow for unit in proofs]),
+        ("layer height", parameters.layer_height, [unit.layer_height for unit in proofs]),
+        ("bead width", parameters.bead_width, [unit.bead_width for unit in proofs]),
+    )
+    for name, parameter, found in ranges:
+        pairs = [pair for pair in found if pair is not None]
+        if pairs:
+            low, high = min(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
+            margins.append(Margin(name + which, parameter.set_point.unit, parameter.low.value, parameter.high.value, low, high))
+    return margins
 
 
 def _range(parameter: Parameter[Q], factor: int, ceiling: Decimal | None = None) -> tuple[int, int]:

@@ -28,8 +28,10 @@ _NUMBER = r"(-?[0-9]{1,6}\.[0-9]{1,%d})"
 _MOVE = re.compile(
     "G([01])" + "".join(rf"(?: {axis}{_NUMBER % places})?" for axis, places in (("X", 3), ("Y", 3), ("Z", 3), ("E", 5), ("F", 3)))
 )
-_TEMPERATURE = re.compile(r"M(104|140) S([0-9]{1,3}(?:\.[0-9]{1,3})?)")
-_OPENING = re.compile(r"(UNIT|PURGE) ([1-9][0-9]{0,3})")
+_TEMPERATURE = re.compile(r"M(104|140)(?: T([01]))? S([0-9]{1,3}(?:\.[0-9]{1,3})?)")
+_OFFSET = re.compile(rf"M218 T1 X{_NUMBER % 3} Y{_NUMBER % 3} Z{_NUMBER % 3}")
+_HEAD = re.compile(r"T([01])")
+_OPENING = re.compile(r"(UNIT|PURGE) ([1-9][0-9]{0,3})(?: PART ([12]))?")
 
 _NEEDED = frozenset({"G21", "G90", "M83", "G28"})
 _ONCE = {"G21": "PREPARE", "G90": "PREPARE", "M83": "PREPARE", "M155 S1": "PREPARE", "G28": "HOME"}
@@ -37,7 +39,10 @@ _ONCE = {"G21": "PREPARE", "G90": "PREPARE", "M83": "PREPARE", "M155 S1": "PREPA
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Every limit as an integer in the units above. `low`/`high` pairs are proven acceptable ranges, ends included."""
+    """Every limit of one head as an integer in the units above. `low`/`high` pairs are proven acceptable ranges, ends included.
+
+    `temperatures`: set points of this head's nozzle and of the plate. `offset`: where its nozzle stands against that of the first head.
+    """
 
     area: int
     envelope: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -60,6 +65,7 @@ class Limits:
     dispense: bool
     unknown: frozenset[str]
     """Codes that the machine's firmware does not know: an `ok` for one of them would say nothing."""
+    offset: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -74,11 +80,17 @@ class LayerTally:
 
 @dataclass(slots=True)
 class SectionTally:
-    """What a section does, added up. For a unit and a purge unit, `n` is its number and (x, y) its place on the plate."""
+    """What a section does, added up. For a unit and a purge unit, `n` is its number and (x, y) its place on the plate.
+
+    `part` is 1 or 2 in a unit of two inks; `base` the height that it stands on; `selected`: it has taken its head into use.
+    """
 
     name: str
     n: int = 0
     purge: bool = False
+    part: int = 0
+    base: int = 0
+    selected: bool = False
     x: int = 0
     y: int = 0
     net: int = 0
@@ -95,6 +107,20 @@ class SectionTally:
     end: tuple[int | None, int | None, int | None] = (None, None, None)
     temperatures: list[str] = field(default_factory=list)
 
+    @property
+    def primes(self) -> bool:
+        return self.name.startswith("PRIME")
+
+    @property
+    def head(self) -> int:
+        """Which head it is for, from 0, where the machine has several."""
+        return 1 if self.part == 2 or self.name == "PRIME 2" else 0
+
+
+def sections_before(heads: int) -> tuple[str, ...]:
+    """Return the sections before the units, in order: each of several heads is primed."""
+    return SECTIONS_BEFORE if heads == 1 else (*SECTIONS_BEFORE[:-1], *(f"PRIME {head}" for head in range(1, heads + 1)))
+
 
 def nanometres(text: str) -> int:
     """Read a decimal number (mm, or mm/min) as millionths, exactly."""
@@ -108,8 +134,12 @@ class ProgramReader:
     Lifetime: one program. Concurrency: none.
     """
 
-    def __init__(self, limits: Limits, places: tuple[tuple[int, int], ...], purge_places: tuple[tuple[int, int], ...] = ()) -> None:
-        self.limits = limits
+    def __init__(
+        self, heads: tuple[Limits, ...], places: tuple[tuple[int, int], ...], purge_places: tuple[tuple[int, int], ...] = ()
+    ) -> None:
+        """`heads`: the limits of each head of the machine that is used; `places` one for each unit, whatever the number of its parts."""
+        self.heads = heads
+        self.limits = heads[0]
         self.places = places
         self.purge_places = purge_places
         self.header: list[str] = []
@@ -119,8 +149,13 @@ class ProgramReader:
         self.reach: list[tuple[int, int] | None] = [None, None, None]
         self._at: list[int | None] = [None, None, None]
         self._feed: int | None = None
-        self._retracted = 0
-        self._top = limits.surface_z
+        self._in_use = 0
+        self._changing = False
+        self._held = [0] * len(heads)
+        self._tops: dict[int, int] = {}
+        self._before = sections_before(len(heads))
+        self._needed = _NEEDED if len(heads) == 1 else _NEEDED | {"M218"}
+        self._top = heads[0].surface_z
         self._was_near = False
         self._section: SectionTally | None = None
         self._done: set[str] = set()
@@ -162,28 +197,36 @@ class ProgramReader:
         else:
             self._refused.append((where, reason, self.lines, self.lines))
 
+    @property
+    def _retracted(self) -> int:
+        """How far the head in use is retracted; each head stays as it was left."""
+        return self._held[self._in_use]
+
     # comments
 
     def _comment(self, text: str) -> None:
         if text.startswith("END "):
             self._close(text[4:])
-        elif text in SECTIONS_BEFORE or text in SECTIONS_AFTER:
+        elif text in self._before or text in SECTIONS_AFTER:
             self._open(SectionTally(text))
         elif opening := _OPENING.fullmatch(text):
-            self._open_unit(text, int(opening[2]), purge=opening[1] == "PURGE")
+            self._open_unit(text, int(opening[2]), purge=opening[1] == "PURGE", part=int(opening[3] or 0))
         elif self.sections or self._section:
             self._refuse(f"the comment {text[:40]!r} is not one of the format")
         else:
             self.header.append(text)
 
-    def _open_unit(self, name: str, n: int, *, purge: bool) -> None:
+    def _open_unit(self, name: str, n: int, *, purge: bool, part: int) -> None:
         places = self.purge_places if purge else self.places
+        base = self.limits.surface_z
+        if part == 2:
+            if n not in self._tops:
+                self._refuse(f"{name.lower()} has no first part to stand on")
+            base = self._tops.get(n, base)
+        x, y = places[n - 1] if n <= len(places) else (0, 0)
         if n > len(places):
             self._refuse(f"{name.lower()} is more than the {len(places)} ordered")
-            self._open(SectionTally(name, n=n, purge=purge))
-        else:
-            x, y = places[n - 1]
-            self._open(SectionTally(name, n=n, purge=purge, x=x, y=y, retracted_at_start=self._retracted))
+        self._open(SectionTally(name, n=n, purge=purge, part=part, base=base, x=x, y=y, retracted_at_start=self._retracted))
 
     def _open(self, section: SectionTally) -> None:
         if self._section is not None:
@@ -196,6 +239,8 @@ class ProgramReader:
         if section is None or section.name != name:
             self._refuse(f"END {name[:40]} closes nothing")
             return
+        if len(self.heads) > 1 and (section.n or section.primes) and not section.selected:
+            self._refuse("it never takes its head into use")
         if section.moves:
             if not section.waited:
                 self._refuse("motion is not waited for: the last command must be M400")
@@ -203,12 +248,14 @@ class ProgramReader:
                 self._refuse("it does not end at the park position")
         least, most = self.limits.retraction
         held, slack = self._retracted * self.limits.area, E_QUANTUM * self.limits.area
-        if (section.n or section.name == "PRIME") and not least - slack <= held <= most + slack:
+        if (section.n or section.primes) and not least - slack <= held <= most + slack:
             self._refuse(f"{held / 1e12:.2f} uL are retracted at its end, outside the range")
         if section.n and self._retracted != section.retracted_at_start:
             self._refuse("retraction is not balanced: it must end as far retracted as it began")
         if section.layers:
             self._top = max(self._top, section.layers[-1].z)
+            if section.part == 1:
+                self._tops[section.n] = section.layers[-1].z
         section.end = (self._at[0], self._at[1], self._at[2])
         self.sections.append(section)
         self._section = None
@@ -225,24 +272,50 @@ class ProgramReader:
             self._refuse(f"{text} is not known to the firmware of this machine")
         elif text == "M400":
             section.waited = True
+            self._changing = False
+        elif self._changing:
+            self._refuse("a command before the change of head is waited for")
+        elif len(self.heads) > 1 and (head := _HEAD.fullmatch(text)):
+            self._select(section, int(head[1]))
+        elif len(self.heads) > 1 and (offset := _OFFSET.fullmatch(text)):
+            self._offset(section, (nanometres(offset[1]), nanometres(offset[2]), nanometres(offset[3])))
         elif text in _ONCE:
             if section.name != _ONCE[text] or text in self._done:
                 self._refuse(f"{text} belongs once into {_ONCE[text]}")
             self._done.add(text)
-            self._ready = self._done >= _NEEDED
+            self._ready = self._done >= self._needed
             if text == "G28":
                 self._at = [None, None, None]
         elif heat := _TEMPERATURE.fullmatch(text):
-            self._temperature(section, heat[1], nanometres(heat[2]))
+            self._temperature(section, heat[1], heat[2], nanometres(heat[3]))
         else:
             self._refuse(f"the command {text[:40]!r} is not one of the closed set")
 
-    def _temperature(self, section: SectionTally, code: str, value: int) -> None:
-        nozzle, plate = self.limits.temperatures
+    def _temperature(self, section: SectionTally, code: str, head: str | None, value: int) -> None:
+        nozzle, plate = self.heads[min(int(head or 0), len(self.heads) - 1)].temperatures
         wanted = {"HEAT": nozzle if code == "104" else plate, "HEAT OFF": 0}.get(section.name)
         if wanted is None or wanted != value:
             self._refuse(f"M{code} sets {value / 1_000_000:g} degC, which is not the recipe's set point at this place")
-        section.temperatures.append(code)
+        section.temperatures.append(code if head is None else f"{code} T{head}")
+
+    def _offset(self, section: SectionTally, offset: tuple[int, int, int]) -> None:
+        if section.name != "PREPARE" or "M218" in self._done:
+            self._refuse("M218 belongs once into PREPARE")
+        if offset != self.heads[1].offset:
+            self._refuse("M218 states another offset of the second head than the machine profile")
+        self._done.add("M218")
+
+    def _select(self, section: SectionTally, head: int) -> None:
+        """Take a head into use. The firmware puts its nozzle where the last one's was, so that positions stay."""
+        if not (section.n or section.primes) or section.selected or section.net:
+            self._refuse("a head is taken into use once in each unit and priming, before material moves, and nowhere else")
+        if head != section.head:
+            self._refuse(f"it takes head T{head} into use, and is for T{section.head}")
+        if self._at[:2] != [*self.limits.park] or (self._at[2] or 0) < self._top + self.limits.lift:
+            self._refuse("a head is changed away from the park position or below the clear height")
+        self._in_use, self.limits = head, self.heads[head]
+        self._feed, self._changing = None, True
+        section.selected, section.waited, section.retracted_at_start = True, False, self._retracted
 
     # moves
 
@@ -261,7 +334,11 @@ class ProgramReader:
             self._refuse("no feed rate in force; each section states its own")
             return
         if not self._ready:
-            self._refuse("motion before G21, G90, M83 and G28")
+            self._refuse("motion before G21, G90, M83 and G28" + (" and M218" if "M218" in self._needed else ""))
+        if self._changing:
+            self._refuse("motion before the change of head is waited for")
+        if e is not None and len(self.heads) > 1 and not section.selected:
+            self._refuse("material moves before the section has taken its head into use")
         across = x is not None or y is not None
         if e is None:
             if across and z is not None:
@@ -286,7 +363,7 @@ class ProgramReader:
 
     def _clear(self, section: SectionTally) -> int:
         """The lowest height at which the nozzle may go across the plate."""
-        own = section.layers[-1].z if section.layers else self.limits.surface_z
+        own = section.layers[-1].z if section.layers else max(section.base, self.limits.surface_z)
         return max(self._top, own) + self.limits.lift
 
     def _near(self, section: SectionTally, x: int | None, y: int | None) -> bool:
@@ -298,7 +375,7 @@ class ProgramReader:
             reach = _SAME_PLACE if self.limits.dispense else self.limits.footprint
             return dx * dx + dy * dy <= reach * reach
         purge = self.limits.purge
-        return section.name == "PRIME" and (x, y) == purge[:2]
+        return section.primes and (x, y) == purge[:2]
 
     def _raise(self, section: SectionTally, z: int) -> None:
         self._inside(2, z)
@@ -308,7 +385,8 @@ class ProgramReader:
         old = self._at[2]
         if z < self._clear(section) and not self._near(section, self._at[0], self._at[1]):
             self._refuse("Z goes below the clear height away from its own place")
-        floor = section.layers[-1].z if section.layers else self.limits.purge[2] if section.name == "PRIME" else self.limits.surface_z
+        ground = self.limits.purge[2] if section.primes else max(section.base, self.limits.surface_z)
+        floor = section.layers[-1].z if section.layers else ground
         if z < floor:
             self._refuse("Z goes down into what is printed or into the plate")
         section.time_us += 0 if old is None else abs(z - old) * _MINUTE_US // feed
@@ -374,7 +452,7 @@ class ProgramReader:
         layers = section.layers
         if layers and layers[-1].z == z:
             return layers[-1]
-        thickness = z - (layers[-1].z if layers else self.limits.surface_z)
+        thickness = z - (layers[-1].z if layers else section.base)
         low, high = self.limits.layer
         if not low <= thickness <= high:
             self._refuse(f"layer {len(layers) + 1} is {thickness / 1_000_000:.3f} mm high, outside {low / 1e6:g} to {high / 1e6:g} mm")
@@ -398,14 +476,14 @@ class ProgramReader:
 
     def _pump(self, section: SectionTally, e: int) -> None:
         """Move E alone: retraction, un-retraction of what was retracted, or a dispensed increment."""
-        if not (section.n or section.name == "PRIME"):
+        if not (section.n or section.primes):
             self._refuse("E moves outside a unit and outside priming")
         if e < 0 or self._retracted > 0:
             self._retract(section, e)
             return
         if section.n and not self.limits.dispense:
             self._refuse("E alone lays material down in a printed unit")
-        wanted_z = self.limits.purge[2] if section.name == "PRIME" else self.limits.surface_z
+        wanted_z = self.limits.purge[2] if section.primes else self.limits.surface_z
         if self._at[2] != wanted_z or not self._near(section, self._at[0], self._at[1]):
             self._refuse("material is dispensed away from its place")
         feed = self._feed or 1
@@ -420,5 +498,5 @@ class ProgramReader:
             self._refuse(f"retraction at {limits.area * feed / 6e13:.2f} uL/s leaves its range")
         if e > self._retracted:
             self._refuse("more is un-retracted than was retracted")
-        self._retracted = max(0, self._retracted - e)
+        self._held[self._in_use] = max(0, self._retracted - e)
         self._count(section, e, abs(e) * _MINUTE_US // feed)

@@ -12,7 +12,7 @@ use this file.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -21,7 +21,7 @@ from typing import Literal
 from audit.quantities import Celsius, Microlitre, MicrolitrePerSecond, MillimetrePerSecond, SquareMillimetre
 from recipes.toolpath import XY, UnitPath
 
-ProcedureName = Literal["prepare", "heat", "home", "prime", "park", "heat_off"]
+ProcedureName = Literal["prepare", "heat", "home", "prime", "prime_2", "park", "heat_off"]
 
 E_TICKS = 100_000
 """Ticks of 0.00001 mm in one mm of E."""
@@ -31,6 +31,7 @@ _SECTION: dict[ProcedureName, str] = {
     "heat": "HEAT",
     "home": "HOME",
     "prime": "PRIME",
+    "prime_2": "PRIME 2",
     "park": "PARK",
     "heat_off": "HEAT OFF",
 }
@@ -38,7 +39,11 @@ _SECTION: dict[ProcedureName, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What the writer needs of recipe and machine. Positions in µm, machine coordinates."""
+    """What the writer needs of recipe and machine. Positions in µm, machine coordinates.
+
+    `tool`: the head that each section takes into use before all else; None on a machine with one head. `surface_z` is where a
+    section's material begins: the plate, or the top of the part below.
+    """
 
     e_area: SquareMillimetre
     flow: MicrolitrePerSecond
@@ -52,6 +57,7 @@ class Motion:
     clear_z: int
     park: tuple[int, int, int]
     purge: tuple[int, int, int]
+    tool: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +69,9 @@ class Written:
     cumulative_nl: tuple[int, ...]
 
 
-def write_preamble(*, recipe: str, machine: str, e_area: SquareMillimetre, demonstration: bool) -> bytes:
-    """Write the header: comments only. `recipe` and `machine` are `id@version digest`."""
-    lines = ["DOSEWRIGHT 1", f"RECIPE {recipe}", f"MACHINE {machine}", f"E_AREA_MM2 {e_area.text}"]
+def write_preamble(*, recipe: str, machine: str, e_areas: Sequence[SquareMillimetre], demonstration: bool) -> bytes:
+    """Write the header: comments only. `recipe` and `machine` are `id@version digest`; `e_areas` has one value for each head."""
+    lines = ["DOSEWRIGHT 1", f"RECIPE {recipe}", f"MACHINE {machine}", f"E_AREA_MM2 {' '.join(area.text for area in e_areas)}"]
     if demonstration:
         lines.append("DEMONSTRATION not for patients")
     return "".join(f";{line}\n" for line in lines).encode("ascii")
@@ -76,6 +82,7 @@ def write_unit(section: str, path: UnitPath, centre: XY, motion: Motion) -> Writ
     out = _Lines(motion)
     first = path.layers[0]
     x0, y0 = first.strokes[0].points[0]
+    out.select()
     out.enter(centre[0] + x0, centre[1] + y0, motion.surface_z + first.z)
     out.unretract()
     laid = Fraction(0)
@@ -118,13 +125,18 @@ def write_dispense(section: str, increments: Iterable[Fraction], centre: XY, mot
 
 
 def write_prime(increments: Iterable[Fraction], motion: Motion) -> Written:
-    """Write priming at the purge position; it ends retracted, as every unit does."""
+    """Write priming at the purge position of the head; it ends retracted, as every unit does."""
     out = _Lines(motion)
+    if motion.tool is not None:
+        # A head is changed where nothing stands, and above all that will stand.
+        out.lift(motion.clear_z)
+        out.travel(motion.park[0], motion.park[1])
+        out.select()
     out.enter(*motion.purge)
     out.pump_all(increments)
     out.retract()
     out.leave()
-    return out.bracketed("PRIME")
+    return out.bracketed("PRIME" if motion.tool is None else f"PRIME {motion.tool + 1}")
 
 
 def write_park(motion: Motion) -> Written:
@@ -144,9 +156,17 @@ def write_commands(name: ProcedureName, commands: Iterable[str], motion: Motion)
     return out.bracketed(_SECTION[name])
 
 
-def heat_commands(nozzle: Celsius, plate: Celsius) -> tuple[str, str]:
-    """Set points without waiting: the run machine watches the reports with its own limits."""
-    return f"M104 S{_plain(nozzle.value)}", f"M140 S{_plain(plate.value)}"
+def heat_commands(nozzles: Sequence[Celsius], plate: Celsius) -> tuple[str, ...]:
+    """Set points without waiting: the run machine watches the reports with its own limits. One nozzle for each head."""
+    if len(nozzles) == 1:
+        return f"M104 S{_plain(nozzles[0].value)}", f"M140 S{_plain(plate.value)}"
+    return (*(f"M104 T{tool} S{_plain(nozzle.value)}" for tool, nozzle in enumerate(nozzles)), f"M140 S{_plain(plate.value)}")
+
+
+def offset_command(tool: int, offset: tuple[int, int, int]) -> str:
+    """Where the nozzle of a further head stands against that of the first, in µm: stated anew in every run."""
+    x, y, z = offset
+    return f"M218 T{tool} X{_mm(x)} Y{_mm(y)} Z{_mm(z)}"
 
 
 class _Lines:
@@ -166,6 +186,13 @@ class _Lines:
     def command(self, text: str) -> None:
         self._commands.append(text)
         self._ticks_after.append(self._net)
+
+    def select(self) -> None:
+        """Take the section's head into use, where the machine has several, and wait until it is."""
+        if self._motion.tool is not None:
+            self.command(f"T{self._motion.tool}")
+            self.command("M400")
+            self._feed = None
 
     def enter(self, x: int, y: int, z: int) -> None:
         """Lift, go across, lower."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from audit.quantities import (
     Celsius,
@@ -19,7 +19,7 @@ from audit.quantities import (
 )
 from recipes.errors import RecipeRefused
 from recipes.figures import Count, Document, Identifier, Name, NotNegative, Positive, Process, check_sources, explain, read_toml
-from recipes.machine_devices import FirmwareRequirement, PressureSensor
+from recipes.machine_devices import FirmwareRequirement, MarlinFirmware, PressureSensor
 
 
 class Envelope(Document):
@@ -77,6 +77,28 @@ class BalanceProfile(Document):
     plate_temperature: Celsius
 
 
+class SecondHead(Document):
+    """The second head of a machine, which the firmware knows as `T1`.
+
+    `inactive`: what becomes of the head that is not in use. Docked, it is out of the way of all that lies on the plate, capped; a pair
+    of nozzles side by side on one carriage is not described here, and cannot be printed with. `offset` is where its nozzle stands
+    against that of the first head with the carriage at the same place; positions in a program are always those of the nozzle in use.
+    """
+
+    head: Name
+    inactive: Literal["docked"]
+    offset: Position
+    purge: Position
+    e_area: Annotated[SquareMillimetre, Positive]
+    steps_per_mm: Annotated[StepsPerMillimetre, Positive]
+    nozzle_diameter: Annotated[Millimetre, Positive]
+    max_volumetric_rate: Annotated[MicrolitrePerSecond, Positive]
+    max_nozzle_temperature: Celsius
+    cartridge_capacity: Annotated[Microlitre, Positive]
+    cartridge_heel: Annotated[Microlitre, NotNegative]
+    bounded_exposure: Annotated[Microlitre, Positive]
+
+
 class MachineProfile(Document):
     """One printer head with its plate, balance and sensor: the limits that no program may leave.
 
@@ -109,7 +131,13 @@ class MachineProfile(Document):
     firmware: FirmwareRequirement
     balance: BalanceProfile
     pressure: PressureSensor
+    second_head: SecondHead | None = None
     sources: dict[str, str]
+
+    @model_serializer(mode="wrap")
+    def _without_a_second_head(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "second_head"}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -121,12 +149,25 @@ class MachineProfile(Document):
                 raise ValueError(f"a unit at x {x}, y {y} leaves the envelope; move the grid or make it smaller")
         if plate.largest_unit_diameter >= min(plate.pitch_x, plate.pitch_y):
             raise ValueError("the pitch of the plate must exceed the largest unit diameter")
-        for name, spot in (("park", self.park), ("purge", self.purge)):
+        second = self.second_head
+        spots = [("park", self.park), ("purge", self.purge), *([("second_head.purge", second.purge)] if second else [])]
+        for name, spot in spots:
             inside = box.x_min <= spot.x <= box.x_max and box.y_min <= spot.y <= box.y_max and box.z_min <= spot.z <= box.z_max
             if not inside:
                 raise ValueError(f"the {name} position lies outside the envelope")
+        if second is not None and not isinstance(self.firmware, MarlinFirmware):
+            raise ValueError("a second head needs firmware of kind marlin: it is the one that says which head is in use")
         check_sources(self, self.sources, exempt=frozenset({"version"}))
         return self
+
+    @property
+    def heads(self) -> tuple[MachineProfile, ...]:
+        """The machine with each of its heads, as if it were the only one; identity and digest are those of the whole profile."""
+        second = self.second_head
+        if second is None:
+            return (self,)
+        own = {name: getattr(second, name) for name in type(second).model_fields if name not in ("inactive", "offset")}
+        return self.model_copy(update={"second_head": None}), self.model_copy(update={"second_head": None, **own})
 
     @property
     def reference(self) -> str:

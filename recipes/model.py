@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    Field,
     SerializerFunctionWrapHandler,
     StrictBool,
     ValidationError,
@@ -21,23 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from audit.quantities import (
-    EXACT,
-    Celsius,
-    GramPerMillilitre,
-    Hour,
-    Kilopascal,
-    Microlitre,
-    MicrolitrePerSecond,
-    Milligram,
-    MilligramPerGram,
-    MilligramPerSecond,
-    Millimetre,
-    MillimetrePerSecond,
-    Percent,
-    Second,
-    SquareMetre,
-)
+from audit.quantities import Microlitre, Milligram, MilligramPerSecond, Percent, Second
 from recipes.errors import RecipeRefused
 from recipes.figures import (
     DEMONSTRATION_STATUS,
@@ -46,14 +29,30 @@ from recipes.figures import (
     Hex256,
     Identifier,
     Name,
-    NotNegative,
     Parameter,
-    PlainNumber,
     Positive,
     Process,
     check_sources,
     explain,
     read_toml,
+)
+from recipes.ink_parts import (
+    LARGEST_CORRECTION,
+    Active,
+    AlarmLimits,
+    BsaFormula,
+    Cylinder,
+    Dispense,
+    DoseBasis,
+    DoseCorrection,
+    DoseRule,
+    Geometry,
+    InkSpecification,
+    ProcessParameters,
+    SecondInk,
+    ToleranceBand,
+    Torus,
+    checked_bands,
 )
 from recipes.machine import (
     BalanceProfile,
@@ -61,6 +60,7 @@ from recipes.machine import (
     MachineProfile,
     Plate,
     Position,
+    SecondHead,
     parse_machine,
 )
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
@@ -68,6 +68,7 @@ from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Pres
 
 __all__ = [
     "DEMONSTRATION_STATUS",
+    "LARGEST_CORRECTION",
     "Active",
     "AlarmLimits",
     "BalanceProfile",
@@ -98,6 +99,8 @@ __all__ = [
     "Process",
     "ProcessParameters",
     "Recipe",
+    "SecondHead",
+    "SecondInk",
     "ToleranceBand",
     "Torus",
     "Weighing",
@@ -106,140 +109,7 @@ __all__ = [
     "parse_recipe",
 ]
 
-DoseBasis = Literal["mg/m2", "mg/kg", "mg"]
-BsaFormula = Literal["mosteller", "du_bois", "haycock", "gehan_george", "boyd"]
 WeighingStage = Literal["wet", "dry", "filled capsule"]
-
-
-class Active(Document):
-    """The active moiety and the basis in which every strength of this recipe is stated.
-
-    `made_with` is the substance weighed in when the ink is made, `made_with_factor` how many mg of it hold 1 mg of the
-    stated form; both are for information: strengths are never converted here.
-    """
-
-    moiety: Name
-    basis: Name
-    made_with: Name
-    made_with_factor: PlainNumber
-    label_text: Name
-
-
-class DoseRule(Document):
-    """What may be prescribed and how it is rounded. Masses are of the stated active, per unit unless named daily."""
-
-    minimum: Annotated[Milligram, Positive]
-    maximum: Annotated[Milligram, Positive]
-    grid: Annotated[Milligram, Positive]
-    largest_rounding_deviation: Annotated[Percent, Positive]
-    basis: DoseBasis
-    per: Literal["day", "dose"]
-    bsa_formula: BsaFormula | None = None
-    bsa_cap: Annotated[SquareMetre, Positive] | None = None
-    daily_maximum: Annotated[Milligram, Positive]
-    largest_daily_deviation: Annotated[Percent, Positive]
-    largest_days: Count
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.minimum > self.maximum:
-            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
-        for name, bound in (("minimum", self.minimum), ("maximum", self.maximum)):
-            if EXACT.remainder(bound.value, self.grid.value) != 0:
-                raise ValueError(f"{name} {bound} is not a multiple of the grid {self.grid}")
-        if (self.basis == "mg/m2") != (self.bsa_formula is not None):
-            raise ValueError("bsa_formula belongs to a recipe with basis mg/m2, and to no other")
-        return self
-
-
-class InkSpecification(Document):
-    """What an ink lot's certificate must say to serve this recipe; strength in mg of the stated active per g of ink."""
-
-    ink: Identifier
-    strength: Parameter[MilligramPerGram]
-    density: Parameter[GramPerMillilitre]
-    largest_assay_uncertainty: Annotated[Percent, Positive]
-    largest_density_uncertainty: Annotated[Percent, Positive]
-    longest_at_temperature: Annotated[Hour, Positive]
-
-
-class Cylinder(Document):
-    """A cylinder of the unit's volume; `height_to_diameter` fixes its shape."""
-
-    family: Literal["cylinder"]
-    height_to_diameter: PlainNumber
-
-
-class Torus(Document):
-    """A ring of the unit's volume; `tube_to_ring` is tube diameter over ring diameter (centre line)."""
-
-    family: Literal["torus"]
-    tube_to_ring: PlainNumber
-
-
-class Dispense(Document):
-    """A volume dispensed into a capsule body that stands in the tray; `capsule_capacity` is the body's."""
-
-    family: Literal["dispense"]
-    capsule_size: Name
-    capsule_capacity: Annotated[Microlitre, Positive]
-
-
-Geometry = Annotated[Cylinder | Torus | Dispense, Field(discriminator="family")]
-
-
-class ProcessParameters(Document):
-    """Process parameters, each a set point inside its proven acceptable range.
-
-    `nozzle_temperature` is that of the syringe where there is one. `flow_rate` is the volume rate while a unit is
-    printed; `retraction` is a volume (µL of ink), moved at `retraction_rate`. Layer height and bead width of a
-    dispensed unit are not used by the tool path.
-    """
-
-    nozzle_temperature: Parameter[Celsius]
-    plate_temperature: Parameter[Celsius]
-    flow_rate: Parameter[MicrolitrePerSecond]
-    travel_speed: Parameter[MillimetrePerSecond]
-    layer_height: Parameter[Millimetre]
-    bead_width: Parameter[Millimetre]
-    retraction: Parameter[Microlitre]
-    retraction_rate: Parameter[MicrolitrePerSecond]
-    travel_lift: Parameter[Millimetre]
-    prime_volume: Parameter[Microlitre]
-
-
-class AlarmLimits(Document):
-    """Alarm limits of a run and the time a condition must last before it is one.
-
-    `pressure_low_while_extruding` holds only after `pressure_low_delay` of extrusion without a pause: an ink column
-    takes seconds to build its pressure. Temperature bands are half-widths about the set point. `print_time_deviation` is the
-    half-width about the time that the proof calculates for a unit: one that took longer or shorter is rejected.
-    """
-
-    pressure_high: Annotated[Kilopascal, Positive]
-    pressure_high_delay: Annotated[Second, NotNegative]
-    pressure_low_while_extruding: Annotated[Kilopascal, NotNegative]
-    pressure_low_delay: Annotated[Second, Positive]
-    pressure_stale_after: Annotated[Second, Positive]
-    nozzle_temperature_band: Annotated[Celsius, Positive]
-    plate_temperature_band: Annotated[Celsius, Positive]
-    temperature_delay: Annotated[Second, NotNegative]
-    temperature_stale_after: Annotated[Second, Positive]
-    heat_timeout: Annotated[Second, Positive]
-    print_time_deviation: Annotated[Percent, Positive] | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.pressure_low_while_extruding >= self.pressure_high:
-            raise ValueError("pressure_low_while_extruding must be below pressure_high")
-        return self
-
-
-class ToleranceBand(Document):
-    """Tolerance about the target mass for targets of `from_mass` and more, up to the next band."""
-
-    from_mass: Annotated[Milligram, NotNegative]
-    tolerance: Annotated[Percent, Positive]
 
 
 class Weighing(Document):
@@ -286,31 +156,6 @@ LONGEST_EXTERNAL_WAIT = Second(1800)
 """A unit that is not weighed within half an hour is rejected: the ink in the nozzle has been hot and still for as long."""
 
 
-class DoseCorrection(Document):
-    """How the dose is corrected from unit to unit, and within which limits that was validated.
-
-    Standard deviations, relative: `prior` of the flow gain from one set-up to the next, `repeatability` of single units
-    about the gain, `drift` of the gain from one unit to the next. A flow factor further than `largest` from 1 ends the run.
-    Mass per commanded volume further from the certificate's density than its uncertainty and `ink_limit` is an ink
-    identity hold.
-    """
-
-    method: Literal["kalman"]
-    prior: Annotated[Percent, Positive]
-    repeatability: Annotated[Percent, Positive]
-    drift: Annotated[Percent, NotNegative]
-    largest: Annotated[Percent, Positive]
-    ink_limit: Annotated[Percent, Positive]
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if self.largest > LARGEST_CORRECTION or self.ink_limit > LARGEST_CORRECTION:
-            raise ValueError(f"largest and ink_limit may be {LARGEST_CORRECTION} at most")
-        if max(self.prior, self.repeatability, self.drift) > LARGEST_CORRECTION:
-            raise ValueError(f"prior, repeatability and drift may be {LARGEST_CORRECTION} at most")
-        return self
-
-
 class StartUpCalibration(Document):
     """Purge units that are printed and weighed after priming, so that the first unit is corrected already.
 
@@ -331,10 +176,6 @@ class StartUpCalibration(Document):
 
 
 MOST_PURGE_UNITS = 2
-
-
-LARGEST_CORRECTION = Percent(10)
-"""No recipe may correct further: beyond it the process is not the one that was validated."""
 
 
 class Control(Document):
@@ -378,6 +219,8 @@ class Recipe(Document):
     """A master recipe: what is printed, from which ink, on which machine, within which ranges.
 
     `machine_digest` is that of the machine profile it was validated on, so that the recipe's signatures cover the profile.
+    `second_ink`: each unit has a second part, of another ink, printed upon the first by the machine's second head. It is part of the
+    digest only where there is one.
     """
 
     format: Literal["dosewright-recipe/1"]
@@ -402,15 +245,18 @@ class Recipe(Document):
     control: Control
     handling: Handling
     label: LabelTexts
+    second_ink: SecondInk | None = None
     sources: dict[str, str]
 
     @field_validator("unit_mass_tolerance")
     @classmethod
     def _bands_from_zero(cls, bands: tuple[ToleranceBand, ...]) -> tuple[ToleranceBand, ...]:
-        starts = [band.from_mass.value for band in bands]
-        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
-            raise ValueError("the first band starts at 0 mg and each later one at a higher mass")
-        return bands
+        return checked_bands(bands)
+
+    @model_serializer(mode="wrap")
+    def _without_a_second_ink(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "second_ink"}
 
     @model_validator(mode="after")
     def _sourced(self) -> Self:
@@ -418,8 +264,26 @@ class Recipe(Document):
             raise ValueError("process dispense goes with geometry family dispense, and with no other")
         if self.weighing.external_balance is not None and self.control.start_up_calibration is not None:
             raise ValueError("external_balance does not go with start_up_calibration: purge units are weighed on the plate")
+        if self.second_ink is not None and (reasons := _two_ink_reasons(self, self.second_ink)):
+            raise ValueError("; ".join(reasons))
         check_sources(self, self.sources, exempt=frozenset({"version"}))
         return self
+
+    @property
+    def parts(self) -> tuple[Recipe, ...]:
+        """The recipe of each part of a unit, as if it were a unit of its own; one part where there is one ink.
+
+        Identity and digest are those of the whole recipe: a part has no version of its own.
+        """
+        second = self.second_ink
+        if second is None:
+            return (self,)
+        control = self.control.model_copy(update={"dose_correction": second.dose_correction})
+        of_second = {name: getattr(second, name) for name in type(second).model_fields if name != "dose_correction"}
+        return (
+            self.model_copy(update={"second_ink": None}),
+            self.model_copy(update={"second_ink": None, **of_second, "control": control}),
+        )
 
     @property
     def reference(self) -> str:
@@ -438,6 +302,22 @@ class Recipe(Document):
         """Return the lowest and the highest accepted mass of a unit with this target mass, unrounded."""
         half = target * self.tolerance(target).fraction
         return target - half, target + half
+
+
+def _two_ink_reasons(recipe: Recipe, second: SecondInk) -> list[str]:
+    """Return what of a recipe does not go with a second ink."""
+    reasons = []
+    if not isinstance(recipe.geometry, Cylinder):
+        reasons.append("second_ink goes with geometry family cylinder: the second part stands on the flat top of the first")
+    if recipe.control.start_up_calibration is not None:
+        reasons.append("second_ink does not go with start_up_calibration")
+    if recipe.weighing.external_balance is not None:
+        reasons.append("second_ink does not go with external_balance: each part is weighed on the plate, before the next is printed")
+    if second.ink.ink == recipe.ink.ink or second.active.moiety == recipe.active.moiety:
+        reasons.append("second_ink must be another ink with another active")
+    if second.parameters.plate_temperature != recipe.parameters.plate_temperature:
+        reasons.append("both inks are printed on one plate: second_ink.parameters.plate_temperature must be that of the first")
+    return reasons
 
 
 def parse_recipe(content: bytes, name: str = "the recipe file") -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Protocol, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from audit.quantities import (
     Centimetre,
@@ -18,6 +18,11 @@ from audit.quantities import (
     Percent,
 )
 from recipes.figures import Count, Document, Hex256, Identifier, IsoDate, Name, NotNegative, Positive
+
+
+def without_unset_second(tree: dict[str, object]) -> dict[str, object]:
+    """Leave `second` out of a record where there is none: an order of one ink is what it was before there were two."""
+    return {name: value for name, value in tree.items() if value is not None or name != "second"}
 
 
 class VersionedRecipe(Protocol):
@@ -78,8 +83,20 @@ class Intake(Document):
 Prescribed = MilligramPerSquareMetre | MilligramPerKilogram | Milligram
 
 
+class SecondActive(Document):
+    """The second active of a prescription for units of two inks: what is prescribed of it, for the same times and days."""
+
+    moiety: Name
+    basis: Name
+    prescribed: Prescribed
+    per: Literal["day", "dose"]
+
+
 class Prescription(Document):
-    """A prescription as written: the patient by pseudonym, what is prescribed per day or per dose, and for how long."""
+    """A prescription as written: the patient by pseudonym, what is prescribed per day or per dose, and for how long.
+
+    `second`: what is prescribed of a second active in the same units; part of the digest only where there is one.
+    """
 
     patient: Identifier
     moiety: Name
@@ -90,6 +107,18 @@ class Prescription(Document):
     per: Literal["day", "dose"]
     schedule: Annotated[tuple[Intake, ...], Field(min_length=1, max_length=12)]
     days: Annotated[int, Field(strict=True, ge=1, le=366)]
+    second: SecondActive | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_a_second(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return without_unset_second(handler(self))
+
+    @field_validator("second")
+    @classmethod
+    def _second_above_zero(cls, second: SecondActive | None) -> SecondActive | None:
+        if second is not None and second.prescribed.value <= 0:
+            raise ValueError(f"must be above zero, found {second.prescribed}")
+        return second
 
     @field_validator("height", "weight", "prescribed")
     @classmethod
@@ -103,11 +132,30 @@ class Prescription(Document):
         """Number of units the whole course needs: one at each time of each day."""
         return len(self.schedule) * self.days
 
+    @property
+    def parts(self) -> tuple[Prescription, ...]:
+        """The prescription of each active, as if it were the only one."""
+        second = self.second
+        if second is None:
+            return (self,)
+        own = {"moiety": second.moiety, "basis": second.basis, "prescribed": second.prescribed, "per": second.per}
+        return self.model_copy(update={"second": None}), self.model_copy(update={"second": None, **own})
+
+
+class SecondSource(Document):
+    """The second ink lot and cartridge of an order, each bound by its digest."""
+
+    ink_lot: Identifier
+    ink_lot_digest: Hex256
+    cartridge: Identifier
+    cartridge_digest: Hex256
+
 
 class DoseOrder(Document):
     """An order: this prescription, from this recipe version, ink lot and cartridge, each bound by its digest.
 
-    Two people sign `sha256`; their signatures are kept beside the order, not in it.
+    Two people sign `sha256`; their signatures are kept beside the order, not in it. `second`: what the second ink of a unit is
+    printed from; part of the digest only where there is one.
     """
 
     id: Identifier
@@ -119,10 +167,40 @@ class DoseOrder(Document):
     cartridge: Identifier
     cartridge_digest: Hex256
     prescription: Prescription
+    second: SecondSource | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_a_second(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return without_unset_second(handler(self))
+
+    @model_validator(mode="after")
+    def _two_sources(self) -> Self:
+        second = self.second
+        if second is not None and (second.ink_lot == self.ink_lot or second.cartridge == self.cartridge):
+            raise ValueError("the second ink must come from another lot and another cartridge")
+        return self
 
     @classmethod
-    def create(cls, order_id: str, *, recipe: VersionedRecipe, ink: InkLot, cartridge: Cartridge, prescription: Prescription) -> DoseOrder:
-        """Write an order that binds the recipe, the certificate and the cartridge as they are now."""
+    def create(
+        cls,
+        order_id: str,
+        *,
+        recipe: VersionedRecipe,
+        ink: InkLot,
+        cartridge: Cartridge,
+        prescription: Prescription,
+        second: tuple[InkLot, Cartridge] | None = None,
+    ) -> DoseOrder:
+        """Write an order that binds the recipe, the certificates and the cartridges as they are now."""
+        other = None
+        if second is not None:
+            lot, from_cartridge = second
+            other = SecondSource(
+                ink_lot=lot.lot,
+                ink_lot_digest=lot.digest,
+                cartridge=from_cartridge.serial,
+                cartridge_digest=from_cartridge.digest,
+            )
         return cls(
             id=order_id,
             recipe=recipe.id,
@@ -133,7 +211,13 @@ class DoseOrder(Document):
             cartridge=cartridge.serial,
             cartridge_digest=cartridge.digest,
             prescription=prescription,
+            second=other,
         )
+
+    @property
+    def cartridges(self) -> tuple[str, ...]:
+        """The serials of the cartridges, in the order of the heads that they belong into."""
+        return (self.cartridge,) if self.second is None else (self.cartridge, self.second.cartridge)
 
     @property
     def sha256(self) -> str:

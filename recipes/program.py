@@ -15,8 +15,8 @@ from recipes.gcode_writer import Motion, ProcedureName
 from recipes.model import MachineProfile, Recipe
 from recipes.plate import Place
 
-BEFORE: tuple[ProcedureName, ...] = ("prepare", "heat", "home", "prime")
-"""The actions before the units, in order."""
+BEFORE: tuple[ProcedureName, ...] = ("prepare", "heat", "home", "prime", "prime_2")
+"""The actions before the units, in order; the last one is there only where a second ink is printed."""
 
 AFTER: tuple[ProcedureName, ...] = ("park", "heat_off")
 """The actions after the units, in order."""
@@ -35,7 +35,9 @@ class ActionProgram:
 
 @dataclass(frozen=True, slots=True)
 class UnitProgram:
-    """One unit, or one purge unit (`purge`, of strength 0).
+    """One unit, one part of a unit of two inks, or one purge unit (`purge`, of strength 0).
+
+    `part` is 1 or 2 for a part of a unit of two inks, 0 for a unit of one ink.
 
     `commands` are its lines without comments and line ends; `cumulative_nl` the net commanded volume in nanolitres after
     each. `centre` and `height` in mm, `shape` family and dimensions as text; `duration_us` is an estimate without
@@ -57,6 +59,12 @@ class UnitProgram:
     shape: Mapping[str, str]
     proof: UnitProof
     purge: bool = False
+    part: int = 0
+
+    @property
+    def head(self) -> int:
+        """Which of the machine's heads prints it, from 0; its tool number in G-code."""
+        return head_of(self.part)
 
     @property
     def exposure_nl(self) -> tuple[int, ...]:
@@ -64,21 +72,44 @@ class UnitProgram:
         return _exposure(self.cumulative_nl)
 
 
+def head_of(part: int) -> int:
+    """Return which of the machine's heads, from 0, prints a part; a unit of one ink (part 0) is the first one's."""
+    return max(part - 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One section of the file: unit `n` (or purge unit `n`), or a part of it, by its design and place."""
+
+    n: int
+    design: Design
+    place: Place
+    part: int = 0
+    purge: bool = False
+
+    @property
+    def section(self) -> str:
+        return f"{'PURGE' if self.purge else 'UNIT'} {self.n}{f' PART {self.part}' if self.part else ''}"
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a program was compiled from: enough to compile one of its units anew."""
+    """What a program was compiled from: enough to compile one of its units anew. `motions`: one for each part of a unit."""
 
     recipe: Recipe
     machine: MachineProfile
-    motion: Motion
+    motions: tuple[Motion, ...]
     demonstration: bool
-    placed: tuple[tuple[Design, Place], ...]
-    purges: tuple[tuple[Design, Place], ...] = ()
+    pieces: tuple[Piece, ...]
+    purges: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PrintProgram:
-    """A proved program: the dose it serves, its actions and units, the whole file and the proof."""
+    """A proved program: the dose it serves, its actions and units, the whole file and the proof.
+
+    `units` are in order of printing; a unit of two inks is two of them, with one number.
+    """
 
     dose: DoseResult
     preamble: bytes
@@ -100,7 +131,7 @@ class PrintProgram:
 def procedure_bytes(program: PrintProgram) -> tuple[bytes, bytes]:
     """Return what stands before and after the units in the planned file, header not included."""
     procedures = program.procedures
-    return b"".join(procedures[name] for name in BEFORE), b"".join(procedures[name] for name in AFTER)
+    return b"".join(procedures[name] for name in BEFORE if name in procedures), b"".join(procedures[name] for name in AFTER)
 
 
 def _exposure(cumulative: tuple[int, ...]) -> tuple[int, ...]:

@@ -19,6 +19,10 @@ from recipes.model import Recipe, parse_recipe
 from recipes.order import Cartridge, InkLot, Prescription
 
 CASES = ("cyclophosphamide", "sildenafil", "hydrocortisone", "minoxidil")
+"""The cases of one ink."""
+
+TWO_INK_CASES = ("polypill",)
+"""The cases of two inks in one unit."""
 
 
 def recipe_ids() -> tuple[str, ...]:
@@ -52,15 +56,38 @@ def load_demonstration(case: str, today: str) -> tuple[Prescription, InkLot, Car
 
     Raises RecipeUnknown where there is no such case.
     """
-    content = _read("demonstration case", case, files(__name__) / "prescriptions", CASES)
-    document = read_toml(content, f"{case}.toml")
-    day = date.fromisoformat(today)
+    document = _demonstration(case)
+    lot, opened = _dated_source(document, "", today)
     try:
-        lot = _dated(document["ink_lot"], {"expires": "expires_in_days"}, day)
-        opened = _dated(document["cartridge"], {"opened": "opened_days_ago", "in_use_until": "in_use_days"}, day)
-        return Prescription.model_validate(document["prescription"]), InkLot.model_validate(lot), Cartridge.model_validate(opened)
+        return Prescription.model_validate(document.get("prescription")), InkLot.model_validate(lot), Cartridge.model_validate(opened)
     except ValidationError as error:
-        raise RecipeRefused(f"{case}.toml is not a valid demonstration: {explain(error)}.", remedy="Install the product again.") from error
+        raise _invalid(case, error) from error
+
+
+def load_second(case: str, today: str) -> tuple[InkLot, Cartridge] | None:
+    """Return the made-up ink lot and cartridge of the second ink of a case, None where it has one ink. Raises RecipeUnknown."""
+    if case not in TWO_INK_CASES:
+        return None
+    lot, opened = _dated_source(_demonstration(case), "second_", today)
+    try:
+        return InkLot.model_validate(lot), Cartridge.model_validate(opened)
+    except ValidationError as error:
+        raise _invalid(case, error) from error
+
+
+def _demonstration(case: str) -> dict[str, object]:
+    content = _read("demonstration case", case, files(__name__) / "prescriptions", (*CASES, *TWO_INK_CASES))
+    return read_toml(content, f"{case}.toml")
+
+
+def _dated_source(document: dict[str, object], which: str, today: str) -> tuple[dict[str, object], dict[str, object]]:
+    day = date.fromisoformat(today)
+    lot = _dated(document.get(f"{which}ink_lot"), {"expires": "expires_in_days"}, day)
+    return lot, _dated(document.get(f"{which}cartridge"), {"opened": "opened_days_ago", "in_use_until": "in_use_days"}, day)
+
+
+def _invalid(case: str, error: ValidationError) -> RecipeRefused:
+    return RecipeRefused(f"{case}.toml is not a valid demonstration: {explain(error)}.", remedy="Install the product again.")
 
 
 def _dated(table: object, fields: dict[str, str], day: date) -> dict[str, object]:

@@ -36,7 +36,7 @@ from printer.messages import (
 from printer.plan import RunPlan
 from printer.register_file import SignedRegister
 from printer.run import Phase, RunMachine
-from recipes.library import load_demonstration, load_machine, load_recipe, recipe_bytes, recipe_ids
+from recipes.library import load_demonstration, load_machine, load_recipe, load_second, recipe_bytes, recipe_ids
 from recipes.order import DoseOrder
 from recipes.program import PrintProgram
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
@@ -71,7 +71,8 @@ def signature(person: str, meaning: str, digest: str) -> Signature:
 def demonstration_job(case: str, **changes: object) -> Job:
     recipe = load_recipe(case)
     prescription, ink, cartridge = load_demonstration(case, TODAY)
-    order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
+    second = load_second(case, TODAY)
+    order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription, second=second)
     bundle = bundle_recipe(
         recipe_bytes(case), signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
     )
@@ -83,6 +84,9 @@ def demonstration_job(case: str, **changes: object) -> Job:
         recipe_bundle=bundle,
         ink_lot=ink,
         cartridge=cartridge,
+        second_ink_lot=None if second is None else second[0],
+        second_cartridge=None if second is None else second[1],
+        mounted=() if second is None else (cartridge.serial, second[1].serial),
         line_clearance=LineClearance(done_by="Demo operator"),
         actor=JobActor(username="operator", name="Demo operator", role="operator"),
     )
@@ -162,10 +166,10 @@ class SimulatedCell:
                     return [RecordFailed(token, "the disk is full")]
                 self.entries += drafts
                 return [Recorded(token)]
-            case Compile(n, factor, purge):
+            case Compile(n, factor, purge, part):
                 if self.program is None:
-                    return [UnitRefused(n, "this simulation has no compiler", purge)]
-                return [compile_corrected(self.program, n, factor, purge)]
+                    return [UnitRefused(n, "this simulation has no compiler", purge, part)]
+                return [compile_corrected(self.program, n, factor, purge, part)]
             case SealWireLog():
                 return [WireSealed("0" * 64)]
         return []

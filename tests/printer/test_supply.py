@@ -42,8 +42,8 @@ def at_noon(case: str, *faults: str, plan: Callable[[RunPlan], RunPlan] = lambda
 
 
 def with_supply(plan: RunPlan, **changes: int) -> RunPlan:
-    assert plan.supply is not None
-    return replace(plan, supply=replace(plan.supply, **changes))
+    (supply,) = plan.supplies
+    return replace(plan, supplies=(replace(supply, **changes),))
 
 
 def volume_nl(plan: RunPlan) -> int:
@@ -71,8 +71,7 @@ def test_a_healthy_batch_is_admitted_and_never_warned_of(case: str) -> None:
 
 def test_a_cartridge_that_is_hardly_full_enough_is_told_after_the_first_unit() -> None:
     def scarce(plan: RunPlan) -> RunPlan:
-        assert plan.supply is not None
-        return with_supply(plan, give_nl=plan.supply.prime_nl + volume_nl(plan) + 1000)
+        return with_supply(plan, give_nl=plan.supplies[0].prime_nl + volume_nl(plan) + 1000)
 
     cell = at_noon("minoxidil", plan=scarce)
     start(cell)
@@ -92,10 +91,10 @@ def test_a_correction_that_takes_more_ink_is_counted_and_gone_with_the_last_unit
     plan = admitted(demonstration_job("minoxidil"), NOON).plan
     one, rest = plan.units[0], plan.units[1:]
     need = sum(int(unit.target_volume.value * 1000) for unit in rest)
-    assert plan.supply is not None
-    give = plan.supply.prime_nl + one.cumulative_nl[-1] + need * 103 // 100 + 100
+    (supply,) = plan.supplies
+    give = supply.prime_nl + one.cumulative_nl[-1] + need * 103 // 100 + 100
     for factor, raised in (("1", False), ("1.04", True)):
-        watch = SupplyWatch(replace(plan.supply, give_nl=give))
+        watch = SupplyWatch((replace(supply, give_nl=give),))
         crossing = watch.used(one, rest, Decimal(factor), 0)
         assert (crossing is not None) == raised
     assert crossing is not None and crossing.message is not None
@@ -137,7 +136,7 @@ def test_the_gate_counts_the_last_day_whole(last: str, left_s: int, met: bool) -
     plan = admitted(demonstration_job("minoxidil")).plan
     cartridge = cartridge.model_copy(update={"in_use_until": last})
     supply = supply_of(ink, cartridge, heel=Microlitre(0), prime=Microlitre(0), rate="1", today=TODAY, left_of_day_s=left_s)
-    gate = supply_gate(ink, cartridge, supply, plan.units)
+    gate = supply_gate([(ink, cartridge)], (supply,), plan.units)
     assert gate.met is met
     if not met:
         assert gate.text.startswith(f"cartridge {cartridge.serial} may be used until {last}, which is 10 min more, and the run needs about")
@@ -254,3 +253,25 @@ def test_a_cell_puts_every_step_of_its_clock_on_record_without_a_run(tmp_path: P
     steps = [entry.new["step_ms"] for entry in store.search(kind="cell.clock.stepped", limit=10, newest_first=False)]
     store.close()
     assert steps == [-7_200_000, 7_200_000]
+
+
+def test_each_head_has_its_own_ink_and_the_first_to_end_counts() -> None:
+    plan = admitted(demonstration_job("polypill"), NOON).plan
+    first, second = plan.supplies
+    part_1, part_2 = plan.units[:2]
+    left = plan.units[2:]
+    need = sum(int(unit.target_volume.value * 1000) for unit in left if unit.head == 1)
+    short = replace(second, give_nl=second.prime_nl + part_2.cumulative_nl[-1] + need - 1000)
+    watch = SupplyWatch((first, short))
+    assert watch.used(part_1, left, Decimal(1), 0) is None
+    crossing = watch.used(part_2, left, Decimal(1), 0)
+    assert crossing is not None and "the cartridge in head 2 has" in str(crossing.message)
+    watch = SupplyWatch((replace(first, life_us=5_000_000), replace(second, life_us=9_000_000, what="the second")))
+    watch.begin(0)
+    assert watch.life_over(5_000_000) is None and watch.life_over(5_000_001) == f"{first.what}, and that day is over"
+    job = demonstration_job("polypill")
+    assert job.second is not None
+    sources = [(job.ink_lot, job.cartridge), job.second]
+    gate = supply_gate(sources, (first, replace(second, life_us=1, what="the second")), plan.units)
+    assert not gate.met and gate.text.startswith("the second, which is")
+    assert all(cartridge.serial in supply_gate(sources, plan.supplies, plan.units).text for _, cartridge in sources)

@@ -87,8 +87,8 @@ def test_parking_lifts_before_it_crosses():
 
 
 def test_header_and_temperatures():
-    header = write_preamble(recipe="a@1 00", machine="b@2 11", e_area=SquareMillimetre("165.13"), demonstration=True)
+    header = write_preamble(recipe="a@1 00", machine="b@2 11", e_areas=[SquareMillimetre("165.13")], demonstration=True)
     assert header == b";DOSEWRIGHT 1\n;RECIPE a@1 00\n;MACHINE b@2 11\n;E_AREA_MM2 165.13\n;DEMONSTRATION not for patients\n"
-    plain = write_preamble(recipe="a@1 00", machine="b@2 11", e_area=SquareMillimetre("165.13"), demonstration=False)
+    plain = write_preamble(recipe="a@1 00", machine="b@2 11", e_areas=[SquareMillimetre("165.13")], demonstration=False)
     assert b"DEMONSTRATION" not in plain
-    assert heat_commands(Celsius("40"), Celsius("20.50")) == ("M104 S40", "M140 S20.5")
+    assert heat_commands([Celsius("40")], Celsius("20.50")) == ("M104 S40", "M140 S20.5")

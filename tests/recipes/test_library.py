@@ -10,7 +10,7 @@ from recipes.capability import balance_reasons
 from recipes.dose import calculate
 from recipes.errors import RecipeRefused, RecipeUnknown
 from recipes.inks import cartridge_reasons, ink_reasons
-from recipes.library import CASES, load_demonstration, load_machine, load_recipe, machine_ids, recipe_bytes, recipe_ids
+from recipes.library import CASES, TWO_INK_CASES, load_demonstration, load_machine, load_recipe, machine_ids, recipe_bytes, recipe_ids
 from recipes.machine import BalanceProfile
 
 TODAY = "2026-11-20"
@@ -27,6 +27,7 @@ MACHINES = {
     "sse-18g-10ml": ("165.13", "3200", "0.84"),
     "fdm-0.4": ("2.405", "400", "0.4"),
     "sse-18g-3ml": ("58.90", "3200", "0.84"),
+    "sse-two-heads": ("165.13", "3200", "0.603"),
 }
 
 
@@ -58,7 +59,7 @@ def test_syringe_and_filament_areas_follow_from_their_diameters():
 
 
 def test_the_library_holds_these_files_and_no_other():
-    assert set(recipe_ids()) == set(CASES)
+    assert set(recipe_ids()) == {*CASES, *TWO_INK_CASES}
     assert set(machine_ids()) == set(MACHINES)
 
 
