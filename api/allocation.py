@@ -48,8 +48,9 @@ class Allocation:
         if view.problem:
             return (f"what it does is not known: {view.problem}",)
         reasons = machine_reasons(recipe, status.machine)
-        if (held := self._production.held_elsewhere(order.cartridge, name)) is not None:
-            reasons = (*reasons, held)
+        for cartridge in order.cartridges:
+            if (held := self._production.held_elsewhere(cartridge, name)) is not None:
+                reasons = (*reasons, held)
         if status.run is not None and not status.ended:
             return (*reasons, f"run {status.run} is on it")
         if status.batch is not None and "disposition" not in (self._store.state("batch", status.batch) or {}):

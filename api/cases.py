@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from api.errors import InputInvalid
 from audit.quantities import Microlitre, MilligramPerGram, QuantityError, decimal_from_text
 from recipes.figures import explain
-from recipes.library import load_demonstration, load_recipe
+from recipes.library import load_demonstration, load_recipe, load_second
 from recipes.model import Recipe
-from recipes.order import Cartridge, InkLot, Prescription
+from recipes.order import Cartridge, InkLot, Prescription, SecondActive
 from recipes.prescription import PrescriptionEntry, read_prescription
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
@@ -46,6 +46,12 @@ class Demonstration:
     entry: PrescriptionEntry
     ink: InkLot
     cartridge: Cartridge
+    second: tuple[InkLot, Cartridge] | None = None
+
+    @property
+    def sources(self) -> tuple[tuple[InkLot, Cartridge], ...]:
+        """Ink lot and cartridge of each ink, in the order of the heads."""
+        return ((self.ink, self.cartridge), *([self.second] if self.second is not None else []))
 
     @property
     def prescription(self) -> Prescription:
@@ -57,7 +63,8 @@ def load_case(case: str, changes: Changes, today: date) -> Demonstration:
     """Return the demonstration of a case. Raises RecipeUnknown, InputInvalid; the prescription is read only when asked for."""
     prescription, ink, cartridge = load_demonstration(case, today.isoformat())
     recipe = load_recipe(case if changes.recipe is None else changes.recipe)
-    return Demonstration(recipe, _entry(prescription, changes), _ink(ink, changes), _cartridge(cartridge, changes))
+    second = load_second(case, today.isoformat())
+    return Demonstration(recipe, _entry(prescription, changes), _ink(ink, changes), _cartridge(cartridge, changes), second)
 
 
 def _entry(first: Prescription, changes: Changes) -> PrescriptionEntry:
@@ -75,7 +82,19 @@ def _entry(first: Prescription, changes: Changes) -> PrescriptionEntry:
         per=first.per,
         schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
         days=days,
+        **({} if first.second is None else second_fields(first.second)),
     )
+
+
+def second_fields(second: SecondActive) -> dict[str, str]:
+    """Return the fields of the second active as they are typed."""
+    return {
+        "second_moiety": second.moiety,
+        "second_basis": second.basis,
+        "second_prescribed": second.prescribed.text,
+        "second_unit": type(second.prescribed).unit,
+        "second_per": second.per,
+    }
 
 
 def _given(value: str | None, otherwise: str) -> str:

@@ -93,10 +93,11 @@ def summarise(console: Console, outcome: Outcome, reports: dict[str, Report], ca
     for name, justify in (("unit", "right"), ("strength", "right"), ("mass", "right"), ("content", "right"), ("verdict", "left")):
         table.add_column(name, justify="right" if justify == "right" else "left")
     for unit in _objects(record.get("units")):
-        mass = f"{unit['mass_mg']} mg" if unit.get("mass_mg") else "–"
-        content = f"{_rounded(unit['content_percent'])} %" if unit.get("content_percent") else "–"
-        verdict = _MARKS.get(str(unit.get("verdict")), str(unit.get("verdict")))
-        table.add_row(str(unit.get("n")), f"{unit.get('strength_mg')} mg", mass, content, verdict)
+        for part in _objects(unit.get("parts")):
+            _row(table, f"{unit.get('n')}.{part.get('part')}", f"{part.get('moiety')} {part.get('strength_mg')} mg", part)
+        if unit.get("parts"):
+            continue
+        _row(table, str(unit.get("n")), f"{unit.get('strength_mg')} mg", unit)
     console.print("Units", style="bold")
     console.print(table)
     for unit in _objects(record.get("units")):
@@ -119,6 +120,13 @@ def summarise(console: Console, outcome: Outcome, reports: dict[str, Report], ca
     _files(console, outcome.folder, case, wall_s, faulty=bool(outcome.refusal))
 
 
+def _row(table: Table, number: str, strength: str, weighed: dict[str, JsonValue]) -> None:
+    """One row for what was weighed by itself: a unit, or a part of one."""
+    mass = f"{weighed['mass_mg']} mg" if weighed.get("mass_mg") else "–"
+    content = f"{_rounded(weighed['content_percent'])} %" if weighed.get("content_percent") else "–"
+    table.add_row(number, strength, mass, content, _MARKS.get(str(weighed.get("verdict")), str(weighed.get("verdict"))))
+
+
 def _strength(console: Console, strength: dict[str, JsonValue]) -> None:
     uniformity = strength.get("uniformity")
     if not isinstance(uniformity, dict):
@@ -129,10 +137,9 @@ def _strength(console: Console, strength: dict[str, JsonValue]) -> None:
         # only where it is one may it be called an acceptance value
         label = "AV" if str(statistic.get("name")).startswith("acceptance value") else "statistic"
         value = f"; {label} {_rounded(statistic['value_percent'])}, limit {statistic.get('limit_percent')}"
-    console.print(
-        f"  {strength.get('strength_mg')} mg: n = {uniformity.get('n')}, mean {_rounded(uniformity.get('mean_percent'))} % of label{value}",
-        markup=False,
-    )
+    named = f"{strength['moiety']} " if strength.get("moiety") else ""
+    mean = f"mean {_rounded(uniformity.get('mean_percent'))} % of label"
+    console.print(f"  {named}{strength.get('strength_mg')} mg: n = {uniformity.get('n')}, {mean}{value}", markup=False)
     if uniformity.get("claim"):
         console.print(f"  {uniformity['claim']}", markup=False, style="dim")
 

@@ -12,7 +12,9 @@ from rich.prompt import Prompt
 from api.errors import InputInvalid
 from audit.quantities import QuantityError, decimal_from_text
 
-Case = Annotated[str, typer.Option(help="Demonstration case: cyclophosphamide, sildenafil, hydrocortisone or minoxidil.")]
+Case = Annotated[
+    str, typer.Option(help="Demonstration case: cyclophosphamide, sildenafil, hydrocortisone, minoxidil or polypill (two inks).")
+]
 RecipeId = Annotated[str | None, typer.Option("--recipe", help="Another recipe than that of the case.")]
 Height = Annotated[str | None, typer.Option(help="Height in cm.")]
 Weight = Annotated[str | None, typer.Option(help="Weight in kg.")]

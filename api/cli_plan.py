@@ -38,7 +38,12 @@ def plan(
     from recipes.order import DoseOrder
 
     order = DoseOrder.create(
-        "plan", recipe=demonstration.recipe, ink=demonstration.ink, cartridge=demonstration.cartridge, prescription=prescription
+        "plan",
+        recipe=demonstration.recipe,
+        ink=demonstration.ink,
+        cartridge=demonstration.cartridge,
+        prescription=prescription,
+        second=demonstration.second,
     )
     program = compile_program(
         order=order,
@@ -48,6 +53,7 @@ def plan(
         machine=load_machine(demonstration.recipe.machine),
         today=today.isoformat(),
         demonstration=True,
+        second=demonstration.second,
     )
     try:
         out.write_bytes(program.planned)

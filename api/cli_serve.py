@@ -132,9 +132,9 @@ def _inks(places: Sequence[_Place]) -> list[tuple[InkLot, Cartridge]]:
     """Return for each cell a cartridge of its own, of the ink lot of its case: one cartridge is in one cell."""
     found: list[tuple[InkLot, Cartridge]] = []
     for at, place in enumerate(places):
-        ink, cartridge = place.demonstration.ink, place.demonstration.cartridge
         number = 1 + sum(1 for earlier in places[:at] if earlier.case == place.case)
-        found.append((ink, cartridge if number == 1 else cartridge.model_copy(update={"serial": f"{cartridge.serial}-{number}"})))
+        for ink, cartridge in place.demonstration.sources:
+            found.append((ink, cartridge if number == 1 else cartridge.model_copy(update={"serial": f"{cartridge.serial}-{number}"})))
     return found
 
 

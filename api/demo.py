@@ -96,7 +96,7 @@ def run_demo(options: DemoOptions, console: Console) -> Outcome:
             truth=folder / "bench-truth.json",
         )
         # the site is laid out while the bench comes up
-        site = create_site(folder, inks=[(demonstration.ink, demonstration.cartridge)])
+        site = create_site(folder, inks=list(demonstration.sources))
         _write_accounts(folder, site)
         port = free_port()
         workstation = start_workstation(children, folder, port, page=True)
@@ -120,14 +120,15 @@ def check_prescription(demonstration: Demonstration) -> int:
 
     Raises PrescriptionRefused, DoseRefused.
     """
-    dose = calculate(demonstration.recipe, demonstration.prescription, demonstration.ink)
+    second = None if demonstration.second is None else demonstration.second[0]
+    dose = calculate(demonstration.recipe, demonstration.prescription, demonstration.ink, second)
     return sum(strength.units for strength in dose.strengths)
 
 
 def check_fault(fault: str | None, units: int) -> None:
     """Refuse a fault at a unit that will not be printed: it would be shown by nothing. Raises InputInvalid."""
-    place = (fault or "").rpartition(":")[2]
-    if place.isascii() and place.isdigit() and not 1 <= int(place) <= units:
+    place = next((part for part in (fault or "").split(":")[1:] if part.isascii() and part.isdigit()), "")
+    if place and not 1 <= int(place) <= units:
         raise InputInvalid(f"fault: {fault} is at unit {place}, and {units} units are printed.", remedy=f"Name a unit from 1 to {units}.")
 
 
@@ -171,6 +172,9 @@ class _Job:
             "ink_lot": demonstration.ink.lot,
             "cartridge": demonstration.cartridge.serial,
         }
+        if demonstration.second is not None:
+            lot, cartridge = demonstration.second
+            order |= {"second_ink_lot": lot.lot, "second_cartridge": cartridge.serial}
         pharmacist, second = self._desks["pharmacist"], self._desks["second"]
         entered = pharmacist.post("/orders", {"order": order, "signature": pharmacist.signature})
         arithmetic = entered["arithmetic"]
@@ -178,13 +182,18 @@ class _Job:
         for line in arithmetic if isinstance(arithmetic, list) else []:
             self._console.print(f"  {line}", markup=False)
         again: dict[str, JsonValue] = {"height_cm": entry.height_cm, "weight_kg": entry.weight_kg, "prescribed": entry.prescribed}
+        if entry.second_prescribed:
+            again["second_prescribed"] = entry.second_prescribed
         second.post(f"/orders/{entered['order']}/confirm", {"entry": again, "signature": second.signature})
         self._console.print("Entered by the pharmacist, entered again blind and confirmed by a second one (scripted signatures).")
         return str(self._desks["operator"].post("/batches", {"order": str(entered["order"]), "cell": CELL})["batch"])
 
     def _start(self, batch: str) -> None:
         operator = self._desks["operator"]
-        operator.post(f"/batches/{batch}/run")
+        sources = self._demonstration.sources
+        # With one head the cartridge is the one of the order; with two, which is in which head is scanned.
+        scanned: list[JsonValue] = [cartridge.serial for _, cartridge in sources] if len(sources) > 1 else []
+        operator.post(f"/batches/{batch}/run", {"cartridges": scanned})
         limit = time.monotonic() + 60.0
         while time.monotonic() < limit:
             self._children.check()
@@ -263,7 +272,17 @@ class _Job:
 
 
 def _fields(entry: PrescriptionEntry) -> dict[str, JsonValue]:
+    second: dict[str, JsonValue] = {}
+    if entry.second_moiety:
+        second = {
+            "second_moiety": entry.second_moiety,
+            "second_basis": entry.second_basis,
+            "second_prescribed": entry.second_prescribed,
+            "second_unit": entry.second_unit,
+            "second_per": entry.second_per,
+        }
     return {
+        **second,
         "patient": entry.patient,
         "moiety": entry.moiety,
         "basis": entry.basis,

@@ -32,6 +32,10 @@ def sentence(text: object) -> str:
 def unit_line(unit: UnitStatus, total: int) -> str:
     """One unit in one line, for output that is not a terminal."""
     word = _VERDICTS.get(unit.verdict or "", (unit.verdict or unit.state, ""))[0]
+    if unit.parts:
+        masses = [f"{part.moiety} {part.mass_mg or 'no mass'} mg of {part.target_mass_mg}" for part in unit.parts]
+        reasons = f": {'; '.join(unit.reasons)}" if unit.reasons else ""
+        return f"  unit {unit.n:>2} of {total}  {unit.strength_mg} mg  {', '.join(masses)}  {word}{reasons}"
     mass = f"{unit.mass_mg} mg ({deviation_percent(unit.mass_mg, unit.target_mass_mg):+} %)" if unit.mass_mg else "no mass"
     reasons = f": {'; '.join(unit.reasons)}" if unit.reasons else ""
     return f"  unit {unit.n:>2} of {total}  {unit.strength_mg} mg  {mass}  {word}{reasons}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import JsonValue as Json
@@ -25,8 +25,9 @@ from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, canonical
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
-from recipes.dose import calculate
-from recipes.model import DoseOrder, Prescription
+from recipes.dose import DoseResult, calculate
+from recipes.model import Cartridge, DoseOrder, InkLot, Prescription, Recipe
+from recipes.order import SecondActive
 from recipes.prescription import PrescriptionEntry, read_prescription
 
 # What the two signatures on an order mean; a cell refuses an order signed with other words.
@@ -37,7 +38,8 @@ MEANING_CONFIRMED = "prescription confirmed"
 class OrderRequest(BaseModel):
     """A prescription as one person types it, and the recipe, ink lot and cartridge it is to be made from.
 
-    Every field is text as typed; numbers are plain decimals in the unit of their field.
+    Every field is text as typed; numbers are plain decimals in the unit of their field. The `second_` fields are those of a recipe
+    with two inks, and empty for any other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,10 +57,17 @@ class OrderRequest(BaseModel):
     per: str = Field(max_length=10)
     schedule: str = Field(max_length=200)
     days: str = Field(max_length=10)
+    second_ink_lot: str = Field(default="", max_length=64)
+    second_cartridge: str = Field(default="", max_length=64)
+    second_moiety: str = Field(default="", max_length=200)
+    second_basis: str = Field(default="", max_length=200)
+    second_prescribed: str = Field(default="", max_length=40)
+    second_unit: str = Field(default="", max_length=10)
+    second_per: str = Field(default="", max_length=10)
 
     def prescription(self) -> Prescription:
         """Read the fields. Raises PrescriptionRefused with every field that cannot be read."""
-        typed = self.model_dump(exclude={"recipe", "ink_lot", "cartridge"})
+        typed = self.model_dump(exclude={"recipe", "ink_lot", "cartridge", "second_ink_lot", "second_cartridge"})
         return read_prescription(PrescriptionEntry(**typed))
 
 
@@ -70,6 +79,7 @@ class SecondEntry(BaseModel):
     height_cm: str = Field(default="", max_length=40)
     weight_kg: str = Field(default="", max_length=40)
     prescribed: str = Field(max_length=40)
+    second_prescribed: str = Field(default="", max_length=40)
 
     def beside(self, first: Prescription) -> Prescription:
         """Return the first entry with this person's figures in place of its own. Raises PrescriptionRefused."""
@@ -85,8 +95,19 @@ class SecondEntry(BaseModel):
                 per=first.per,
                 schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
                 days=str(first.days),
+                **({} if first.second is None else _second_fields(first.second, self.second_prescribed)),
             )
         )
+
+
+def _second_fields(second: SecondActive, prescribed: str) -> dict[str, str]:
+    return {
+        "second_moiety": second.moiety,
+        "second_basis": second.basis,
+        "second_prescribed": prescribed,
+        "second_unit": type(second.prescribed).unit,
+        "second_per": second.per,
+    }
 
 
 class Production:
@@ -109,7 +130,8 @@ class Production:
     def preview(self, request: OrderRequest) -> JsonObject:
         """Return the dose with its arithmetic; nothing is entered. Raises PrescriptionRefused, DoseRefused, NotFound."""
         recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
-        result = calculate(recipe, request.prescription(), ink)
+        second = self._shelf.ink(request.second_ink_lot) if request.second_ink_lot else None
+        result = calculate(recipe, request.prescription(), ink, second)
         return {"dose": result.as_record(), "arithmetic": list(result.arithmetic)}
 
     def enter_order(self, session: Session, request: OrderRequest, credentials: Credentials) -> JsonObject:
@@ -117,10 +139,11 @@ class Production:
         actor = actor_of(session, Permission.ENTER_ORDER)
         recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
         cartridge, prescription = self._shelf.cartridge(request.cartridge), request.prescription()
-        result = calculate(recipe, prescription, ink)
+        second = self._second_source(request.second_ink_lot, request.second_cartridge)
+        result = calculate(recipe, prescription, ink, None if second is None else second[0])
         with self._lock:
             order_id = self._next("order", "O")
-            order = DoseOrder.create(order_id, recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
+            order = DoseOrder.create(order_id, recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription, second=second)
             subject = Subject("order", order_id)
             signature = self._people.sign(
                 session, credentials, permission=Permission.ENTER_ORDER, meaning=MEANING_ENTERED, digest=order.sha256, subject=subject
@@ -147,7 +170,7 @@ class Production:
                 raise WrongState("The same person cannot enter and confirm an order.", remedy="Let a second person confirm it.")
             order = DoseOrder.model_validate(state["order"])
             again = entry.beside(order.prescription)
-            differing = [name for name in ("height", "weight", "prescribed") if not _same(order.prescription, again, name)]
+            differing = [name for name in ("height", "weight", "prescribed", "second") if not _same(order.prescription, again, name)]
             if differing:
                 raise EntriesDiffer(
                     f"The two entries differ in: {', '.join(differing)}.",
@@ -188,9 +211,10 @@ class Production:
                 "recipe_digest": order.recipe_digest,
                 "ink_lot": order.ink_lot,
                 "cartridge": order.cartridge,
+                **({} if order.second is None else {"second_ink_lot": order.second.ink_lot, "second_cartridge": order.second.cartridge}),
                 "cell": cell,
                 "machine": recipe.machine,
-                "dose": calculate(recipe, order.prescription, self._shelf.ink(order.ink_lot)).as_record(),
+                "dose": self._dose(recipe, order).as_record(),
                 "demonstration": self._demonstration or description.get("demonstration") is True,
             }
             self._store.append(
@@ -198,8 +222,19 @@ class Production:
             )
         return {"batch": batch_id, **new}
 
-    def request_run(self, session: Session, batch_id: str) -> Mapping[str, object]:
-        """Ask the cell for a run: it checks, compiles, proves and goes through the gates. Raises CellRefused with reasons."""
+    def _second_source(self, lot: str, serial: str) -> tuple[InkLot, Cartridge] | None:
+        """Return the second ink lot and cartridge, None where neither is named. Raises NotFound."""
+        return (self._shelf.ink(lot), self._shelf.cartridge(serial)) if lot or serial else None
+
+    def _dose(self, recipe: Recipe, order: DoseOrder) -> DoseResult:
+        second = None if order.second is None else self._shelf.ink(order.second.ink_lot)
+        return calculate(recipe, order.prescription, self._shelf.ink(order.ink_lot), second)
+
+    def request_run(self, session: Session, batch_id: str, mounted: Sequence[str] = ()) -> Mapping[str, object]:
+        """Ask the cell for a run: it checks, compiles, proves and goes through the gates. Raises CellRefused with reasons.
+
+        `mounted`: serials of the cartridges as they were scanned in the heads, in their order; needed where there are two heads.
+        """
         actor = actor_of(session, Permission.RUN)
         with self._cells.turn(str(self.batch(batch_id)["cell"])):
             batch = self.batch(batch_id)
@@ -208,15 +243,24 @@ class Production:
                 raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy=remedy)
             state = self.order(str(batch["order"]))
             order = DoseOrder.model_validate(state["order"])
-            with self._mounted(order.cartridge, str(batch["cell"])):
-                answer = self._cell(batch).create_run(json_tree(self._job(batch_id, state, order, actor)))
+            with ExitStack() as held:
+                for cartridge in order.cartridges:
+                    held.enter_context(self._mounted(cartridge, str(batch["cell"])))
+                answer = self._cell(batch).create_run(json_tree({**self._job(batch_id, state, order, actor), "mounted": list(mounted)}))
                 new: JsonObject = {"status": "running", "run": str(answer["run"])}
                 self._store.append(EntryDraft(EventKind.BATCH_RUN_REQUESTED, Subject("batch", batch_id), new, actor, DEVICE))
         return answer
 
     def _job(self, batch_id: str, state: JsonObject, order: DoseOrder, actor: Actor) -> JsonObject:
         """Return what a cell is handed for one batch; it believes nothing of it that it can check."""
+        second: JsonObject = {}
+        if order.second is not None:
+            second = {
+                "second_ink_lot": self._shelf.ink(order.second.ink_lot).as_record(),
+                "second_cartridge": self._shelf.cartridge(order.second.cartridge).as_record(),
+            }
         return {
+            **second,
             "batch": batch_id,
             "order": state["order"],
             "entered": state["entered"],
@@ -234,7 +278,8 @@ class Production:
             if self._mounting.get(cartridge, cell) != cell:
                 return f"cartridge {cartridge} is being put to use on {self._mounting[cartridge]}"
             for name, batch in self._store.objects("batch"):
-                if batch.get("status") == "running" and batch.get("cartridge") == cartridge and batch.get("cell") != cell:
+                used = (batch.get("cartridge"), batch.get("second_cartridge"))
+                if batch.get("status") == "running" and cartridge in used and batch.get("cell") != cell:
                     return f"cartridge {cartridge} is in {batch.get('cell')}, for batch {name}"
         return None
 
@@ -302,6 +347,15 @@ class Production:
         actor = actor_of(session, Permission.ACKNOWLEDGE)
         self._cells.client(cell).alarm("reset", alarm, actor_record(actor), comment)
         return {"alarm": alarm, "asked": "reset"}
+
+    def has_two_actives(self, order_id: str) -> bool:
+        """Whether a second person has two amounts to enter; which they are stays hidden."""
+        return DoseOrder.model_validate(self.order(order_id)["order"]).second is not None
+
+    def heads_to_scan(self, order_id: str) -> int:
+        """Return in how many heads the cartridge has to be scanned before a run: none where there is one head."""
+        order = DoseOrder.model_validate(self.order(order_id)["order"])
+        return 0 if order.second is None else len(order.cartridges)
 
     def order(self, order_id: str) -> JsonObject:
         state = self._store.state("order", order_id)

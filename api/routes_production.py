@@ -37,6 +37,12 @@ class NewBatch(_Body):
     cell: str = Field(max_length=64)
 
 
+class Mounted(_Body):
+    """The serials of the cartridges as they were scanned in the heads, in the order of the heads; needed where there are two."""
+
+    cartridges: tuple[str, ...] = Field(default=(), max_length=4)
+
+
 class SecondWeight(_Body):
     weight: ReadWeight
     signature: Credentials
@@ -104,9 +110,9 @@ def create_batch(services: Services, session: _Create, body: NewBatch) -> Answer
 
 
 @router.post("/batches/{batch}/run")
-def request_run(services: Services, session: _Request, batch: str) -> Answer:
+def request_run(services: Services, session: _Request, batch: str, body: Mounted | None = None) -> Answer:
     """Ask the cell for a run; it checks, compiles, proves and goes through its gates."""
-    return services.production.request_run(session, batch)
+    return services.production.request_run(session, batch, () if body is None else body.cartridges)
 
 
 @router.post("/batches/{batch}/start")

@@ -39,6 +39,9 @@ class Shelf:
             "route": recipe.route,
             "bundle_sha256": sha256_hex(data),
         }
+        if recipe.second_ink is not None:
+            second = recipe.second_ink.active
+            new |= {"second_moiety": second.moiety, "second_basis": second.basis}
         self._store.append(
             EntryDraft(
                 kind=EventKind.RECIPE_VERSION_EFFECTIVE,

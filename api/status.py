@@ -52,11 +52,28 @@ class UnitStatus(_Shown):
     removed: bool = False
     x: str | None = None
     y: str | None = None
+    parts: tuple[PartStatus, ...] = ()
+    """Of a unit of several inks: each part by itself. The unit has no tolerance of its own."""
 
     @property
     def needs_removal(self) -> bool:
         """True for a unit that must be taken off the plate before anything is released."""
         return self.verdict in {"rejected", "scrapped"} and not self.removed
+
+
+class PartStatus(_Shown):
+    """One ink's part of a unit, with its own target, limits and verdict."""
+
+    part: int
+    moiety: str = ""
+    strength_mg: str
+    target_mass_mg: str
+    low_mg: str | None = None
+    high_mg: str | None = None
+    mass_mg: str | None = None
+    state: str = "planned"
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 class PurgeStatus(_Shown):

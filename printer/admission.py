@@ -263,6 +263,11 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "units": len({unit.n for unit in program.units}),
             "dosage_form": recipe.dosage_form,
             "concentration_rsd_validation": _number(recipe.concentration_rsd_validation),
+            **(
+                {}
+                if recipe.second_ink is None
+                else {"second_concentration_rsd_validation": _number(recipe.second_ink.concentration_rsd_validation)}
+            ),
             "partial_release_permitted": recipe.control.partial_release,
             "demonstration": admission.demonstration,
             "rate": admission.rate,

@@ -117,6 +117,7 @@ class Door:
             "units": [
                 {
                     "n": unit.n,
+                    **({"part": unit.part} if unit.part else {}),
                     "strength_mg": unit.strength.text,
                     "target_mass_mg": unit.target_mass.rounded(2).text,
                     "target_volume_uL": unit.target_volume.rounded(2).text,

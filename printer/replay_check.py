@@ -10,6 +10,7 @@ from audit.errors import DosewrightError
 from audit.events import Entry
 from printer.admission import ADMISSION, Admission, Admitted, admit_again, compile_corrected, read_admission
 from printer.errors import ReplayImpossible
+from printer.plan import units_planned
 from printer.replay import Comparison, Difference, compare, replay
 
 
@@ -46,7 +47,7 @@ def check_replay(run: str, entries: Sequence[Entry], files: Mapping[str, bytes],
     except DosewrightError as error:
         return ReplayedRun(run, admission.job.order.id, 0, len(journal), 0, None, refused=error.message)
     comparison, inputs = _replayed(admission, admitted, entries, journal)
-    return ReplayedRun(run, admission.job.order.id, len(admitted.plan.units), len(journal), inputs, comparison)
+    return ReplayedRun(run, admission.job.order.id, units_planned(admitted.plan), len(journal), inputs, comparison)
 
 
 def _admission(run: str, files: Mapping[str, bytes]) -> Admission:

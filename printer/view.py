@@ -56,7 +56,7 @@ def idle_view(now: int) -> JsonObject:
 
 def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since_us: int) -> JsonObject:
     """Return the status of a live run. `removed`: ids of the units whose removal is confirmed."""
-    plan, snapshot, limit = machine.plan, machine.watch.snapshot, machine.plan.limits
+    plan, snapshot, limit = machine.plan, machine.watch.snapshot, machine.watch.limits
     silent = machine.over or Port.PRINTER in machine.devices.lost
     return {
         "at_us": now,
@@ -78,7 +78,7 @@ def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since
             "balance": _sensor(snapshot.balance, now, None, None),
         },
         "purge_units": [_purge(machine, unit, removed) for unit in plan.purges],
-        "units": [_unit(machine, unit, removed) for unit in plan.units],
+        "units": [_unit(machine, unit, removed) if not unit.part else _whole(machine, unit, removed) for unit in plan.units if unit.last],
         "alarms": [_alarm(alarm, now, live=not machine.over) for alarm in machine.alarms.alarms],
         "gates": [gate.as_record() for gate in machine.gates],
         "trace": [[at, value] for at, value in machine.watch.recent if at > trace_since_us],
@@ -99,7 +99,7 @@ def recorded_view(store: TrailReader, run: str, now: int) -> JsonObject:
             {
                 "unit": key,
                 "n": unit["n"],
-                "strength_mg": unit["strength_mg"],
+                "strength_mg": _strengths(unit),
                 "target_mass_mg": plain_text(round_to(target.value, 2)),
                 "low_mg": None,
                 "high_mg": None,
@@ -110,6 +110,7 @@ def recorded_view(store: TrailReader, run: str, now: int) -> JsonObject:
                 "removed": unit.get("removed") is True,
                 "x": None,
                 "y": None,
+                **({"parts": _recorded_parts(store, run, unit["n"])} if "parts" in unit else {}),
             }
         )
     purges: list[JsonValue] = [
@@ -191,6 +192,76 @@ def _unit(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> Js
     }
 
 
+def _whole(machine: RunMachine, last: PlannedUnit, removed: frozenset[str]) -> JsonObject:
+    """Return a unit of several inks with its parts; it has no tolerance of its own, each part has."""
+    plan, cycle = machine.plan, machine.cycle
+    parts = [unit for unit in plan.units if unit.n == last.n]
+    verdict, mass, reasons = cycle.verdicts.get(last.n, (None, None, ()))
+    known = cycle.whole_parts.get(last.n, {} if cycle.whole is None or cycle.whole.n != last.n else cycle.whole.parts)
+    shown = [_part(machine, unit, known.get(unit.part)) for unit in parts]
+    under_way = next((str(part["state"]) for part in shown if part["state"] in ("printing", "weighing")), "planned")
+    begun = cycle.whole is not None and cycle.whole.n == last.n
+    key = unit_id(plan.run, last.n)
+    return {
+        "unit": key,
+        "n": last.n,
+        "strength_mg": " + ".join(unit.strength.text for unit in parts),
+        "target_mass_mg": Milligram(sum((unit.target_mass.value for unit in parts), Decimal(0))).rounded(2).text,
+        "low_mg": None,
+        "high_mg": None,
+        "mass_mg": None if mass is None else mass.rounded(2).text,
+        "state": "judged" if verdict is not None else "printing" if begun and under_way == "planned" else under_way,
+        "verdict": None if verdict is None else verdict.value,
+        "reasons": list(reasons),
+        "removed": key in removed,
+        "x": plain_text(last.x),
+        "y": plain_text(last.y),
+        "parts": list[JsonValue](shown),
+    }
+
+
+def _part(machine: RunMachine, unit: PlannedUnit, known: tuple[Verdict, Milligram | None, tuple[str, ...]] | None) -> JsonObject:
+    low, high = limits(unit.criteria)
+    verdict, mass, reasons = known if known is not None else (None, None, ())
+    return {
+        "part": unit.part,
+        "moiety": unit.source.get("moiety", ""),
+        "strength_mg": unit.strength.text,
+        "target_mass_mg": unit.target_mass.rounded(2).text,
+        "low_mg": low.rounded(1).text,
+        "high_mg": high.rounded(1).text,
+        "mass_mg": None if mass is None else mass.rounded(2).text,
+        "state": _unit_state(machine, unit, verdict),
+        "verdict": None if verdict is None else verdict.value,
+        "reasons": list(reasons),
+    }
+
+
+def _recorded_parts(store: TrailReader, run: str, n: JsonValue) -> list[JsonValue]:
+    return [
+        {
+            "part": part.get("part"),
+            "moiety": part.get("moiety"),
+            "strength_mg": part.get("strength_mg"),
+            "target_mass_mg": plain_text(round_to(Milligram(str(part["target_mass_mg"])).value, 2)),
+            "low_mg": part.get("low_mg"),
+            "high_mg": part.get("high_mg"),
+            "mass_mg": part.get("mass_mg"),
+            "state": "judged",
+            "verdict": part.get("verdict"),
+            "reasons": part.get("reasons") or [],
+        }
+        for _, part in _of_run(store, "part", run)
+        if part.get("n") == n
+    ]
+
+
+def _strengths(unit: JsonObject) -> JsonValue:
+    """Return the strength of a unit as it is shown: of several inks one beside the other."""
+    several = unit.get("strengths_mg")
+    return " + ".join(str(strength) for strength in several) if isinstance(several, list) else unit["strength_mg"]
+
+
 def _purge(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> JsonObject:
     verdict, mass, reasons = machine.cycle.purge_verdicts.get(unit.n, (None, None, ()))
     key = purge_id(machine.plan.run, unit.n)
@@ -219,9 +290,9 @@ def _unit_state(machine: RunMachine, unit: PlannedUnit, verdict: Verdict | None)
         return "judged"
     cycle = machine.cycle
     now = cycle.unit
-    if now is None or (now.n, now.purge) != (unit.n, unit.purge) or cycle.step is Step.NONE:
+    if now is None or (now.n, now.purge, now.part) != (unit.n, unit.purge, unit.part) or cycle.step is Step.NONE:
         return "planned"
-    return "printing" if cycle.step in (Step.INTENT, Step.PRINT) else "weighing"
+    return "printing" if cycle.step in (Step.INTENT, Step.HEAD, Step.PRINT) else "weighing"
 
 
 def _time_left(machine: RunMachine) -> int | None:
@@ -234,7 +305,7 @@ def _time_left(machine: RunMachine) -> int | None:
         if unit.n in cycle.verdicts:
             continue
         left += unit.duration_us + _WEIGHING_US
-        if cycle.unit is not None and (cycle.unit.n, cycle.unit.purge) == (unit.n, False):
+        if cycle.unit is not None and (cycle.unit.n, cycle.unit.purge, cycle.unit.part) == (unit.n, False, unit.part):
             left -= int(unit.duration_us * Decimal(cycle.commanded_nl) / max(1, unit.cumulative_nl[-1]))
     return left // 1_000_000
 

@@ -42,11 +42,11 @@ class WholeUnit:
 
     @property
     def mass(self) -> Milligram | None:
-        """The masses of its parts together; None where one is missing."""
+        """The masses of its parts together, as they are recorded; None where one is missing."""
         masses = [mass for _, mass, _ in self.parts.values()]
         if not self.complete or None in masses:
             return None
-        return Milligram(sum((mass.value for mass in masses if mass is not None), Decimal(0)))
+        return Milligram(sum((mass.rounded(2).value for mass in masses if mass is not None), Decimal(0)))
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from audit.quantities import (
 )
 from recipes.errors import PrescriptionRefused
 from recipes.figures import explain
-from recipes.order import Intake, Prescribed, Prescription
+from recipes.order import Intake, Prescribed, Prescription, SecondActive
 
 _UNITS: dict[str, Callable[[Decimal], Prescribed]] = {
     "mg/m2": MilligramPerSquareMetre,
@@ -40,7 +40,7 @@ class PrescriptionEntry:
     """A prescription form as typed. Empty `height_cm` or `weight_kg` means not stated.
 
     `schedule` lists the times of the day, separated by semicolons, each with its part of the daily amount where the
-    parts differ: `morning 2; midday 1; evening 1`.
+    parts differ: `morning 2; midday 1; evening 1`. The fields of the second active are empty where one is prescribed.
     """
 
     patient: str
@@ -53,6 +53,11 @@ class PrescriptionEntry:
     per: str
     schedule: str
     days: str
+    second_moiety: str = ""
+    second_basis: str = ""
+    second_prescribed: str = ""
+    second_unit: str = ""
+    second_per: str = ""
 
 
 def read_prescription(entry: PrescriptionEntry) -> Prescription:
@@ -72,6 +77,7 @@ def read_prescription(entry: PrescriptionEntry) -> Prescription:
     per = read(lambda: _per(entry.per))
     schedule = read(lambda: _schedule(entry.schedule))
     days = read(lambda: _whole(entry.days, "days"))
+    second = read(lambda: _second(entry)) if entry.second_moiety.strip() or entry.second_prescribed.strip() else None
     if reasons or prescribed is None or per is None or schedule is None or days is None:
         raise PrescriptionRefused(reasons)
     try:
@@ -85,9 +91,24 @@ def read_prescription(entry: PrescriptionEntry) -> Prescription:
             per=per,
             schedule=schedule,
             days=days,
+            second=second,
         )
     except ValidationError as error:
         raise PrescriptionRefused([explain(error) + "; correct the field named"]) from error
+
+
+def _second(entry: PrescriptionEntry) -> SecondActive:
+    """Read the second active. Raises QuantityError."""
+    if not entry.second_moiety.strip() or not entry.second_basis.strip():
+        raise QuantityError("second active: its name and basis are missing; enter both, or leave its amount out")
+    maker = _UNITS.get(entry.second_unit.strip())
+    if maker is None:
+        raise QuantityError(f"unit of the second active: {entry.second_unit!r} is not one of {', '.join(_UNITS)}; choose one of these")
+    what = f"prescribed amount of {entry.second_moiety.strip()} in {entry.second_unit.strip()}"
+    prescribed = maker(_positive(entry.second_prescribed, what))
+    return SecondActive(
+        moiety=entry.second_moiety.strip(), basis=entry.second_basis.strip(), prescribed=prescribed, per=_per(entry.second_per)
+    )
 
 
 def _positive(text: str, what: str) -> Decimal:

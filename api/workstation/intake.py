@@ -109,14 +109,19 @@ class IntakePanel:
             recipe = ui.select(recipes, value=suitable, label="Recipe").props("outlined dense").style("min-width:20rem")
             ink = ui.select(inks, value=inks[0] if inks else None, label="Ink lot").props("outlined dense").style("min-width:11rem")
             cartridge = ui.select(cartridges, value=cartridges[0] if cartridges else None, label="Cartridge").props("outlined dense")
+        with form, ui.row().classes("w-full gap-3") as second_row:
+            second_ink = ui.select(inks, label="Second ink lot").props("outlined dense").style("min-width:11rem")
+            second_cartridge = ui.select(cartridges, label="Second cartridge").props("outlined dense")
+            second_amount = forms.text_field("Prescribed amount of the second active")
         with form, ui.row().classes("w-full gap-3"):
             inputs = {name: forms.text_field(label, value) for name, label, value in _FIELDS}
             unit = ui.select({"mg/m2": "mg/m²", "mg/kg": "mg/kg", "mg": "mg"}, label="Unit").props("outlined dense")
             per = ui.select(["day", "dose"], label="Per").props("outlined dense")
 
         def as_recipe() -> None:
-            dose = shelf.recipe(str(recipe.value)).dose
-            unit.value, per.value = dose.basis, dose.per
+            chosen = shelf.recipe(str(recipe.value))
+            unit.value, per.value = chosen.dose.basis, chosen.dose.per
+            second_row.set_visibility(chosen.second_ink is not None)
 
         recipe.on_value_change(as_recipe)
         as_recipe()
@@ -127,6 +132,17 @@ class IntakePanel:
             active = shelf.recipe(str(recipe.value)).active
             typed = {name: str(field.value or "") for name, field in inputs.items()}
             chosen = {"recipe": str(recipe.value), "ink_lot": str(ink.value), "cartridge": str(cartridge.value)}
+            second = shelf.recipe(str(recipe.value)).second_ink
+            if second is not None:
+                chosen |= {
+                    "second_ink_lot": str(second_ink.value or ""),
+                    "second_cartridge": str(second_cartridge.value or ""),
+                    "second_moiety": second.active.moiety,
+                    "second_basis": second.active.basis,
+                    "second_prescribed": str(second_amount.value or ""),
+                    "second_unit": second.dose.basis,
+                    "second_per": second.dose.per,
+                }
             return OrderRequest(moiety=active.moiety, basis=active.basis, unit=str(unit.value), per=str(per.value), **typed, **chosen)
 
         async def preview() -> None:
@@ -167,7 +183,12 @@ class IntakePanel:
         async def confirm() -> None:
             credentials = Credentials(password=str(password.value or ""))
             password.value = ""
-            entry = SecondEntry(height_cm=str(height.value or ""), weight_kg=str(weight.value or ""), prescribed=str(amount.value or ""))
+            entry = SecondEntry(
+                height_cm=str(height.value or ""),
+                weight_kg=str(weight.value or ""),
+                prescribed=str(amount.value or ""),
+                second_prescribed="" if second is None else str(second.value or ""),
+            )
             await self._visitor.act(
                 lambda session: self._visitor.workstation.production.confirm_order(session, order, entry, credentials), "Confirmed."
             )
@@ -175,6 +196,8 @@ class IntakePanel:
         with forms.form(confirm):
             height, weight = forms.text_field("Height, cm"), forms.text_field("Weight, kg")
             amount = forms.text_field("Prescribed amount")
+            two = self._visitor.workstation.production.has_two_actives(order)
+            second = forms.text_field("Prescribed amount of the second active") if two else None
             forms.named_account(self._visitor.session().username)
             password = forms.password_field()
             forms.submit("Sign the confirmation")
@@ -193,14 +216,15 @@ class IntakePanel:
                 yield ("cannot", order, offer.cell, offer.reasons), functools.partial(ui.html, text, sanitize=False)
 
     def _begin_button(self, label: str, order: str, cell: str) -> None:
-        ui.button(label, on_click=self._beginner(order, cell)).props("unelevated no-caps color=secondary")
+        scanned = _scan_fields(self._visitor.workstation.production.heads_to_scan(order))
+        ui.button(label, on_click=self._beginner(order, cell, scanned)).props("unelevated no-caps color=secondary")
 
-    def _beginner(self, order: str, cell: str) -> Callable[[], Awaitable[None]]:
+    def _beginner(self, order: str, cell: str, scanned: Callable[[], tuple[str, ...]]) -> Callable[[], Awaitable[None]]:
         production = self._visitor.workstation.production
 
         def begin(session: Session) -> object:
             batch: JsonObject = production.create_batch(session, order, cell)
-            return production.request_run(session, str(batch["batch"]))
+            return production.request_run(session, str(batch["batch"]), scanned())
 
         async def do() -> None:
             done = await self._visitor.act(begin, f"{cell} has compiled and proved the program.")
@@ -210,7 +234,16 @@ class IntakePanel:
         return do
 
     def _prepare(self, batch: str) -> None:
+        production = self._visitor.workstation.production
+        scanned = _scan_fields(production.heads_to_scan(str(production.batch(batch)["order"])))
+
         async def do() -> None:
-            await self._visitor.act(lambda session: self._visitor.workstation.production.request_run(session, batch))
+            await self._visitor.act(lambda session: production.request_run(session, batch, scanned()))
 
         ui.button(f"Prepare batch {batch} again", on_click=do).props("outline no-caps color=primary")
+
+
+def _scan_fields(heads: int) -> Callable[[], tuple[str, ...]]:
+    """Show a field for the cartridge in each head, where there are several; return how the scanned serials are read."""
+    fields = [forms.text_field(f"Scan the cartridge in head {number}") for number in range(1, heads + 1)]
+    return lambda: tuple(str(field.value or "").strip() for field in fields)

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from html import escape
 from itertools import groupby
 
-from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, Sensor, UnitStatus, deviation_percent
+from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, PartStatus, Sensor, UnitStatus, deviation_percent
 
 UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
     "accepted": ("✓", "accepted"),
@@ -170,6 +170,13 @@ def _tolerance_bar(unit: UnitStatus) -> str:
     )
 
 
+def _part_line(part: PartStatus) -> str:
+    """One ink's part of a unit: its active, its mass against its own limits, its verdict."""
+    mass = f"<b>{escape(part.mass_mg)}</b> mg" if part.mass_mg is not None else f"target {escape(part.target_mass_mg)} mg"
+    limits = f" ({escape(part.low_mg or '–')} to {escape(part.high_mg or '–')})"
+    return f"<li>{escape(part.moiety)} {escape(part.strength_mg)} mg: {mass}{limits}, {escape(part.verdict or part.state)}</li>"
+
+
 def unit_card(unit: UnitStatus) -> str:
     """One unit: number, strength, mass, where the mass lies between its limits, verdict by symbol and word, reasons."""
     key = unit.verdict or unit.state
@@ -182,6 +189,7 @@ def unit_card(unit: UnitStatus) -> str:
     else:
         mass = f'<span class="dw-none">–</span> <small>target {escape(unit.target_mass_mg)} mg</small>'
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in unit.reasons)
+    parts = f'<ul class="dw-parts">{"".join(_part_line(part) for part in unit.parts)}</ul>' if unit.parts else ""
     if unit.needs_removal:
         reasons += "<li><b>take it off the plate</b></li>"
     elif unit.verdict in {"rejected", "scrapped"}:
@@ -190,7 +198,7 @@ def unit_card(unit: UnitStatus) -> str:
         f'<li class="dw-unit dw-is-{escape(key)}" data-unit="{unit.n}"><div class="dw-unit-top"><span class="dw-n">{unit.n}</span>'
         f"<span>{escape(unit.strength_mg)} mg</span>"
         f'<span class="dw-verdict"><i aria-hidden="true">{symbol}</i> {escape(word)}</span></div>'
-        f'<div class="dw-mass">{mass}</div>{_tolerance_bar(unit)}' + (f"<ul>{reasons}</ul>" if reasons else "") + "</li>"
+        f'<div class="dw-mass">{mass}</div>{_tolerance_bar(unit)}{parts}' + (f"<ul>{reasons}</ul>" if reasons else "") + "</li>"
     )
 
 

@@ -134,11 +134,11 @@ def _disposition(value: JsonValue) -> Disposition:
 
 def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
     batch, order = entries.batch, as_object(entries.order.get("order"))
-    units = [_unit(id_, state, number_of(entries.ink.get("assay"))) for id_, state in entries.units]
-    strengths, results = _strengths(entries, units)
-    planned = sum(count_of(as_object(strength)["units_planned"]) or 0 for strength in strengths)
+    units = [_unit(entries, id_, state) for id_, state in entries.units]
+    strengths, results, names = _strengths(entries, units)
+    planned = sum(count_of(as_object(strength)["units_planned"]) or 0 for strength in strengths if as_object(strength).get("part") != 2)
     accepted = sum(as_object(unit)["verdict"] == "accepted" for unit in units)
-    evidence = gather(entries, results)
+    evidence = gather(entries, results, names)
     proposal = propose(evidence, planned=planned, accepted=accepted)
     demonstration = any(entry.body.get("demonstration") is not False for _, entry in entries.relevant)
     return {
@@ -147,13 +147,15 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "demonstration": demonstration,
         "notice": NOTICE if demonstration else None,
         "product": {name: entries.fact(name) for name in ("title", "moiety", "basis", "dosage_form", "process", "route")}
-        | {name: entries.ink.get(name) for name in ("moiety", "basis") if entries.fact(name) is None},
+        | {name: entries.ink.get(name) for name in ("moiety", "basis") if entries.fact(name) is None}
+        | {name: entries.fact(name) for name in ("second_moiety", "second_basis") if entries.fact(name) is not None},
         "recipe": {"reference": batch.get("recipe"), "digest": batch.get("recipe_digest"), "title": entries.recipe.get("title")},
         "order": {"id": entries.order_id, "sha256": entries.order.get("order_sha256")},
         "prescription": as_object(order.get("prescription")),
         "dose": _dose(entries, units),
         "ink": entries.ink,
         "cartridge": entries.cartridge,
+        **({"second_ink": entries.second_ink, "second_cartridge": entries.second_cartridge} if entries.second_ink else {}),
         "cell": {"name": batch.get("cell"), "origin": entries.cell.origin, "machine": batch.get("machine")},
         "runs": [_run(entries, run) for run in entries.runs],
         "units_planned": planned,
@@ -197,7 +199,24 @@ def _content(unit: JsonObject, assay: Decimal | None) -> Decimal | None:
     return uniformity.content_by_mass(mass, assay, label)
 
 
-def _unit(id_: str, state: JsonObject, assay: Decimal | None) -> JsonObject:
+def _unit(entries: BatchEntries, id_: str, state: JsonObject) -> JsonObject:
+    """Return a unit; of one of several inks the parts stand in it, each with its own mass, limits and content."""
+    row = _row(id_, state, number_of(entries.ink.get("assay")))
+    if "parts" not in state:
+        return row
+    parts: list[JsonValue] = []
+    for number, (part_id, part) in enumerate(entries.parts_of(state), start=1):
+        assay = number_of((entries.ink if number == 1 else entries.second_ink).get("assay"))
+        named = {name: part.get(name) for name in ("moiety", "basis", "ink_lot", "cartridge")}
+        of_part = {name: value for name, value in _row(part_id, part, assay).items() if name not in _OF_A_WHOLE}
+        parts.append({**of_part, "part": number, **named, "verdict": part.get("verdict") or "not printed"})
+    return {**row, "parts": parts}
+
+
+_OF_A_WHOLE = frozenset({"unit", "run", "n", "removed", "removal_method", "removal_confirmed_by", "x", "y"})
+
+
+def _row(id_: str, state: JsonObject, assay: Decimal | None) -> JsonObject:
     verdict = text_of(state.get("verdict"))
     judged = verdict in ("accepted", "rejected", "scrapped")
     reasons = as_list(state.get("reasons")) if judged else ["no verdict was recorded"]
@@ -232,11 +251,47 @@ def _purge(id_: str, state: JsonObject) -> JsonObject:
     }
 
 
-def _strengths(entries: BatchEntries, units: Sequence[JsonObject]) -> tuple[list[JsonValue], list[uniformity.Uniformity]]:
-    """Return the record of each strength, and the statistics of its accepted units; strengths are never pooled."""
-    planned = _planned(entries, units)
-    assay = number_of(entries.ink.get("assay"))
+def _strengths(entries: BatchEntries, units: Sequence[JsonObject]) -> tuple[list[JsonValue], list[uniformity.Uniformity], tuple[str, ...]]:
+    """Return the record of each strength, the statistics of its accepted units, and, with two inks, the active of each.
+
+    Strengths are never pooled; of units of two inks each active has strengths and statistics of its own, from the masses of its part.
+    """
+    dose, assay = as_object(entries.fact("dose")), number_of(entries.ink.get("assay"))
     rsd = number_of(entries.fact("concentration_rsd_validation"))
+    if not entries.second_ink:
+        return *_strengths_of(entries, units, dose, assay, rsd), ()
+    rows: list[JsonValue] = []
+    results: list[uniformity.Uniformity] = []
+    names: list[str] = []
+    inks = (
+        (1, entries.ink, dose, assay, rsd),
+        (
+            2,
+            entries.second_ink,
+            as_object(dose.get("second")),
+            number_of(entries.second_ink.get("assay")),
+            number_of(entries.fact("second_concentration_rsd_validation")),
+        ),
+    )
+    for number, ink, dose_of_ink, assay_of_ink, rsd_of_ink in inks:
+        of_units = [(unit, as_object(part)) for unit in units for part in as_list(unit.get("parts"))]
+        parts = [_of_whole(unit, part) for unit, part in of_units if part.get("part") == number and part["strength_mg"] is not None]
+        found, evaluated = _strengths_of(entries, parts, dose_of_ink, assay_of_ink, rsd_of_ink)
+        rows.extend({**as_object(row), "part": number, "moiety": ink.get("moiety"), "ink_lot": ink.get("lot")} for row in found)
+        results.extend(evaluated)
+        names.extend([text_of(ink.get("moiety")) or ""] * len(evaluated))
+    return rows, results, tuple(names)
+
+
+def _of_whole(unit: JsonObject, part: JsonObject) -> JsonObject:
+    """Return a part for the statistics of its ink: it counts as accepted only where its whole unit is."""
+    return {**part, "verdict": part.get("verdict") if unit["verdict"] == "accepted" else "rejected"}
+
+
+def _strengths_of(
+    entries: BatchEntries, units: Sequence[JsonObject], dose: JsonObject, assay: Decimal | None, rsd: Decimal | None
+) -> tuple[list[JsonValue], list[uniformity.Uniformity]]:
+    planned = _planned(entries, units, dose)
     form: uniformity.DosageForm = "capsule" if text_of(entries.fact("dosage_form")) == "capsule" else "tablet"
     rows: list[JsonValue] = []
     results: list[uniformity.Uniformity] = []
@@ -268,9 +323,9 @@ def _either(source: JsonObject, names: Iterable[str], fallback: JsonValue) -> Js
     return next((source[name] for name in names if source.get(name) is not None), fallback)
 
 
-def _planned(entries: BatchEntries, units: Sequence[JsonObject]) -> dict[str, tuple[int, JsonObject]]:
+def _planned(entries: BatchEntries, units: Sequence[JsonObject], dose: JsonObject) -> dict[str, tuple[int, JsonObject]]:
     """Return for each strength the number of planned units and its plan, from the dose that the cell calculated."""
-    plans = [as_object(plan) for plan in as_list(as_object(entries.fact("dose")).get("strengths"))]
+    plans = [as_object(plan) for plan in as_list(dose.get("strengths"))]
     found: dict[str, tuple[int, JsonObject]] = {}
     for plan in plans:
         strength = text_of(_either(plan, ("strength_mg", "label_mg"), None))
@@ -319,7 +374,7 @@ def _uniformity(result: uniformity.Uniformity) -> JsonObject:
 
 def _dose(entries: BatchEntries, units: Sequence[JsonObject]) -> JsonObject:
     dose = as_object(entries.fact("dose"))
-    strengths = {text_of(unit["strength_mg"]) for unit in units}
+    strengths = {text_of(unit["strength_mg"]) for unit in units if unit["strength_mg"] is not None}
     single: JsonValue = next(iter(strengths)) if len(strengths) == 1 else None
     return {
         **{name: value for name, value in dose.items() if name != "strengths"},

@@ -101,8 +101,9 @@ def _rows(rows: Iterable[Iterable[str]]) -> list[JsonValue]:
 def _view(record: JsonObject) -> JsonObject:
     product, disposition = as_object(record.get("product")), _show(record.get("disposition"))
     strengths = _objects(record.get("strengths"))
-    labels = ", ".join(f"{_show(row.get('strength_mg'))} mg" for row in strengths)
-    moiety = " ".join(part for part in (text_of(product.get("moiety")), labels) if part)
+    labels = ", ".join(_label(row) for row in strengths)
+    named = None if any(row.get("moiety") for row in strengths) else text_of(product.get("moiety"))
+    moiety = " ".join(part for part in (named, labels) if part)
     basis = text_of(product.get("basis"))
     return {
         "title": f"Batch record {_show(record.get('batch'))}",
@@ -115,9 +116,9 @@ def _view(record: JsonObject) -> JsonObject:
         "product_title": moiety[:1].upper() + moiety[1:] if moiety else "Unnamed product",
         "subtitle": ", ".join(part for part in (f"stated as {basis}" if basis else None, text_of(product.get("dosage_form"))) if part),
         "facts": _facts(record),
-        "arithmetic": [_show(line) for line in as_list(as_object(record.get("dose")).get("arithmetic"))][:9],
+        "arithmetic": _arithmetic(record)[:9],
         "shape": shape(strengths),
-        "chart": chart(_objects(record.get("units"))),
+        "chart": chart(sorted(_weighed(record), key=lambda row: count_of(row.get("part")) or 0)),
         "strengths": [_strength(row) for row in strengths],
         "claims": _claims(strengths),
         "exceptions": _exceptions(record),
@@ -125,6 +126,43 @@ def _view(record: JsonObject) -> JsonObject:
         "signatures": _signatures(_objects(record.get("signatures"))),
         **_details(record),
     }
+
+
+def _arithmetic(record: JsonObject) -> list[JsonValue]:
+    """Return the lines of the dose; of two actives those that lead to the masses, the rest is in the attached record."""
+    lines = [_show(line) for line in as_list(as_object(record.get("dose")).get("arithmetic"))]
+    if record.get("second_ink"):
+        lines = [line for line in lines if ": Rounding: " not in line and ": Prescribed: " not in line]
+    return list(lines)
+
+
+def _label(row: JsonObject) -> str:
+    """Return a strength as it is shown; the active is named where a unit has several."""
+    return " ".join(text for text in (text_of(row.get("moiety")), f"{_show(row.get('strength_mg'))} mg") if text)
+
+
+def _weighed(record: JsonObject) -> list[JsonObject]:
+    """Return what was weighed and judged by itself: the units, or the parts of units of several inks, with their unit's number."""
+    rows: list[JsonObject] = []
+    for unit in _objects(record.get("units")):
+        parts = _objects(unit.get("parts"))
+        rows.extend({**part, "n": unit.get("n"), "whole": unit.get("verdict")} for part in parts)
+        if not parts:
+            rows.append(unit)
+    return rows
+
+
+def _second(record: JsonObject) -> list[tuple[str, str]]:
+    """Return the facts of the second ink, where there is one."""
+    second, ink = as_object(as_object(record.get("prescription")).get("second")), as_object(record.get("second_ink"))
+    if not ink:
+        return []
+    prescribed = " per ".join(_show(second.get(name)) for name in ("prescribed", "per") if second.get(name) is not None)
+    return [
+        ("And", f"{_show(second.get('moiety'))} {prescribed}"),
+        ("Second ink lot", f"{_show(ink.get('lot'))}, assay {_show(ink.get('assay'))}, {_show(ink.get('density'))}"),
+        ("Second cartridge", _show(as_object(record.get("second_cartridge")).get("serial"))),
+    ]
 
 
 def _facts(record: JsonObject) -> list[JsonValue]:
@@ -144,6 +182,7 @@ def _facts(record: JsonObject) -> list[JsonValue]:
             ("Recipe", _show(recipe.get("reference"))),
             ("Ink lot", f"{_show(ink.get('lot'))}, assay {_show(ink.get('assay'))}, {_show(ink.get('density'))}"),
             ("Cartridge", _show(as_object(record.get("cartridge")).get("serial"))),
+            *_second(record),
             ("Cell", f"{_show(cell.get('name'))}, {_show(cell.get('machine'))}" + ("" if rate in ("1", NONE) else f", clock rate {rate}")),
             ("Units", f"{_show(record.get('units_accepted'))} accepted of {_show(record.get('units_planned'))} planned"),
             ("Run", "; ".join(f"{_moment(run.get('began'))} – {_moment(run.get('last'))[11:]} UTC" for run in runs) or NONE),
@@ -156,7 +195,7 @@ def _strength(row: JsonObject) -> JsonObject:
     statistic = as_object(result.get("statistic"))
     within = result.get("within_limit")
     return {
-        "strength": f"{_show(row.get('strength_mg'))} mg",
+        "strength": _label(row),
         "planned": _show(row.get("units_planned")),
         "accepted": _show(row.get("units_accepted")),
         "mean": _show(result.get("mean_percent"), 2),
@@ -175,7 +214,7 @@ def _claims(strengths: list[JsonObject]) -> list[JsonValue]:
         result = as_object(row.get("uniformity"))
         sentences = [_show(result.get(name)) for name in ("claim", "mass_claim")]
         text = " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
-        found.setdefault(text, []).append(f"{_show(row.get('strength_mg'))} mg")
+        found.setdefault(text, []).append(_label(row))
     return [claim if len(found) == 1 else f"{', '.join(names)}: {claim}" for claim, names in found.items()]
 
 
@@ -280,7 +319,7 @@ def _details(record: JsonObject) -> JsonObject:
             for d in _objects(record.get("deviations"))
         ),
         "evidence": _rows((_show(e.get("item")), _show(e.get("state")), _show(e.get("detail"))) for e in evidence),
-        "units": _rows(_unit(unit) for unit in units),
+        "units": _rows(_unit(unit) for unit in _weighed(record)),
         "purge_units": _rows(_purge(purge) for purge in _objects(record.get("purge_units"))),
         "corrections": _rows(_correction(found) for found in _objects(record.get("corrections"))),
         "uniformity_all": _rows(_all_weighed(row) for row in _objects(record.get("strengths"))),
@@ -290,7 +329,14 @@ def _details(record: JsonObject) -> JsonObject:
         ),
         "materials": _rows(
             (f"{what}: {name.replace('_', ' ')}", _show(value))
-            for what, key in (("Ink", "ink"), ("Cartridge", "cartridge"), ("Cell", "cell"), ("Recipe", "recipe"))
+            for what, key in (
+                ("Ink", "ink"),
+                ("Cartridge", "cartridge"),
+                ("Second ink", "second_ink"),
+                ("Second cartridge", "second_cartridge"),
+                ("Cell", "cell"),
+                ("Recipe", "recipe"),
+            )
             for name, value in sorted(as_object(record.get(key)).items())
         ),
         "people": _rows(
@@ -304,8 +350,8 @@ def _details(record: JsonObject) -> JsonObject:
 def _unit(unit: JsonObject) -> tuple[str, ...]:
     low, high = _show(unit.get("low_mg"), 1), _show(unit.get("high_mg"), 1)
     return (
-        _show(unit.get("n")),
-        f"{_show(unit.get('strength_mg'))} mg",
+        _show(unit.get("n")) + (f".{_show(unit.get('part'))}" if unit.get("part") is not None else ""),
+        _label(unit),
         _show(unit.get("target_mass_mg"), 2),
         NONE if NONE in (low, high) else f"{low} – {high}",
         _show(unit.get("mass_mg"), 1),
@@ -345,7 +391,7 @@ def _bad_unit(unit: JsonObject) -> tuple[str, ...]:
     by = text_of(unit.get("removal_confirmed_by")) or text_of(unit.get("removal_method")) or "confirmed"
     return (
         _show(unit.get("n")),
-        f"{_show(unit.get('strength_mg'))} mg",
+        " + ".join(_label(part) for part in _objects(unit.get("parts"))) or _label(unit),
         _show(unit.get("verdict")),
         _show(unit.get("mass_mg"), 1),
         "; ".join(_show(reason) for reason in as_list(unit.get("reasons"))) or NONE,
@@ -377,7 +423,7 @@ def _all_weighed(row: JsonObject) -> tuple[str, ...]:
     result = as_object(row.get("uniformity_all"))
     value = as_object(result.get("statistic")).get("value_percent")
     return (
-        f"{_show(row.get('strength_mg'))} mg",
+        _label(row),
         _show(result.get("n")),
         _show(result.get("mean_percent"), 2),
         _show(result.get("sd_percent"), 2),

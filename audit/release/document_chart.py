@@ -105,9 +105,9 @@ def _drawn(unit: JsonObject, point: _Point, span: Decimal) -> JsonValue:
 def _groups(units: Sequence[JsonObject]) -> list[JsonValue]:
     found: list[JsonValue] = []
     start = 0
-    for strength, members in groupby(units, key=lambda unit: text_of(unit.get("strength_mg"))):
+    for (moiety, strength), members in groupby(units, key=lambda unit: (text_of(unit.get("moiety")), text_of(unit.get("strength_mg")))):
         count = len(list(members))
-        found.append({"name": f"{strength} mg", "start": start, "count": count})
+        found.append({"name": " ".join(text for text in (moiety, f"{strength} mg") if text), "start": start, "count": count})
         start += count
     return found
 
@@ -120,4 +120,7 @@ def _legend(units: Sequence[JsonObject], points: Sequence[_Point]) -> str:
         parts.append("hatched: no weight")
     if any(point[0] is not None for point in points):
         parts.append("green band: tolerance on the unit's mass")
+    if any(unit.get("part") is not None for unit in units):
+        whole = len({text_of(unit.get("unit")) or str(unit.get("n")) for unit in units})
+        return "; ".join(parts) + f". {len(units)} parts of {whole} units, each judged by itself; one ink after the other."
     return "; ".join(parts) + f". {len(units)} unit{'' if len(units) == 1 else 's'}, in the order of printing."

@@ -55,6 +55,17 @@ class BatchEntries:
         return _nested(self.workstation.state("cartridge", text_of(self.batch.get("cartridge")) or ""), "cartridge")
 
     @cached_property
+    def second_ink(self) -> JsonObject:
+        """The certificate of the second ink of a unit; empty where there is one ink."""
+        lot = text_of(self.batch.get("second_ink_lot"))
+        return {} if lot is None else _nested(self.workstation.state("ink_lot", lot), "certificate")
+
+    @cached_property
+    def second_cartridge(self) -> JsonObject:
+        serial = text_of(self.batch.get("second_cartridge"))
+        return {} if serial is None else _nested(self.workstation.state("cartridge", serial), "cartridge")
+
+    @cached_property
     def recipe(self) -> JsonObject:
         """The recipe's state when the batch was created: a version superseded later was effective then."""
         before = self.created.seq if self.created else 0
@@ -86,6 +97,15 @@ class BatchEntries:
             states = [(id_, fold(entries)) for id_, entries in self.cell.under("unit", run).items()]
             found.extend(sorted(states, key=lambda item: (count_of(item[1].get("n")) or 0, item[0])))
         return tuple(found)
+
+    @cached_property
+    def parts(self) -> dict[str, JsonObject]:
+        """State of each part of a unit of several inks whose print was intended, by its identifier, in order of printing."""
+        return {id_: fold(entries) for run in self.runs for id_, entries in self.cell.under("part", run).items()}
+
+    def parts_of(self, unit: JsonObject) -> tuple[tuple[str, JsonObject], ...]:
+        """Return the parts of a unit that its intent names: also those that were never begun."""
+        return tuple((text_of(id_) or "", self.parts.get(text_of(id_) or "", {})) for id_ in as_list(unit.get("parts")))
 
     @cached_property
     def purge_units(self) -> tuple[tuple[str, JsonObject], ...]:
@@ -135,6 +155,8 @@ class BatchEntries:
             ("order", self.order_id),
             ("ink_lot", text_of(self.batch.get("ink_lot")) or ""),
             ("cartridge", text_of(self.batch.get("cartridge")) or ""),
+            ("ink_lot", text_of(self.batch.get("second_ink_lot")) or ""),
+            ("cartridge", text_of(self.batch.get("second_cartridge")) or ""),
             ("recipe", reference),
             ("cell", text_of(self.batch.get("cell")) or ""),
         }
@@ -147,7 +169,7 @@ class BatchEntries:
         return (type_ == "run" and id_ in self.runs) or (type_ in _OF_A_RUN and id_.rpartition("/")[0] in self.runs)
 
 
-_OF_A_RUN = frozenset({"unit", "calibration", "correction", "alarm", "deviation"})
+_OF_A_RUN = frozenset({"unit", "part", "calibration", "correction", "alarm", "deviation"})
 
 
 def _nested(state: JsonObject, field: str) -> JsonObject:
@@ -155,8 +177,11 @@ def _nested(state: JsonObject, field: str) -> JsonObject:
     return inner if isinstance(inner, dict) else state
 
 
-def gather(entries: BatchEntries, uniformity: Iterable[Uniformity]) -> tuple[Evidence, ...]:
-    """Return one piece of evidence for each item of `conformity.Item`."""
+def gather(entries: BatchEntries, uniformity: Iterable[Uniformity], names: Iterable[str] = ()) -> tuple[Evidence, ...]:
+    """Return one piece of evidence for each item of `conformity.Item`.
+
+    `names`: the active that each statistic is of, where a unit has several; a claim then names it.
+    """
     return (
         _order(entries),
         _recipe(entries),
@@ -169,7 +194,7 @@ def gather(entries: BatchEntries, uniformity: Iterable[Uniformity]) -> tuple[Evi
         _trail(entries),
         _alarms(entries),
         _deviations(entries),
-        _statistic(tuple(uniformity)),
+        _statistic(tuple(uniformity), tuple(names)),
     )
 
 
@@ -214,15 +239,26 @@ def _recipe(entries: BatchEntries) -> Evidence:
 
 def _ink(entries: BatchEntries) -> Evidence:
     item = Item.INK_IN_DATE
-    expires, in_use = text_of(entries.ink.get("expires")), text_of(entries.cartridge.get("in_use_until"))
     days = [entry.at[:10] for run in entries.runs for entry in entries.cell.of("run", run)]
-    if expires is None or in_use is None or not days:
-        return _missing(item, "no certificate, no cartridge entry or no run")
-    lot = text_of(entries.batch.get("ink_lot"))
-    if text_of(entries.cartridge.get("ink_lot")) != lot:
-        return _decide(item, False, f"the cartridge is not of lot {lot}")
-    last = max(days)
-    return _decide(item, last <= min(expires[:10], in_use[:10]), f"used {last}; lot expires {expires}, cartridge to be used until {in_use}")
+    sources = [("ink_lot", entries.ink, entries.cartridge)]
+    if entries.batch.get("second_ink_lot") is not None:
+        sources.append(("second_ink_lot", entries.second_ink, entries.second_cartridge))
+    found = []
+    for name, ink, cartridge in sources:
+        expires, in_use = text_of(ink.get("expires")), text_of(cartridge.get("in_use_until"))
+        if expires is None or in_use is None or not days:
+            return _missing(item, "no certificate, no cartridge entry or no run")
+        lot, last = text_of(entries.batch.get(name)), max(days)
+        if text_of(cartridge.get("ink_lot")) != lot:
+            return _decide(item, False, f"the cartridge is not of lot {lot}")
+        used = [text_of(state.get(name)) for state in entries.run_states.values() if name != "ink_lot" or name in state]
+        if any(other != lot for other in used):
+            return _decide(item, False, f"the cell ran another lot than {lot}")
+        text = f"used {last}; lot expires {expires}, cartridge to be used until {in_use}"
+        if last > min(expires[:10], in_use[:10]):
+            return _decide(item, False, text)
+        found.append(text if len(sources) == 1 else f"{lot}: {text}")
+    return _decide(item, True, "; ".join(found))
 
 
 def _program(entries: BatchEntries) -> Evidence:
@@ -273,12 +309,29 @@ def _judged(entries: BatchEntries) -> Evidence:
         return _missing(item, "no unit was printed")
     unjudged = [id_ for id_, unit in entries.units if text_of(unit.get("verdict")) not in ("accepted", "rejected", "scrapped")]
     unweighed = [id_ for id_, unit in entries.units if unit.get("verdict") == "accepted" and number_of(unit.get("mass_mg")) is None]
+    apart = [f"{id_}: {problem}" for id_, unit in entries.units if (problem := _parts_problem(entries, unit))]
+    if apart:
+        return _decide(item, False, "; ".join(apart))
     elsewhere = [f"{id_}: {problem}" for id_, unit in entries.units if (problem := _external_problem(id_, unit))]
     if elsewhere:
         return _decide(item, False, "; ".join(elsewhere))
     if unjudged or unweighed:
         return _decide(item, False, ", ".join([f"{id_} has no verdict" for id_ in unjudged] + [f"{id_} has no mass" for id_ in unweighed]))
     return _decide(item, True, f"{len(entries.units)} units")
+
+
+def _parts_problem(entries: BatchEntries, unit: JsonObject) -> str | None:
+    """Return what speaks against an accepted unit of several inks: each of its parts must be weighed and accepted by itself."""
+    inks = 1 if entries.batch.get("second_ink_lot") is None else 2
+    if unit.get("verdict") != "accepted":
+        return None
+    parts = entries.parts_of(unit)
+    if len(parts) != (inks if inks > 1 else 0):
+        return f"it has {len(parts)} parts, its order names {inks} ink{'s' if inks > 1 else ''}"
+    for id_, part in parts:
+        if part.get("verdict") != "accepted" or number_of(part.get("mass_mg")) is None:
+            return f"its part {id_} is not weighed and accepted"
+    return None
 
 
 def _external_problem(id_: str, unit: JsonObject) -> str | None:
@@ -364,10 +417,12 @@ def _deviations(entries: BatchEntries) -> Evidence:
     return _decide(Item.NO_OPEN_DEVIATION, not touching, detail)
 
 
-def _statistic(uniformity: tuple[Uniformity, ...]) -> Evidence:
+def _statistic(uniformity: tuple[Uniformity, ...], names: tuple[str, ...]) -> Evidence:
     item = Item.STATISTIC_WITHIN
-    evaluated = [result for result in uniformity if result.within is not None]
-    if not evaluated:
+    named = zip(uniformity, names or ("",) * len(uniformity), strict=True)
+    evaluated = [(result, f"{name}: {result.claim}" if name else result.claim) for result, name in named if result.within is not None]
+    if not evaluated or (names and len(evaluated) < len(names)):
         return _missing(item, "no accepted unit to evaluate")
-    outside = [result for result in evaluated if not result.within]
-    return _decide(item, not outside, outside[0].claim if outside else evaluated[0].claim)
+    outside = [claim for result, claim in evaluated if not result.within]
+    claims = [claim for _, claim in evaluated]
+    return _decide(item, not outside, outside[0] if outside else "; ".join(claims) if names else claims[0])

@@ -149,8 +149,8 @@ def restart(image: Path) -> tuple[TrailStore, bool]:
 
 
 def intended(store: TrailStore) -> list[Entry]:
-    """The intents to print a purge unit or a unit, in order."""
-    kinds = ("calibration.print.intended", "unit.print.intended")
+    """The intents to print a purge unit, a unit or a part of one, in order."""
+    kinds = ("calibration.print.intended", "unit.print.intended", "part.print.intended")
     return [entry for kind in kinds for entry in store.search(kind=kind, limit=1000)]
 
 
@@ -160,7 +160,7 @@ def assert_closed(store: TrailStore, run: str) -> None:
     if state is not None:
         assert state["state"] == RunState.AWAITING_REVIEW.value
         assert recorded_view(store, run, 0)["state"] == RunState.AWAITING_REVIEW.value
-    assert all(unit["state"] == "judged" for kind in ("calibration", "unit") for _, unit in store.objects(kind))
+    assert all(unit["state"] == "judged" for kind in ("calibration", "unit", "part") for _, unit in store.objects(kind))
     intents = [entry.subject.id for entry in intended(store)]
     assert len(intents) == len(set(intents))
     path = store.path

@@ -30,14 +30,14 @@ def cell(tmp_path: Path) -> Iterator[Cell]:
     store.close()
 
 
-def failing(n: int, factor: Decimal, purge: bool) -> UnitCompiled | UnitRefused:
+def failing(n: int, factor: Decimal, purge: bool, part: int) -> UnitCompiled | UnitRefused:
     raise ZeroDivisionError("a fault of our own")
 
 
 @pytest.mark.parametrize(
     ("compiler", "answer"),
     [
-        (lambda n, factor, purge: COMPILED, COMPILED),
+        (lambda n, factor, purge, part: COMPILED, COMPILED),
         (failing, UnitRefused(2, "the compiler failed (ZeroDivisionError: a fault of our own)")),
         (None, UnitRefused(2, "this run has no compiler")),
     ],

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 
 import pytest
-from simulation import UNSEEN, Scenario, Tally, build, simulate, tally, true_contents
+from simulation import TWO_INKS, UNSEEN, Scenario, Tally, build, simulate, tally, true_contents
 
 from printer.alarms import AlarmName
 
 _NORMAL, _DEEP = 300, 10_000
+_TWO_INKS, _DEEP_TWO_INKS = 50, 1_050
 _CHUNK, _DEEP_CHUNK = 25, 100
 
 
@@ -28,6 +29,18 @@ def assert_holds(result: Tally, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("first", range(0, _NORMAL, _CHUNK))
 def test_seeded_batches(first: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert_holds(tally(range(first, first + _CHUNK)), capsys)
+
+
+@pytest.mark.parametrize("first", range(0, _TWO_INKS, _CHUNK))
+def test_seeded_batches_of_two_inks(first: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each active of each unit is judged by itself: no unit is accepted with one of them beyond its own tolerance."""
+    assert_holds(tally(range(first, first + _CHUNK), TWO_INKS), capsys)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("first", range(_TWO_INKS, _DEEP_TWO_INKS, _DEEP_CHUNK))
+def test_many_seeded_batches_of_two_inks(first: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_holds(tally(range(first, first + _DEEP_CHUNK), TWO_INKS), capsys)
 
 
 @pytest.mark.deep

@@ -74,8 +74,8 @@ RECORD_MEMBERS = {
     "entries",
     "signatures",
 }
-OF_A_RUN = ("unit", "calibration", "correction", "alarm", "deviation")
-PRINTED = ("unit", "calibration", "correction")
+OF_A_RUN = ("unit", "part", "calibration", "correction", "alarm", "deviation")
+PRINTED = ("unit", "part", "calibration", "correction")
 EXACT = Context(prec=28, rounding=ROUND_HALF_UP)
 
 
@@ -379,7 +379,25 @@ def check_uniformity(found, contents, place):
     return within
 
 
-def check_units(record, cell, runs, size, assay):
+def check_part(unit, state, number, part, cell, size, assay, ink):
+    """One ink's part of a unit: what the cell's trail says of it, and its own content. It must be accepted where its unit is."""
+    identity, place = state["parts"][number - 1], f"record.json unit {unit['n']} part {number}"
+    found = cell.state("part", identity, size)
+    need(part["part"] == number and identity == f"{unit['unit']}.{number}", place, "part")
+    need(part["verdict"] == found.get("verdict", "not printed"), place, "verdict")
+    if unit["verdict"] == "accepted":
+        need(part["verdict"] == "accepted" and part["mass_mg"] is not None, place, "an accepted unit with a part that is not")
+        low, high = Decimal(part["low_mg"]), Decimal(part["high_mg"])
+        need(low <= Decimal(part["mass_mg"]) <= high, place, "accepted outside its own limits")
+        need(part["ink_lot"] == ink["lot"] and part["moiety"] == ink["moiety"], place, "printed from another ink")
+    for field, value in part.items():
+        if field not in ("part", "verdict", "reasons", "content_percent"):
+            need(value == found.get(field), place, field)
+    mass = part["mass_mg"]
+    need(part["content_percent"] == (six(content(mass, part["strength_mg"], assay)) if mass else None), place, "content_percent")
+
+
+def check_units(record, cell, runs, size, assay, second):
     subjects = sorted(
         {
             e["subject"]["id"]
@@ -396,15 +414,20 @@ def check_units(record, cell, runs, size, assay):
         need(unit["removed"] == state.get("removed", False), place, "removed")
         need(unit["removal_confirmed_by"] == ((state.get("confirmed") or {}).get("signer")), place, "removal_confirmed_by")
         for field, value in unit.items():
-            if field in ("unit", "verdict", "removed", "removal_confirmed_by", "content_percent", "reasons"):
+            if field in ("unit", "verdict", "removed", "removal_confirmed_by", "content_percent", "reasons", "parts"):
                 continue
             need(value == state.get(field), place, field)
+        need(len(unit.get("parts", ())) == len(state.get("parts", ())) == (2 if second else 0), place, "number of parts")
+        for number, part in enumerate(unit.get("parts", ()), start=1):
+            of_ink, ink = (assay, record["ink"]) if number == 1 else (second, record["second_ink"])
+            check_part(unit, state, number, part, cell, size, of_ink, ink)
         if "reasons" in state:
             need(unit["reasons"] == state["reasons"], place, "reasons")
         if state.get("weighed_on") == "external" and unit["verdict"] == "accepted":
             check_external(unit, place)
         mass = unit["mass_mg"]
-        need(unit["content_percent"] == (six(content(mass, unit["strength_mg"], assay)) if mass else None), place, "content_percent")
+        label = unit["strength_mg"]
+        need(unit["content_percent"] == (six(content(mass, label, assay)) if mass and label else None), place, "content_percent")
 
 
 def check_external(unit, place):
@@ -454,15 +477,30 @@ def check_purge_units(record, cell, runs, size):
         need(purge["removed"] or record["disposition"] not in ("released", "partly released"), place, "released with it on the plate")
 
 
-def check_strengths(record, batch, assay):
-    targets = {item["strength_mg"]: item for item in batch["dose"]["strengths"]}
-    need({s["strength_mg"] for s in record["strengths"]} == set(targets), "record.json", "strengths")
-    for strength in record["strengths"]:
+def check_strengths(record, batch, assay, second):
+    if second is None:
+        check_strengths_of(record["strengths"], record["units"], batch["dose"], assay)
+        return
+    need([s["part"] for s in record["strengths"]] == sorted(s["part"] for s in record["strengths"]), "record.json", "strengths")
+    for number, dose, of_ink in ((1, batch["dose"], assay), (2, batch["dose"]["second"], second)):
+        parts = [
+            {**part, "verdict": unit["verdict"] if unit["verdict"] == "accepted" else "rejected"}
+            for unit in record["units"]
+            for part in unit["parts"]
+            if part["part"] == number and part["strength_mg"] is not None
+        ]
+        check_strengths_of([s for s in record["strengths"] if s["part"] == number], parts, dose, of_ink)
+
+
+def check_strengths_of(strengths, printed, dose, assay):
+    targets = {item["strength_mg"]: item for item in dose["strengths"]}
+    need({s["strength_mg"] for s in strengths} == set(targets), "record.json", "strengths")
+    for strength in strengths:
         label = strength["strength_mg"]
         place = f"record.json strength {label} mg"
         need(strength["unit_target"] == targets[label]["unit_target"], place, "unit_target")
         need(strength["units_planned"] == targets[label]["units"], place, "units_planned")
-        units = [unit for unit in record["units"] if unit["strength_mg"] == label]
+        units = [unit for unit in printed if unit["strength_mg"] == label]
         accepted = [unit for unit in units if unit["verdict"] == "accepted"]
         need((strength["units_printed"], strength["units_accepted"]) == (len(units), len(accepted)), place, "numbers of units")
         for member, chosen in (("uniformity", accepted), ("uniformity_all", units)):
@@ -479,7 +517,11 @@ def check_states(record, workstation, cell, runs, sizes):
     need(order["order_sha256"] == sha256(canonical(order["order"])), "record.json", "order digest")
     dose = {member: value for member, value in batch["dose"].items() if member != "strengths"}
     need(record["dose"] == dose, "record.json", "dose")
-    for member, kind, identity in (("ink", "ink_lot", batch["ink_lot"]), ("cartridge", "cartridge", batch["cartridge"])):
+    sources = [("ink", "ink_lot", batch["ink_lot"]), ("cartridge", "cartridge", batch["cartridge"])]
+    if "second_ink_lot" in batch:
+        sources += [("second_ink", "ink_lot", batch["second_ink_lot"]), ("second_cartridge", "cartridge", batch["second_cartridge"])]
+    need(("second_ink" in record) is ("second_ink_lot" in batch), "record.json", "second ink")
+    for member, kind, identity in sources:
         need(record[member] == workstation.state(kind, identity, size), "record.json", member)
     recipe = workstation.state("recipe", batch["recipe"], size)
     need(
@@ -519,6 +561,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
     """The entries used are all there are, and what is said of them together."""
     members = ("order", "ink_lot", "cartridge", "recipe", "cell")
     subjects = {("batch", record["batch"])} | {(member, batch[member]) for member in members}
+    subjects |= {(member, batch[f"second_{member}"]) for member in ("ink_lot", "cartridge") if f"second_{member}" in batch}
     used = [
         ("workstation", e, workstation.lines[e["seq"]])
         for e in workstation.entries[: sizes[0]]
@@ -542,7 +585,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
 
 
 def check_record(record, workstation, cell):
-    need(set(record) == RECORD_MEMBERS, "record.json", "members")
+    need(set(record) in (RECORD_MEMBERS, RECORD_MEMBERS | {"second_ink", "second_cartridge"}), "record.json", "members")
     need(record["format"] == "dosewright-record/1", "record.json", "format")
     dispositions = workstation.of("batch.disposition.signed", record["batch"])
     need(len(dispositions) <= 1, "record.json", "two dispositions")
@@ -556,9 +599,14 @@ def check_record(record, workstation, cell):
     batch, _ = check_states(record, workstation, cell, runs, sizes)
     number, _, unit = record["ink"]["assay"].partition(" ")
     need(unit == "mg/g", "record.json", "unit of the assay")
-    check_units(record, cell, runs, sizes[1], Decimal(number))
+    second = None
+    if "second_ink" in record:
+        of_second, _, unit = record["second_ink"]["assay"].partition(" ")
+        need(unit == "mg/g", "record.json", "unit of the second assay")
+        second = Decimal(of_second)
+    check_units(record, cell, runs, sizes[1], Decimal(number), second)
     check_purge_units(record, cell, runs, sizes[1])
-    check_strengths(record, batch, Decimal(number))
+    check_strengths(record, batch, Decimal(number), second)
     check_proposal(record)
     check_disposition(record, workstation, cell, signed, dispositions, runs)
     return runs
