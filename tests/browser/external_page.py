@@ -1,6 +1,7 @@
 """Two people weigh units on an external balance: one on the page, one unit at the command line; what each of them sees is told.
 
-Run by its test in a process of its own, as `tests/stack/external_run.py` is. Usage: `external_page.py FOLDER CHROMIUM`.
+The bench's time stands still while they weigh. Run by its test in a process of its own, as `tests/stack/external_run.py` is.
+Usage: `external_page.py FOLDER CHROMIUM`.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def at_the_command_line(place: Workplace, value: str) -> list[tuple[int, str]]:
         sys.stdin = io.StringIO(f"{typed}\n{SERIAL}\n")
         said = io.StringIO()
         with redirect_stdout(said):
-            status = cli.run(["weigh", "--url", place.base, "--user", user, "--wait", "60"])
+            status = cli.run(["weigh", "--url", place.base, "--user", user])
         found.append((status, said.getvalue()))
     return found
 
@@ -97,6 +98,7 @@ def main(folder: Path, chromium: str) -> None:
             values = [f"{Decimal(unit.target_mass_mg) + Decimal('0.07'):.2f}" for unit in units[:2]]
             found = on_the_page(browser, place, folder, values[0])
             browser.close()
+        place.until(lambda status: status.external_weighing is not None and status.external_weighing.n == 2)
         found["command"] = at_the_command_line(place, values[1])
         found["values"] = values
         (folder / "found.json").write_text(json.dumps(found))
