@@ -67,7 +67,7 @@ def plan(
         console.print(f"  {line}", markup=False)
     proof = program.proof
     console.print(
-        f"Proof: {len(proof.units)} units read back from {proof.lines} lines; net volume within {proof.closure_max:.4f} % of target "
+        f"Proof: {program.dose.units} units read back from {proof.lines} lines; net volume within {proof.closure_max:.4f} % of target "
         f"({proof.step_closure_max:.4f} % in whole motor steps)."
     )
     console.print(f"Program: {out}, SHA-256 {program.sha256}", markup=False)

@@ -122,8 +122,11 @@ class CarePanel:
         return [*offered, ("abandon", lambda: ui.button("Give the check up", on_click=abandon).props("flat no-caps"))]
 
     def _prepare(self, batch: str) -> None:
+        production = self._visitor.workstation.production
+        scanned = forms.scan_fields(production.heads_to_scan(str(production.batch(batch)["order"])))
+
         async def again() -> None:
-            await self._visitor.act(lambda session: self._visitor.workstation.production.request_run(session, batch))
+            await self._visitor.act(lambda session: production.request_run(session, batch, scanned()))
 
         _button(f"Prepare batch {batch} again", again)
 

@@ -13,6 +13,7 @@ from api.allocation import Offer
 from api.cell_feed import CellView
 from api.production import OrderRequest, SecondEntry
 from api.security import Session
+from api.shelf import Shelf
 from api.status import CellStatus
 from api.workstation import forms
 from api.workstation.pieces import Parts
@@ -103,7 +104,7 @@ class IntakePanel:
         recipes = {str(item["id"]): str(item["title"]) for item in shelf.recipes()}
         inks = [str(item["lot"]) for item in shelf.inks()]
         cartridges = [str(item["serial"]) for item in shelf.cartridges()]
-        suitable = self._suitable(recipes, inks)
+        suitable = self._suitable(shelf, recipes)
         form = forms.form(lambda: enter())
         with form, ui.row().classes("w-full gap-3"):
             recipe = ui.select(recipes, value=suitable, label="Recipe").props("outlined dense").style("min-width:20rem")
@@ -122,6 +123,15 @@ class IntakePanel:
             chosen = shelf.recipe(str(recipe.value))
             unit.value, per.value = chosen.dose.basis, chosen.dose.per
             second_row.set_visibility(chosen.second_ink is not None)
+            fields = [(chosen.ink.ink, ink, cartridge)]
+            if chosen.second_ink is not None:
+                fields.append((chosen.second_ink.ink.ink, second_ink, second_cartridge))
+            for wanted, of_lot, of_cartridge in fields:
+                # The first lot of that ink, as a beginning; what fits is judged when the dose is calculated.
+                lot = next((str(item["lot"]) for item in shelf.inks() if item.get("ink") == wanted), None)
+                if lot is not None:
+                    of_lot.value = lot
+                    of_cartridge.value = next((str(item["serial"]) for item in shelf.cartridges() if item.get("ink_lot") == lot), None)
 
         recipe.on_value_change(as_recipe)
         as_recipe()
@@ -172,10 +182,11 @@ class IntakePanel:
             forms.submit("Sign the entry")
 
     @staticmethod
-    def _suitable(recipes: dict[str, str], inks: list[str]) -> str | None:
-        """Choose the recipe whose name the first ink lot carries, as a beginning; nothing is decided by it."""
-        first = inks[0][:3].lower() if inks else ""
-        return next((name for name in recipes if name.startswith(first)), next(iter(recipes), None))
+    def _suitable(shelf: Shelf, recipes: Mapping[str, str]) -> str | None:
+        """Choose a recipe that the first ink lot is for, as a beginning; nothing is decided by it."""
+        first = next((str(item.get("ink")) for item in shelf.inks()), None)
+        found = (name for name in recipes if first in [part.ink.ink for part in shelf.recipe(name).parts])
+        return next(found, next(iter(recipes), None))
 
     def _second(self, order: str) -> None:
         ui.html(f"<p><b>Order {escape(order)}</b>: a second person enters the figures again from the prescription.</p>", sanitize=False)
@@ -216,7 +227,7 @@ class IntakePanel:
                 yield ("cannot", order, offer.cell, offer.reasons), functools.partial(ui.html, text, sanitize=False)
 
     def _begin_button(self, label: str, order: str, cell: str) -> None:
-        scanned = _scan_fields(self._visitor.workstation.production.heads_to_scan(order))
+        scanned = forms.scan_fields(self._visitor.workstation.production.heads_to_scan(order))
         ui.button(label, on_click=self._beginner(order, cell, scanned)).props("unelevated no-caps color=secondary")
 
     def _beginner(self, order: str, cell: str, scanned: Callable[[], tuple[str, ...]]) -> Callable[[], Awaitable[None]]:
@@ -235,15 +246,9 @@ class IntakePanel:
 
     def _prepare(self, batch: str) -> None:
         production = self._visitor.workstation.production
-        scanned = _scan_fields(production.heads_to_scan(str(production.batch(batch)["order"])))
+        scanned = forms.scan_fields(production.heads_to_scan(str(production.batch(batch)["order"])))
 
         async def do() -> None:
             await self._visitor.act(lambda session: production.request_run(session, batch, scanned()))
 
         ui.button(f"Prepare batch {batch} again", on_click=do).props("outline no-caps color=primary")
-
-
-def _scan_fields(heads: int) -> Callable[[], tuple[str, ...]]:
-    """Show a field for the cartridge in each head, where there are several; return how the scanned serials are read."""
-    fields = [forms.text_field(f"Scan the cartridge in head {number}") for number in range(1, heads + 1)]
-    return lambda: tuple(str(field.value or "").strip() for field in fields)

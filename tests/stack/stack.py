@@ -35,7 +35,7 @@ from audit.signatures import sign
 from audit.store import TrailStore
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
 from printer.cell_client import CellAddress, CellClient
-from recipes.library import load_demonstration, load_recipe
+from recipes.library import load_demonstration, load_recipe, load_second
 from recipes.order import DoseOrder
 
 OPERATOR = {"username": "operator", "name": "Demonstration operator", "role": "operator"}
@@ -285,8 +285,10 @@ def _template(case: str, others: tuple[str, ...], daily_check: bool) -> tuple[Pa
     inks = []
     for number, name in enumerate((case, *others), 1):
         _, ink, cartridge = load_demonstration(name, today())
-        inks.append((ink, cartridge if number == 1 else cartridge.model_copy(update={"serial": f"{cartridge.serial}-{number}"})))
-    return folder, dict(create_site(folder, inks=inks, cells=len(inks), daily_check=daily_check).passwords)
+        second = load_second(name, today())
+        for lot, filled in ((ink, cartridge), *([second] if second is not None else [])):
+            inks.append((lot, filled if number == 1 else filled.model_copy(update={"serial": f"{filled.serial}-{number}"})))
+    return folder, dict(create_site(folder, inks=inks, cells=1 + len(others), daily_check=daily_check).passwords)
 
 
 def today() -> str:
