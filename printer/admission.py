@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -283,7 +283,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         header=program.preamble,
         actions=_actions(program, machine),
         units=units,
-        limits=_limits(recipe),
+        limits=replace(_limits(recipe), heating_limit_us=max(part.alarms.heat_timeout.microseconds for part in recipe.parts)),
         second=_second_head(recipe, machine, job),
         e_area=machine.e_area,
         firmware=firmware_profile(machine),
