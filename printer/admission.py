@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -19,27 +18,25 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunction
 from audit.canonical import canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor
-from audit.quantities import EXACT, Celsius, Milligram, Percent
+from audit.quantities import Milligram, Percent
 from audit.signatures import Signature, verify_signature
-from printer.acceptance import Criteria
-from printer.dose_control import CorrectionRule
 from printer.equipment import EquipmentRegister, RegisterFound, Standing
 from printer.errors import CellConfiguration, CellRefused
 from printer.external_weighing import ExternalBalance
 from printer.firmware import firmware_profile
 from printer.ink_gates import mounting_gates
 from printer.instruments import pressure_source
-from printer.messages import UnitCompiled, UnitRefused
-from printer.plan import Action, Limits, PlannedUnit, RunPlan, SecondHead, Supply, commands_of, out_lines
+from printer.plan import Action, RunPlan, SecondHead, Supply, commands_of, out_lines
+from printer.planned_units import correction_rule, limits_of, planned_purge, planned_unit
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
 from printer.register_file import judge_register
 from printer.supply_gate import supply_gate, supply_of
-from recipes.capability import balance_reasons, external_reasons, total_resolution
-from recipes.compile import compile_program, compile_unit
+from recipes.capability import balance_reasons, external_reasons
+from recipes.compile import compile_program
 from recipes.machine import MachineProfile
-from recipes.model import LARGEST_CORRECTION, DoseCorrection, Recipe
+from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
-from recipes.program import PrintProgram, UnitProgram
+from recipes.program import PrintProgram
 from recipes.store import RecipeBundle, verify_bundle
 
 ADMISSION = "admission.json"
@@ -240,8 +237,8 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
     register = found.register
     order = job.order
     second = job.second
-    units = tuple(_planned_unit(unit, recipe, machine, job=job) for unit in program.units)
-    purges = tuple(_planned_purge(unit, program, recipe, machine) for unit in program.purges)
+    units = tuple(planned_unit(unit, recipe, machine, sources=_sources(job)) for unit in program.units)
+    purges = tuple(planned_purge(unit, program, recipe, machine) for unit in program.purges)
     supplies = _supplies(admission, recipe)
     return RunPlan(
         run=admission.run,
@@ -283,7 +280,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         header=program.preamble,
         actions=_actions(program, machine),
         units=units,
-        limits=replace(_limits(recipe), heating_limit_us=max(part.alarms.heat_timeout.microseconds for part in recipe.parts)),
+        limits=replace(limits_of(recipe), heating_limit_us=max(part.alarms.heat_timeout.microseconds for part in recipe.parts)),
         second=_second_head(recipe, machine, job),
         e_area=machine.e_area,
         firmware=firmware_profile(machine),
@@ -293,7 +290,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         static_gates=_static_gates(admission, recipe, program, found, supply_gate(_sources(job), supplies, purges + units)),
         external=_external(recipe, program, machine, register),
         balance_serial=None if register is None else register.balance.serial,
-        correction=_correction(recipe, job.ink_lot),
+        correction=correction_rule(recipe, job.ink_lot),
         purges=purges,
         supplies=supplies,
     )
@@ -334,132 +331,11 @@ def _second_head(recipe: Recipe, machine: MachineProfile, job: Job) -> SecondHea
     if second is None or recipe.second_ink is None:
         return None
     part = recipe.parts[1]
-    return SecondHead(_limits(part), machine.heads[1].e_area, _correction(part, second[0]))
-
-
-def _correction(recipe: Recipe, ink: InkLot) -> CorrectionRule | None:
-    rule = recipe.control.dose_correction
-    if not isinstance(rule, DoseCorrection):
-        return None
-    relative = Percent(EXACT.divide(ink.density_uncertainty.value * 100, ink.density.value))
-    start = recipe.control.start_up_calibration
-    return CorrectionRule(
-        prior=rule.prior,
-        repeatability=rule.repeatability,
-        drift=rule.drift,
-        largest=rule.largest,
-        ink_limit=rule.ink_limit,
-        density=ink.density,
-        density_uncertainty=relative,
-        start_up_largest=None if start is None else start.largest,
-    )
-
-
-def compile_corrected(program: PrintProgram, n: int, factor: Decimal, purge: bool = False, part: int = 0) -> UnitCompiled | UnitRefused:
-    """Compile and prove one unit (a part of it, or purge unit) anew; a refusal is an answer, never the unit as it was planned."""
-    try:
-        unit = compile_unit(program, n, factor, purge=purge, part=part)
-    except DosewrightError as error:
-        return UnitRefused(n, error.message, purge, part)
-    return UnitCompiled(
-        n=n,
-        factor=factor,
-        gcode=unit.gcode,
-        sha256=unit.sha256,
-        target_volume=unit.target_volume,
-        cumulative_nl=unit.cumulative_nl,
-        duration_us=unit.duration_us,
-        proof=canonical(unit.proof.as_record()),
-        purge=purge,
-        part=part,
-    )
+    return SecondHead(limits_of(part), machine.heads[1].e_area, correction_rule(part, second[0]))
 
 
 def _number(value: Percent | None) -> str | None:
     return None if value is None else value.text
-
-
-def _planned_purge(unit: UnitProgram, program: PrintProgram, recipe: Recipe, machine: MachineProfile) -> PlannedUnit:
-    """The last purge unit must be within the recipe's tolerance for going on; one before it may be as far off as any correction goes."""
-    start, rule = recipe.control.start_up_calibration, recipe.control.dose_correction
-    if start is None or not isinstance(rule, DoseCorrection):
-        raise CellRefused([f"recipe {recipe.reference} has no start-up calibration"])
-    last = unit.n == len(program.purges)
-    return _planned_unit(unit, recipe, machine, tolerance=start.tolerance if last else LARGEST_CORRECTION)
-
-
-def _source(unit: UnitProgram, recipe: Recipe, job: Job | None) -> dict[str, str]:
-    """Name what a part of a unit is printed from; a unit of one ink says it with its run."""
-    if not unit.part or job is None:
-        return {}
-    sources = [(job.ink_lot, job.cartridge), *([job.second] if job.second is not None else [])]
-    lot, cartridge = sources[unit.head]
-    return {"moiety": recipe.active.moiety, "basis": recipe.active.basis, "ink_lot": lot.lot, "cartridge": cartridge.serial}
-
-
-def _planned_unit(
-    unit: UnitProgram, whole: Recipe, profile: MachineProfile, tolerance: Percent | None = None, job: Job | None = None
-) -> PlannedUnit:
-    recipe, machine = whole.parts[unit.head], profile.heads[unit.head]
-    nozzle = recipe.parameters.nozzle_temperature
-    criteria = Criteria(
-        target=unit.target_mass,
-        tolerance=tolerance or recipe.tolerance(unit.target_mass),
-        balance_uncertainty=machine.balance.expanded_uncertainty,
-        readability=machine.balance.readability,
-        wet=recipe.weighing.stage == "wet",
-        drift_limit=recipe.weighing.drift_limit,
-        volume_resolution=total_resolution(machine),
-        nozzle_low=nozzle.low,
-        nozzle_high=nozzle.high,
-        planned_us=unit.duration_us,
-        time_deviation=recipe.alarms.print_time_deviation,
-        end=unit.proof.end,
-    )
-    return PlannedUnit(
-        n=unit.n,
-        strength=unit.strength,
-        target_mass=unit.target_mass,
-        target_volume=unit.target_volume,
-        gcode_sha256=unit.sha256,
-        lines=out_lines(commands_of(unit.gcode), machine.e_area),
-        cumulative_nl=unit.cumulative_nl,
-        duration_us=unit.duration_us,
-        criteria=criteria,
-        x=unit.centre[0],
-        y=unit.centre[1],
-        shape=dict(unit.shape),
-        purge=unit.purge,
-        part=unit.part,
-        last=unit.part in (0, len(whole.parts)),
-        source=_source(unit, recipe, job),
-    )
-
-
-def _limits(recipe: Recipe) -> Limits:
-    parameters, alarms, weighing = recipe.parameters, recipe.alarms, recipe.weighing
-    nozzle, plate = parameters.nozzle_temperature.set_point, parameters.plate_temperature.set_point
-    nozzle_band, plate_band = alarms.nozzle_temperature_band, alarms.plate_temperature_band
-    return Limits(
-        nozzle_set=nozzle,
-        nozzle_low=Celsius(nozzle.value - nozzle_band.value),
-        nozzle_high=Celsius(nozzle.value + nozzle_band.value),
-        plate_set=plate,
-        plate_low=Celsius(plate.value - plate_band.value),
-        plate_high=Celsius(plate.value + plate_band.value),
-        flow_nl_per_s=int(parameters.flow_rate.set_point.value * 1000),
-        pressure_high=alarms.pressure_high,
-        pressure_low=alarms.pressure_low_while_extruding,
-        pressure_high_delay_us=alarms.pressure_high_delay.microseconds,
-        pressure_low_delay_us=alarms.pressure_low_delay.microseconds,
-        pressure_stale_us=alarms.pressure_stale_after.microseconds,
-        temperature_delay_us=alarms.temperature_delay.microseconds,
-        temperature_stale_us=alarms.temperature_stale_after.microseconds,
-        heating_limit_us=alarms.heat_timeout.microseconds,
-        settle_us=weighing.settle.microseconds,
-        weighing_span_us=weighing.drift_window.microseconds,
-        weighing_timeout_us=weighing.timeout.microseconds,
-    )
 
 
 def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound, supplied: Gate) -> tuple[Gate, ...]:

@@ -16,7 +16,7 @@ from audit.canonical import JsonValue as Answer
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.signatures import Signature, removal_digest, verify_signature, weight_digest
-from printer.admission import Job, JobActor, admit, compile_corrected, operator_gate, read_job, read_trusted_people
+from printer.admission import Job, JobActor, admit, operator_gate, read_job, read_trusted_people
 from printer.alarm_figures import events_of, figures
 from printer.alarm_register import AlarmRegister, as_record, from_record
 from printer.care_door import CareDoor
@@ -24,6 +24,7 @@ from printer.cell import Cell
 from printer.drafts import kind_for, printed
 from printer.errors import CellRefused, RunMissing
 from printer.messages import ON_ALARMS, Command, EnteredWeight, Operation
+from printer.planned_units import compile_corrected
 from printer.readiness import training_gate, unmet
 from printer.server import Handler
 from recipes.machine import MachineProfile

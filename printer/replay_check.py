@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from audit.errors import DosewrightError
 from audit.events import Entry
-from printer.admission import ADMISSION, Admission, Admitted, admit_again, compile_corrected, read_admission
+from printer.admission import ADMISSION, Admission, Admitted, admit_again, read_admission
 from printer.errors import ReplayImpossible
 from printer.plan import units_planned
+from printer.planned_units import compile_corrected
 from printer.replay import Comparison, Difference, compare, replay
 
 

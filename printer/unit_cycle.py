@@ -25,6 +25,7 @@ from printer.external_weighing import MOST_ATTEMPTS, ExternalWeighing, Outcome
 from printer.journal import Journal
 from printer.messages import Command
 from printer.plan import PlannedUnit, RunPlan, e_area_of
+from printer.unit_evidence import alarm_of, extruding_span, measured, microlitres, reasons_of
 from printer.unit_sequence import UnitSequence
 from printer.watch import Watch
 from printer.whole_unit import WholeUnit, whole_record
@@ -32,16 +33,6 @@ from printer.whole_unit import WholeUnit, whole_record
 _HEAD_ASKED_MOST = 3
 _FRESH_US = 3_000_000
 """A weight older than this is not taken as the weight before the next unit: the plate may have been touched."""
-
-
-_ALARMS = (
-    ((Against.DRIFT,), AlarmName.BALANCE_DRIFT),
-    ((Against.IDENTITY,), AlarmName.INK_IDENTITY),
-    ((Against.REPORT, Against.READ_BACK), AlarmName.VOLUME_MISMATCH),
-    ((Against.MASS,), None),
-    ((Against.TIME,), AlarmName.PRINT_TIME),
-)
-"""Which alarm a rejected unit raises: the first that fits. What comes before the mass explains it; what comes after does not."""
 
 
 class Step(StrEnum):
@@ -145,7 +136,7 @@ class UnitCycle:
 
     def begin(self, unit: PlannedUnit, now: int) -> None:
         self.unit = unit
-        self._span = _extruding_span(unit)
+        self._span = extruding_span(unit)
         self._acknowledged = 0
         self._total_before = self._total_after = self._ended = None
         self._asked_again = False
@@ -295,7 +286,7 @@ class UnitCycle:
 
     def end_lost(self, draft: EntryDraft, reason: str) -> EntryDraft:
         """Return how a unit ends whose verdict could not be recorded: scrapped, whatever it weighed."""
-        reasons = (f"its end could not be recorded: {reason}", *_reasons(draft))
+        reasons = (f"its end could not be recorded: {reason}", *reasons_of(draft))
         if draft.subject.type != "part":
             purge = draft.subject.type == "calibration"
             n = int(draft.subject.id.rpartition("/")[2].removeprefix("P"))
@@ -391,7 +382,7 @@ class UnitCycle:
         evidence = UnitEvidence(
             before=before,
             after=after,
-            commanded=_microlitres(unit.cumulative_nl[-1]),
+            commanded=microlitres(unit.cumulative_nl[-1]),
             reported=reported,
             nozzle_min=None if watch.nozzle_min is None else Celsius(watch.nozzle_min),
             nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
@@ -418,20 +409,17 @@ class UnitCycle:
             watch.flow.unit_accepted()
             dose.observe(unit.n, judgement, evidence.commanded, purge=unit.purge)
         self._alarms(judgement, unit, now)
-        measured = _measured(judgement, before, after, evidence, watch)
-        measured["lines_unproved"] = self._read_back()[0] - self._lines_before[0]
-        measured["planned_s"] = plain_text(round_to(EXACT.divide(Decimal(unit.duration_us), Decimal(1_000_000)), 1))
-        self._close(EventKind.UNIT_WEIGHT_JUDGED, judgement.verdict, judgement.mass, judgement.reasons, measured)
+        found = measured(judgement, before, after, evidence, watch)
+        found["lines_unproved"] = self._read_back()[0] - self._lines_before[0]
+        found["planned_s"] = plain_text(round_to(EXACT.divide(Decimal(unit.duration_us), Decimal(1_000_000)), 1))
+        self._close(EventKind.UNIT_WEIGHT_JUDGED, judgement.verdict, judgement.mass, judgement.reasons, found)
         self.step = Step.RECORD
         self._run.await_unit_record()
 
     def _alarms(self, judgement: Judgement, unit: PlannedUnit, now: int) -> None:
         if judgement.verdict is not Verdict.REJECTED:
             return
-        name = next((name for against, name in _ALARMS if judgement.speaks(*against)), None)
-        if name is None:
-            name = AlarmName.CORRECTION_LIMIT if unit.purge else AlarmName.MASS_OUT_OF_TOLERANCE
-        self._run.alarm(name, "; ".join(judgement.reasons), None if unit.purge else unit.n, now)
+        self._run.alarm(alarm_of(judgement, purge=unit.purge), "; ".join(judgement.reasons), None if unit.purge else unit.n, now)
 
     def _read_back(self) -> tuple[int, int]:
         """Return how many lines of the connection were not proved by the printer's echo, and how many of them say nothing at all."""
@@ -445,7 +433,7 @@ class UnitCycle:
         if unit is None:
             return False
         allowed, reported = unit.criteria, self._reported()
-        commanded = _microlitres(unit.cumulative_nl[-1])
+        commanded = microlitres(unit.cumulative_nl[-1])
         return bool(report_reasons(allowed, commanded, reported, self._ended))
 
     def _reported(self) -> Microlitre | None:
@@ -460,7 +448,7 @@ class UnitCycle:
         verdict: Verdict,
         mass: Milligram | None,
         reasons: tuple[str, ...],
-        measured: dict[str, JsonValue],
+        seen: dict[str, JsonValue],
     ) -> None:
         """Draft the end of the unit with its journal and trace."""
         unit = self.unit
@@ -470,7 +458,7 @@ class UnitCycle:
         if not unit.part:
             (self.purge_verdicts if unit.purge else self.verdicts)[unit.n] = (verdict, mass, reasons)
         new: dict[str, JsonValue] = {
-            **measured,
+            **seen,
             **({} if self.external is None else self.external.as_record()),
             "state": "judged",
             "verdict": verdict.value,
@@ -486,7 +474,7 @@ class UnitCycle:
         attachments = {f"journal/{unit.file}.jsonl": journal, f"traces/{unit.file}.csv": trace}
         self._run.drafts.unit_ended(kind, unit, new, attachments)
         if unit.part:
-            self._part_ended(unit, verdict, mass, reasons, known=bool(measured) and kind is EventKind.UNIT_PRINT_SCRAPPED)
+            self._part_ended(unit, verdict, mass, reasons, known=bool(seen) and kind is EventKind.UNIT_PRINT_SCRAPPED)
 
     def _part_ended(self, unit: PlannedUnit, verdict: Verdict, mass: Milligram | None, reasons: tuple[str, ...], *, known: bool) -> None:
         """The verdict on a part decides its unit, unless it is accepted and another part is to come."""
@@ -502,38 +490,3 @@ class UnitCycle:
         self.whole_parts[whole.n] = dict(whole.parts)
         self._run.drafts.whole_ended(kind, whole.n, {**known, **whole_record(verdict, mass, reasons)})
         self.whole = None
-
-
-def _measured(judgement: Judgement, before: Weighing, after: Weighing, evidence: UnitEvidence, watch: Watch) -> dict[str, JsonValue]:
-    def text(value: Decimal | None, places: int) -> str | None:
-        return None if value is None else plain_text(round_to(value, places))
-
-    reported = evidence.reported
-    return {
-        "gross_before_mg": before.second.text,
-        "gross_after_mg": after.second.text,
-        "drift_mg_per_s": text(judgement.drift.value, 4),
-        "drift_correction_mg": text(judgement.drift_correction.value, 2),
-        "expanded_uncertainty_mg": text(judgement.uncertainty.value, 2),
-        "commanded_uL": text(evidence.commanded.value, 3),
-        "reported_uL": None if reported is None else text(reported.value, 3),
-        "pressure_max_kPa": text(watch.pressure_max, 1),
-        "nozzle_min_C": text(watch.nozzle_min, 2),
-        "nozzle_max_C": text(watch.nozzle_max, 2),
-        "printed_s": None if evidence.printed_us is None else text(EXACT.divide(Decimal(evidence.printed_us), Decimal(1_000_000)), 1),
-    }
-
-
-def _reasons(draft: EntryDraft) -> tuple[str, ...]:
-    reasons = draft.new.get("reasons")
-    return tuple(str(reason) for reason in reasons) if isinstance(reasons, list) else ()
-
-
-def _extruding_span(unit: PlannedUnit) -> tuple[int, int]:
-    """Return the indices of the first and the last extruding command of the unit."""
-    extruding = [index for index, line in enumerate(unit.lines) if line.exposure_nl > 0]
-    return (extruding[0], extruding[-1]) if extruding else (0, 0)
-
-
-def _microlitres(nanolitres: int) -> Microlitre:
-    return Microlitre(EXACT.divide(Decimal(nanolitres), Decimal(1000)))

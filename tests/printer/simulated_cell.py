@@ -11,7 +11,7 @@ from audit.events import Actor, EntryDraft
 from audit.signatures import Signature, sign_with_key
 from hil_tests.cases import BenchConfig, bench_for
 from hil_tests.virtual_bench import VirtualBench
-from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, JobActor, LineClearance, admit, compile_corrected
+from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, JobActor, LineClearance, admit
 from printer.alarms import AlarmName
 from printer.equipment import MEANING_REGISTER, EquipmentRegister, LastCheck, LastCleaning, Standing
 from printer.messages import (
@@ -34,6 +34,7 @@ from printer.messages import (
     WireSealed,
 )
 from printer.plan import RunPlan
+from printer.planned_units import compile_corrected
 from printer.register_file import SignedRegister
 from printer.run import Phase, RunMachine
 from recipes.library import load_demonstration, load_machine, load_recipe, load_second, recipe_bytes, recipe_ids

@@ -14,10 +14,11 @@ from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, si
 from audit.canonical import sha256_hex
 from audit.quantities import EXACT, Celsius, GramPerMillilitre, Microlitre, Milligram, MilligramPerSecond, Percent
 from printer.acceptance import Against, Criteria, Finding, Judgement, UnitEvidence, Verdict, Weighing, judge
-from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, compile_corrected
+from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job
 from printer.alarms import AlarmName
 from printer.dose_control import CorrectionRule, DoseControl
 from printer.messages import Operation, UnitRefused
+from printer.planned_units import compile_corrected
 from printer.replay import decisions_digest, replay
 from printer.run import Phase
 from recipes.compile import compile_unit

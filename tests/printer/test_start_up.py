@@ -13,9 +13,9 @@ from flow_errors import batch, cell_of, percents, prepared
 from simulated_cell import SimulatedCell
 
 from audit.quantities import Microlitre
-from printer.admission import compile_corrected
 from printer.alarms import AlarmName
 from printer.messages import Operation, UnitCompiled
+from printer.planned_units import compile_corrected
 from printer.replay import decisions_digest, replay
 from printer.run import Phase
 from recipes.errors import RecipeRefused
