@@ -7,6 +7,7 @@ accepted on the strength of measurement error (JCGM 106, guarded acceptance).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -65,8 +66,6 @@ class Criteria:
     """How long printing shall take by the proof, and how far from it the recipe lets it be. None: recorded, not judged."""
 
 
-_DRIFTS = "balance drifts by"
-
 POSITION_RESOLUTION = Decimal("0.02")
 """mm. M114 reports two decimals, and a target is rounded to a motor step."""
 
@@ -91,6 +90,29 @@ class UnitEvidence:
     ended: tuple[Decimal, ...] | None = None
 
 
+class Against(StrEnum):
+    """What a reason against a unit rests on."""
+
+    DISTURBANCE = "disturbance"
+    DRIFT = "drift of the balance"
+    MASS = "mass outside its tolerance"
+    GUARD_BAND = "mass nearer to a limit than its uncertainty"
+    WITNESS = "two balances that disagree"
+    REPORT = "the printer's report after the unit"
+    READ_BACK = "lines that were not read back"
+    TEMPERATURE = "temperature"
+    TIME = "time of printing"
+    IDENTITY = "identity of the ink"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason against a unit, in words."""
+
+    against: Against
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The verdict on a unit: net mass, its expanded uncertainty, and every reason against it.
@@ -105,9 +127,15 @@ class Judgement:
     drift: MilligramPerSecond
     drift_correction: Milligram
     uncertainty: Milligram
-    reasons: tuple[str, ...]
-    drifting: bool
-    out_of_tolerance: bool
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(finding.text for finding in self.findings)
+
+    def speaks(self, *against: Against) -> bool:
+        """Whether a reason against the unit rests on one of these."""
+        return any(finding.against in against for finding in self.findings)
 
 
 def limits(criteria: Criteria) -> tuple[Milligram, Milligram]:
@@ -126,22 +154,8 @@ def judge(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
     mass, adjusted = after.second - before.second - correction, after.second - before.second - drift
     wet_uncertainty = _uncertainty(criteria, before, after, elapsed)
     uncertainty = wet_uncertainty if criteria.wet else criteria.balance_uncertainty
-    drifting = max(abs(before.slope), abs(after.slope)) > criteria.drift_limit
-    low, high = limits(criteria)
-    out = mass < low or mass > high
-    reasons = list(evidence.disturbances)
-    if drifting:
-        reasons.append(
-            f"{_DRIFTS} {_short(max(abs(before.slope), abs(after.slope)).value, 3)} mg/s, limit {criteria.drift_limit.text} mg/s"
-        )
-    if out:
-        reasons.append(f"mass {mass.rounded(1)} outside {low.rounded(1)} to {high.rounded(1)}")
-    elif mass - uncertainty < low or mass + uncertainty > high:
-        reasons.append(f"mass {mass.rounded(1)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
-    reasons += report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended) + _temperatures(criteria, evidence)
-    reasons += _execution(criteria, evidence)
-    verdict = Verdict.REJECTED if reasons else Verdict.ACCEPTED
-    return Judgement(verdict, mass, adjusted, wet_uncertainty, slope, correction, uncertainty, tuple(reasons), drifting, out)
+    findings = (*_drift(criteria, evidence), *_mass(criteria, mass, uncertainty, places=1), *_execution(criteria, evidence))
+    return Judgement(_verdict(findings), mass, adjusted, wet_uncertainty, slope, correction, uncertainty, findings)
 
 
 WITNESS_FACTOR = 2
@@ -155,30 +169,45 @@ def judge_external(criteria: Criteria, evidence: UnitEvidence, mass: Milligram, 
     taken off, must not disagree grossly. All else is judged as for any unit.
     """
     plate = judge(criteria, evidence)
-    low, high = limits(criteria)
-    out = mass < low or mass > high
-    reasons = list(evidence.disturbances)
-    if plate.drifting:
-        reasons += [reason for reason in plate.reasons if reason.startswith(_DRIFTS)]
-    if out:
-        reasons.append(f"mass {mass.rounded(2)} outside {low.rounded(2)} to {high.rounded(2)}")
-    elif mass - uncertainty < low or mass + uncertainty > high:
-        reasons.append(f"mass {mass.rounded(2)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}")
+    findings = [*_drift(criteria, evidence), *_mass(criteria, mass, uncertainty, places=2)]
     if abs(mass - plate.adjusted) > (plate.adjusted_uncertainty + uncertainty) * WITNESS_FACTOR:
-        reasons.append(f"the external balance shows {mass.rounded(2)}, the plate balance saw {plate.adjusted.rounded(1)} come on the plate")
-    reasons += report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended) + _temperatures(criteria, evidence)
-    reasons += _execution(criteria, evidence)
+        text = f"the external balance shows {mass.rounded(2)}, the plate balance saw {plate.adjusted.rounded(1)} come on the plate"
+        findings.append(Finding(Against.WITNESS, text))
+    findings += _execution(criteria, evidence)
     return replace(
         plate,
-        verdict=Verdict.REJECTED if reasons else Verdict.ACCEPTED,
+        verdict=_verdict(findings),
         mass=mass,
         adjusted=mass,
         adjusted_uncertainty=uncertainty,
         drift_correction=Milligram(0),
         uncertainty=uncertainty,
-        reasons=tuple(reasons),
-        out_of_tolerance=out,
+        findings=tuple(findings),
     )
+
+
+def _verdict(findings: Sequence[Finding]) -> Verdict:
+    return Verdict.REJECTED if findings else Verdict.ACCEPTED
+
+
+def _drift(criteria: Criteria, evidence: UnitEvidence) -> list[Finding]:
+    found = [Finding(Against.DISTURBANCE, text) for text in evidence.disturbances]
+    steepest = max(abs(evidence.before.slope), abs(evidence.after.slope))
+    if steepest > criteria.drift_limit:
+        text = f"balance drifts by {_short(steepest.value, 3)} mg/s, limit {criteria.drift_limit.text} mg/s"
+        found.append(Finding(Against.DRIFT, text))
+    return found
+
+
+def _mass(criteria: Criteria, mass: Milligram, uncertainty: Milligram, *, places: int) -> list[Finding]:
+    low, high = limits(criteria)
+    if mass < low or mass > high:
+        text = f"mass {mass.rounded(places)} outside {low.rounded(places)} to {high.rounded(places)}"
+        return [Finding(Against.MASS, text)]
+    if mass - uncertainty < low or mass + uncertainty > high:
+        text = f"mass {mass.rounded(places)} is nearer to a limit than its uncertainty of {uncertainty.rounded(2)}"
+        return [Finding(Against.GUARD_BAND, text)]
+    return []
 
 
 def _uncertainty(criteria: Criteria, before: Weighing, after: Weighing, elapsed: Decimal) -> Milligram:
@@ -216,16 +245,19 @@ def _totals(criteria: Criteria, commanded: Microlitre, reported: Microlitre | No
     return []
 
 
-def _execution(criteria: Criteria, evidence: UnitEvidence) -> list[str]:
-    """Return what speaks against the unit in how it was carried out: lines that could not be read back, and its duration."""
-    reasons = []
+def _execution(criteria: Criteria, evidence: UnitEvidence) -> list[Finding]:
+    """Return what speaks against the unit in how it was carried out: reports, temperature, lines not read back, duration."""
+    reported = report_reasons(criteria, evidence.commanded, evidence.reported, evidence.ended)
+    found = [Finding(Against.REPORT, text) for text in reported]
+    found += [Finding(Against.TEMPERATURE, text) for text in _temperatures(criteria, evidence)]
     if evidence.unread_lines:
-        reasons.append(f"{evidence.unread_lines} lines could not be read back: what the printer carried out is not known")
+        text = f"{evidence.unread_lines} lines could not be read back: what the printer carried out is not known"
+        found.append(Finding(Against.READ_BACK, text))
     allowed, planned, took = criteria.time_deviation, criteria.planned_us, evidence.printed_us
     if allowed is not None and took is not None and abs(took - planned) * 100 > allowed.value * planned:
         seconds, wanted = (_short(EXACT.divide(Decimal(span), Decimal(1_000_000)), 1) for span in (took, planned))
-        reasons.append(f"printing took {seconds} s, {wanted} s by the proof, limit {allowed} about it")
-    return reasons
+        found.append(Finding(Against.TIME, f"printing took {seconds} s, {wanted} s by the proof, limit {allowed} about it"))
+    return found
 
 
 def _temperatures(criteria: Criteria, evidence: UnitEvidence) -> list[str]:

@@ -33,7 +33,7 @@ from printer.messages import UnitCompiled, UnitRefused
 from printer.plan import Action, Limits, PlannedUnit, RunPlan, SecondHead, Supply, commands_of, out_lines
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
 from printer.register_file import judge_register
-from printer.supply import supply_gate, supply_of
+from printer.supply_gate import supply_gate, supply_of
 from recipes.capability import balance_reasons, external_reasons, total_resolution
 from recipes.compile import compile_program, compile_unit
 from recipes.machine import MachineProfile

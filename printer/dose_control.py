@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from audit.quantities import EXACT, GramPerMillilitre, Microlitre, Milligram, Percent, plain_text, round_to
-from printer.acceptance import Judgement, Verdict
+from printer.acceptance import Against, Judgement, Verdict
 
 ONE = Decimal(1)
 _PLACES = 4
@@ -102,7 +102,7 @@ class DoseControl:
         drift is not taken off, no correction is drawn.
         """
         rule = self.rule
-        if rule is None or judgement.drifting or judgement.verdict not in (Verdict.ACCEPTED, Verdict.CALIBRATION):
+        if rule is None or judgement.speaks(Against.DRIFT) or judgement.verdict not in (Verdict.ACCEPTED, Verdict.CALIBRATION):
             return
         expected = EXACT.multiply(commanded.value, rule.density.value)
         gain = _gain(rule, judgement.adjusted, commanded)

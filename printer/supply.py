@@ -1,70 +1,28 @@
-"""The ink of a run: what its cartridge can give and for how long it may be used, against what the batch still needs.
+"""The ink of a run, watched: what its cartridge can give and for how long it may be used, against what the batch still needs.
 
-Before the start this is a gate; in the run it is watched, because a pause takes time and a correction takes ink. Volumes are
-whole nL, times µs of process time. Pure.
+Before the start this is a gate (`printer/supply_gate.py`); in the run it is watched, because a pause takes time and a correction takes
+ink. Volumes are whole nL, times µs of process time. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import ROUND_CEILING, Decimal
 
-from audit.quantities import EXACT, Microlitre, plain_text, round_to
+from audit.quantities import EXACT, plain_text, round_to
 from printer.alarms import DEFINITIONS, AlarmName
 from printer.early_warnings import Crossing, Level
 from printer.plan import PlannedUnit, Supply
-from printer.readiness import Gate
-from recipes.order import Cartridge, InkLot
 
 WEIGHING_US = 12_000_000
 """How long settling and both weighings of a unit take, about."""
-PREPARING_US = 300_000_000
-"""How long heating, homing and priming take, at most about."""
-_DAY_S = 86_400
 _LOOK_US = 10_000_000
-_NAME = "ink lot and cartridge"
-
-
-def supply_of(
-    ink: InkLot, cartridge: Cartridge, *, heel: Microlitre, prime: Microlitre, rate: str, today: str, left_of_day_s: int
-) -> Supply:
-    """Return what a cartridge can give, and until when: the last day of use is the earlier of its own and its ink's, and counts whole.
-
-    `left_of_day_s` is how much of `today` is left at the site, in seconds; `rate` that of process time.
-    """
-    last = min(cartridge.in_use_until, ink.expires)
-    what = f"cartridge {cartridge.serial} may be used" if last == cartridge.in_use_until else f"ink lot {ink.lot} may be used"
-    days = (date.fromisoformat(last) - date.fromisoformat(today)).days
-    life = EXACT.multiply(Decimal(max(0, days * _DAY_S + left_of_day_s)), Decimal(rate))
-    return Supply(
-        what=f"{what} until {last}",
-        give_nl=int((cartridge.remaining - heel).value * 1000),
-        prime_nl=int(prime.value * 1000),
-        life_us=int(life * 1_000_000),
-    )
 
 
 def time_needed_us(units: Iterable[PlannedUnit]) -> int:
     """Return about how long units take: printing as it was proved, and weighing."""
     return sum(unit.duration_us + WEIGHING_US for unit in units)
-
-
-def supply_gate(sources: Sequence[tuple[InkLot, Cartridge]], supplies: Sequence[Supply], units: Iterable[PlannedUnit]) -> Gate:
-    """Judge whether ink and cartridge are in date for as long as the run takes. That there is enough ink was proved with the program.
-
-    `sources` in the order of the heads; `supplies` likewise, or empty where the time of day is not known.
-    """
-    evidence = "; ".join(f"lot {ink.lot}, expires {ink.expires}; cartridge {cartridge.serial}" for ink, cartridge in sources)
-    if not supplies:
-        return Gate(_NAME, True, evidence)
-    needed = PREPARING_US + time_needed_us(units)
-    short = [f"{supply.what}, which is {_minutes(supply.life_us)} more" for supply in supplies if needed > supply.life_us]
-    if short:
-        text = f"{' and '.join(short)}, and the run needs about {_minutes(needed)}"
-        return Gate(_NAME, False, f"{text}; take a cartridge of a lot that may be used longer, or split the course")
-    return Gate(_NAME, True, f"{evidence}; the run needs about {_minutes(needed)}, {' and '.join(supply.what for supply in supplies)}")
 
 
 class SupplyWatch:
@@ -108,7 +66,7 @@ class SupplyWatch:
         needed, life = time_needed_us(left), self._began + supply.life_us - now
         if not self._life.judge(now, beyond=needed > life, inside=needed <= life):
             return None
-        text = f"{supply.what}, which is {_minutes(max(0, life))} more; the units that remain need about {_minutes(needed)}"
+        text = f"{supply.what}, which is {minutes(max(0, life))} more; the units that remain need about {minutes(needed)}"
         return Crossing(AlarmName.LIFE_ENDS, text if self._life.stands else None)
 
     def used(self, unit: PlannedUnit, left: Iterable[PlannedUnit], factor: Decimal, now: int) -> Crossing | None:
@@ -140,7 +98,7 @@ class _Ink:
     text: str = ""
 
 
-def _minutes(span_us: int) -> str:
+def minutes(span_us: int) -> str:
     minutes = -(-span_us // 60_000_000)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 

@@ -17,7 +17,7 @@ from audit.events import EntryDraft, EventKind
 from audit.quantities import EXACT, Celsius, Microlitre, Milligram, plain_text, round_to
 from firmware_bridge.balance import WeighResult
 from firmware_bridge.link_values import PositionReport
-from printer.acceptance import Judgement, UnitEvidence, Verdict, Weighing, judge, judge_external, report_reasons
+from printer.acceptance import Against, Finding, Judgement, UnitEvidence, Verdict, Weighing, judge, judge_external, report_reasons
 from printer.alarms import AlarmName
 from printer.devices import Devices
 from printer.drafts import Drafts, intent, kind_for, unit_id, whole_intent
@@ -32,6 +32,16 @@ from printer.whole_unit import WholeUnit, whole_record
 _HEAD_ASKED_MOST = 3
 _FRESH_US = 3_000_000
 """A weight older than this is not taken as the weight before the next unit: the plate may have been touched."""
+
+
+_ALARMS = (
+    ((Against.DRIFT,), AlarmName.BALANCE_DRIFT),
+    ((Against.IDENTITY,), AlarmName.INK_IDENTITY),
+    ((Against.REPORT, Against.READ_BACK), AlarmName.VOLUME_MISMATCH),
+    ((Against.MASS,), None),
+    ((Against.TIME,), AlarmName.PRINT_TIME),
+)
+"""Which alarm a rejected unit raises: the first that fits. What comes before the mass explains it; what comes after does not."""
 
 
 class Step(StrEnum):
@@ -397,7 +407,8 @@ class UnitCycle:
         dose = self._run.units.dose_of(unit)
         identity = dose.identity_reason(judgement.adjusted, evidence.commanded)
         if identity is not None:
-            judgement = replace(judgement, verdict=Verdict.REJECTED, reasons=(*judgement.reasons, identity))
+            held = Finding(Against.IDENTITY, identity)
+            judgement = replace(judgement, verdict=Verdict.REJECTED, findings=(*judgement.findings, held))
         self._accepted = judgement.verdict is Verdict.ACCEPTED
         if unit.purge and self._accepted:
             judgement = replace(judgement, verdict=Verdict.CALIBRATION)
@@ -406,7 +417,7 @@ class UnitCycle:
         if self._accepted:
             watch.flow.unit_accepted()
             dose.observe(unit.n, judgement, evidence.commanded, purge=unit.purge)
-        self._alarms(judgement, unit, now, held=identity is not None)
+        self._alarms(judgement, unit, now)
         measured = _measured(judgement, before, after, evidence, watch)
         measured["lines_unproved"] = self._read_back()[0] - self._lines_before[0]
         measured["planned_s"] = plain_text(round_to(EXACT.divide(Decimal(unit.duration_us), Decimal(1_000_000)), 1))
@@ -414,23 +425,13 @@ class UnitCycle:
         self.step = Step.RECORD
         self._run.await_unit_record()
 
-    def _alarms(self, judgement: Judgement, unit: PlannedUnit, now: int, *, held: bool) -> None:
+    def _alarms(self, judgement: Judgement, unit: PlannedUnit, now: int) -> None:
         if judgement.verdict is not Verdict.REJECTED:
             return
-        text = "; ".join(judgement.reasons)
-        if judgement.drifting:
-            name = AlarmName.BALANCE_DRIFT
-        elif held:
-            name = AlarmName.INK_IDENTITY
-        elif any("extrude" in reason or "nozzle ended" in reason or "read back" in reason for reason in judgement.reasons):
-            name = AlarmName.VOLUME_MISMATCH
-        elif not judgement.out_of_tolerance and any(reason.startswith("printing took") for reason in judgement.reasons):
-            name = AlarmName.PRINT_TIME
-        elif unit.purge:
-            name = AlarmName.CORRECTION_LIMIT
-        else:
-            name = AlarmName.MASS_OUT_OF_TOLERANCE
-        self._run.alarm(name, text, None if unit.purge else unit.n, now)
+        name = next((name for against, name in _ALARMS if judgement.speaks(*against)), None)
+        if name is None:
+            name = AlarmName.CORRECTION_LIMIT if unit.purge else AlarmName.MASS_OUT_OF_TOLERANCE
+        self._run.alarm(name, "; ".join(judgement.reasons), None if unit.purge else unit.n, now)
 
     def _read_back(self) -> tuple[int, int]:
         """Return how many lines of the connection were not proved by the printer's echo, and how many of them say nothing at all."""

@@ -13,7 +13,7 @@ from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, si
 
 from audit.canonical import sha256_hex
 from audit.quantities import EXACT, Celsius, GramPerMillilitre, Microlitre, Milligram, MilligramPerSecond, Percent
-from printer.acceptance import Criteria, Judgement, UnitEvidence, Verdict, Weighing, judge
+from printer.acceptance import Against, Criteria, Finding, Judgement, UnitEvidence, Verdict, Weighing, judge
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED, Admitted, Job, compile_corrected
 from printer.alarms import AlarmName
 from printer.dose_control import CorrectionRule, DoseControl
@@ -211,9 +211,7 @@ def weighed(gain: str, *, uncertainty: str = "0", verdict: Verdict = Verdict.ACC
         MilligramPerSecond(0),
         Milligram(0),
         Milligram(0),
-        (),
-        drifting,
-        False,
+        (Finding(Against.DRIFT, "drifts"),) if drifting else (),
     )
 
 

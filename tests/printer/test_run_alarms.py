@@ -14,7 +14,7 @@ from simulation import CASES, Scenario, build
 from audit.events import EntryDraft
 from audit.quantities import Milligram
 from printer import unit_cycle
-from printer.acceptance import Criteria, Judgement, UnitEvidence, Verdict, judge
+from printer.acceptance import Against, Criteria, Finding, Judgement, UnitEvidence, Verdict, judge
 from printer.alarm_register import from_record
 from printer.alarm_states import AlarmState
 from printer.alarms import DEFINITIONS, AlarmClass, AlarmName, Priority
@@ -69,12 +69,14 @@ def test_a_critical_alarm_scraps_the_unit_it_touches_and_opens_a_deviation(
 
 @pytest.mark.parametrize("name", VERDICTS)
 def test_a_critical_verdict_rejects_the_unit_and_opens_a_deviation(name: AlarmName, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = {AlarmName.VOLUME_MISMATCH: "printer reports 1 uL extruded", AlarmName.PRINT_TIME: "printing took 90.0 s"}
-    said = words.get(name, "mass outside")
+    basis = {
+        AlarmName.VOLUME_MISMATCH: Against.REPORT,
+        AlarmName.PRINT_TIME: Against.TIME,
+        AlarmName.BALANCE_DRIFT: Against.DRIFT,
+    }.get(name, Against.MASS)
 
     def against(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
-        found = judge(criteria, evidence)
-        return replace(found, verdict=Verdict.REJECTED, reasons=(said,), drifting=name is AlarmName.BALANCE_DRIFT)
+        return replace(judge(criteria, evidence), verdict=Verdict.REJECTED, findings=(Finding(basis, "found in the test"),))
 
     cell = small("minoxidil", None)
     cell.command(Operation.PREPARE)
@@ -253,3 +255,27 @@ def test_lines_sent_again_are_counted_in_windows() -> None:
     assert window(19) == [True], "ten more in five hundred lines"
     assert window(24) == [], "five more: inside the deadband"
     assert window(26) == [False]
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        ((Against.READ_BACK,), AlarmName.VOLUME_MISMATCH),
+        ((Against.MASS, Against.TIME), AlarmName.MASS_OUT_OF_TOLERANCE),
+        ((Against.TEMPERATURE, Against.TIME), AlarmName.PRINT_TIME),
+        ((Against.MASS, Against.DRIFT), AlarmName.BALANCE_DRIFT),
+        ((Against.MASS, Against.IDENTITY), AlarmName.INK_IDENTITY),
+        ((Against.GUARD_BAND,), AlarmName.MASS_OUT_OF_TOLERANCE),
+    ],
+)
+def test_the_alarm_names_what_explains_the_rejection(found: tuple[Against, ...], name: AlarmName, monkeypatch: pytest.MonkeyPatch) -> None:
+    def against(criteria: Criteria, evidence: UnitEvidence) -> Judgement:
+        findings = tuple(Finding(one, one.value) for one in found)
+        return replace(judge(criteria, evidence), verdict=Verdict.REJECTED, findings=findings)
+
+    cell = small("minoxidil", None)
+    monkeypatch.setattr(unit_cycle, "judge", against)
+    cell.run()
+    (raised,) = (entry for entry in cell.entries if entry.kind == "alarm.condition.raised")
+    assert raised.new["name"] == name.value
+    assert cell.machine.cycle.verdicts[1][2] == tuple(one.value for one in found)

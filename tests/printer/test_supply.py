@@ -26,7 +26,8 @@ from printer.ports import Place, Ports
 from printer.replay import decisions_digest, replay
 from printer.run import Phase
 from printer.standing import left_of_day_s
-from printer.supply import SupplyWatch, supply_gate, supply_of, time_needed_us
+from printer.supply import SupplyWatch, time_needed_us
+from printer.supply_gate import supply_gate, supply_of
 from recipes.library import load_demonstration
 
 HOUR = 3600
