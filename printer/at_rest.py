@@ -14,7 +14,7 @@ from printer.messages import Port
 from printer.run import RunMachine
 from printer.unit_cycle import Step
 
-_READ_FROM = {"pressure": Port.PRESSURE, "nozzle": Port.PRINTER, "plate": Port.PRINTER, "balance": Port.BALANCE}
+_READ_FROM = {"pressure": Port.PRESSURE, "nozzle": Port.PRINTER, "nozzle_2": Port.PRINTER, "plate": Port.PRINTER, "balance": Port.BALANCE}
 _ABOUT = {
     AlarmName.PRESSURE_STUCK: Port.PRESSURE,
     AlarmName.PRESSURE_STALE: Port.PRESSURE,

@@ -14,7 +14,7 @@ from printer.alarm_states import AlarmState
 from printer.drafts import purge_id, unit_id
 from printer.interlocks import blocked
 from printer.messages import Operation, Port
-from printer.plan import PlannedUnit
+from printer.plan import PlannedUnit, limits_of_heads
 from printer.run import Phase, RunMachine
 from printer.snapshot import Reading
 from printer.states import RunState
@@ -73,7 +73,7 @@ def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since
         },
         "sensors": {
             "pressure": _sensor(snapshot.pressure, now, "0", limit.pressure_high.text),
-            "nozzle": _sensor(snapshot.nozzle, now, limit.nozzle_low.text, limit.nozzle_high.text),
+            **_nozzles(machine, now),
             "plate": _sensor(snapshot.plate, now, limit.plate_low.text, limit.plate_high.text),
             "balance": _sensor(snapshot.balance, now, None, None),
         },
@@ -308,6 +308,17 @@ def _time_left(machine: RunMachine) -> int | None:
         if cycle.unit is not None and (cycle.unit.n, cycle.unit.purge, cycle.unit.part) == (unit.n, False, unit.part):
             left -= int(unit.duration_us * Decimal(cycle.commanded_nl) / max(1, unit.cumulative_nl[-1]))
     return left // 1_000_000
+
+
+def _nozzles(machine: RunMachine, now: int) -> JsonObject:
+    """Return the nozzle of each head with its own limits; with one head it is `nozzle`, the second of two is `nozzle_2`."""
+    heads = limits_of_heads(machine.plan)
+    return {
+        "nozzle" if head == 0 else f"nozzle_{head + 1}": _sensor(
+            machine.watch.nozzle_of(head), now, limits.nozzle_low.text, limits.nozzle_high.text
+        )
+        for head, limits in enumerate(heads)
+    }
 
 
 def _sensor(reading: Reading, now: int, low: str | None, high: str | None) -> JsonObject:

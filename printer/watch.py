@@ -93,6 +93,10 @@ class Watch:
         """The limits of the head in use."""
         return self._limits
 
+    def nozzle_of(self, head: int) -> Reading:
+        """Return the temperature of one head's nozzle, as old as the last report."""
+        return self.nozzle._replace(value=self._nozzles[head]) if head < len(self._nozzles) else self.nozzle
+
     def use_head(self, head: int) -> None:
         """Watch the pressure of another head: its own limits, its own expectation. The temperatures of both are always watched."""
         self._head, self._limits, self.flow = head, self._heads[head], self._flows[head]

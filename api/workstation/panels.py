@@ -24,7 +24,7 @@ UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
     "planned": ("·", "planned"),
 }
 _PRIORITIES = {"critical": "▲▲ critical", "high": "▲ high", "medium": "△ medium", "low": "▽ low"}
-_SENSOR_NAMES = {"pressure": "Pressure", "nozzle": "Nozzle", "plate": "Plate", "balance": "Balance"}
+_SENSOR_NAMES = {"pressure": "Pressure", "nozzle": "Nozzle", "nozzle_2": "Nozzle of head 2", "plate": "Plate", "balance": "Balance"}
 _STRETCH_US = 500_000
 _MARKS = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}
 _UNITS = {"degC": "°C", "uL": "µL"}

@@ -20,6 +20,7 @@ from printer.plan import units_planned
 from printer.run import Phase, RunMachine
 from printer.states import RunState
 from printer.unit_cycle import Step
+from printer.view import run_view
 
 CASE = "polypill"
 SMALL = Scenario(1, CASE, 2, None, (), warm=True)
@@ -297,6 +298,26 @@ def test_the_second_head_out_of_its_range_stops_the_run_while_the_first_one_prin
     cell.until(lambda machine: machine.phase is Phase.DONE)
     (alarm, *_) = cell.machine.alarms.alarms
     assert alarm.definition.name is AlarmName.NOZZLE_TEMPERATURE and alarm.message.startswith("T1: ")
+
+
+def test_the_status_shows_both_nozzles_and_both_parts() -> None:
+    cell = begun(small())
+    cell.until(in_part(1, 2, Step.PRINT))
+    shown = run_view(cell.machine, cell.now, frozenset(), 0)
+    sensors, units = shown["sensors"], shown["units"]
+    assert isinstance(sensors, dict) and isinstance(units, list)
+    first, second = sensors["nozzle"], sensors["nozzle_2"]
+    assert isinstance(first, dict) and isinstance(second, dict)
+    assert abs(Decimal(str(first["value"])) - 40) < 1 and (first["low"], first["high"]) == ("38", "42")
+    assert abs(Decimal(str(second["value"])) - 35) < 1 and (second["low"], second["high"]) == ("33", "37")
+    assert len(units) == 2 and isinstance(units[0], dict) and isinstance(units[1], dict)
+    assert (units[0]["state"], units[0]["strength_mg"], units[1]["state"]) == ("printing", "6 + 3", "planned")
+    parts = units[0]["parts"]
+    assert isinstance(parts, list)
+    assert [(part["part"], part["state"], part["verdict"]) for part in parts if isinstance(part, dict)] == [
+        (1, "judged", "accepted"),
+        (2, "printing", None),
+    ]
 
 
 def test_each_ink_is_corrected_by_its_own_masses() -> None:

@@ -152,6 +152,13 @@ def test_an_overhang_is_refused() -> None:
         compiled(PRESCRIPTION.model_copy(update={"second": other}))
 
 
+def test_the_proof_sees_an_overhang_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipes.compile.stacking_reasons", lambda designs: [])
+    other = SecondActive(moiety="hydrochlorothiazide", basis="free form", prescribed=Milligram("12.5"), per="dose")
+    with pytest.raises(ProofRefused, match="the part that it stands on"):
+        compiled(PRESCRIPTION.model_copy(update={"second": other, "days": 2}))
+
+
 def test_a_machine_with_one_head_is_refused() -> None:
     machine = MACHINE.model_copy(update={"second_head": None})
     recipe = RECIPE.model_copy(update={"machine_digest": machine.digest})
