@@ -159,7 +159,7 @@ def _second(record: JsonObject) -> list[tuple[str, str]]:
         return []
     prescribed = " per ".join(_show(second.get(name)) for name in ("prescribed", "per") if second.get(name) is not None)
     return [
-        ("And", f"{_show(second.get('moiety'))} {prescribed}"),
+        ("Second active", f"{_show(second.get('moiety'))} {prescribed}"),
         ("Second ink lot", f"{_show(ink.get('lot'))}, assay {_show(ink.get('assay'))}, {_show(ink.get('density'))}"),
         ("Second cartridge", _show(as_object(record.get("second_cartridge")).get("serial"))),
     ]
@@ -377,13 +377,14 @@ def _purge(purge: JsonObject) -> tuple[str, ...]:
 
 def _correction(found: JsonObject) -> tuple[str, ...]:
     last = as_object(as_list(found.get("evidence"))[-1]) if as_list(found.get("evidence")) else {}
+    volume = number_of(found.get("target_volume_uL"))
     return (
         (text_of(found.get("unit")) or NONE).rpartition("/")[2],
         _show(found.get("flow_factor")),
         _show(found.get("estimate")),
         _show(found.get("estimate_uncertainty")),
         _show(last.get("gain")),
-        _show(found.get("target_volume_uL")),
+        NONE if volume is None else plain_text(round_to(volume, 2)),
     )
 
 
