@@ -233,7 +233,7 @@ def _at_readability(value: str, step: Decimal | None) -> str:
         return value
 
 
-def _sensor(name: str, sensor: Sensor, step: Decimal | None) -> str:
+def _sensor(label: str, sensor: Sensor, step: Decimal | None) -> str:
     unit = _UNITS.get(sensor.unit, sensor.unit)
     # a reading that is not good is never shown as if it were one
     value = escape(_at_readability(sensor.value, step)) if sensor.value is not None and sensor.quality == "good" else "unknown"
@@ -241,7 +241,7 @@ def _sensor(name: str, sensor: Sensor, step: Decimal | None) -> str:
     limits = f"limits {escape(sensor.low or '–')} to {escape(sensor.high or '–')} {escape(unit)}" if sensor.low or sensor.high else ""
     steady = "" if sensor.stable is None else (", steady" if sensor.stable else ", moving")
     return (
-        f'<div class="dw-sensor dw-q-{_look(sensor)}"><small>{escape(_SENSOR_NAMES.get(name, name))}</small>'
+        f'<div class="dw-sensor dw-q-{_look(sensor)}"><small>{escape(label)}</small>'
         f"<div><b>{value}</b> <span>{escape(unit) if value != 'unknown' else ''}</span></div>"
         f"<small>{mark}{steady} · {_age(sensor.age_ms)}</small><small>{limits}</small></div>"
     )
@@ -252,10 +252,12 @@ def sensor_panel(status: CellStatus, readability: Mapping[str, Decimal] | None =
 
     `readability` is the smallest step a device shows, by sensor and in that sensor's unit; no more digits are shown.
     """
+    # with two heads, each nozzle is named with its head
+    names = _SENSOR_NAMES | ({"nozzle": "Nozzle of head 1"} if "nozzle_2" in status.sensors else {})
     cards = [
-        _resting(_SENSOR_NAMES.get(name, name), status.resting.get(name, ""))
+        _resting(names.get(name, name), status.resting.get(name, ""))
         if sensor.quality == "unused"
-        else _sensor(name, sensor, (readability or {}).get(name))
+        else _sensor(names.get(name, name), sensor, (readability or {}).get(name))
         for name, sensor in status.sensors.items()
     ]
     cards.append(_resting("Printer link", status.resting.get("link", "")) if status.link.quality == "unused" else _link(status.link))

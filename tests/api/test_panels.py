@@ -140,3 +140,11 @@ def test_a_device_at_rest_is_neither_a_fault_nor_a_reading() -> None:
     assert "end of the run" in panels.pressure_chart(points, unused) and ">now<" not in panels.pressure_chart(points, unused)
     stale = unused.model_copy(update={"quality": "stale"})
     assert "last reading" in panels.pressure_chart(points, stale)
+
+
+def test_with_two_heads_each_nozzle_is_named_with_its_head() -> None:
+    nozzle = Sensor.model_validate({"value": "40.01", "unit": "degC", "quality": "good", "age_ms": 1})
+    one = panels.sensor_panel(CellStatus(cell="c", sensors={"nozzle": nozzle}))
+    two = panels.sensor_panel(CellStatus(cell="c", sensors={"nozzle": nozzle, "nozzle_2": nozzle}))
+    assert "<small>Nozzle</small>" in one
+    assert "<small>Nozzle of head 1</small>" in two and "<small>Nozzle of head 2</small>" in two
