@@ -26,17 +26,23 @@ class Match(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExpectedField:
-    """One field of the M115 reply that the approval pins: the whole value, or its beginning; `others` are as good as `value`."""
+    """One field of the M115 reply that the approval pins: the whole value, or its beginning; `others` are as good as `value`.
+
+    `optional`: a firmware that says nothing of it is as good as one that says the right thing.
+    """
 
     name: str
     value: str
     match: Match = Match.EXACT
     others: tuple[str, ...] = ()
+    optional: bool = False
 
     def difference(self, found: str | None) -> str | None:
         """Return a sentence if `found` is not the approved value, else None."""
         values = (self.value, *self.others)
         approved = " or ".join(repr(value) for value in values)
+        if found is None and self.optional:
+            return None
         if found is None:
             return f"{self.name}: approved {approved}, not reported"
         same = found in values if self.match is Match.EXACT else found.startswith(values)
@@ -142,13 +148,13 @@ def marlin_profile(
 ) -> FirmwareProfile:
     """Return a profile for a Marlin build: the firmware name, with any of `versions` behind it, and the capabilities it must report.
 
-    `read_back` needs a build with `M111` (DEBUG_FLAGS_GCODE, on by default). With two `heads` it must say that it has two, and a quick
-    stop switches both off: `M104 S0` alone is for the head in use.
+    `read_back` needs a build with `M111` (DEBUG_FLAGS_GCODE, on by default). With two `heads` it must say that it has two, with one
+    it may not say that it has more; a quick stop of two switches both off: `M104 S0` alone is for the head in use.
     """
     value, *others = [f"{firmware_name} {version}" for version in versions] or [firmware_name]
     identity = [ExpectedField("FIRMWARE_NAME", value, match, tuple(others))]
-    if heads > 1:
-        identity.append(ExpectedField("EXTRUDER_COUNT", str(heads)))
+    # A printer that has more heads than its profile may have any of them in use.
+    identity.append(ExpectedField("EXTRUDER_COUNT", str(heads), optional=heads == 1))
     return FirmwareProfile(
         name=name,
         identity=tuple(identity),

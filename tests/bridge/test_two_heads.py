@@ -50,3 +50,7 @@ def test_a_printer_must_have_as_many_heads_as_its_profile() -> None:
     assert profile.differences({"FIRMWARE_NAME": "Marlin 2.1.2", "EXTRUDER_COUNT": "2"}, {}) == ()
     (difference,) = profile.differences({"FIRMWARE_NAME": "Marlin 2.1.2", "EXTRUDER_COUNT": "1"}, {})
     assert "EXTRUDER_COUNT" in difference
+    one = marlin_profile("one", required=())
+    assert one.differences({"FIRMWARE_NAME": "Marlin 2.1.2", "EXTRUDER_COUNT": "1"}, {}) == ()
+    assert one.differences({"FIRMWARE_NAME": "Marlin 2.1.2"}, {}) == (), "old builds do not say it"
+    assert one.differences({"FIRMWARE_NAME": "Marlin 2.1.2", "EXTRUDER_COUNT": "2"}, {}) == ("EXTRUDER_COUNT: approved '1', found '2'",)
