@@ -66,6 +66,6 @@ def test_killed_at_a_random_moment(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("seed", range(2, 100))
+@pytest.mark.parametrize("seed", range(2, 500))
 def test_killed_at_many_random_moments(tmp_path: Path, seed: int) -> None:
     killed_at(tmp_path / "site", seed)
