@@ -77,6 +77,8 @@ def _entry(first: Prescription, changes: Changes) -> PrescriptionEntry:
         basis=_given(changes.basis, first.basis),
         height_cm=_given(changes.height, first.height.text if first.height else ""),
         weight_kg=_given(changes.weight, first.weight.text if first.weight else ""),
+        sex=first.sex or "",
+        age_years=first.age.text if first.age else "",
         prescribed=_given(changes.dose, first.prescribed.text),
         unit=type(first.prescribed).unit,
         per=first.per,

@@ -181,7 +181,8 @@ class _Job:
         self._console.print("Dose", style="bold")
         for line in arithmetic if isinstance(arithmetic, list) else []:
             self._console.print(f"  {line}", markup=False)
-        again: dict[str, JsonValue] = {"height_cm": entry.height_cm, "weight_kg": entry.weight_kg, "prescribed": entry.prescribed}
+        names = ("height_cm", "weight_kg", "sex", "age_years", "prescribed")
+        again: dict[str, JsonValue] = {name: getattr(entry, name) for name in names}
         if entry.second_prescribed:
             again["second_prescribed"] = entry.second_prescribed
         second.post(f"/orders/{entered['order']}/confirm", {"entry": again, "signature": second.signature})
@@ -288,6 +289,8 @@ def _fields(entry: PrescriptionEntry) -> dict[str, JsonValue]:
         "basis": entry.basis,
         "height_cm": entry.height_cm,
         "weight_kg": entry.weight_kg,
+        "sex": entry.sex,
+        "age_years": entry.age_years,
         "prescribed": entry.prescribed,
         "unit": entry.unit,
         "per": entry.per,

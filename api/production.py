@@ -25,6 +25,7 @@ from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, canonical
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
+from recipes.bsa import asks_for_age_and_sex
 from recipes.dose import DoseResult, calculate
 from recipes.model import Cartridge, DoseOrder, InkLot, Prescription, Recipe
 from recipes.order import SecondActive
@@ -52,6 +53,8 @@ class OrderRequest(BaseModel):
     basis: str = Field(max_length=200)
     height_cm: str = Field(default="", max_length=40)
     weight_kg: str = Field(default="", max_length=40)
+    sex: str = Field(default="", max_length=10)
+    age_years: str = Field(default="", max_length=40)
     prescribed: str = Field(max_length=40)
     unit: str = Field(max_length=10)
     per: str = Field(max_length=10)
@@ -78,6 +81,8 @@ class SecondEntry(BaseModel):
 
     height_cm: str = Field(default="", max_length=40)
     weight_kg: str = Field(default="", max_length=40)
+    sex: str = Field(default="", max_length=10)
+    age_years: str = Field(default="", max_length=40)
     prescribed: str = Field(max_length=40)
     second_prescribed: str = Field(default="", max_length=40)
 
@@ -90,6 +95,8 @@ class SecondEntry(BaseModel):
                 basis=first.basis,
                 height_cm=self.height_cm,
                 weight_kg=self.weight_kg,
+                sex=self.sex,
+                age_years=self.age_years,
                 prescribed=self.prescribed,
                 unit=type(first.prescribed).unit,
                 per=first.per,
@@ -170,7 +177,9 @@ class Production:
                 raise WrongState("The same person cannot enter and confirm an order.", remedy="Let a second person confirm it.")
             order = DoseOrder.model_validate(state["order"])
             again = entry.beside(order.prescription)
-            differing = [name for name in ("height", "weight", "prescribed", "second") if not _same(order.prescription, again, name)]
+            differing = [
+                name for name in ("height", "weight", "sex", "age", "prescribed", "second") if not _same(order.prescription, again, name)
+            ]
             if differing:
                 raise EntriesDiffer(
                     f"The two entries differ in: {', '.join(differing)}.",
@@ -347,6 +356,12 @@ class Production:
         actor = actor_of(session, Permission.ACKNOWLEDGE)
         self._cells.client(cell).alarm("reset", alarm, actor_record(actor), comment)
         return {"alarm": alarm, "asked": "reset"}
+
+    def asks_for_age_and_sex(self, order_id: str) -> bool:
+        """Whether a second person has to enter them: the formula needs them, or the first person has stated them."""
+        order = DoseOrder.model_validate(self.order(order_id)["order"])
+        stated = order.prescription.sex is not None or order.prescription.age is not None
+        return stated or asks_for_age_and_sex(part.dose.bsa_formula for part in self._shelf.recipe(order.recipe).parts)
 
     def has_two_actives(self, order_id: str) -> bool:
         """Whether a second person has two amounts to enter; which they are stays hidden."""

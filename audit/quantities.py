@@ -267,6 +267,13 @@ class Day(Quantity):
     unit = "d"
 
 
+class Year(Quantity):
+    """An age."""
+
+    __slots__ = ()
+    unit = "years"
+
+
 class Centimetre(Quantity):
     __slots__ = ()
     unit = "cm"

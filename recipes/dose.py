@@ -25,7 +25,7 @@ from audit.quantities import (
     round_to_grid,
     volume_of,
 )
-from recipes.bsa import METHODS, body_surface_area, implausible
+from recipes.bsa import METHODS, body_surface_area, caution, implausible
 from recipes.errors import DoseRefused
 from recipes.inks import active_mismatches, specification_mismatches
 from recipes.model import InkLot, Intake, Prescription, Recipe
@@ -201,13 +201,19 @@ def _amount(recipe: Recipe, prescription: Prescription, lines: list[str]) -> tup
     formula = recipe.dose.bsa_formula
     match prescribed:
         case MilligramPerSquareMetre() if formula is not None:
-            if prescription.height is None or prescription.weight is None:
-                raise DoseRefused(["a dose in mg/m2 needs height and weight; enter both"])
-            height, weight = prescription.height, prescription.weight
-            bsa = body_surface_area(formula, height, weight)
-            amount = Milligram(EXACT.multiply(prescribed.value, bsa.value))
             method = METHODS[formula]
-            lines.append(f"Body surface area ({method.name}, {method.expression}) of {height}, {weight}: {bsa.rounded(6).text} m²")
+            height, weight = prescription.height, prescription.weight
+            if weight is None or (height is None and method.height is not None):
+                needed = "the weight; enter it" if method.height is None else "height and weight; enter both"
+                raise DoseRefused([f"a dose in mg/m2 by {method.name} needs {needed}"])
+            bsa = body_surface_area(formula, height, weight, sex=prescription.sex, age=prescription.age)
+            amount = Milligram(EXACT.multiply(prescribed.value, bsa.value))
+            body = ", ".join(
+                str(part) for part in (height, weight, *((prescription.sex, prescription.age) if method.adults else ())) if part
+            )
+            lines.append(f"Body surface area ({method.name}, {method.expression}) of {body}: {bsa.rounded(6).text} m²")
+            if (warned := caution(formula, weight)) is not None:
+                lines.append(f"Caution: {warned}")
             lines.append(f"Calculated: {prescribed.text} mg/m² per {per} × {bsa.rounded(6).text} m² = {amount.rounded(4)} per {per}")
             return bsa, amount
         case MilligramPerKilogram():

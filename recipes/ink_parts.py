@@ -28,7 +28,7 @@ from audit.quantities import (
 from recipes.figures import Count, Document, Identifier, Name, NotNegative, Parameter, PlainNumber, Positive
 
 DoseBasis = Literal["mg/m2", "mg/kg", "mg"]
-BsaFormula = Literal["mosteller", "du_bois", "haycock", "gehan_george", "boyd"]
+BsaFormula = Literal["mosteller", "du_bois", "haycock", "gehan_george", "boyd", "livingston_lee", "schlich"]
 
 
 class Active(Document):

@@ -64,7 +64,7 @@ from recipes.machine import (
     parse_machine,
 )
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
-from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription
+from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription, Sex
 
 __all__ = [
     "DEMONSTRATION_STATUS",
@@ -101,6 +101,7 @@ __all__ = [
     "Recipe",
     "SecondHead",
     "SecondInk",
+    "Sex",
     "ToleranceBand",
     "Torus",
     "Weighing",

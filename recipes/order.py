@@ -16,6 +16,7 @@ from audit.quantities import (
     MilligramPerKilogram,
     MilligramPerSquareMetre,
     Percent,
+    Year,
 )
 from recipes.figures import Count, Document, Hex256, Identifier, IsoDate, Name, NotNegative, Positive
 
@@ -80,6 +81,7 @@ class Intake(Document):
     parts: Annotated[int, Field(strict=True, ge=1, le=24)] = 1
 
 
+Sex = Literal["female", "male"]
 Prescribed = MilligramPerSquareMetre | MilligramPerKilogram | Milligram
 
 
@@ -95,7 +97,8 @@ class SecondActive(Document):
 class Prescription(Document):
     """A prescription as written: the patient by pseudonym, what is prescribed per day or per dose, and for how long.
 
-    `second`: what is prescribed of a second active in the same units; part of the digest only where there is one.
+    `sex` and `age` are stated where the recipe's formula of body surface asks for them. `second`: what is prescribed of a second
+    active in the same units. These three are part of the digest only where they are stated.
     """
 
     patient: Identifier
@@ -103,6 +106,8 @@ class Prescription(Document):
     basis: Name
     height: Centimetre | None = None
     weight: Kilogram | None = None
+    sex: Sex | None = None
+    age: Year | None = None
     prescribed: Prescribed
     per: Literal["day", "dose"]
     schedule: Annotated[tuple[Intake, ...], Field(min_length=1, max_length=12)]
@@ -111,7 +116,8 @@ class Prescription(Document):
 
     @model_serializer(mode="wrap")
     def _without_a_second(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return without_unset_second(handler(self))
+        tree = without_unset_second(handler(self))
+        return {name: value for name, value in tree.items() if value is not None or name not in ("sex", "age")}
 
     @field_validator("second")
     @classmethod
@@ -120,9 +126,9 @@ class Prescription(Document):
             raise ValueError(f"must be above zero, found {second.prescribed}")
         return second
 
-    @field_validator("height", "weight", "prescribed")
+    @field_validator("height", "weight", "age", "prescribed")
     @classmethod
-    def _above_zero(cls, value: Centimetre | Kilogram | Prescribed | None) -> Centimetre | Kilogram | Prescribed | None:
+    def _above_zero(cls, value: Centimetre | Kilogram | Year | Prescribed | None) -> Centimetre | Kilogram | Year | Prescribed | None:
         if value is not None and value.value <= 0:
             raise ValueError(f"must be above zero, found {value}")
         return value

@@ -20,24 +20,26 @@ from audit.quantities import (
     MilligramPerKilogram,
     MilligramPerSquareMetre,
     QuantityError,
+    Year,
     decimal_from_text,
 )
 from recipes.errors import PrescriptionRefused
 from recipes.figures import explain
-from recipes.order import Intake, Prescribed, Prescription, SecondActive
+from recipes.order import Intake, Prescribed, Prescription, SecondActive, Sex
 
 _UNITS: dict[str, Callable[[Decimal], Prescribed]] = {
     "mg/m2": MilligramPerSquareMetre,
     "mg/kg": MilligramPerKilogram,
     "mg": Milligram,
 }
+_OLDEST = Year(120)
 _WHOLE = re.compile(r"[0-9]{1,4}\Z")
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class PrescriptionEntry:
-    """A prescription form as typed. Empty `height_cm` or `weight_kg` means not stated.
+    """A prescription form as typed. Empty `height_cm`, `weight_kg`, `sex` or `age_years` means not stated.
 
     `schedule` lists the times of the day, separated by semicolons, each with its part of the daily amount where the
     parts differ: `morning 2; midday 1; evening 1`. The fields of the second active are empty where one is prescribed.
@@ -53,6 +55,8 @@ class PrescriptionEntry:
     per: str
     schedule: str
     days: str
+    sex: str = ""
+    age_years: str = ""
     second_moiety: str = ""
     second_basis: str = ""
     second_prescribed: str = ""
@@ -73,6 +77,8 @@ def read_prescription(entry: PrescriptionEntry) -> Prescription:
 
     height = read(lambda: Centimetre(_positive(entry.height_cm, "height in cm"))) if entry.height_cm.strip() else None
     weight = read(lambda: Kilogram(_positive(entry.weight_kg, "weight in kg"))) if entry.weight_kg.strip() else None
+    sex = read(lambda: _sex(entry.sex)) if entry.sex.strip() else None
+    age = read(lambda: _age(entry.age_years)) if entry.age_years.strip() else None
     prescribed = read(lambda: _prescribed(entry.prescribed, entry.unit))
     per = read(lambda: _per(entry.per))
     schedule = read(lambda: _schedule(entry.schedule))
@@ -87,6 +93,8 @@ def read_prescription(entry: PrescriptionEntry) -> Prescription:
             basis=entry.basis.strip(),
             height=height,
             weight=weight,
+            sex=sex,
+            age=age,
             prescribed=prescribed,
             per=per,
             schedule=schedule,
@@ -123,6 +131,23 @@ def _prescribed(text: str, unit: str) -> Prescribed:
     if maker is None:
         raise QuantityError(f"unit: {unit!r} is not one of {', '.join(_UNITS)}; choose one of these")
     return maker(_positive(text, f"prescribed amount in {unit.strip()}"))
+
+
+def _sex(text: str) -> Sex:
+    match text.strip():
+        case "female":
+            return "female"
+        case "male":
+            return "male"
+        case other:
+            raise QuantityError(f"sex: {other!r} is neither 'female' nor 'male'; a formula by sex knows these two")
+
+
+def _age(text: str) -> Year:
+    age = Year(_positive(text, "age in years"))
+    if age > _OLDEST:
+        raise QuantityError(f"age in years: {age} is above {_OLDEST}; enter the age in years, for a child in decimals, for example 0.5")
+    return age
 
 
 def _per(text: str) -> Literal["day", "dose"]:

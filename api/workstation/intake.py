@@ -20,6 +20,8 @@ from api.workstation.pieces import Parts
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
+from recipes.bsa import asks_for_age_and_sex
+from recipes.model import Recipe
 
 _FIELDS = (
     ("patient", "Patient (pseudonym)", ""),
@@ -118,11 +120,14 @@ class IntakePanel:
             inputs = {name: forms.text_field(label, value) for name, label, value in _FIELDS}
             unit = ui.select({"mg/m2": "mg/m²", "mg/kg": "mg/kg", "mg": "mg"}, label="Unit").props("outlined dense")
             per = ui.select(["day", "dose"], label="Per").props("outlined dense")
+        with form, ui.row().classes("w-full gap-3") as adult_row:
+            sex, age = _sex_field(), forms.text_field("Age, years")
 
         def as_recipe() -> None:
             chosen = shelf.recipe(str(recipe.value))
             unit.value, per.value = chosen.dose.basis, chosen.dose.per
             second_row.set_visibility(chosen.second_ink is not None)
+            adult_row.set_visibility(_asks(chosen))
             fields = [(chosen.ink.ink, ink, cartridge)]
             if chosen.second_ink is not None:
                 fields.append((chosen.second_ink.ink.ink, second_ink, second_cartridge))
@@ -142,6 +147,8 @@ class IntakePanel:
             active = shelf.recipe(str(recipe.value)).active
             typed = {name: str(field.value or "") for name, field in inputs.items()}
             chosen = {"recipe": str(recipe.value), "ink_lot": str(ink.value), "cartridge": str(cartridge.value)}
+            if _asks(shelf.recipe(str(recipe.value))):
+                chosen |= {"sex": str(sex.value or ""), "age_years": str(age.value or "")}
             second = shelf.recipe(str(recipe.value)).second_ink
             if second is not None:
                 chosen |= {
@@ -197,6 +204,8 @@ class IntakePanel:
             entry = SecondEntry(
                 height_cm=str(height.value or ""),
                 weight_kg=str(weight.value or ""),
+                sex="" if sex is None else str(sex.value or ""),
+                age_years="" if age is None else str(age.value or ""),
                 prescribed=str(amount.value or ""),
                 second_prescribed="" if second is None else str(second.value or ""),
             )
@@ -206,6 +215,8 @@ class IntakePanel:
 
         with forms.form(confirm):
             height, weight = forms.text_field("Height, cm"), forms.text_field("Weight, kg")
+            asked = self._visitor.workstation.production.asks_for_age_and_sex(order)
+            sex, age = (_sex_field(), forms.text_field("Age, years")) if asked else (None, None)
             amount = forms.text_field("Prescribed amount")
             two = self._visitor.workstation.production.has_two_actives(order)
             second = forms.text_field("Prescribed amount of the second active") if two else None
@@ -252,3 +263,11 @@ class IntakePanel:
             await self._visitor.act(lambda session: production.request_run(session, batch, scanned()))
 
         ui.button(f"Prepare batch {batch} again", on_click=do).props("outline no-caps color=primary")
+
+
+def _asks(recipe: Recipe) -> bool:
+    return asks_for_age_and_sex(part.dose.bsa_formula for part in recipe.parts)
+
+
+def _sex_field() -> ui.select:
+    return ui.select(["female", "male"], label="Sex").props("outlined dense").style("min-width:8rem")

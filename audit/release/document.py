@@ -168,7 +168,7 @@ def _second(record: JsonObject) -> list[tuple[str, str]]:
 def _facts(record: JsonObject) -> list[JsonValue]:
     prescription, ink = as_object(record.get("prescription")), as_object(record.get("ink"))
     recipe, cell = as_object(record.get("recipe")), as_object(record.get("cell"))
-    body = [_show(prescription.get(name)) for name in ("height", "weight") if prescription.get(name) is not None]
+    body = [_show(prescription.get(name)) for name in ("sex", "age", "height", "weight") if prescription.get(name) is not None]
     days = count_of(prescription.get("days"))
     course = "" if days is None else f" for {days} day{'' if days == 1 else 's'}"
     runs = _objects(record.get("runs"))

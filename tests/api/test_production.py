@@ -170,3 +170,15 @@ def test_release_is_blocked_with_reasons_and_nothing_is_signed(bench: Any) -> No
     rejected = bench.ask("qp", "POST", f"/batches/{batch}/disposition", {**body, "disposition": "rejected"})
     assert rejected.status_code == 200, rejected.text
     assert bench.ask("qp", "POST", f"/batches/{batch}/disposition", {**body, "disposition": "rejected"}).status_code == 409
+
+
+def test_age_and_sex_that_were_stated_are_entered_again_blind(bench: Any) -> None:
+    order = enter(bench, sex="female", age_years="7.5").json()["order"]
+    production = bench.workstation.production
+    assert production.asks_for_age_and_sex(order)
+    for wrong in ({}, {"sex": "male", "age_years": "7.5"}, {"sex": "female", "age_years": "75"}):
+        refused = confirm(bench, order, **wrong)
+        assert refused.status_code == 409 and "7.5" not in refused.json()["detail"] and "female" not in refused.json()["detail"]
+    assert "age" in refused.json()["detail"]
+    assert confirm(bench, order, sex="female", age_years="7.5").status_code == 200
+    assert not production.asks_for_age_and_sex(enter(bench).json()["order"])

@@ -315,3 +315,46 @@ def test_target_mass_of_a_stated_strength():
     recipe, prescription, ink = case("cyclophosphamide", ink={"assay": "40 mg/g"})
     assert ink.assay == MilligramPerGram(40)
     assert calculate(recipe, prescription, ink).strengths[0].target_mass == Milligram("462.5")
+
+
+def by(formula):
+    recipe = load_recipe("cyclophosphamide")
+    return recipe.model_copy(update={"dose": recipe.dose.model_copy(update={"bsa_formula": formula})})
+
+
+def calculated_by(formula, **entry):
+    _, ink, _ = load_demonstration("cyclophosphamide", "2026-11-20")
+    typed = {
+        "moiety": "cyclophosphamide",
+        "basis": "anhydrous",
+        "prescribed": "25",
+        "unit": "mg/m2",
+        "per": "day",
+        "schedule": "once daily",
+    }
+    return calculate(by(formula), read_prescription(PrescriptionEntry(**ENTRY | typed | {"days": "7"} | entry)), ink)
+
+
+def test_a_formula_from_weight_alone_needs_no_height():
+    result = calculated_by("livingston_lee", height_cm="", weight_kg="18")
+    assert result.bsa is not None and result.bsa.rounded(6).text == "0.760251"
+    assert "of 18 kg: 0.760251 m²" in result.arithmetic[0]
+    near = calculated_by("livingston_lee", height_cm="75", weight_kg="10.2")
+    assert any(line.startswith("Caution: Livingston and Lee steps at 10 kg") for line in near.arithmetic)
+
+
+def test_a_formula_for_adults_shows_what_it_was_calculated_from():
+    result = calculated_by("schlich", height_cm="150", weight_kg="50", sex="female", age_years="40", prescribed="20")
+    assert "of 150 cm, 50 kg, female, 40 years" in result.arithmetic[0]
+    with pytest.raises(DoseRefused, match="enter age and sex"):
+        calculated_by("schlich", height_cm="150", weight_kg="50", prescribed="20")
+    for wrong in ({"sex": "f"}, {"age_years": "130"}, {"age_years": "-1"}, {"age_years": "4 months"}):
+        with pytest.raises(PrescriptionRefused):
+            calculated_by("schlich", height_cm="150", weight_kg="50", **({"sex": "female", "age_years": "40"} | wrong))
+
+
+def test_age_and_sex_are_part_of_an_order_only_where_they_are_stated():
+    plain, stated = (read_prescription(PrescriptionEntry(**ENTRY | extra)) for extra in ({}, {"sex": "male", "age_years": "9.5"}))
+    assert "sex" not in plain.as_record() and "age" not in plain.as_record()
+    assert (stated.as_record()["sex"], stated.as_record()["age"]) == ("male", "9.5 years")
+    assert Prescription.model_validate(stated.as_record()) == stated and plain.digest != stated.digest
