@@ -99,8 +99,9 @@ class _Ink:
 
 
 def minutes(span_us: int) -> str:
-    minutes = -(-span_us // 60_000_000)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+    """Return a span of time as people say it, rounded up to a minute."""
+    whole = -(-span_us // 60_000_000)
+    return f"{whole} min" if whole < 120 else f"{whole // 60} h {whole % 60:02d} min"
 
 
 def _microlitres(volume_nl: int) -> str:
