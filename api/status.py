@@ -36,11 +36,9 @@ class Link(_Shown):
     quality: Quality = "unknown"
 
 
-class UnitStatus(_Shown):
-    """One unit: its target and limits in mg (decimal text) and what became of it."""
+class _Weighed(_Shown):
+    """What is printed and weighed by itself: its target and limits in mg (decimal text) and what became of it."""
 
-    unit: str
-    n: int
     strength_mg: str
     target_mass_mg: str
     low_mg: str | None = None
@@ -49,6 +47,20 @@ class UnitStatus(_Shown):
     state: str = "planned"
     verdict: str | None = None
     reasons: tuple[str, ...] = ()
+
+
+class PartStatus(_Weighed):
+    """One ink's part of a unit, with its own target, limits and verdict."""
+
+    part: int
+    moiety: str = ""
+
+
+class UnitStatus(_Weighed):
+    """One unit and what became of it."""
+
+    unit: str
+    n: int
     removed: bool = False
     x: str | None = None
     y: str | None = None
@@ -59,21 +71,6 @@ class UnitStatus(_Shown):
     def needs_removal(self) -> bool:
         """True for a unit that must be taken off the plate before anything is released."""
         return self.verdict in {"rejected", "scrapped"} and not self.removed
-
-
-class PartStatus(_Shown):
-    """One ink's part of a unit, with its own target, limits and verdict."""
-
-    part: int
-    moiety: str = ""
-    strength_mg: str
-    target_mass_mg: str
-    low_mg: str | None = None
-    high_mg: str | None = None
-    mass_mg: str | None = None
-    state: str = "planned"
-    verdict: str | None = None
-    reasons: tuple[str, ...] = ()
 
 
 class PurgeStatus(_Shown):

@@ -171,13 +171,15 @@ def _alarm(alarm: Alarm, now: int, *, live: bool) -> JsonObject:
     }
 
 
-def _unit(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> JsonObject:
+_Outcome = tuple[Verdict | None, Milligram | None, tuple[str, ...]]
+_OPEN: _Outcome = (None, None, ())
+
+
+def _weighed(machine: RunMachine, unit: PlannedUnit, outcome: _Outcome) -> JsonObject:
+    """Return what is printed and weighed by itself: a unit, or a part of one."""
     low, high = limits(unit.criteria)
-    verdict, mass, reasons = machine.cycle.verdicts.get(unit.n, (None, None, ()))
-    key = unit_id(machine.plan.run, unit.n)
+    verdict, mass, reasons = outcome
     return {
-        "unit": key,
-        "n": unit.n,
         "strength_mg": unit.strength.text,
         "target_mass_mg": unit.target_mass.rounded(2).text,
         "low_mg": low.rounded(1).text,
@@ -186,6 +188,15 @@ def _unit(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> Js
         "state": _unit_state(machine, unit, verdict),
         "verdict": None if verdict is None else verdict.value,
         "reasons": list(reasons),
+    }
+
+
+def _unit(machine: RunMachine, unit: PlannedUnit, removed: frozenset[str]) -> JsonObject:
+    key = unit_id(machine.plan.run, unit.n)
+    return {
+        "unit": key,
+        "n": unit.n,
+        **_weighed(machine, unit, machine.cycle.verdicts.get(unit.n, _OPEN)),
         "removed": key in removed,
         "x": plain_text(unit.x),
         "y": plain_text(unit.y),
@@ -196,9 +207,9 @@ def _whole(machine: RunMachine, last: PlannedUnit, removed: frozenset[str]) -> J
     """Return a unit of several inks with its parts; it has no tolerance of its own, each part has."""
     plan, cycle = machine.plan, machine.cycle
     parts = [unit for unit in plan.units if unit.n == last.n]
-    verdict, mass, reasons = cycle.verdicts.get(last.n, (None, None, ()))
+    verdict, mass, reasons = cycle.verdicts.get(last.n, _OPEN)
     known = cycle.whole_parts.get(last.n, {} if cycle.whole is None or cycle.whole.n != last.n else cycle.whole.parts)
-    shown = [_part(machine, unit, known.get(unit.part)) for unit in parts]
+    shown = [_part(machine, unit, known.get(unit.part, _OPEN)) for unit in parts]
     under_way = next((str(part["state"]) for part in shown if part["state"] in ("printing", "weighing")), "planned")
     begun = cycle.whole is not None and cycle.whole.n == last.n
     key = unit_id(plan.run, last.n)
@@ -220,21 +231,8 @@ def _whole(machine: RunMachine, last: PlannedUnit, removed: frozenset[str]) -> J
     }
 
 
-def _part(machine: RunMachine, unit: PlannedUnit, known: tuple[Verdict, Milligram | None, tuple[str, ...]] | None) -> JsonObject:
-    low, high = limits(unit.criteria)
-    verdict, mass, reasons = known if known is not None else (None, None, ())
-    return {
-        "part": unit.part,
-        "moiety": unit.source.get("moiety", ""),
-        "strength_mg": unit.strength.text,
-        "target_mass_mg": unit.target_mass.rounded(2).text,
-        "low_mg": low.rounded(1).text,
-        "high_mg": high.rounded(1).text,
-        "mass_mg": None if mass is None else mass.rounded(2).text,
-        "state": _unit_state(machine, unit, verdict),
-        "verdict": None if verdict is None else verdict.value,
-        "reasons": list(reasons),
-    }
+def _part(machine: RunMachine, unit: PlannedUnit, outcome: _Outcome) -> JsonObject:
+    return {"part": unit.part, "moiety": unit.source.get("moiety", ""), **_weighed(machine, unit, outcome)}
 
 
 def _recorded_parts(store: TrailReader, run: str, n: JsonValue) -> list[JsonValue]:

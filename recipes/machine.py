@@ -77,7 +77,26 @@ class BalanceProfile(Document):
     plate_temperature: Celsius
 
 
-class SecondHead(Document):
+class Head(Document):
+    """What belongs to one head. `purge` is where it is primed.
+
+    `e_area` is the volume (mm³) that one mm of E moves. `bounded_exposure` is the largest net volume that may be under
+    way beyond the last acknowledged line.
+    """
+
+    head: Name
+    purge: Position
+    e_area: Annotated[SquareMillimetre, Positive]
+    steps_per_mm: Annotated[StepsPerMillimetre, Positive]
+    nozzle_diameter: Annotated[Millimetre, Positive]
+    max_volumetric_rate: Annotated[MicrolitrePerSecond, Positive]
+    max_nozzle_temperature: Celsius
+    cartridge_capacity: Annotated[Microlitre, Positive]
+    cartridge_heel: Annotated[Microlitre, NotNegative]
+    bounded_exposure: Annotated[Microlitre, Positive]
+
+
+class SecondHead(Head):
     """The second head of a machine, which the firmware knows as `T1`.
 
     `inactive`: what becomes of the head that is not in use. Docked, it is out of the way of all that lies on the plate, capped; a pair
@@ -85,26 +104,12 @@ class SecondHead(Document):
     against that of the first head with the carriage at the same place; positions in a program are always those of the nozzle in use.
     """
 
-    head: Name
     inactive: Literal["docked"]
     offset: Position
-    purge: Position
-    e_area: Annotated[SquareMillimetre, Positive]
-    steps_per_mm: Annotated[StepsPerMillimetre, Positive]
-    nozzle_diameter: Annotated[Millimetre, Positive]
-    max_volumetric_rate: Annotated[MicrolitrePerSecond, Positive]
-    max_nozzle_temperature: Celsius
-    cartridge_capacity: Annotated[Microlitre, Positive]
-    cartridge_heel: Annotated[Microlitre, NotNegative]
-    bounded_exposure: Annotated[Microlitre, Positive]
 
 
-class MachineProfile(Document):
-    """One printer head with its plate, balance and sensor: the limits that no program may leave.
-
-    `e_area` is the volume (mm³) that one mm of E moves. `bounded_exposure` is the largest net volume that may be under
-    way beyond the last acknowledged line.
-    """
+class MachineProfile(Head):
+    """One printer head with its plate, balance and sensor: the limits that no program may leave."""
 
     format: Literal["dosewright-machine/1"]
     id: Identifier
@@ -112,22 +117,12 @@ class MachineProfile(Document):
     title: Name
     status_text: Literal["demonstration, not for clinical use"]
     process: Process
-    head: Name
-    e_area: Annotated[SquareMillimetre, Positive]
-    steps_per_mm: Annotated[StepsPerMillimetre, Positive]
-    nozzle_diameter: Annotated[Millimetre, Positive]
     envelope: Envelope
     plate: Plate
     park: Position
-    purge: Position
     max_travel: Annotated[MillimetrePerSecond, Positive]
     max_z_travel: Annotated[MillimetrePerSecond, Positive]
-    max_volumetric_rate: Annotated[MicrolitrePerSecond, Positive]
-    max_nozzle_temperature: Celsius
     max_plate_temperature: Celsius
-    cartridge_capacity: Annotated[Microlitre, Positive]
-    cartridge_heel: Annotated[Microlitre, NotNegative]
-    bounded_exposure: Annotated[Microlitre, Positive]
     firmware: FirmwareRequirement
     balance: BalanceProfile
     pressure: PressureSensor
@@ -166,7 +161,7 @@ class MachineProfile(Document):
         second = self.second_head
         if second is None:
             return (self,)
-        own = {name: getattr(second, name) for name in type(second).model_fields if name not in ("inactive", "offset")}
+        own = {name: getattr(second, name) for name in Head.model_fields}
         return self.model_copy(update={"second_head": None}), self.model_copy(update={"second_head": None, **own})
 
     @property
