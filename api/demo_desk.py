@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 from pydantic import JsonValue
 
-from api.errors import WorkstationError
+from api.errors import NoWorkstation, WorkstationError
 from api.status import CellStatus
 
 
@@ -31,8 +31,11 @@ class Desk:
 
     @classmethod
     def log_in(cls, base: str, username: str, password: str) -> Desk:
-        """Log in and keep the token. Raises Refused."""
-        client = httpx.Client(base_url=f"{base}/api/v1", timeout=90.0)
+        """Log in and keep the token. Raises Refused, NoWorkstation."""
+        try:
+            client = httpx.Client(base_url=f"{base}/api/v1", timeout=90.0)
+        except httpx.InvalidURL as error:
+            raise _nobody(base, str(error)) from None
         desk = cls(username, password, client)
         try:
             token = desk.post("/session", {"username": username, "password": password})["token"]
@@ -48,18 +51,30 @@ class Desk:
         return {"password": self.password, "scripted": True}
 
     def post(self, path: str, body: Mapping[str, JsonValue] | None = None) -> dict[str, JsonValue]:
-        answer: dict[str, JsonValue] = self._checked(self.client.post(path, json=None if body is None else dict(body))).json()
-        return answer
+        return self._read(self._ask("POST", path, body))
 
     def get(self, path: str) -> dict[str, JsonValue]:
-        answer: dict[str, JsonValue] = self._checked(self.client.get(path)).json()
-        return answer
+        return self._read(self._ask("GET", path))
 
     def download(self, path: str) -> bytes:
-        return self._checked(self.client.post(path)).content
+        return self._ask("POST", path).content
 
     def status(self, cell: str, since_us: int = 0) -> CellStatus:
-        return CellStatus.model_validate_json(self._checked(self.client.get(f"/cells/{cell}/status?trace_since_us={since_us}")).content)
+        return CellStatus.model_validate_json(self._ask("GET", f"/cells/{cell}/status?trace_since_us={since_us}").content)
+
+    def _ask(self, method: str, path: str, body: Mapping[str, JsonValue] | None = None) -> httpx.Response:
+        """Ask the workstation. Raises Refused, NoWorkstation."""
+        try:
+            return self._checked(self.client.request(method, path, json=None if body is None else dict(body)))
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise _nobody(str(self.client.base_url), str(error) or type(error).__name__) from error
+
+    def _read(self, response: httpx.Response) -> dict[str, JsonValue]:
+        try:
+            answer: dict[str, JsonValue] = response.json()
+        except ValueError:
+            raise _nobody(str(self.client.base_url), "what answers there is another program") from None
+        return answer
 
     def close(self) -> None:
         self.client.close()
@@ -75,3 +90,7 @@ class Desk:
         detail = str(body.get("detail", f"The workstation answered {response.status_code}."))
         reasons = tuple(str(reason) for reason in body.get("reasons", ()))
         raise Refused(detail, remedy=str(body.get("remedy", "")), code=str(body.get("code", "")), reasons=reasons)
+
+
+def _nobody(address: str, why: str) -> NoWorkstation:
+    return NoWorkstation(f"No workstation answers at {address}: {why.rstrip('.')}.", remedy="Start it, or name its address with --url.")

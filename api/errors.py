@@ -13,6 +13,7 @@ DosewrightError
     ├── CrossOrigin         AP-021  the request comes from another site's page
     ├── ProcessFailed       AP-030  a process that the workstation started did not come up
     ├── FolderNotOurs       AP-031  a folder that no demonstration made
+    ├── NoWorkstation       AP-032  no workstation answers at an address
     ├── CellNotStarted      AP-040  the cell has no address yet
     ├── CellTrailInvalid    AP-041  a cell's trail does not fit its checkpoint
     └── CellUnsuitable      AP-042  the cell cannot take the batch
@@ -69,6 +70,10 @@ class ProcessFailed(WorkstationError):
 
 class FolderNotOurs(WorkstationError):
     code = "AP-031"
+
+
+class NoWorkstation(WorkstationError):
+    code = "AP-032"
 
 
 class CellNotStarted(WorkstationError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,35 @@ def test_alarm_figures_come_from_a_store_alone(bench: Any, capsys: pytest.Captur
 def test_alarm_figures_of_a_store_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, _, error = run(capsys, "alarms", str(tmp_path / "none.db"))
     assert status == 2 and "none.db" in error
+
+
+class OtherProgram(BaseHTTPRequestHandler):
+    """What else may listen at an address: it answers, but not as a workstation."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>a printer's own page</html>")
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.mark.parametrize("command", [["weigh"], ["check", "readiness"], ["check", "cleaning", "CL-1"]])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "another program"])
+def test_where_no_workstation_answers_the_address_is_named(
+    command: list[str], url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOSEWRIGHT_PASSWORD", "x")
+    with HTTPServer(("127.0.0.1", 0), OtherProgram) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}" if url == "another program" else url
+            assert cli.run([*command, "--url", address]) == 2
+        finally:
+            server.shutdown()
+            thread.join()
+    said = capsys.readouterr()
+    assert f"AP-032: No workstation answers at {address}" in said.err + said.out
+    assert "Traceback" not in said.err + said.out
