@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from audit.canonical import JsonObject
+from audit.canonical import JsonObject, JsonValue
 from audit.clock import Clock, GrantedClock
 from audit.events import Actor
 from audit.store import TrailStore
@@ -53,7 +53,7 @@ from printer.plan import RunPlan
 from printer.ports import Ports
 from printer.priority import step_down
 from printer.reconnection import Looked, Reconnection
-from printer.recorder import Recorder
+from printer.recorder import AGAIN_S, Recorder
 from printer.recovery import clock_stepped, device_returned, printer_stopped
 from printer.run import Phase, RunMachine
 from printer.standing import local_day
@@ -233,7 +233,7 @@ class Cell:
                 view |= at_rest(view, self._machine, self._run_ended_at, self.ports.missing(), checking=self._check.is_open)
             else:
                 view |= weighed_elsewhere(view, self._machine)
-            return {**view, "ports": self._ports_in_words(), "check": self._check.view() or None}
+            return {**view, "ports": self._ports_in_words(), "check": self._check.view() or None, "notices": self._unwritten()}
 
         return self._ask(call)
 
@@ -249,10 +249,18 @@ class Cell:
         found = {port: words for port, words in self._looking.words.items() if self.ports.is_open(port)}
         return {port.value: words for port, words in {**found, **self.ports.away()}.items()}
 
+    def _unwritten(self) -> list[JsonValue]:
+        """Say that the end of the run is not on record yet, and why."""
+        machine = self._machine
+        if machine is None or machine.record.unwritten is None:
+            return []
+        why = machine.record.unwritten.rstrip(".")
+        return [f"the end of run {machine.plan.run} is not on record yet ({why}); make room, it is tried again every {AGAIN_S:.0f} s"]
+
     def _refuse_if_busy(self) -> None:
         open_run = self._machine
         if open_run is not None and open_run.phase is not Phase.DONE:
-            remedy = "Finish or stop it first. If its record could not be written, make the store writable and restart the cell."
+            remedy = "Finish or stop it first. If its record could not be written, make the store writable: it is tried again by itself."
             raise CellRefused([f"run {open_run.plan.run} is {open_run.state}, its record is not closed"], remedy=remedy)
         self._check.refuse_if_open()
 

@@ -270,7 +270,9 @@ class Door:
     def _status(self, body: Mapping[str, JsonValue]) -> Answer:
         view = self._cell.status(int(str(body.get("trace_since_us") or 0)))
         own: JsonObject = {"cell": self._name, "machine": self._machine_record()}
-        return {**own, "demonstration": self._demonstration, "rate": self._rate, "notices": list(self._notices()), **view}
+        found = view.get("notices")
+        notices: list[JsonValue] = [*self._notices(), *(found if isinstance(found, list) else ())]
+        return {**own, "demonstration": self._demonstration, "rate": self._rate, **view, "notices": notices}
 
     def _machine_record(self) -> JsonObject:
         return {"id": self._machine.id, "version": self._machine.version, "digest": self._machine.digest}

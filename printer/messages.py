@@ -174,10 +174,14 @@ class EmergencySend:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Entries to commit in one transaction; the machine waits for `Recorded(token)` where motion depends on it."""
+    """Entries to commit in one transaction; the machine waits for `Recorded(token)` where motion depends on it.
+
+    `insist`: nothing is left to stop, so it is tried again until it is committed; each failure is told all the same.
+    """
 
     token: int
     drafts: tuple[EntryDraft, ...]
+    insist: bool = False
 
 
 @dataclass(frozen=True, slots=True)

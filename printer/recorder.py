@@ -11,10 +11,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from audit.errors import DosewrightError
 from audit.events import Entry, EntryDraft
 from audit.store import TrailStore
 from printer.messages import Record, Recorded, RecordFailed
+
+AGAIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +23,27 @@ class _Job:
     drafts: tuple[EntryDraft, ...]
     token: int | None = None
     future: Future[list[Entry]] | None = None
+    insist: bool = False
 
 
 class Recorder:
-    """Appends to the cell's trail in order.
+    """Appends to the cell's trail in order; what is insisted on, and failed, is tried again every `again_s` and at the end.
 
     Lifetime: from the cell's start to its end; `close` finishes what is queued. Concurrency: `record` and `append` may
     be called from any thread; answers to `record` come through `deliver` on the recorder's thread.
     """
 
-    def __init__(self, store: TrailStore, deliver: Callable[[Recorded | RecordFailed], None]) -> None:
+    def __init__(self, store: TrailStore, deliver: Callable[[Recorded | RecordFailed], None], again_s: float = AGAIN_S) -> None:
         self._store = store
         self._deliver = deliver
+        self._again_s = again_s
+        self._owed: list[_Job] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
     def record(self, effect: Record) -> None:
-        self._jobs.put(_Job(effect.drafts, token=effect.token))
+        self._jobs.put(_Job(effect.drafts, token=effect.token, insist=effect.insist))
 
     def append(self, *drafts: EntryDraft, timeout_s: float = 10.0) -> list[Entry]:
         """Append outside a run and wait for the commit. Raises what the store raises."""
@@ -52,18 +56,35 @@ class Recorder:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while True:
             try:
-                entries = self._store.append(*job.drafts)
-            except DosewrightError as error:
-                self._failed(job, error)
-            except Exception as error:
-                self._failed(job, error)
-            else:
-                if job.future is not None:
-                    job.future.set_result(entries)
-                elif job.token is not None:
-                    self._deliver(Recorded(job.token))
+                job = self._jobs.get(timeout=self._again_s if self._owed else None)
+            except queue.Empty:
+                self._pay()
+                continue
+            if job is None:
+                self._pay()
+                return
+            self._append(job)
+
+    def _pay(self) -> None:
+        """Try once more what is insisted on."""
+        owed, self._owed = self._owed, []
+        for job in owed:
+            self._append(job)
+
+    def _append(self, job: _Job) -> None:
+        try:
+            entries = self._store.append(*job.drafts)
+        except Exception as error:
+            if job.insist:
+                self._owed.append(job)
+            self._failed(job, error)
+            return
+        if job.future is not None:
+            job.future.set_result(entries)
+        elif job.token is not None:
+            self._deliver(Recorded(job.token))
 
     def _failed(self, job: _Job, error: Exception) -> None:
         if job.future is not None:

@@ -449,7 +449,8 @@ class RunMachine:
         attachments = {"program.gcode": program, "journal/run.jsonl": self.journal.seal()}
         self.record.lost_again()
         self.drafts.closed(self.ended, wire_sha256, sha256_hex(program), attachments)
-        self._expect_record(Phase.CLOSING)
+        self.phase = Phase.CLOSING
+        self.record.await_next(insist=True)
 
     def emit(self, effect: RunEffect) -> None:
         self._effects.append(effect)

@@ -31,12 +31,14 @@ class RunRecord:
         self._end_lost = end_lost
         self._awaited: int | None = None
         self._await_next = False
+        self._insist = False
+        self.unwritten: str | None = None
         self._ends: dict[int, tuple[EntryDraft, ...]] = {}
         self._lost_ends: dict[str, EntryDraft] = {}
 
-    def await_next(self) -> None:
-        """Wait for the record of what is drafted in this step."""
-        self._await_next = True
+    def await_next(self, *, insist: bool = False) -> None:
+        """Wait for the record of what is drafted in this step; `insist`: until it is committed, however often that fails."""
+        self._await_next, self._insist = True, insist
 
     def await_nothing(self) -> None:
         self._awaited, self._await_next = None, False
@@ -48,9 +50,10 @@ class RunRecord:
             return None
         token = self.drafts.next_token()
         self._ends[token] = tuple(draft for draft in drafts if draft.kind in _UNIT_ENDS)
+        insist = self._await_next and self._insist
         if self._await_next:
             self._awaited, self._await_next = token, False
-        return Record(token, drafts)
+        return Record(token, drafts, insist)
 
     def recorded(self, token: int) -> bool:
         """Note that a record is committed; return whether it is the awaited one."""
@@ -58,11 +61,17 @@ class RunRecord:
             self._lost_ends.pop(str(draft.subject), None)
         if token != self._awaited:
             return False
-        self._awaited = None
+        self._awaited = self.unwritten = None
         return True
 
     def failed(self, token: int, reason: str) -> None:
-        """Note that a record is not committed: the units that ended in it are scrapped, whatever they weighed."""
+        """Note that a record is not committed: the units that ended in it are scrapped, whatever they weighed.
+
+        One that is insisted on is committed in the end: what it says stays as it is, and why it is late is kept.
+        """
+        if token == self._awaited and self._insist:
+            self.unwritten = reason
+            return
         for draft in self._ends.pop(token, ()):
             self._lost_ends[str(draft.subject)] = self._end_lost(draft, reason)
 

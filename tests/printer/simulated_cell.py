@@ -145,6 +145,7 @@ class SimulatedCell:
     now: int = 0
     step_us: int = STEP_US
     _lost: set[str] = field(default_factory=set)
+    _owed: list[Record] = field(default_factory=list)
 
     def give(self, event: RunInput) -> None:
         pending = [event]
@@ -162,8 +163,10 @@ class SimulatedCell:
             case Send(port, data):
                 self.written.append((self.now, port, data, False))
                 self.bench.receive(port, data)
-            case Record(token, drafts):
+            case Record(token, drafts, insist):
                 if self.refuse_record(effect):
+                    if insist:
+                        self._owed.append(effect)
                     return [RecordFailed(token, "the disk is full")]
                 self.entries += drafts
                 return [Recorded(token)]
@@ -177,6 +180,10 @@ class SimulatedCell:
 
     def step(self) -> None:
         self.now += self.step_us
+        for owed in (paid := list(self._owed)):
+            self.entries += owed.drafts
+            self.give(Recorded(owed.token))
+        del self._owed[: len(paid)]
         sent = self.bench.step(self.now)
         for port in (Port.PRESSURE, Port.BALANCE, Port.PRINTER):
             if port in self.bench.unplugged:

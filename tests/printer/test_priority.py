@@ -108,3 +108,5 @@ def test_what_was_refused_is_in_the_status_and_on_the_page(tmp_path: Path) -> No
     shown = CellStatus.model_validate(status({}))
     assert shown.notices == ("real-time priority was <refused>",)
     assert "real-time priority was &lt;refused&gt;" in panels.sensor_panel(shown)
+    cell.status = lambda since: {"state": "FINISHING", "notices": ["the end of run B-1-R1 is not on record yet"]}
+    assert CellStatus.model_validate(status({})).notices == (*shown.notices, "the end of run B-1-R1 is not on record yet")
