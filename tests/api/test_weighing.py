@@ -91,11 +91,8 @@ class Prefixed:
     def __init__(self, bench: Any, username: str) -> None:
         self._bench, self._username = bench, username
 
-    def post(self, path: str, json: Any = None) -> Any:
-        return self._bench.ask(self._username, "POST", path, json)
-
-    def get(self, path: str) -> Any:
-        return self._bench.ask(self._username, "GET", path)
+    def request(self, method: str, path: str, json: Any = None) -> Any:
+        return self._bench.ask(self._username, method, path, json)
 
     def close(self) -> None:
         pass
