@@ -187,6 +187,8 @@ class ProgramReader:
         elif text in _ONCE:
             if section.name != _ONCE[text] or text in self._done:
                 self._refuse(f"{text} belongs once into {_ONCE[text]}")
+            if text == "G90" and "M83" in self._done:
+                self._refuse("G90 after M83: it makes E absolute again (Marlin)")
             self._done.add(text)
             self._ready = self._done >= self._needed
             if text == "G28":
