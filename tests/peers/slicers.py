@@ -1,6 +1,6 @@
 """PrusaSlicer and CuraEngine as outside peers: the same solids, sliced by them, timed, and added up by a reader from outside.
 
-Both are Debian packages under licences of their own (AGPL-3; the definitions of CuraEngine LGPL-3): they are run as processes and are no part
+Both are Debian packages under licences of their own (AGPL-3; CuraEngine's definitions LGPL-3): they are run as processes, no part
 of the product. One on the PATH is used; otherwise the packages are unpacked once, with what they need, into the folder `slicers`
 under DOSEWRIGHT_PEERS (default `.peers`), without being installed.
 """
@@ -99,22 +99,11 @@ def _arguments(slicer: Slicer, solids: Sequence[Path], program: Path) -> list[st
         widths = ["--nozzle-diameter", NOZZLE, "--layer-height", LAYER, "--first-layer-height", LAYER]
         filling = ["--fill-density", "100%", "--fill-pattern", "rectilinear", "--skirts", "0", "--loglevel", "1"]
         return [str(slicer.program), "--export-gcode", *widths, *filling, "--output", str(program), *map(str, solids)]
-    lines = (
-        "wall_line_width_0",
-        "wall_line_width_x",
-        "skin_line_width",
-        "infill_line_width",
-        "infill_line_distance",
-        "machine_nozzle_size",
-    )
-    settings = {name: NOZZLE for name in lines} | {"layer_height": LAYER, "layer_height_0": LAYER, "adhesion_type": "none"}
-    # What its front end makes of an infill of 100 %.
-    settings |= {
-        "infill_pattern": "lines",
-        "top_layers": "0",
-        "bottom_layers": "999999",
-        "mesh_rotation_matrix": "[[1,0,0],[0,1,0],[0,0,1]]",
-    }
+    widths = ["machine_nozzle_size", "infill_line_distance"]
+    widths += [f"{line}_line_width{end}" for line, end in (("wall", "_0"), ("wall", "_x"), ("skin", ""), ("infill", ""))]
+    settings = dict.fromkeys(widths, NOZZLE) | {"layer_height": LAYER, "layer_height_0": LAYER, "adhesion_type": "none"}
+    # Lines of one direction a line width apart: what its front end makes of an infill of 100 %.
+    settings |= {"infill_pattern": "lines", "mesh_rotation_matrix": "[[1,0,0],[0,1,0],[0,0,1]]"}
     values = [text for name, value in settings.items() for text in ("-s", f"{name}={value}")]
     definition = str(slicer.root / _DEFINITIONS / "fdmprinter.def.json")
     models = [text for solid in solids for text in ("-l", str(solid))]
