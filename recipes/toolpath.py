@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 
@@ -94,6 +94,15 @@ class Ring:
     corners: Sequence[float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """A region to be filled, with what layers of one outline share: numbers of beads with their widths, rings by number and count."""
+
+    shape: BaseGeometry
+    candidates: Sequence[tuple[int, float]]
+    rings: dict[tuple[int, int], list[Ring]] = field(default_factory=dict)
+
+
 def plan_unit(
     slices: Sequence[Slice], volume: Microlitre, *, bead_width: Range, speed: MillimetrePerSecond, perimeters: int | None = None
 ) -> UnitPath:
@@ -104,14 +113,18 @@ def plan_unit(
     chord = min(max(float(speed.value) / COMMANDS_PER_SECOND, CHORD_LOW), CHORD_HIGH)
     shares = _shares([entry.region.area * entry.thickness for entry in slices], volume)
     layers: list[Layer] = []
+    regions: dict[bytes, _Region] = {}
     known: dict[tuple[bytes, bool, XY | None, int], tuple[Stroke, ...]] = {}
     at: XY | None = None
     for index, (entry, share) in enumerate(zip(slices, shares, strict=True)):
         inwards = index % 2 == 0
         outline = shapely.simplify(entry.region, _OUTLINE_TOLERANCE).normalize()
-        key = (shapely.to_wkb(outline), inwards, at, 0 if perimeters is None else index % 2)
+        edge = shapely.to_wkb(outline)
+        key = (edge, inwards, at, 0 if perimeters is None else index % 2)
         if key not in known:
-            known[key] = _fill(outline, index, bead_width, chord, inwards, at, perimeters)
+            if edge not in regions:
+                regions[edge] = _Region(outline, _candidates(outline, bead_width))
+            known[key] = _fill(regions[edge], index, bead_width, chord, inwards, at, perimeters)
         strokes = known[key]
         at = strokes[-1].points[-1]
         layer = Layer(z=int(entry.z.scaleb(3).to_integral_value()), thickness=entry.thickness, volume=share, strokes=strokes)
@@ -148,16 +161,16 @@ def _check_bead(layer: Layer, index: int, bead_width: Range) -> None:
 
 
 def _fill(
-    region: BaseGeometry, index: int, bead_width: Range, chord: float, inwards: bool, at: XY | None, perimeters: int | None
+    region: _Region, index: int, bead_width: Range, chord: float, inwards: bool, at: XY | None, perimeters: int | None
 ) -> tuple[Stroke, ...]:
     """Fill a region with the number of beads whose width, as it comes out, is in range and nearest to the set point."""
     best: tuple[float, tuple[Stroke, ...]] | None = None
-    for count, width in _candidates(region, bead_width):
+    for count, width in region.candidates:
         strokes = _fill_with(region, count, width, chord, inwards, at, perimeters, turned=index % 2 == 1)
         length = math.fsum(stroke.length for stroke in strokes)
         if not length:
             continue
-        found = region.area / length
+        found = region.shape.area / length
         miss = abs(found - float(bead_width.set_point)) + (0 if bead_width.holds(found) else 1000)
         if best is None or miss < best[0]:
             best = (miss, strokes)
@@ -169,7 +182,7 @@ def _fill(
 
 
 def _fill_with(
-    region: BaseGeometry,
+    region: _Region,
     count: int,
     width: float,
     chord: float,
@@ -180,8 +193,10 @@ def _fill_with(
     turned: bool,
 ) -> tuple[Stroke, ...]:
     wanted = (count + 1) // 2 if perimeters is None else min(perimeters, (count + 1) // 2)
-    rings = _rings(region, width, wanted, odd=count % 2 == 1 and wanted == (count + 1) // 2)
-    inner = None if perimeters is None else shapely.buffer(region, -width * wanted, join_style="mitre")
+    if (count, wanted) not in region.rings:
+        region.rings[count, wanted] = _rings(region.shape, width, wanted, odd=count % 2 == 1 and wanted == (count + 1) // 2)
+    rings = region.rings[count, wanted]
+    inner = None if perimeters is None else shapely.buffer(region.shape, -width * wanted, join_style="mitre")
     lines = [] if inner is None or inner.area < _SLIVER else _parallel_lines(inner, width, turned=turned)
     pieces: list[list[XY]] = []
     here = at if inwards else _append_lines(pieces, lines, at, chord)
