@@ -115,6 +115,11 @@ class Drafts:
         self._drafts.clear()
         return drafts
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was drafted in this step yet."""
+        return not self._drafts
+
     def next_token(self) -> int:
         self._token += 1
         return self._token

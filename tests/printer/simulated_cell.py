@@ -163,13 +163,8 @@ class SimulatedCell:
             case Send(port, data):
                 self.written.append((self.now, port, data, False))
                 self.bench.receive(port, data)
-            case Record(token, drafts, insist):
-                if self.refuse_record(effect):
-                    if insist:
-                        self._owed.append(effect)
-                    return [RecordFailed(token, "the disk is full")]
-                self.entries += drafts
-                return [Recorded(token)]
+            case Record():
+                return [self._recorded(effect)]
             case Compile(n, factor, purge, part):
                 if self.program is None:
                     return [UnitRefused(n, "this simulation has no compiler", purge, part)]
@@ -178,12 +173,32 @@ class SimulatedCell:
                 return [WireSealed("0" * 64)]
         return []
 
+    def commit(self, record: Record) -> Recorded | RecordFailed:
+        if self.refuse_record(record):
+            return RecordFailed(record.token, "the disk is full")
+        self.entries += record.drafts
+        return Recorded(record.token)
+
+    def _recorded(self, record: Record) -> Recorded | RecordFailed:
+        """Commit as the recorder does: nothing overtakes what is insisted on and not committed."""
+        answer = RecordFailed(record.token, "a record before it is not committed yet") if self._owed else self.commit(record)
+        if record.insist and isinstance(answer, RecordFailed):
+            self._owed.append(record)
+        return answer
+
+    def _pay(self) -> None:
+        owed, self._owed = self._owed, []
+        for at, record in enumerate(owed):
+            answer = self.commit(record)
+            if isinstance(answer, RecordFailed):
+                self._owed = [*owed[at:], *self._owed]
+            self.give(answer)
+            if self._owed:
+                return
+
     def step(self) -> None:
         self.now += self.step_us
-        for owed in (paid := list(self._owed)):
-            self.entries += owed.drafts
-            self.give(Recorded(owed.token))
-        del self._owed[: len(paid)]
+        self._pay()
         sent = self.bench.step(self.now)
         for port in (Port.PRESSURE, Port.BALANCE, Port.PRINTER):
             if port in self.bench.unplugged:
