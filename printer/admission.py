@@ -37,6 +37,7 @@ from recipes.machine import MachineProfile
 from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
 from recipes.program import PrintProgram
+from recipes.proof_text import proof_text
 from recipes.store import RecipeBundle, verify_bundle
 
 ADMISSION = "admission.json"
@@ -275,6 +276,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "recipe.toml": job.recipe_bundle.recipe_toml.encode("utf-8"),
             "program-planned.gcode": program.planned,
             "proof.json": canonical(program.proof.as_record()),
+            "proof.txt": proof_text(program.proof).encode("utf-8"),
             "dose.json": canonical(program.dose.as_record()),
         },
         header=program.preamble,
