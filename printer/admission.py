@@ -197,6 +197,7 @@ def admit(
         today=today,
         demonstration=demonstration,
         second=job.second,
+        solid=job.recipe_bundle.solid_file,
     )
     admission = Admission(
         run=run,
