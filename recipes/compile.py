@@ -15,6 +15,7 @@ from types import MappingProxyType
 from audit.quantities import Milligram, Millimetre, Year
 from recipes.binding import Source, binding_reasons
 from recipes.capability import balance_reasons, total_reasons
+from recipes.clearance import clearance_reasons
 from recipes.designs import Design, design_unit, head_reasons, scale_design, stacking_reasons
 from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused, SolidFileRefused
@@ -83,6 +84,7 @@ def compile_program(
     purged = None if purge is None else design.one(purge, recipe, machine, "purge unit")
     for parts in zip(*designs, strict=False) if len(designs) > 1 else ():
         reasons.extend(stacking_reasons(parts))
+    reasons.extend(clearance_reasons([*(one for part in designs for one in part), *([purged] if purged else [])], machine))
     if reasons:
         raise CompileRefused(tuple(dict.fromkeys(reasons)), remedy="Nothing is printed.")
     return _assemble(dose, designs, places, purged, recipe, machine, demonstration)

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
-import shapely
-
 from audit.quantities import EXACT, Microlitre, MillimetrePerSecond, Year
 from recipes.errors import GeometryRefused
 from recipes.infill import plan_body
 from recipes.machine import MachineProfile
+from recipes.outline_infill import plan_outlines
 from recipes.shape_families import Caplet, Film, Grid, StlSolid
-from recipes.shapes import Range, Slice
+from recipes.shapes import Range
 from recipes.solids import Body, build_body
 from recipes.stl_solid import FileSolid, scale_solid, slice_body
-from recipes.toolpath import UnitPath, plan_unit
+from recipes.toolpath import UnitPath
 
-_MICROMETRE = Decimal("0.001")
-_QUARTER_SEGMENTS = 12
 _STATED = Decimal("0.01")
 
 
@@ -66,25 +63,13 @@ def plan_exact(
     if reasons := geometry.bounds.reasons(body.sides, age) + _machine_reasons(body, machine):
         raise GeometryRefused(reasons)
     deviation = 0.0
-    if isinstance(geometry, Caplet | Grid):
-        path = plan_body(body, bead_width=bead_width, speed=ranges.speed)
+    if isinstance(geometry, StlSolid):
+        slices, deviation = slice_body(body, nozzle=float(machine.nozzle_diameter.value), overhang=float(bead_width.set_point) / 2)
+        path = plan_outlines(slices, volume, bead_width=bead_width, speed=ranges.speed, perimeters=geometry.perimeters)
     else:
-        slices, deviation = (
-            slice_body(body, nozzle=float(machine.nozzle_diameter.value), overhang=float(bead_width.set_point) / 2)
-            if isinstance(geometry, StlSolid)
-            else (film_slices(body), 0.0)
-        )
-        path = plan_unit(slices, volume, bead_width=bead_width, speed=ranges.speed, perimeters=geometry.perimeters)
+        perimeters = geometry.perimeters if isinstance(geometry, Film) else None
+        path = plan_body(body, bead_width=bead_width, speed=ranges.speed, perimeters=perimeters)
     return Printed(body, path, _shape(body, deviation))
-
-
-def film_slices(body: Body) -> tuple[Slice, ...]:
-    """Return the layers of a film: one outline throughout."""
-    x, y, corner = float(body.length) / 2, float(body.width) / 2, float(body.corner)
-    core = shapely.box(corner - x, corner - y, x - corner, y - corner)
-    region = core.buffer(corner, quad_segs=_QUARTER_SEGMENTS) if corner else core
-    heights = [body.layer_height * (index + 1) for index in range(body.layers)]
-    return tuple(Slice(z=z.quantize(_MICROMETRE, context=EXACT), thickness=float(body.layer_height), region=region) for z in heights)
 
 
 def _machine_reasons(body: Body, machine: MachineProfile) -> list[str]:

@@ -20,6 +20,7 @@ from audit.canonical import JsonValue
 from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, plain_text
 from recipes.errors import ProofRefused
 from recipes.figures import Q
+from recipes.gcode_extent import cavity_refusals
 from recipes.gcode_reader import ProgramReader
 from recipes.gcode_sizes import expected_reach, family_reasons
 from recipes.gcode_values import SECTIONS_AFTER, Limits, SectionTally, sections_before
@@ -209,6 +210,7 @@ def examine(
             part, head = parts[section.head]
             proofs.append(_unit_proof(section, unit, heads[section.head], head))
             refusals.extend(_unit_refusals(proofs[-1], unit, part, head))
+            refusals.extend(cavity_refusals(content, unit.name, (unit.x, unit.y), section.name, head.plate))
             refusals.extend(_overhang(proofs, unit))
     primed = []
     for number, limits in enumerate(heads):
@@ -271,7 +273,7 @@ def limits_of(recipe: Recipe, machine: MachineProfile, offset: tuple[int, int, i
         print_feed=_scaled(machine.max_travel.value * 60),
         volumetric_rate=int(machine.max_volumetric_rate.value * 60 * 10**12),
         layer=_range(parameters.layer_height, 10**6),
-        lift=_scaled(parameters.travel_lift.low.value),
+        lift=_scaled(parameters.travel_lift.low.value + plate.rim.value),
         surface_z=_scaled(plate.surface_z.value),
         exposure=int(machine.bounded_exposure.value * 10**12),
         footprint=_scaled(plate.largest_unit_diameter.value) // 2,

@@ -1,4 +1,4 @@
-"""Infill of the solids that have a formula: rings of a caplet, strands of a grid; every layer one bead without a stop.
+"""Infill of the solids that have a formula: rings of a caplet or a film, strands of a grid; every layer one bead without a stop.
 
 Points come from the formula of the plan, not from its facets, in whole micrometres about the unit's middle. A layer is walked
 backwards where the one below ended, so that the next begins there. Bead by bead, length times width is the layer's area.
@@ -23,8 +23,10 @@ _MOST_BEADS = 60
 Point = tuple[float, float]
 
 
-def plan_body(body: Body, *, bead_width: Range, speed: MillimetrePerSecond) -> UnitPath:
-    """Fill a caplet or a grid; `speed` is the expected print speed, which sets the length of chords.
+def plan_body(body: Body, *, bead_width: Range, speed: MillimetrePerSecond, perimeters: int | None = None) -> UnitPath:
+    """Fill a caplet, film or grid; `speed` is the expected print speed, which sets the length of chords.
+
+    A film has `perimeters` outlines and lines between, or outlines throughout (None); where no line has room, outlines throughout.
 
     Raises GeometryRefused where no whole number of beads in range spans a layer.
     """
@@ -34,9 +36,17 @@ def plan_body(body: Body, *, bead_width: Range, speed: MillimetrePerSecond) -> U
     layers: list[Layer] = []
     at: XY | None = None
     for index, weight in enumerate(weights):
-        points = _grid_layer(body, index, at, chord) if body.family == "grid" else _caplet_layer(body, index, bead_width, chord)
-        if index % 2 and body.family == "caplet":
+        if body.family == "grid":
+            points = _grid_layer(body, index, at, chord)
+        elif body.family == "film":
+            points = _film_layer(body, index, bead_width, chord, perimeters)
+        else:
+            points = _caplet_layer(body, index, bead_width, chord)
+        if index % 2 and body.family != "grid":
             points = points[::-1]
+        if at is not None and body.family == "caplet" and math.dist(points[0], at) > abs(points[0][0]):
+            # Layers of a dome have odd and even numbers of beads: they end on the other side.
+            points = [(-x, y) for x, y in points]
         stroke = _stroke(points)
         volume = Fraction(body.volume.value) * Fraction(weight) / total
         z = (body.layer_height * (index + 1)).scaleb(3).to_integral_value(context=EXACT)
@@ -88,15 +98,8 @@ def _check(layer: Layer, index: int, bead_width: Range) -> None:
 def _caplet_layer(body: Body, index: int, bead_width: Range, chord: float) -> list[XY]:
     """Rings from the outline to the middle line, each begun where it meets the long axis; an odd number of beads ends on that line."""
     width = width_at(body, float(body.layer_height) * (index + 0.5))
-    straight, wanted = float(body.straight), float(bead_width.set_point)
-    nearest = max(1, round(width / wanted))
-    count = min(
-        range(max(1, nearest - 2), nearest + 3), key=lambda beads: (not bead_width.holds(width / beads), abs(width / beads - wanted))
-    )
-    if count > _MOST_BEADS:
-        raise GeometryRefused(
-            [f"Layer {index + 1} is {count} beads wide, {_MOST_BEADS} are the most; the recipe's bead is too fine for it"]
-        )
+    straight = float(body.straight)
+    count = _beads(width, bead_width, index)
     bead = width / count
     points: list[XY] = []
     for ring in range(count // 2):
@@ -106,6 +109,71 @@ def _caplet_layer(body: Body, index: int, bead_width: Range, chord: float) -> li
         half = straight / 2 + bead * math.pi / 8
         points.extend(_divided([(half, 0.0), (-half, 0.0)], chord))
     return points
+
+
+def _beads(width: float, bead_width: Range, index: int) -> int:
+    """The whole number of beads across a width whose bead is in range and nearest to the set point."""
+    wanted = float(bead_width.set_point)
+    nearest = max(1, round(width / wanted))
+    if nearest > _MOST_BEADS:
+        raise GeometryRefused(
+            [f"Layer {index + 1} is {nearest} beads wide, {_MOST_BEADS} are the most; the recipe's bead is too fine for it"]
+        )
+    return min(
+        range(max(1, nearest - 2), nearest + 3), key=lambda beads: (not bead_width.holds(width / beads), abs(width / beads - wanted))
+    )
+
+
+def _film_layer(body: Body, index: int, bead_width: Range, chord: float, perimeters: int | None) -> list[XY]:
+    """Outlines from the edge inwards, each begun at its lower right corner, where lines begin too; or outlines to the middle line."""
+    length, width, corner = float(body.length), float(body.width), float(body.corner)
+    count = _beads(width, bead_width, index)
+    bead = width / count
+    rings = count // 2 if perimeters is None else min(perimeters, count // 2)
+    points: list[XY] = []
+    for ring in range(rings):
+        inset = bead * (ring + 0.5)
+        points.extend(_rounded(length - 2 * inset, width - 2 * inset, max(corner - inset, 0.0), chord))
+    inset = bead * rings
+    x, y, rest = length / 2 - inset, width / 2 - inset, count - 2 * rings
+    if rest == 1:
+        points.extend(_divided([(x, 0.0), (-x, 0.0)], chord))
+    elif rest > 1:
+        points.extend(_lines(x, y, max(corner - inset, 0.0), rest, index, bead, chord))
+    return points
+
+
+def _lines(x: float, y: float, corner: float, rows: int, index: int, bead: float, chord: float) -> list[XY]:
+    """Lines to and fro in a rounded rectangle of half sides x and y, along it and across it in turn; turns go along its edge."""
+    across = index // 2 % 2 == 1
+    if across:
+        x, y, rows = y, x, max(1, round(2 * x / bead))
+    found: list[Point] = []
+    for row in range(rows):
+        at = -y + (row + 0.5) * 2 * y / rows
+        beyond = max(0.0, abs(at) - (y - corner))
+        end = x - corner + math.sqrt(max(0.0, corner**2 - beyond**2)) - bead / 2
+        found.extend([(end, at), (-end, at)] if row % 2 == 0 else [(-end, at), (end, at)])
+    # Across, the lines begin at the same corner.
+    return _divided([(-b, -a) for a, b in found] if across else found, chord)
+
+
+def _rounded(length: float, width: float, corner: float, chord: float) -> list[XY]:
+    """Once around a rounded rectangle, from the lower end of its right side; chords of its corners enclose the area of the arcs."""
+    x, y = length / 2, width / 2
+    before: Point = (x, corner - y)
+    found: list[XY] = _micrometres([before])
+    turns = max(2, round(math.pi / 2 * corner / chord))
+    step = math.pi / 2 / turns
+    outer = corner * math.sqrt(step / math.sin(step))
+    for quarter, (right, up) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
+        middle = (right * (x - corner), up * (y - corner))
+        angles = [quarter * math.pi / 2 + step * k for k in range(turns + 1 if corner else 1)]
+        arc = [(middle[0] + outer * math.cos(angle), middle[1] + outer * math.sin(angle)) for angle in angles]
+        found.extend(_divided([before, arc[0]], chord)[1:])
+        found.extend(_micrometres(arc)[1:])
+        before = arc[-1]
+    return found
 
 
 def _stadium(straight: float, radius: float, chord: float) -> list[XY]:

@@ -162,7 +162,7 @@ class StlSolid(Document):
 
     `length`, `width` (x, y), `height` and `volume` are those of the file; they must agree with it, so that a file in other units is
     refused. `reach` is the largest distance in plan from the middle of its bounding box. `scale`: `uniform` scales all sides
-    alike, `height` leaves the plan as it is. `perimeters` as in a film.
+    alike, `height` leaves the plan as it is. A layer has `perimeters` outlines and parallel lines between.
     """
 
     family: Literal["stl"]
@@ -173,5 +173,5 @@ class StlSolid(Document):
     volume: Annotated[Microlitre, Positive]
     reach: Annotated[Millimetre, Positive]
     scale: Literal["uniform", "height"]
-    perimeters: Count | None = None
+    perimeters: Count
     bounds: SizeBounds

@@ -21,12 +21,12 @@ from recipes.shape_families import Caplet, Film, Grid
 from recipes.shapes import Range
 
 PI = Decimal("3.141592653589793238462643383")
-HALF_TURN = 48
+HALF_TURN = 32
 """Facets of a half circle."""
 
-CROWN_LEVELS = 24
-_FLAT_BOUND = 1.5e-3
-_CROWN_BOUND = 5e-3
+CROWN_LEVELS = 12
+_FLAT_BOUND = 2e-3
+_CROWN_BOUND = 8e-3
 _NO_FACETS = 1e-9
 _MICROMETRE = Decimal("0.001")
 _ENGINE_AGREES = Decimal("1e-20")

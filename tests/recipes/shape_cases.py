@@ -57,7 +57,7 @@ def _loft(rings: list[np.ndarray]) -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices=vertices, faces=faces, process=False)
 
 
-def stl_geometry(mesh: trimesh.Trimesh, scale: str = "uniform", perimeters: int | None = 2) -> dict[str, object]:
+def stl_geometry(mesh: trimesh.Trimesh, scale: str = "uniform", perimeters: int = 2) -> dict[str, object]:
     """The geometry table of a recipe that binds the STL file of a mesh."""
     centred = mesh.vertices - (mesh.bounds[0] + mesh.bounds[1]) / 2
     sides = {name: f"{side:.4f} mm" for name, side in zip(("length", "width", "height"), mesh.extents, strict=True)}
@@ -68,7 +68,7 @@ def stl_geometry(mesh: trimesh.Trimesh, scale: str = "uniform", perimeters: int 
         "volume": f"{mesh.volume:.4f} uL",
         "reach": f"{np.hypot(centred[:, 0], centred[:, 1]).max():.4f} mm",
         "scale": scale,
-        **({} if perimeters is None else {"perimeters": perimeters}),
+        "perimeters": perimeters,
         "bounds": BOUNDS,
     }
 

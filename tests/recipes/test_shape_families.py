@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import gcodeparser
 import numpy as np
@@ -28,6 +29,7 @@ from recipes.model import DoseOrder, Intake
 from recipes.shape_families import Caplet, Film, Grid, SizeBounds
 from recipes.shapes import Range
 from recipes.solids import PI, build_body
+from recipes.toolpath import CHORD_HIGH
 
 TODAY = "2026-11-20"
 LAYER = Range(Decimal("0.50"), Decimal("0.40"), Decimal("0.60"))
@@ -124,6 +126,19 @@ def test_equal_inputs_give_equal_bytes(name):
     assert compiled(name, days=3).planned == compiled(name, days=3).planned
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_beads_are_drawn_in_chords_and_the_next_one_is_near(name):
+    """No bead is drawn across what is filled already: nowhere is a step longer than a chord."""
+    for dose in ("12", "20", "33"):
+        path = compiled(name, dose).basis.pieces[0].design.body
+        strokes = [stroke.points for layer in path.layers for stroke in layer.strokes]
+        assert max(math.dist(a, b) for points in strokes for a, b in pairwise(points)) <= 1.6 * CHORD_HIGH * 1000
+        if not name.startswith("stl"):
+            assert [len(layer.strokes) for layer in path.layers] == [1] * len(path.layers)
+            for below, above in pairwise(path.layers):
+                assert math.dist(below.strokes[-1].points[-1], above.strokes[0].points[0]) <= 3000
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @settings(max_examples=15, deadline=None)
 @given(volume=st.decimals(250, 1000, places=3).map(Microlitre))
@@ -156,16 +171,16 @@ def test_layers_of_a_dome_are_its_integrals():
         heights = [each * (index + (k + 0.5) / cuts) for k in range(cuts)]
         found, _, _ = mesh_multiplane(body.mesh, plane_origin=[0, 0, 0], plane_normal=[0, 0, 1], heights=heights)
         by_facets = sum(shapely.build_area(shapely.multilinestrings(np.round(cut, 6))).area for cut in found) * each / cuts
-        assert weight == pytest.approx(by_facets, rel=5e-3)
+        assert weight == pytest.approx(by_facets, rel=1.5e-2)
     assert [round(weight, 9) for weight in weights] == sorted((round(weight, 9) for weight in weights), reverse=True)
     assert sum(layer.volume for layer in plan_body(body, bead_width=BEAD, speed=SPEED).layers) == Fraction(400)
 
 
-@pytest.mark.parametrize("name", ["caplet", "caplet, domed", "grid"])
+@pytest.mark.parametrize("name", ["caplet", "caplet, domed", "film", "film of rings", "grid"])
 def test_beads_cover_what_the_body_covers(name):
-    model = {"caplet": Caplet, "grid": Grid}[FAMILIES[name]["family"]]
+    model = {"caplet": Caplet, "film": Film, "grid": Grid}[FAMILIES[name]["family"]]
     body = build_body(model.model_validate(FAMILIES[name]), Microlitre("389.31"), layer_height=LAYER, bead_width=BEAD)
-    path = plan_body(body, bead_width=BEAD, speed=SPEED)
+    path = plan_body(body, bead_width=BEAD, speed=SPEED, perimeters=2 if name == "film" else None)
     for index in (0, 1, len(path.layers) - 1):
         layer = path.layers[index]
         # One bead without a stop; the next layer begins within two beads of where this one ends.
