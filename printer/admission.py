@@ -198,6 +198,7 @@ def admit(
         today=today,
         demonstration=demonstration,
         second=job.second,
+        solid=job.recipe_bundle.solid_file,
     )
     admission = Admission(
         run=run,

@@ -65,6 +65,7 @@ from recipes.machine import (
 )
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription, Sex
+from recipes.shape_families import Caplet, Film, Grid, StlSolid
 
 __all__ = [
     "DEMONSTRATION_STATUS",
@@ -73,6 +74,7 @@ __all__ = [
     "AlarmLimits",
     "BalanceProfile",
     "BsaFormula",
+    "Caplet",
     "Cartridge",
     "Control",
     "Cylinder",
@@ -82,8 +84,10 @@ __all__ = [
     "DoseOrder",
     "DoseRule",
     "Envelope",
+    "Film",
     "FirmwareRequirement",
     "Geometry",
+    "Grid",
     "Handling",
     "InkLot",
     "InkSpecification",
@@ -102,6 +106,7 @@ __all__ = [
     "SecondHead",
     "SecondInk",
     "Sex",
+    "StlSolid",
     "ToleranceBand",
     "Torus",
     "Weighing",

@@ -6,10 +6,12 @@ signatures must be over the digest of the file as it is, by two different people
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Collection, Mapping
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from audit.errors import DosewrightError
 from audit.signatures import Signature, verify_signature
@@ -17,29 +19,52 @@ from recipes.errors import RecipeRefused
 from recipes.figures import Document, explain
 from recipes.lifecycle import APPROVER_ROLES, AUTHOR_ROLES
 from recipes.model import Recipe, parse_recipe
+from recipes.shape_families import StlSolid
 
 MEANING_AUTHOR = "recipe author"
 MEANING_APPROVER = "recipe approval"
 LARGEST_FILE = 256 * 1024
+LARGEST_SOLID = 4 * 1024 * 1024 * 3 // 4
+"""Characters: what a request to a cell has room for beside the recipe; the file itself is bounded where it is read."""
 
 _MAKE_ANEW = "Have the file as it is signed by its author and by an approver, and send that bundle."
 
 
 class RecipeBundle(Document):
-    """A recipe file (TOML text) with its two signatures, in the order author, approver."""
+    """A recipe file (TOML text) with its two signatures, in the order author, approver.
+
+    `solid` is the STL file, in base64, of a recipe that binds one by its SHA-256: what is signed covers it.
+    """
 
     recipe_toml: Annotated[str, Field(max_length=LARGEST_FILE)]
     signatures: tuple[Signature, Signature]
+    solid: Annotated[str, Field(max_length=LARGEST_SOLID)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "solid"}
+
+    @property
+    def solid_file(self) -> bytes | None:
+        """The bytes of the STL file. Raises RecipeRefused where they are not base64."""
+        if self.solid is None:
+            return None
+        try:
+            return base64.b64decode(self.solid, validate=True)
+        except ValueError as error:
+            raise RecipeRefused("The STL file of the recipe bundle is not base64.", remedy=_MAKE_ANEW) from error
 
 
-def bundle_recipe(recipe_toml: bytes, author: Signature, approver: Signature) -> RecipeBundle:
-    """Join a recipe file and two signatures over its digest (`Recipe.digest`).
+def bundle_recipe(recipe_toml: bytes, author: Signature, approver: Signature, solid: bytes | None = None) -> RecipeBundle:
+    """Join a recipe file and two signatures over its digest (`Recipe.digest`), with the STL file that it binds.
 
     Checks form, content and the signatures themselves, not who is trusted: that is for the reader of the bundle.
     Raises RecipeRefused.
     """
     parse_recipe(recipe_toml)
-    bundle = RecipeBundle(recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver))
+    text = None if solid is None else base64.b64encode(solid).decode("ascii")
+    bundle = RecipeBundle(recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver), solid=text)
     _checked_recipe(bundle)
     return bundle
 
@@ -78,6 +103,7 @@ def verify_bundle(bundle: RecipeBundle, trusted_people: Mapping[str, Collection[
 
 def _checked_recipe(bundle: RecipeBundle) -> Recipe:
     recipe = parse_recipe(bundle.recipe_toml.encode("utf-8"), "The recipe file of the bundle")
+    _check_solid(bundle, recipe)
     author, approver = bundle.signatures
     for signature, meaning in ((author, MEANING_AUTHOR), (approver, MEANING_APPROVER)):
         if signature.meaning != meaning:
@@ -100,3 +126,16 @@ def _checked_recipe(bundle: RecipeBundle) -> Recipe:
             f"Recipe {recipe.reference}: {author.signer} signed as author and as approver.", remedy="Another person approves a recipe."
         )
     return recipe
+
+
+def _check_solid(bundle: RecipeBundle, recipe: Recipe) -> None:
+    """The STL file is there where the recipe binds one, and is that one."""
+    geometry, solid = recipe.geometry, bundle.solid_file
+    if not isinstance(geometry, StlSolid):
+        if solid is not None:
+            raise RecipeRefused(f"Recipe {recipe.reference} binds no STL file, its bundle holds one.", remedy=_MAKE_ANEW)
+        return
+    if solid is None:
+        raise RecipeRefused(f"Recipe {recipe.reference} binds an STL file, its bundle holds none.", remedy=_MAKE_ANEW)
+    if hashlib.sha256(solid).hexdigest() != geometry.sha256:
+        raise RecipeRefused(f"The STL file of the bundle is not the one that recipe {recipe.reference} binds.", remedy=_MAKE_ANEW)
