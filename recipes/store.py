@@ -1,7 +1,8 @@
-"""Recipe bundles: a recipe file with the signatures of its author and its approver.
+"""Recipe bundles: a recipe file with the signatures of its author and its approver, and what makes it effective.
 
-A bundle is what travels to a cell. The cell holds its own list of trusted people and believes nothing else: the
-signatures must be over the digest of the file as it is, by two different people who hold the roles for it.
+A bundle is what travels to a cell or to another site. Who receives it holds a list of trusted people and believes nothing else:
+the signatures must be over the digest of the file as it is, by two different people who hold the roles for it. For patients a
+cell prints a bundle with its signed statement that it is effective; in development mode, content that one process engineer signed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from audit.errors import DosewrightError
 from audit.signatures import Signature, verify_signature
+from recipes.effectivity import SignedStatement, check_statement
 from recipes.errors import RecipeRefused
 from recipes.figures import Document, explain
 from recipes.lifecycle import APPROVER_ROLES, AUTHOR_ROLES
@@ -20,26 +22,45 @@ from recipes.model import Recipe, parse_recipe
 
 MEANING_AUTHOR = "recipe author"
 MEANING_APPROVER = "recipe approval"
+MEANING_DEVELOPMENT = "development runs, not for patients"
+DEVELOPER_ROLE = "process_engineer"
 LARGEST_FILE = 256 * 1024
 
+_SIGN_FOR_DEVELOPMENT = "Have a process engineer who is enrolled here open this content for development runs."
 _MAKE_ANEW = "Have the file as it is signed by its author and by an approver, and send that bundle."
 
 
 class RecipeBundle(Document):
-    """A recipe file (TOML text) with its two signatures, in the order author, approver."""
+    """A recipe file (TOML text) with its two signatures, in the order author, approver.
+
+    `effective`: the signed statement that it may be printed for patients; absent where it is approved and no more.
+    """
 
     recipe_toml: Annotated[str, Field(max_length=LARGEST_FILE)]
     signatures: tuple[Signature, Signature]
+    effective: SignedStatement | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_stated(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None}
 
 
-def bundle_recipe(recipe_toml: bytes, author: Signature, approver: Signature) -> RecipeBundle:
-    """Join a recipe file and two signatures over its digest (`Recipe.digest`).
+class DevelopmentRecipe(Document):
+    """A recipe file that one process engineer signed for development runs. Whatever is made by it is not for patients."""
+
+    recipe_toml: Annotated[str, Field(max_length=LARGEST_FILE)]
+    development: Signature
+
+
+def bundle_recipe(recipe_toml: bytes, author: Signature, approver: Signature, effective: SignedStatement | None = None) -> RecipeBundle:
+    """Join a recipe file and two signatures over its digest (`Recipe.digest`), and what makes it effective.
 
     Checks form, content and the signatures themselves, not who is trusted: that is for the reader of the bundle.
     Raises RecipeRefused.
     """
     parse_recipe(recipe_toml)
-    bundle = RecipeBundle(recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver))
+    bundle = RecipeBundle(recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver), effective=effective)
     _checked_recipe(bundle)
     return bundle
 
@@ -73,6 +94,39 @@ def verify_bundle(bundle: RecipeBundle, trusted_people: Mapping[str, Collection[
                 "which the signer does not hold here or which is not enough.",
                 remedy=f"Roles for it: {', '.join(sorted(roles))}.",
             )
+    return recipe
+
+
+def verify_effective(bundle: RecipeBundle, trusted_people: Mapping[str, Collection[str]], today: str) -> Recipe:
+    """Return the recipe of a bundle that may be printed for patients today (ISO date).
+
+    Raises RecipeRefused: all that `verify_bundle` refuses; nobody trusted made it effective; not in force yet, or past its review.
+    """
+    recipe = verify_bundle(bundle, trusted_people)
+    if bundle.effective is None:
+        raise RecipeRefused(
+            f"Recipe {recipe.reference} is approved, not effective: nobody signed that it may be printed for patients.",
+            remedy="Have it made effective, or run it in development mode.",
+        )
+    check_statement(bundle.effective, recipe, bundle.signatures[0], trusted_people, today)
+    return recipe
+
+
+def verify_development(bundle: DevelopmentRecipe, trusted_people: Mapping[str, Collection[str]]) -> Recipe:
+    """Return the recipe of a development run if a trusted process engineer signed exactly this content for it. Raises RecipeRefused."""
+    recipe = parse_recipe(bundle.recipe_toml.encode("utf-8"), "The recipe file of the development run")
+    signature = bundle.development
+    try:
+        verify_signature(signature, digest=recipe.digest)
+    except DosewrightError as error:
+        raise RecipeRefused(f"Recipe {recipe.reference}, development run: {error.message}", remedy=_SIGN_FOR_DEVELOPMENT) from error
+    trusted = signature.role == DEVELOPER_ROLE and DEVELOPER_ROLE in trusted_people.get(signature.key, ())
+    if signature.meaning != MEANING_DEVELOPMENT or not trusted:
+        raise RecipeRefused(
+            f"Recipe {recipe.reference}: {signature.signer} as {signature.role}, meaning {signature.meaning!r}, "
+            "does not open a development run here.",
+            remedy=_SIGN_FOR_DEVELOPMENT,
+        )
     return recipe
 
 

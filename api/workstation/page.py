@@ -215,7 +215,8 @@ class RunningPage:
 
     def _banner_of(self, status: CellStatus) -> str:
         shown = status.demonstration or self._visitor.workstation.settings.demonstration
-        return panels.demonstration_banner(status.rate) if shown else ""
+        demonstration = panels.demonstration_banner(status.rate) if shown else ""
+        return demonstration + (panels.development_banner(status.purpose) if status.purpose else "")
 
     def _readability(self, batch: str | None) -> dict[str, Decimal]:
         """Return the step in which the balance of the batch's machine shows, in mg; nothing where no batch names a machine."""

@@ -110,6 +110,10 @@ def demonstration_banner(rate: str) -> str:
     return f'<div class="dw-demo" role="note"><b>Demonstration, not for patients</b><span>virtual bench{speed}</span></div>'
 
 
+def development_banner(purpose: str) -> str:
+    return f'<div class="dw-demo" role="note"><b>Development run</b><span>{escape(purpose)}; it can never be released</span></div>'
+
+
 def duration(seconds: int | None) -> str:
     """Return a span in words a person reads at a glance."""
     if seconds is None:
