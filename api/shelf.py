@@ -104,7 +104,13 @@ class Shelf:
             known = ", ".join(sorted({str(state.get("id")) for state in self.recipes() if state.get("status") == "effective"}))
             raise NotFound(f"There is no effective recipe {recipe_id!r}.", remedy=f"Choose one of: {known or 'none is effective yet'}.")
         newest = max(effective, key=lambda state: _whole(state.get("version")))
-        bundle: JsonObject = json.loads(self._store.blob(str(newest["bundle_sha256"])))
+        found = newest.get("bundle_sha256")
+        if not isinstance(found, str):
+            raise NotFound(
+                f"Recipe {recipe_id}@{newest.get('version')} has no signed bundle, though its row says effective.",
+                remedy="Run `dosewright verify` on the store of the workstation.",
+            )
+        bundle: JsonObject = json.loads(self._store.blob(found))
         return bundle
 
     def recipe(self, name: str) -> Recipe:
