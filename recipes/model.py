@@ -233,7 +233,7 @@ class Recipe(Document):
     id: Identifier
     version: Count
     title: Name
-    status_text: Literal["demonstration, not for clinical use"]
+    status_text: Literal["demonstration, not for clinical use", "for use as validated"]
     process: Process
     dosage_form: Literal["tablet", "capsule"]
     route: Name
