@@ -266,6 +266,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
                 else {"second_concentration_rsd_validation": _number(recipe.second_ink.concentration_rsd_validation)}
             ),
             "partial_release_permitted": recipe.control.partial_release,
+            **({} if recipe.control.release is None else {"release_rules": recipe.control.release.as_rules()}),
             "demonstration": admission.demonstration,
             "rate": admission.rate,
         },
