@@ -278,6 +278,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             ),
             "partial_release_permitted": recipe.control.partial_release,
             **({"purpose": DEVELOPMENT} if job.development else {}),
+            **({} if recipe.control.release is None else {"release_rules": recipe.control.release.as_rules()}),
             "demonstration": admission.demonstration,
             "rate": admission.rate,
         },
