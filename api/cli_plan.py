@@ -36,6 +36,7 @@ def plan(
     from recipes.compile import compile_program  # numerical kernels load only when something is compiled
     from recipes.library import load_machine
     from recipes.order import DoseOrder
+    from recipes.uncertainty import uncertainties
 
     order = DoseOrder.create(
         "plan",
@@ -65,6 +66,9 @@ def plan(
     console.print("Demonstration, not for patients", style="bold")
     for line in program.dose.arithmetic:
         console.print(f"  {line}", markup=False)
+    inks = [ink for ink, _ in demonstration.sources]
+    for found in uncertainties(program.dose, inks, program.basis.machine):
+        console.print(f"  {found.text}", markup=False)
     proof = program.proof
     console.print(
         f"Proof: {program.dose.units} units read back from {proof.lines} lines; net volume within {proof.closure_max:.4f} % of target "
