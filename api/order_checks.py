@@ -37,6 +37,12 @@ class OrderChecks:
         if reasons := course_reasons(recipe, sources, days, self.today):
             raise InkRefused(reasons)
 
+    def not_held(self, serials: Sequence[str], held: Callable[[str], str | None]) -> None:
+        """Raise InkRefused where a cartridge is held; `held` says why."""
+        found = [(serial, why) for serial in serials if (why := held(serial))]
+        if found:
+            raise InkRefused([f"cartridge {serial} is held: {why}; find out where the ink went, and open another" for serial, why in found])
+
     def printed_once(self, prescription: Prescription, but: str = "") -> None:
         """Raise PrintedBefore where another batch (`but` is this one) was printed from the same prescription."""
         others = [batch for batch in self._batches() if batch["batch"] != but]

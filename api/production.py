@@ -161,6 +161,7 @@ class Production:
         second = self._second_source(request.second_ink_lot, request.second_cartridge)
         self._checks.believe(recipe, prescription)
         result = calculate(recipe, prescription, ink, None if second is None else second[0])
+        self._checks.not_held([request.cartridge, *([request.second_cartridge] if second else [])], self._shelf.held)
         self._checks.fit_in_time(recipe, [(ink, cartridge), *([] if second is None else [second])], prescription.days)
         with self._lock:
             self._checks.printed_once(prescription)
@@ -270,6 +271,7 @@ class Production:
             order = DoseOrder.model_validate(state["order"])
             with self._lock:
                 self._checks.printed_once(order.prescription, but=batch_id)
+                self._checks.not_held(order.cartridges, self._shelf.held)
             with ExitStack() as held:
                 for cartridge in order.cartridges:
                     held.enter_context(self._mounted(cartridge, str(batch["cell"])))

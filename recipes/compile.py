@@ -20,7 +20,7 @@ from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused
 from recipes.gcode_check import UnitProof, UnitTarget, prove
 from recipes.gcode_writer import Motion, ProcedureName, Written, write_dispense, write_preamble, write_unit
-from recipes.inks import cartridge_reasons, course_reasons, ink_reasons
+from recipes.inks import cartridge_reasons, course_reasons, ink_reasons, release_reasons
 from recipes.model import Cartridge, DoseCorrection, DoseOrder, InkLot, MachineProfile, Recipe
 from recipes.plate import Place, lay_out, purge_places
 from recipes.plausibility import prescription_reasons
@@ -51,6 +51,7 @@ def compile_program(
     for part, source in zip(recipe.parts, sources, strict=False):
         reasons.extend(ink_reasons(part, source.ink, today))
     reasons.extend(prescription_reasons(recipe, order.prescription, today))
+    reasons.extend(release_reasons(recipe, [source.ink for source in sources]))
     reasons.extend(course_reasons(recipe, [(source.ink, source.cartridge) for source in sources], order.prescription.days, today))
     try:
         dose = calculate(recipe, order.prescription, ink, None if second is None else second[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR
 
 from audit.quantities import EXACT, Microlitre
+from audit.release.legal_routes import REAL_TIME
 from recipes.civil_days import added, days_between
 from recipes.errors import InkRefused
 from recipes.figures import Q
@@ -69,6 +70,17 @@ def ink_reasons(recipe: Recipe, ink: InkLot, today: str) -> tuple[str, ...]:
     if _iso(today) > ink.expires:
         reasons.append(f"ink lot {ink.lot} expired on {ink.expires}, today is {today}; quarantine it and choose a lot in date")
     return tuple(reasons)
+
+
+def release_reasons(recipe: Recipe, inks: Sequence[InkLot]) -> tuple[str, ...]:
+    """Return why units of these inks could not be released as the recipe says: theoretical strength is not for real-time release."""
+    if REAL_TIME not in recipe.authorised:
+        return ()
+    return tuple(
+        f"ink lot {ink.lot} has a theoretical strength, and recipe {recipe.reference} is for real-time release; take an assayed lot"
+        for ink in inks
+        if ink.preparation is not None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,9 @@ def cartridge_reasons(
             f"{what} is entered with {cartridge.filled}, the head {machine.id} takes {machine.cartridge_capacity.text} at most; "
             "correct the entry"
         )
+    longest = recipe.ink.longest_at_temperature
+    if cartridge.warm is not None and cartridge.warm >= longest:
+        reasons.append(f"{what} was at temperature for {cartridge.warm.rounded(2)}, {longest} are allowed; discard it and open another")
     usable = cartridge.remaining - machine.cartridge_heel
     need = batch_need(recipe, units)
     if need > usable:

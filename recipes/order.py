@@ -9,6 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from audit.quantities import (
     Centimetre,
     GramPerMillilitre,
+    Hour,
     Kilogram,
     Microlitre,
     Milligram,
@@ -85,7 +86,10 @@ class InkLot(Document):
 
 
 class Cartridge(Document):
-    """A filled cartridge of one ink lot. `used` is what earlier runs took from it."""
+    """A filled cartridge of one ink lot. `used` is what earlier runs can have taken from it at most, `warm` their hours at temperature.
+
+    `warm` is part of the digest only where there are any.
+    """
 
     serial: Identifier
     ink_lot: Identifier
@@ -93,6 +97,12 @@ class Cartridge(Document):
     used: Annotated[Microlitre, NotNegative] = Microlitre(0)
     opened: IsoDate
     in_use_until: IsoDate
+    warm: Annotated[Hour, NotNegative] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "warm"}
 
     @model_validator(mode="after")
     def _not_overdrawn(self) -> Self:

@@ -76,7 +76,7 @@ def _surface_row(weight: Kilogram, height: Centimetre) -> str:
         for key, method in METHODS.items()
         if method.adults
     ]
-    found = [value for value in for_all if value is not None]
+    found = [round_to(value, 4) for value in for_all if value is not None]
     spread = round_to((max(found) / min(found) - 1) * 100, 1)
     return f"| {weight}, {height} | {' | '.join([*map(_four, for_all), *for_adults])} | {spread} % |\n"
 
