@@ -20,7 +20,7 @@ from audit.release.trail_view import TrailView
 from audit.store import TrailStore
 from recipes.figures import explain
 from recipes.ink_account import reconcile
-from recipes.model import Cartridge, DoseOrder, InkLot
+from recipes.model import Cartridge, DoseOrder, InkLot, Recipe
 
 MEANING_CHECKED = "preparation checked"
 
@@ -132,9 +132,9 @@ class InkDesk:
             "history": list(history),
         }
 
-    def note_usage(self, order: DoseOrder, run: str, cell_trail: TrailView, by: Actor) -> None:
+    def note_usage(self, order: DoseOrder, recipe: Recipe, run: str, cell_trail: TrailView, by: Actor) -> None:
         """Count what a run that was closed took from each of its cartridges, and for how long they were at temperature."""
-        parts = self._shelf.recipe(order.recipe).parts
+        parts = recipe.parts
         for head, (serial, part) in enumerate(zip(order.cartridges, parts, strict=False)):
             prime = part.parameters.prime_volume.set_point.value
             usage = usage_of(cell_trail, run, head=head, heads=len(parts), prime=prime)

@@ -117,8 +117,9 @@ class ReleaseDesk:
                 "cell_root": base64.b64encode(trail.checkpoint.root).decode(),
             }
             # Counted first: a run that is closed cannot be counted again, one that was counted is not counted twice.
-            order = DoseOrder.model_validate(self._production.order(str(batch["order"]))["order"])
-            self._inks.note_usage(order, str(batch["run"]), TrailView(trail.lines), actor)
+            order_id = str(batch["order"])
+            order, recipe = DoseOrder.model_validate(self._production.order(order_id)["order"]), self._production.recipe_of(order_id)
+            self._inks.note_usage(order, recipe, str(batch["run"]), TrailView(trail.lines), actor)
             self._store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
         return {"batch": batch_id, **new}
 

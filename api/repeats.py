@@ -13,11 +13,12 @@ _NOT_CONTENT = frozenset({"number", "prescriber", "measured", "body_confirmed", 
 def printed_before(prescription: Prescription, batches: Iterable[JsonObject], orders: Mapping[str, JsonObject]) -> str | None:
     """Say where this prescription was printed already, None where it was not.
 
-    It is the same where patient and number are the same; without a number, where patient, actives, amounts, times and days are. A batch
-    that was rejected was not supplied and does not count; `batches` with their names under `batch`, `orders` by name.
+    It is the same where patient and number are the same; without a number, where patient, actives, amounts, times and days are. A
+    batch that was rejected, or printed in development, was not supplied and does not count. `batches` with their names under `batch`,
+    `orders` by name.
     """
     for batch in batches:
-        if "run" not in batch or batch.get("disposition") == "rejected":
+        if "run" not in batch or batch.get("disposition") == "rejected" or batch.get("purpose") is not None:
             continue
         state = orders.get(str(batch.get("order")))
         if state is None:

@@ -67,6 +67,8 @@ from recipes.machine import (
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription, Sex
 from recipes.patient_rules import Pack, SwallowBand, checked_swallowing
+from recipes.release_rules import ReleaseRules, SmallBatchPrior
+from recipes.shape_families import Caplet, Film, Grid, StlSolid
 
 __all__ = [
     "DEMONSTRATION_STATUS",
@@ -75,6 +77,7 @@ __all__ = [
     "AlarmLimits",
     "BalanceProfile",
     "BsaFormula",
+    "Caplet",
     "Cartridge",
     "Control",
     "Cylinder",
@@ -84,8 +87,10 @@ __all__ = [
     "DoseOrder",
     "DoseRule",
     "Envelope",
+    "Film",
     "FirmwareRequirement",
     "Geometry",
+    "Grid",
     "Handling",
     "InkLot",
     "InkSpecification",
@@ -101,9 +106,12 @@ __all__ = [
     "Process",
     "ProcessParameters",
     "Recipe",
+    "ReleaseRules",
     "SecondHead",
     "SecondInk",
     "Sex",
+    "SmallBatchPrior",
+    "StlSolid",
     "ToleranceBand",
     "Torus",
     "Weighing",
@@ -183,12 +191,18 @@ MOST_PURGE_UNITS = 2
 
 class Control(Document):
     """Control strategy in words, whether the dose is corrected from unit to unit, and whether the accepted units of a run
-    that did not finish may be released."""
+    that did not finish may be released. `release` holds what release demands beyond that, and is part of the digest where it is set."""
 
     strategy: tuple[Name, ...]
     dose_correction: Literal["off"] | DoseCorrection
     partial_release: StrictBool
     start_up_calibration: StartUpCalibration | None = None
+    release: ReleaseRules | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_rules_that_are_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "release"}
 
     @model_validator(mode="after")
     def _calibrated_to_correct(self) -> Self:
@@ -242,7 +256,7 @@ class Recipe(Document):
     id: Identifier
     version: Count
     title: Name
-    status_text: Literal["demonstration, not for clinical use"]
+    status_text: Literal["demonstration, not for clinical use", "for use as validated"]
     process: Process
     dosage_form: Literal["tablet", "capsule"]
     route: Name
@@ -288,8 +302,8 @@ class Recipe(Document):
             release_rule(self.legal_route, self.authorised)
         elif self.authorised:
             raise ValueError("authorised goes with legal_route: state the route")
-        if self.swallowability and isinstance(self.geometry, Dispense):
-            raise ValueError("swallowability is for printed units: a dispensed unit is as large as its capsule")
+        if self.swallowability and not isinstance(self.geometry, Cylinder | Torus):
+            raise ValueError("swallowability goes with cylinder and torus; other families have it in their bounds, if at all")
         return self
 
     @model_validator(mode="after")
