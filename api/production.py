@@ -18,6 +18,7 @@ from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory, CellPort
 from api.errors import CellUnsuitable, EntriesDiffer, NotFound, WorkstationError, WrongState
 from api.machine_fit import machine_of, machine_reasons
+from api.order_checks import OrderChecks
 from api.people import DEVICE, People
 from api.security import Permission, Session
 from api.shelf import Shelf
@@ -70,6 +71,10 @@ class OrderRequest(BaseModel):
     second_prescribed: str = Field(default="", max_length=40)
     second_unit: str = Field(default="", max_length=10)
     second_per: str = Field(default="", max_length=10)
+    measured: str = Field(default="", max_length=10)
+    prescriber: str = Field(default="", max_length=200)
+    number: str = Field(default="", max_length=64)
+    body_confirmed: str = Field(default="", max_length=200)
 
     def prescription(self) -> Prescription:
         """Read the fields. Raises PrescriptionRefused with every field that cannot be read."""
@@ -105,6 +110,10 @@ class SecondEntry(BaseModel):
                 per=first.per,
                 schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
                 days=str(first.days),
+                measured=first.measured or "",
+                prescriber=first.prescriber or "",
+                number=first.number or "",
+                body_confirmed=first.body_confirmed or "",
                 **({} if first.second is None else _second_fields(first.second, self.second_prescribed)),
             )
         )
@@ -136,12 +145,15 @@ class Production:
         self._demonstration = demonstration
         self._lock = threading.RLock()
         self._mounting: dict[str, str] = {}
+        self._checks = OrderChecks(store, self.batches)
 
     def preview(self, request: OrderRequest) -> JsonObject:
         """Return the dose with its arithmetic; nothing is entered. Raises PrescriptionRefused, DoseRefused, NotFound."""
         recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
         second = self._shelf.ink(request.second_ink_lot) if request.second_ink_lot else None
-        result = calculate(recipe, request.prescription(), ink, second)
+        prescription = request.prescription()
+        self._checks.believe(recipe, prescription)
+        result = calculate(recipe, prescription, ink, second)
         return {"dose": result.as_record(), "arithmetic": list(result.arithmetic)}
 
     def enter_order(self, session: Session, request: OrderRequest, credentials: Credentials) -> JsonObject:
@@ -152,8 +164,13 @@ class Production:
         recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
         cartridge, prescription = self._shelf.cartridge(request.cartridge), request.prescription()
         second = self._second_source(request.second_ink_lot, request.second_cartridge)
+        self._checks.believe(recipe, prescription)
         result = calculate(recipe, prescription, ink, None if second is None else second[0])
+        self._checks.not_held([request.cartridge, *([request.second_cartridge] if second else [])], self._shelf.held)
+        self._checks.fit_in_time(recipe, [(ink, cartridge), *([] if second is None else [second])], prescription.days)
         with self._lock:
+            if not development:
+                self._checks.printed_once(prescription)
             order_id = self._next("order", "O")
             order = DoseOrder.create(order_id, recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription, second=second)
             subject = Subject("order", order_id)
@@ -216,6 +233,8 @@ class Production:
                 )
             order = DoseOrder.model_validate(state["order"])
             _keep_to_development(actor, state.get("purpose") is not None)
+            if state.get("purpose") is None:
+                self._checks.printed_once(order.prescription)
             recipe = self.recipe_of(order_id)
             if reasons := machine_reasons(recipe, machine):
                 raise CellUnsuitable(f"{cell} cannot take order {order_id}: {'; '.join(reasons)}.", remedy="Choose another cell.")
@@ -261,6 +280,10 @@ class Production:
             state = self.order(str(batch["order"]))
             _keep_to_development(actor, batch.get("purpose") is not None)
             order = DoseOrder.model_validate(state["order"])
+            with self._lock:
+                if batch.get("purpose") is None:
+                    self._checks.printed_once(order.prescription, but=batch_id)
+                self._checks.not_held(order.cartridges, self._shelf.held)
             with ExitStack() as held:
                 for cartridge in order.cartridges:
                     held.enter_context(self._mounted(cartridge, str(batch["cell"])))

@@ -45,6 +45,7 @@ class Permission(StrEnum):
     CREATE_BATCH = "create a batch"
     RUN = "run a batch"
     CARE = "check or clean a cell"
+    RECEIVE_INK = "receive, prepare or weigh ink"
     STOP = "stop a cell"
     ACKNOWLEDGE = "acknowledge an alarm"
     SHELVE = "shelve an alarm"
@@ -70,6 +71,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.CREATE_BATCH: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.RUN: frozenset({Role.OPERATOR, Role.PROCESS_ENGINEER}),
     Permission.CARE: frozenset({Role.OPERATOR, Role.PHARMACIST}),
+    Permission.RECEIVE_INK: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
     Permission.STOP: _ANYONE,
     Permission.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.SHELVE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),

@@ -44,6 +44,9 @@ class EventKind(StrEnum):
     RECIPE_REQUEST_REFUSED = "recipe.request.refused"
     INK_LOT_RECEIVED = "ink.lot.received"
     INK_CARTRIDGE_RECEIVED = "ink.cartridge.received"
+    INK_LOT_PREPARED = "ink.lot.prepared"
+    INK_CARTRIDGE_USED = "ink.cartridge.used"
+    INK_CARTRIDGE_WEIGHED = "ink.cartridge.weighed"
     CELL_RECORD_ENROLLED = "cell.record.enrolled"
     ORDER_PRESCRIPTION_ENTERED = "order.prescription.entered"
     ORDER_PRESCRIPTION_CONFIRMED = "order.prescription.confirmed"
@@ -130,6 +133,9 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.RECIPE_REQUEST_REFUSED: ("recipe_request", "a step or an import was refused, with the reason"),
         EventKind.INK_LOT_RECEIVED: ("ink_lot", "an ink lot with its certificate"),
         EventKind.INK_CARTRIDGE_RECEIVED: ("cartridge", "a cartridge of an ink lot"),
+        EventKind.INK_LOT_PREPARED: ("ink_lot", "an ink prepared on site: its record, and the signature of who checked it"),
+        EventKind.INK_CARTRIDGE_USED: ("cartridge", "what a closed run took from the cartridge, and how long it was at temperature"),
+        EventKind.INK_CARTRIDGE_WEIGHED: ("cartridge", "a weighing, and whether it agrees with what runs took; one that does not is held"),
         EventKind.CELL_RECORD_ENROLLED: ("cell", "a cell's origin and verifier key are known to this workstation"),
         EventKind.ORDER_PRESCRIPTION_ENTERED: ("order", "a prescription was entered and signed"),
         EventKind.ORDER_PRESCRIPTION_CONFIRMED: ("order", "a second person confirmed it"),

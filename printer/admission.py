@@ -33,6 +33,7 @@ from printer.planned_units import correction_rule, limits_of, planned_purge, pla
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates
 from printer.recipe_lock import DEVELOPMENT, printable_recipe, recipe_gate
 from printer.register_file import judge_register
+from printer.release_facts import release_facts
 from printer.supply_gate import supply_gate, supply_of
 from recipes.capability import balance_reasons, external_reasons
 from recipes.compile import compile_program
@@ -277,6 +278,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
                 else {"second_concentration_rsd_validation": _number(recipe.second_ink.concentration_rsd_validation)}
             ),
             "partial_release_permitted": recipe.control.partial_release,
+            "release": release_facts(recipe, program, _sources(job), machine, admission.today),
             **({"purpose": DEVELOPMENT} if job.development else {}),
             **({} if recipe.control.release is None else {"release_rules": recipe.control.release.as_rules()}),
             "demonstration": admission.demonstration,
@@ -324,6 +326,7 @@ def _supplies(admission: Admission, recipe: Recipe) -> tuple[Supply, ...]:
             rate=admission.rate,
             today=admission.standing.today,
             left_of_day_s=left,
+            longest_warm=part.ink.longest_at_temperature,
         )
         for (ink, cartridge), head, part in zip(_sources(admission.job), admission.machine.heads, recipe.parts, strict=False)
     )

@@ -10,11 +10,12 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import assert_never
 
-from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond, Year
+from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond, Year, plain_text
 from recipes.dose import StrengthPlan
 from recipes.errors import GeometryRefused
 from recipes.exact_designs import ProvenRanges, plan_exact
 from recipes.model import Caplet, Cylinder, Dispense, DoseCorrection, Film, Grid, MachineProfile, Parameter, Recipe, StlSolid, Torus
+from recipes.patient_rules import largest_for
 from recipes.shapes import Range, Solid, build_solid, slice_solid
 from recipes.stl_solid import FileSolid
 from recipes.toolpath import UnitPath, plan_dispense, plan_unit
@@ -90,6 +91,24 @@ def stacking_reasons(designs: Sequence[Design]) -> list[str]:
                 f"{lower.shape['diameter_mm']} mm: it would overhang; choose a lower strength of it, or a higher one of the first ink"
             )
     return reasons
+
+
+def swallowing_reasons(recipe: Recipe, age: Year | None, designs: Sequence[Design]) -> list[str]:
+    """Return why a patient of this age should not be asked to swallow a unit of these parts (one design each, from the plate up)."""
+    if not recipe.swallowability or age is None:
+        return []
+    largest = largest_for(recipe.swallowability, age)
+    if largest is None:
+        youngest = recipe.swallowability[0].from_age
+        return [f"recipe {recipe.reference} is for patients from {youngest}, the patient is {age} old; choose another form"]
+    sizes = [Decimal(size) for design in designs for name, size in design.shape.items() if name.endswith("_mm")]
+    sizes.append(EXACT.divide(Decimal(sum(design.height for design in designs)), Decimal(1000)))
+    if max(sizes) <= largest.value:
+        return []
+    return [
+        f"a unit of {designs[0].plan.label} would be {plain_text(max(sizes))} mm at its largest, and recipe {recipe.reference} allows "
+        f"{largest} for a patient of {age}; have the dose divided, or choose another form"
+    ]
 
 
 def head_reasons(plan: StrengthPlan, machine: MachineProfile) -> list[str]:

@@ -20,7 +20,7 @@ from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.errors import ReleaseBlocked
 from audit.events import EventKind
 from audit.quantities import plain_text, round_to
-from audit.release.conformity import Disposition, Proposal, propose, releaser_refusals
+from audit.release.conformity import RELEASING, Disposition, Proposal, propose, releaser_refusals
 from audit.release.evidence import BatchEntries, gather
 from audit.release.strengths import content_of, either, strengths_of
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
@@ -90,7 +90,14 @@ def decide(
     reasons = [text_of(reason) or "" for reason in as_list(proposal.get("reasons"))] if closed else []
     if closed and not reasons:
         reasons = [f"the evidence opens {', '.join(text_of(value) or '' for value in as_list(proposal.get('open')))}, not {disposition}"]
-    reasons += releaser_refusals(decision.disposition, releaser, role, operators=entries.operators, entered_by=entries.entered_by)
+    reasons += releaser_refusals(
+        decision.disposition,
+        releaser,
+        role,
+        operators=entries.operators,
+        entered_by=entries.entered_by,
+        roles=entries.releasing_roles,
+    )
     if entries.workstation.last("batch", batch_id, EventKind.BATCH_DISPOSITION_SIGNED):
         reasons.append("the batch has been signed already")
     if reasons:
@@ -106,6 +113,13 @@ def signed_body(record: JsonObject) -> bytes:
 def record_sha256(record: JsonObject) -> str:
     """Return the SHA-256 hex of `signed_body`."""
     return sha256_hex(signed_body(record))
+
+
+def disposition_meaning(record: JsonObject) -> str:
+    """Return what the signature under a disposition means: a release under a legal route has that route's words."""
+    disposition = text_of(record.get("disposition")) or ""
+    statement = text_of(as_object(as_object(record.get("release")).get("legal_route")).get("statement"))
+    return f"{disposition}: {statement}" if statement and _disposition(disposition) in RELEASING else disposition
 
 
 def disposition_entry(record: JsonObject, signature: JsonObject) -> tuple[JsonObject, dict[str, bytes]]:
@@ -157,6 +171,7 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "ink": entries.ink,
         "cartridge": entries.cartridge,
         **({"second_ink": entries.second_ink, "second_cartridge": entries.second_cartridge} if entries.second_ink else {}),
+        **({"release": entries.release} if entries.release else {}),
         "cell": {"name": batch.get("cell"), "origin": entries.cell.origin, "machine": batch.get("machine")},
         "runs": [_run(entries, run) for run in entries.runs],
         "units_planned": planned,

@@ -85,23 +85,30 @@ def propose(evidence: Iterable[Evidence], *, planned: int, accepted: int) -> Pro
     return Proposal(proposed, short, frozenset({proposed, Disposition.REJECTED}))
 
 
-_RELEASING = frozenset({Disposition.RELEASED, Disposition.PARTLY_RELEASED})
+RELEASING = frozenset({Disposition.RELEASED, Disposition.PARTLY_RELEASED})
 _MAY_RELEASE = frozenset({"qualified_person", "pharmacist"})
 _MAY_REJECT = _MAY_RELEASE | {"quality_assurance"}
 
 
 def releaser_refusals(
-    disposition: Disposition, username: str, role: str, *, operators: Collection[str], entered_by: Collection[str]
+    disposition: Disposition,
+    username: str,
+    role: str,
+    *,
+    operators: Collection[str],
+    entered_by: Collection[str],
+    roles: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return why this person may not sign this disposition: role, or own part in the batch. Empty where they may.
 
     `operators` are those who ran the batch, `entered_by` those who entered its order (usernames).
+    `roles` are those that the legal route of its recipe names for a release; none, where the recipe states no route.
     """
     if disposition is Disposition.HELD:
         return ("held is not a disposition that is signed",)
-    allowed = _MAY_RELEASE if disposition in _RELEASING else _MAY_REJECT
+    allowed = (_MAY_RELEASE if not roles else frozenset(roles)) if disposition in RELEASING else _MAY_REJECT
     reasons = [] if role in allowed else [f"the role {role!r} may not sign a batch as {disposition.value}"]
-    if disposition in _RELEASING:
+    if disposition in RELEASING:
         if username in operators:
             reasons.append(f"{username} operated the printer for this batch and may not release it")
         if username in entered_by:

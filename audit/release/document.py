@@ -152,6 +152,20 @@ def _weighed(record: JsonObject) -> list[JsonObject]:
     return rows
 
 
+def _ink(ink: JsonObject) -> str:
+    """Return an ink lot with how its strength is known: nobody has assayed one that was prepared on site."""
+    known = "assay" if ink.get("preparation") is None else "prepared on site, theoretical strength"
+    return f"{_show(ink.get('lot'))}, {known} {_show(ink.get('assay'))}, {_show(ink.get('density'))}"
+
+
+def _release(record: JsonObject) -> list[tuple[str, str]]:
+    """Return use-by and the words of the legal route, where the run states them."""
+    release = as_object(record.get("release"))
+    end, route = as_object(release.get("use_by")), as_object(release.get("legal_route"))
+    facts = [("Use by", f"{_show(end.get('day'))} ({_show(end.get('because'))})")] if end else []
+    return [*facts, *([("Release as", f"{_show(route.get('title'))}: {_show(route.get('statement'))}")] if route else [])]
+
+
 def _second(record: JsonObject) -> list[tuple[str, str]]:
     """Return the facts of the second ink, where there is one."""
     second, ink = as_object(as_object(record.get("prescription")).get("second")), as_object(record.get("second_ink"))
@@ -160,7 +174,7 @@ def _second(record: JsonObject) -> list[tuple[str, str]]:
     prescribed = " per ".join(_show(second.get(name)) for name in ("prescribed", "per") if second.get(name) is not None)
     return [
         ("Second active", f"{_show(second.get('moiety'))} {prescribed}"),
-        ("Second ink lot", f"{_show(ink.get('lot'))}, assay {_show(ink.get('assay'))}, {_show(ink.get('density'))}"),
+        ("Second ink lot", _ink(ink)),
         ("Second cartridge", _show(as_object(record.get("second_cartridge")).get("serial"))),
     ]
 
@@ -180,10 +194,11 @@ def _facts(record: JsonObject) -> list[JsonValue]:
             ("Patient", ", ".join([_show(prescription.get("patient")), *body])),
             ("Prescribed", (prescribed or NONE) + course),
             ("Recipe", _show(recipe.get("reference"))),
-            ("Ink lot", f"{_show(ink.get('lot'))}, assay {_show(ink.get('assay'))}, {_show(ink.get('density'))}"),
+            ("Ink lot", _ink(ink)),
             ("Cartridge", _show(as_object(record.get("cartridge")).get("serial"))),
             *_second(record),
             ("Cell", f"{_show(cell.get('name'))}, {_show(cell.get('machine'))}" + ("" if rate in ("1", NONE) else f", clock rate {rate}")),
+            *_release(record),
             ("Units", f"{_show(record.get('units_accepted'))} accepted of {_show(record.get('units_planned'))} planned"),
             ("Run", "; ".join(f"{_moment(run.get('began'))} – {_moment(run.get('last'))[11:]} UTC" for run in runs) or NONE),
         ]

@@ -148,6 +148,16 @@ class BatchEntries:
         signer = text_of(as_object(self.order.get("entered")).get("signer"))
         return (signer,) if signer else ()
 
+    @cached_property
+    def release(self) -> JsonObject:
+        """What the last run states for the release: use-by, uncertainty of the dose, legal route; empty where it states nothing."""
+        return as_object(self.last_run.get("release"))
+
+    @cached_property
+    def releasing_roles(self) -> tuple[str, ...]:
+        """The roles that the legal route of the recipe names for a release; none where it states no route."""
+        return tuple(text_of(role) or "" for role in as_list(as_object(self.release.get("legal_route")).get("roles")))
+
     def fact(self, name: str) -> JsonValue:
         """Return a figure that the run, the batch or the recipe entry states; the cell's own statement comes first."""
         return next((source[name] for source in (self.last_run, self.batch, self.recipe) if source.get(name) is not None), None)

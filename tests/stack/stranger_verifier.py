@@ -587,7 +587,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
 
 
 def check_record(record, workstation, cell):
-    members = set(record) - {"purpose"}
+    members = set(record) - {"release", "purpose"}
     need(members in (RECORD_MEMBERS, RECORD_MEMBERS | {"second_ink", "second_cartridge"}), "record.json", "members")
     need(record["format"] == "dosewright-record/1", "record.json", "format")
     dispositions = workstation.of("batch.disposition.signed", record["batch"])
@@ -600,6 +600,8 @@ def check_record(record, workstation, cell):
         )
     runs = [e["subject"]["id"] for e in cell.of("run.record.created", size=sizes[1]) if e["new"].get("batch") == record["batch"]]
     batch, _ = check_states(record, workstation, cell, runs, sizes)
+    stated = cell.state("run", runs[-1], sizes[1]).get("release") if runs else None
+    need(record.get("release") == (stated or None), "record.json", "release")
     number, _, unit = record["ink"]["assay"].partition(" ")
     need(unit == "mg/g", "record.json", "unit of the assay")
     second = None
@@ -664,8 +666,12 @@ def check_disposition(record, workstation, cell, signed, dispositions, runs):
     need(record["disposition"] == signed["disposition"] == signed["status"], place, "disposition")
     need(signed["disposition"] in record["proposal"]["open"], place, "not open")
     need(signed["cell_root"] == cell.root(signed["cell_size"]), place, "cell_root")
-    may = {"qualified_person", "pharmacist"} | ({"quality_assurance"} if signed["disposition"] == "rejected" else set())
+    route = record.get("release", {}).get("legal_route") if signed["disposition"] != "rejected" else None
+    may = set(route["roles"]) if route else {"qualified_person", "pharmacist"}
+    may |= {"quality_assurance"} if signed["disposition"] == "rejected" else set()
     need(signer["role"] in may, place, "role")
+    means = f"{signed['disposition']}: {route['statement']}" if route else signed["disposition"]
+    need(signer["meaning"] == means, place, "meaning")
     if signed["disposition"] != "rejected":
         makers = {e["actor"] for e in workstation.of("batch.run.requested", record["batch"])}
         makers |= {e["actor"] for run in runs for e in cell.of("run.command.received", run)}
