@@ -10,6 +10,7 @@ from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.people import People
+from api.pictures import PictureDesk
 from api.production import Production
 from api.release_desk import ReleaseDesk
 from api.security import Sessions
@@ -43,6 +44,7 @@ class Workstation:
     release: ReleaseDesk
     allocation: Allocation
     weighing: WeighingDesk
+    pictures: PictureDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -73,4 +75,5 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         release=ReleaseDesk(store, key, people, production, cells),
         allocation=Allocation(store, production, shelf),
         weighing=WeighingDesk(people, production, cells),
+        pictures=PictureDesk(production, cells),
     )

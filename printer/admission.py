@@ -36,6 +36,7 @@ from recipes.compile import compile_program
 from recipes.machine import MachineProfile
 from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
+from recipes.picture_files import picture_files
 from recipes.program import PrintProgram
 from recipes.store import RecipeBundle, verify_bundle
 
@@ -277,6 +278,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "program-planned.gcode": program.planned,
             "proof.json": canonical(program.proof.as_record()),
             "dose.json": canonical(program.dose.as_record()),
+            **picture_files(program, job.recipe_bundle.solid_file),
         },
         header=program.preamble,
         actions=_actions(program, machine),

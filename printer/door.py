@@ -28,6 +28,7 @@ from printer.planned_units import compile_corrected
 from printer.readiness import training_gate, unmet
 from printer.server import Handler
 from recipes.machine import MachineProfile
+from recipes.picture_files import FOLDER as PICTURES
 
 _TRAIL_LIMIT = 5000
 _ALARM_ENTRIES = 20_000
@@ -76,6 +77,7 @@ class Door:
             **self._care.handlers(),
             "trail": self._trail,
             "checkpoint": lambda _: self._cell.store.checkpoint(),
+            "pictures": self._pictures,
             "blob": lambda body: base64.b64encode(self._cell.store.blob(str(body["sha256"]))).decode("ascii"),
         }
 
@@ -128,6 +130,17 @@ class Door:
                 for unit in program.units
             ],
             "gates": [dict(gate.as_record()) for gate in admitted.plan.static_gates],
+        }
+
+    def _pictures(self, body: Mapping[str, JsonValue]) -> Answer:
+        """Return the pictures that were recorded with a run, by their file name."""
+        store, run = self._cell.store, str(body["run"])
+        created = store.search(kind=EventKind.RUN_RECORD_CREATED, subject_type="run", subject_id=run, limit=1)
+        return {
+            item["name"].removeprefix(PICTURES): store.blob(item["sha256"]).decode("ascii", errors="replace")
+            for entry in created
+            for item in entry.attachments
+            if item["name"].startswith(PICTURES)
         }
 
     def _next_run(self, job: Job) -> str:

@@ -30,6 +30,7 @@ from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
+from api.workstation.unit_pictures import PicturePanel
 from api.workstation.visitor import Visitor
 from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
@@ -159,6 +160,7 @@ class RunningPage:
                 self._care = CarePanel(visitor)
                 self._intake = IntakePanel(visitor)
                 self._closing = ClosingPanel(visitor)
+                self._pictures = PicturePanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
                     self._grid = Changing()
@@ -198,6 +200,7 @@ class RunningPage:
         view = await run.io_bound(self._feed.view)
         if view is not None:
             self._show(view)
+            await self._pictures.refresh(view.status)
 
     async def add_plain_parts(self) -> None:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
