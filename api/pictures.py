@@ -22,6 +22,11 @@ class PictureDesk:
         """Return the pictures of a batch's last run, by name; none before a run is on record."""
         return tuple(sorted(self._of(batch)))
 
+    def last_run(self, batch: str) -> str | None:
+        """Return the run that the pictures of a batch belong to; None before there is one."""
+        run = self._production.batch(batch).get("run")
+        return run if isinstance(run, str) else None
+
     def picture(self, batch: str, name: str) -> bytes:
         """Return one picture as SVG. Raises NotFound."""
         found = self._of(batch).get(name)

@@ -40,6 +40,7 @@ from printer.messages import (
     Record,
     Recorded,
     RecordFailed,
+    RecordLate,
     RunEffect,
     RunInput,
     SealWireLog,
@@ -472,8 +473,8 @@ class Cell:
             self._handle(compared)
 
     def _watch_recorder(self) -> None:
-        """A record that does not come in time is a record failure, whatever holds it."""
+        """A record that does not come in time stops the run, whatever holds it."""
         late = [token for token, asked in self._outstanding.items() if time.monotonic() - asked > _RECORD_LIMIT_S]
         for token in late:
             del self._outstanding[token]
-            self._handle(RecordFailed(token, f"no commit within {_RECORD_LIMIT_S:.0f} s"))
+            self._handle(RecordLate(token, f"no commit within {_RECORD_LIMIT_S:.0f} s"))

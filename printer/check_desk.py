@@ -23,6 +23,7 @@ from printer.messages import (
     Record,
     Recorded,
     RecordFailed,
+    RecordLate,
     RunEffect,
     RunInput,
     Send,
@@ -82,13 +83,14 @@ class CheckDesk:
                 effects = _send(session.tick(now))
             case Recorded(token) if token == self._awaited:
                 effects = self._recorded(session, now)
-            case RecordFailed(token, reason) if token == self._awaited:
+            case RecordFailed(token, reason) | RecordLate(token, reason) if token == self._awaited:
                 return self._not_recorded(session, reason)
             case (
                 PortBytes()
                 | PortLost()
                 | Recorded()
                 | RecordFailed()
+                | RecordLate()
                 | Command()
                 | GuardChanged()
                 | ClockCompared()

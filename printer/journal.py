@@ -27,6 +27,7 @@ from printer.messages import (
     PortLost,
     Recorded,
     RecordFailed,
+    RecordLate,
     RunInput,
     Tick,
     UnitCompiled,
@@ -72,6 +73,8 @@ def _encode(event: RunInput) -> tuple[str, bytes]:
             return "recorder", canonical({"recorded": token})
         case RecordFailed(token, reason):
             return "recorder", canonical({"failed": token, "reason": reason})
+        case RecordLate(token, reason):
+            return "recorder", canonical({"late": token, "reason": reason})
         case Command(operation, who, reason, target, minutes, weight):
             body: JsonObject = {
                 "operation": operation.value,
@@ -118,6 +121,13 @@ def _compiled(event: UnitCompiled) -> JsonObject:
     }
 
 
+def _answer(body: dict[str, JsonValue]) -> Recorded | RecordFailed | RecordLate:
+    if "recorded" in body:
+        return Recorded(int(str(body["recorded"])))
+    reason = str(body["reason"])
+    return RecordLate(int(str(body["late"])), reason) if "late" in body else RecordFailed(int(str(body["failed"])), reason)
+
+
 def _read_compiled(raw: bytes) -> UnitCompiled | UnitRefused:
     body = json.loads(raw)
     if "refused" in body:
@@ -157,7 +167,7 @@ def _decode(source: str, raw: bytes) -> RunInput:
     body = json.loads(raw)
     match source:
         case "recorder":
-            return Recorded(body["recorded"]) if "recorded" in body else RecordFailed(body["failed"], body["reason"])
+            return _answer(body)
         case "operator":
             weight = EnteredWeight(**body["weight"]) if "weight" in body else None
             who, minutes = Actor(**body["who"]), body.get("minutes", 0)

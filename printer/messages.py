@@ -105,6 +105,14 @@ class RecordFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordLate:
+    """No answer about one `Record` effect came in time; it may still be committed, or fail."""
+
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuardChanged:
     open: bool
 
@@ -154,7 +162,18 @@ class UnitRefused:
 
 
 RunInput = (
-    PortBytes | PortLost | Tick | Command | Recorded | RecordFailed | GuardChanged | ClockCompared | WireSealed | UnitCompiled | UnitRefused
+    PortBytes
+    | PortLost
+    | Tick
+    | Command
+    | Recorded
+    | RecordFailed
+    | RecordLate
+    | GuardChanged
+    | ClockCompared
+    | WireSealed
+    | UnitCompiled
+    | UnitRefused
 )
 
 

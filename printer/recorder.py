@@ -29,6 +29,8 @@ class _Job:
 class Recorder:
     """Appends to the cell's trail in order; what is insisted on, and failed, is tried again every `again_s` and at the end.
 
+    No record of a run overtakes one that is insisted on and not yet committed.
+
     Lifetime: from the cell's start to its end; `close` finishes what is queued. Concurrency: `record` and `append` may
     be called from any thread; answers to `record` come through `deliver` on the recorder's thread.
     """
@@ -65,13 +67,26 @@ class Recorder:
             if job is None:
                 self._pay()
                 return
-            self._append(job)
+            self._pay()
+            if self._owed and job.token is not None:
+                self._behind(job)
+            else:
+                self._append(job)
 
     def _pay(self) -> None:
-        """Try once more what is insisted on."""
+        """Try once more what is insisted on, in its order, as far as it is committed."""
         owed, self._owed = self._owed, []
-        for job in owed:
+        for at, job in enumerate(owed):
             self._append(job)
+            if self._owed:
+                self._owed += owed[at + 1 :]
+                return
+
+    def _behind(self, job: _Job) -> None:
+        """Keep a record from overtaking one before it that is not committed."""
+        if job.insist:
+            self._owed.append(job)
+        self._failed(job, OSError("a record before it is not committed yet"))
 
     def _append(self, job: _Job) -> None:
         try:

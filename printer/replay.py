@@ -10,7 +10,7 @@ from decimal import Decimal
 from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.events import Actor, Entry, EntryDraft, EventKind, Subject
 from printer.journal import read_journal
-from printer.messages import Command, Operation, Record, RecordFailed, UnitCompiled, UnitRefused
+from printer.messages import Command, Operation, Record, Recorded, RecordFailed, UnitCompiled, UnitRefused
 from printer.plan import RunPlan
 from printer.run import RunMachine
 from printer.states import RunState
@@ -90,6 +90,8 @@ def replay(plan: RunPlan, segments: Iterable[bytes], recompile: Recompile | None
             inputs += 1
             if isinstance(event, RecordFailed):
                 failed.update(places.get(event.token, ()))
+            if isinstance(event, Recorded):
+                failed.difference_update(places.get(event.token, ()))
             if recompile is not None and isinstance(event, UnitCompiled | UnitRefused):
                 compiled += _compiled(event, recompile, inputs)
             for effect in machine.handle(event, now):
@@ -123,10 +125,12 @@ def compare(plan: RunPlan, prepared_by: Actor, replayed: Replayed, entries: Iter
     wanted: list[JsonObject] = []
     difference: Difference | None = None
     for number, draft in enumerate(drafts):
+        if number in failed:
+            continue
         row, found = row_of(draft), rows[len(wanted)] if len(wanted) < len(rows) else None
         if row == found:
             wanted.append(row)
-        elif number not in failed:
+        else:
             difference = _difference(len(wanted) + 1, found, row)
             break
     count = len(wanted)

@@ -34,6 +34,7 @@ from printer.messages import (
     PortLost,
     Recorded,
     RecordFailed,
+    RecordLate,
     RunEffect,
     RunInput,
     SealWireLog,
@@ -99,6 +100,7 @@ class RunMachine:
         self._deadline: int | None = None
         self._finish_after_unit: str | None = None
         self._actor: Actor | None = None
+        self._wire_sha256: str | None = None
 
     def handle(self, event: RunInput, now: int, urgent: Callable[[EmergencySend], None] | None = None) -> tuple[RunEffect, ...]:
         """Take one input at process time `now` (µs); return the effects in the order they are to be carried out.
@@ -111,7 +113,7 @@ class RunMachine:
             self.journal.add(event, now)
         self._take(event, now)
         self._pump(now)
-        if (record := self.record.commit()) is not None:
+        if (record := self.record.commit(insist=self.over)) is not None:
             self.emit(record)
         return tuple(self._effects)
 
@@ -155,8 +157,13 @@ class RunMachine:
             case Recorded(token):
                 if self.record.recorded(token):
                     self._go_on(now)
+                self._close()
             case RecordFailed(token, reason):
                 self.record.failed(token, reason)
+                self.fault(AlarmName.RECORD_FAILURE, reason, now)
+                self._close()
+            case RecordLate(_, reason):
+                self.record.late(reason)
                 self.fault(AlarmName.RECORD_FAILURE, reason, now)
             case GuardChanged(is_open):
                 self.guard_open = is_open
@@ -166,7 +173,8 @@ class RunMachine:
                 if not self.over:
                     self.alarms.clock_compared(event, now)
             case WireSealed(sha256):
-                self._close(sha256)
+                self._wire_sha256 = sha256
+                self._close()
             case UnitCompiled():
                 self.units.compiled(event, now)
             case UnitRefused():
@@ -442,15 +450,15 @@ class RunMachine:
         self.alarms.end()
         self.emit(SealWireLog())
 
-    def _close(self, wire_sha256: str) -> None:
-        if self.phase is not Phase.WIRE:
+    def _close(self) -> None:
+        """Close the record once the wire log is sealed and every record before it is answered, and committed where it is insisted on."""
+        if self.phase is not Phase.WIRE or self._wire_sha256 is None or not (self.record.settled and self.drafts.empty):
             return
         program = self.devices.sent.sealed()
         attachments = {"program.gcode": program, "journal/run.jsonl": self.journal.seal()}
-        self.record.lost_again()
-        self.drafts.closed(self.ended, wire_sha256, sha256_hex(program), attachments)
+        self.drafts.closed(self.ended, self._wire_sha256, sha256_hex(program), attachments)
         self.phase = Phase.CLOSING
-        self.record.await_next(insist=True)
+        self.record.await_next()
 
     def emit(self, effect: RunEffect) -> None:
         self._effects.append(effect)

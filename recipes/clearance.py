@@ -76,6 +76,7 @@ def _neighbour_reasons(extents: Sequence[_Extent], machine: MachineProfile) -> l
             other = math.ceil(needed / float(pitch.value))
             reasons.append(
                 f"along {axis} the places are {pitch} apart, units of this size need {needed:.1f} mm, so that {what} does not meet a "
-                f"finished neighbour; {-(-places // other)} of {places} places would do: choose a lower strength, or another plate"
+                f"finished neighbour; {-(-places // other)} of {places} places would do: "
+                "choose a lower strength, or a plate with wider places"
             )
     return reasons

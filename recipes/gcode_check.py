@@ -222,7 +222,7 @@ def examine(
         lines=reader.lines,
         units=tuple(proof for proof in proofs if proof.strength is not None),
         purges=tuple(proof for proof in proofs if proof.strength is None),
-        margins=_margins(proofs, reader, recipe, machine),
+        margins=(*_margins(proofs, reader, recipe, machine), *_prime_margins(primed, recipe)),
         primed=tuple(primed),
         duration_us=sum(section.time_us for section in reader.sections),
         refusals=tuple(refusals),
@@ -410,6 +410,14 @@ def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe,
         closures = [unit.closure for unit in proofs]
         margins.append(Margin("net volume per unit", "%", -CLOSURE_PERCENT, CLOSURE_PERCENT, min(closures), max(closures)))
     return tuple(margins)
+
+
+def _prime_margins(primed: Sequence[Microlitre], recipe: Recipe) -> list[Margin]:
+    margins = []
+    for number, (volume, part) in enumerate(zip(primed, recipe.parts, strict=True), start=1):
+        allowed, name = part.parameters.prime_volume, f"prime volume, part {number}" if recipe.second_ink else "prime volume"
+        margins.append(Margin(name, allowed.set_point.unit, allowed.low.value, allowed.high.value, volume.value, volume.value))
+    return margins
 
 
 def _part_margins(proofs: Sequence[UnitProof], recipe: Recipe, which: str) -> list[Margin]:

@@ -50,10 +50,18 @@ class PicturePanel:
             self._place.show("")
             return
         try:
-            names = await run.io_bound(self._visitor.workstation.pictures.names, status.batch)
-        except NotFound:
-            names = ()
+            names = await run.io_bound(self._names, status.batch, status.run)
         except DosewrightError:
             return
+        if names is None:
+            return
         self._shown = status.run
-        self._place.show(pictures_html(status.batch, names or ()))
+        self._place.show(pictures_html(status.batch, names))
+
+    def _names(self, batch: str, run_id: str) -> tuple[str, ...] | None:
+        """None until the workstation has this run on record: the pictures of the run before it are not shown for it."""
+        pictures = self._visitor.workstation.pictures
+        try:
+            return pictures.names(batch) if pictures.last_run(batch) == run_id else None
+        except NotFound:
+            return ()

@@ -51,6 +51,7 @@ def test_a_picture_is_asked_for_once_and_only_plain_drawings_pass() -> None:
     assert pictures.names("B-1") == ("18.5-mg-unit.svg",)
     assert pictures.picture("B-1", "18.5-mg-unit.svg") == PLAIN.encode()
     assert cells.asked == ["B-1-R1"]
+    assert pictures.last_run("B-1") == "B-1-R1"
     with pytest.raises(NotFound):
         pictures.picture("B-1", "evil-unit.svg")
 

@@ -37,10 +37,12 @@ from printer.plan import RunPlan
 from printer.planned_units import compile_corrected
 from printer.register_file import SignedRegister
 from printer.run import Phase, RunMachine
+from recipes.effectivity import MEANING_EFFECTIVE, SignedStatement, demonstration_statement
 from recipes.library import load_demonstration, load_machine, load_recipe, load_second, recipe_bytes, recipe_ids
+from recipes.model import parse_recipe
 from recipes.order import DoseOrder
 from recipes.program import PrintProgram
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
+from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, RecipeBundle, bundle_recipe
 
 TODAY = "2026-11-20"
 OPERATOR = Actor("operator", "Demo Operator", "operator")
@@ -69,14 +71,24 @@ def signature(person: str, meaning: str, digest: str) -> Signature:
     )
 
 
+def signed_bundle(content: bytes) -> RecipeBundle:
+    """A recipe file as it comes to a cell: signed by its author and its approver, and made effective."""
+    recipe = parse_recipe(content)
+    statement = demonstration_statement(recipe, TODAY)
+    return bundle_recipe(
+        content,
+        signature("engineer", MEANING_AUTHOR, recipe.digest),
+        signature("quality", MEANING_APPROVER, recipe.digest),
+        effective=SignedStatement(statement=statement, signature=signature("quality", MEANING_EFFECTIVE, statement.digest)),
+    )
+
+
 def demonstration_job(case: str, **changes: object) -> Job:
     recipe = load_recipe(case)
     prescription, ink, cartridge = load_demonstration(case, TODAY)
     second = load_second(case, TODAY)
     order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription, second=second)
-    bundle = bundle_recipe(
-        recipe_bytes(case), signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
-    )
+    bundle = signed_bundle(recipe_bytes(case))
     job = Job(
         batch="B-1",
         order=order,
@@ -163,13 +175,8 @@ class SimulatedCell:
             case Send(port, data):
                 self.written.append((self.now, port, data, False))
                 self.bench.receive(port, data)
-            case Record(token, drafts, insist):
-                if self.refuse_record(effect):
-                    if insist:
-                        self._owed.append(effect)
-                    return [RecordFailed(token, "the disk is full")]
-                self.entries += drafts
-                return [Recorded(token)]
+            case Record():
+                return [self._recorded(effect)]
             case Compile(n, factor, purge, part):
                 if self.program is None:
                     return [UnitRefused(n, "this simulation has no compiler", purge, part)]
@@ -178,12 +185,32 @@ class SimulatedCell:
                 return [WireSealed("0" * 64)]
         return []
 
+    def commit(self, record: Record) -> Recorded | RecordFailed:
+        if self.refuse_record(record):
+            return RecordFailed(record.token, "the disk is full")
+        self.entries += record.drafts
+        return Recorded(record.token)
+
+    def _recorded(self, record: Record) -> Recorded | RecordFailed:
+        """Commit as the recorder does: nothing overtakes what is insisted on and not committed."""
+        answer = RecordFailed(record.token, "a record before it is not committed yet") if self._owed else self.commit(record)
+        if record.insist and isinstance(answer, RecordFailed):
+            self._owed.append(record)
+        return answer
+
+    def _pay(self) -> None:
+        owed, self._owed = self._owed, []
+        for at, record in enumerate(owed):
+            answer = self.commit(record)
+            if isinstance(answer, RecordFailed):
+                self._owed = [*owed[at:], *self._owed]
+            self.give(answer)
+            if self._owed:
+                return
+
     def step(self) -> None:
         self.now += self.step_us
-        for owed in (paid := list(self._owed)):
-            self.entries += owed.drafts
-            self.give(Recorded(owed.token))
-        del self._owed[: len(paid)]
+        self._pay()
         sent = self.bench.step(self.now)
         for port in (Port.PRESSURE, Port.BALANCE, Port.PRINTER):
             if port in self.bench.unplugged:

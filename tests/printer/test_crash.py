@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from simulation import Scenario, build
 from audit.events import EntryDraft, Subject
 from audit.store import TrailStore
 from printer.alarms import AlarmName
-from printer.messages import Operation, Record, Recorded, RecordFailed, RunEffect, RunInput
+from printer.messages import Operation, Record, Recorded, RecordFailed
 from printer.run import Phase
 
 SCENARIO = Scenario(5, "minoxidil", 3, None, (), warm=True)
@@ -78,34 +78,37 @@ class BadDisk:
     persisted: bool
     for_good: bool
     count: int = 0
+    kept: set[int] = field(default_factory=set)
 
-    def answer(self, effect: Record) -> list[RunInput]:
+    def answer(self, effect: Record) -> Recorded | RecordFailed:
         self.count += 1
         fails = self.count >= self.nth if self.for_good else self.count == self.nth
+        if effect.token in self.kept:
+            return RecordFailed(effect.token, "the head of the store has moved")
         if not fails or self.persisted:
             self.store.append(*effect.drafts)
-        return [RecordFailed(effect.token, "the disk is full") if fails else Recorded(effect.token)]
+            self.kept.add(effect.token)
+        return RecordFailed(effect.token, "the disk is full") if fails else Recorded(effect.token)
 
 
 def on_bad_disk(tmp_path: Path, nth: int, *, persisted: bool, for_good: bool) -> tuple[SimulatedCell, TrailStore]:
     store = new_store(tmp_path / "cell.db")
     disk = BadDisk(store, nth, persisted, for_good)
     cell = build(SCENARIO)
-    execute = cell._execute
 
-    def kept(effect: RunEffect) -> list[RunInput]:
-        if isinstance(effect, Record):
-            cell.entries += effect.drafts
-            return disk.answer(effect)
-        return execute(effect)
+    def commit(record: Record) -> Recorded | RecordFailed:
+        cell.entries += record.drafts
+        return disk.answer(record)
 
-    cell._execute = kept  # type: ignore[method-assign]
+    cell.commit = commit  # type: ignore[method-assign]
     cell.command(Operation.PREPARE)
     for _ in range(6_000):
         if cell.machine.phase is Phase.START:
             cell.command(Operation.START)
-        if cell.machine.over and cell.machine.phase is not Phase.WIRE:
+        if cell.machine.over:
             break
+        cell.step()
+    for _ in range(50):
         cell.step()
     return cell, store
 
@@ -113,7 +116,7 @@ def on_bad_disk(tmp_path: Path, nth: int, *, persisted: bool, for_good: bool) ->
 def assert_safe(cell: SimulatedCell, store: TrailStore, tmp_path: Path) -> None:
     machine = cell.machine
     assert machine.over, "a record that fails ends the run"
-    assert machine.ended in ("FAULTED", "ABORTED") or machine.phase in (Phase.CLOSING, Phase.DONE)
+    assert machine.ended in ("FAULTED", "ABORTED") or len(cell.verdicts()) == len(machine.plan.units), "nothing was left to print"
     before = [patch.plunger_uL for patch in cell.bench.plant.patches]
     for _ in range(50):
         cell.step()

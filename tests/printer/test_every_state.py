@@ -24,6 +24,7 @@ from printer.messages import (
     Record,
     Recorded,
     RecordFailed,
+    RecordLate,
     RunEffect,
     RunInput,
     SealWireLog,
@@ -62,6 +63,7 @@ EVENTS: dict[str, RunInput] = {
     "balance lost": PortLost(Port.BALANCE, "unplugged"),
     "pressure lost": PortLost(Port.PRESSURE, "unplugged"),
     "record failure": RecordFailed(999_999, "disk full"),
+    "record late": RecordLate(999_999, "no commit within 10 s"),
     "printer reset": PortBytes(Port.PRINTER, b"start\n"),
 }
 HARMLESS_WHEN_NOT_ACTIVE = {"guard", "printer reset"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,20 @@ def test_anything_else_is_tried_once() -> None:
     store = FullDisk(1)
     assert [type(answer) for answer in told(store, Record(7, (CLOSED,)), again_s=0.001, answers=1)] == [RecordFailed]
     assert (store.asked, store.committed) == (1, [])
+
+
+def test_no_record_overtakes_one_that_is_insisted_on() -> None:
+    store = FullDisk(3)
+    said: queue.SimpleQueue[Recorded | RecordFailed] = queue.SimpleQueue()
+    recorder = Recorder(store, said.put, 3600.0)  # type: ignore[arg-type]
+    raised = replace(CLOSED, kind=EventKind.ALARM_CONDITION_RAISED)
+    for record in (Record(6, (raised,), insist=True), Record(7, (CLOSED,), insist=True), Record(8, (CLOSED,))):
+        recorder.record(record)
+    recorder.close()
+    assert store.committed == [raised, CLOSED]
+    answers = [said.get() for _ in range(said.qsize())]
+    assert [answer.token for answer in answers if isinstance(answer, Recorded)] == [6, 7]
+    assert [answer.token for answer in answers if isinstance(answer, RecordFailed)] == [6, 6, 7, 6, 8]
 
 
 def test_at_its_end_a_recorder_tries_once_more() -> None:

@@ -110,15 +110,15 @@ def test_a_recipe_travels_with_the_solid_that_it_binds():
         signed("erin", MEANING_AUTHOR, "process_engineer", recipe.digest),
         signed("quinn", MEANING_APPROVER, "quality_assurance", recipe.digest),
     )
-    bundle = bundle_recipe(toml, *signatures, solid)
+    bundle = bundle_recipe(toml, *signatures, solid=solid)
     again = read_bundle(bundle.as_record())
     assert verify_bundle(again, TRUSTED) == recipe
     assert again.solid_file == solid
     assert "solid" not in bundle_recipe(TOML, AUTHOR, APPROVER).as_record()
     for held, said in ((None, "holds none"), (solid + b"\0", "not the one"), (solid[:-1], "not the one")):
         with pytest.raises(RecipeRefused, match=said):
-            bundle_recipe(toml, *signatures, held)
+            bundle_recipe(toml, *signatures, solid=held)
     with pytest.raises(RecipeRefused, match="binds no STL file"):
-        bundle_recipe(TOML, AUTHOR, APPROVER, solid)
+        bundle_recipe(TOML, AUTHOR, APPROVER, solid=solid)
     with pytest.raises(RecipeRefused, match="base64"):
         verify_bundle(again.model_copy(update={"solid": "not base64!"}), TRUSTED)
