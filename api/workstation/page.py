@@ -161,10 +161,10 @@ class RunningPage:
                 self._care = CarePanel(visitor)
                 self._intake = IntakePanel(visitor)
                 self._closing = ClosingPanel(visitor)
-                self._pictures = PicturePanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
                     self._grid = Changing()
+                self._pictures = PicturePanel(visitor)
             with ui.element("div").classes("dw-col").props(INERT):
                 self._alarms = AlarmPanel(visitor)
                 with ui.element("section").classes("dw-card"):
