@@ -19,13 +19,14 @@ from recipes.clearance import clearance_reasons
 from recipes.designs import Design, design_unit, head_reasons, scale_design, stacking_reasons
 from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused, SolidFileRefused
-from recipes.gcode_check import UnitProof, UnitTarget, prove
+from recipes.gcode_check import prove
 from recipes.gcode_writer import Motion, ProcedureName, Written, write_dispense, write_preamble, write_unit
 from recipes.inks import cartridge_reasons, ink_reasons
 from recipes.model import Cartridge, DoseCorrection, DoseOrder, InkLot, MachineProfile, Recipe, StlSolid
 from recipes.plate import Place, lay_out, purge_places
 from recipes.procedures import micrometres, plan_motion, write_actions
 from recipes.program import AFTER, BEFORE, ActionProgram, Basis, Piece, PrintProgram, UnitProgram, head_of, procedure_bytes
+from recipes.proof import UnitProof, UnitTarget
 from recipes.purge_units import plan_purge, purge_reasons
 from recipes.stl_solid import FileSolid, bound_solid
 from recipes.toolpath import UnitPath

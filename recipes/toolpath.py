@@ -118,13 +118,13 @@ def plan_unit(
     at: XY | None = None
     for index, (entry, share) in enumerate(zip(slices, shares, strict=True)):
         inwards = index % 2 == 0
-        outline = shapely.simplify(entry.region, _OUTLINE_TOLERANCE).normalize()
-        edge = shapely.to_wkb(outline)
-        key = (edge, inwards, at, 0 if perimeters is None else index % 2)
+        cut = shapely.to_wkb(entry.region)
+        if cut not in regions:
+            outline = shapely.simplify(entry.region, _OUTLINE_TOLERANCE).normalize()
+            regions[cut] = _Region(outline, _candidates(outline, bead_width))
+        key = (cut, inwards, at, 0 if perimeters is None else index % 2)
         if key not in known:
-            if edge not in regions:
-                regions[edge] = _Region(outline, _candidates(outline, bead_width))
-            known[key] = _fill(regions[edge], index, bead_width, chord, inwards, at, perimeters)
+            known[key] = _fill(regions[cut], index, bead_width, chord, inwards, at, perimeters)
         strokes = known[key]
         at = strokes[-1].points[-1]
         layer = Layer(z=int(entry.z.scaleb(3).to_integral_value()), thickness=entry.thickness, volume=share, strokes=strokes)

@@ -19,12 +19,13 @@ from pathlib import Path
 from audit.quantities import Milligram, Millimetre
 from recipes.compile import compile_program
 from recipes.dose import calculate
-from recipes.gcode_check import UnitTarget, examine
+from recipes.gcode_check import examine
 from recipes.library import CASES, TWO_INK_CASES, load_demonstration, load_machine, load_recipe, load_second
 from recipes.machine import MachineProfile
 from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescription
 from recipes.program import PrintProgram
+from recipes.proof import UnitTarget
 from recipes.shapes import Range, build_solid
 from tests.benchmarks import Row
 from tests.peers.environments import ROOT, PeerMissing

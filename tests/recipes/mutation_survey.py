@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from recipes.compile import compile_program
-from recipes.gcode_check import UnitTarget, examine
+from recipes.gcode_check import examine
 from recipes.library import CASES, TWO_INK_CASES, load_demonstration, load_machine, load_recipe, load_second
 from recipes.machine import MachineProfile
 from recipes.model import DoseOrder, Recipe
+from recipes.proof import UnitTarget
 from tests.recipes.gcode_simulator import Printer, Target, targets_of
 from tests.recipes.program_mutations import CORRUPTIONS, corrupt
 

@@ -7,10 +7,11 @@ import pytest
 
 from recipes.compile import compile_program
 from recipes.errors import ProofRefused
-from recipes.gcode_check import UnitTarget, examine, prove
+from recipes.gcode_check import examine, prove
 from recipes.gcode_values import nanometres
 from recipes.library import load_demonstration, load_machine, load_recipe
 from recipes.model import DoseOrder
+from recipes.proof import UnitTarget
 
 TODAY = "2026-11-20"
 CASES = ("cyclophosphamide", "hydrocortisone", "minoxidil", "sildenafil")
