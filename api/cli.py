@@ -17,6 +17,7 @@ from api import (
     cli_recipe,
     cli_replay,
     cli_serve,
+    cli_solid,
     cli_trends,
     cli_verify,
     cli_weigh,
@@ -44,6 +45,7 @@ app.command("verify")(cli_verify.verify)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
 app.command("trends")(cli_trends.trends)
+app.command("solid")(cli_solid.solid)
 app.command("devices")(cli_devices.devices)
 app.command("weigh")(cli_weigh.weigh)
 app.add_typer(cli_check.app, name="check")

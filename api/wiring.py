@@ -11,6 +11,7 @@ from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.ink_desk import InkDesk
 from api.people import People
+from api.pictures import PictureDesk
 from api.production import Production
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
@@ -48,6 +49,7 @@ class Workstation:
     allocation: Allocation
     weighing: WeighingDesk
     inks: InkDesk
+    pictures: PictureDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -84,4 +86,5 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         allocation=Allocation(store, production),
         weighing=WeighingDesk(people, production, cells),
         inks=inks,
+        pictures=PictureDesk(production, cells),
     )

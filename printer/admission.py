@@ -40,6 +40,7 @@ from recipes.compile import compile_program
 from recipes.machine import MachineProfile
 from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
+from recipes.picture_files import picture_files
 from recipes.program import PrintProgram
 from recipes.proof_text import proof_text
 from recipes.store import DEVELOPER_ROLE, DevelopmentRecipe, RecipeBundle
@@ -292,6 +293,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "proof.json": canonical(program.proof.as_record()),
             "proof.txt": proof_text(program.proof).encode("utf-8"),
             "dose.json": canonical(program.dose.as_record()),
+            **picture_files(program, job.recipe_bundle.solid_file),
         },
         header=program.preamble,
         actions=_actions(program, machine),

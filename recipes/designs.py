@@ -62,10 +62,10 @@ def design_unit(
                 plan, plan_dispense(plan.target_volume, increment=line_increment(machine)), MappingProxyType({"family": "dispense"})
             )
         case Cylinder() | Torus():
-            solid = _solid(plan, recipe, machine)
+            solid = smooth_solid(plan, recipe, machine)
             return Design(plan, _path(solid, plan, recipe), _shape(solid))
         case Caplet() | Film() | Grid() | StlSolid():
-            printed = plan_exact(geometry, plan.target_volume, machine, _ranges(recipe), age=age, file=file)
+            printed = plan_exact(geometry, plan.target_volume, machine, exact_ranges(recipe), age=age, file=file)
             return Design(plan, printed.path, printed.shape)
         case _:
             assert_never(geometry)
@@ -129,7 +129,8 @@ def line_increment(machine: MachineProfile) -> Microlitre:
     return min(INCREMENT, machine.bounded_exposure / 2)
 
 
-def _solid(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Solid:
+def smooth_solid(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Solid:
+    """Return the cylinder or torus of a strength. Raises GeometryRefused."""
     geometry = recipe.geometry
     layer = _range(recipe.parameters.layer_height)
     if isinstance(geometry, Torus):
@@ -164,7 +165,8 @@ def _expected_speed(recipe: Recipe) -> MillimetrePerSecond:
     return MillimetrePerSecond(EXACT.divide(parameters.flow_rate.set_point.value, bead))
 
 
-def _ranges(recipe: Recipe) -> ProvenRanges:
+def exact_ranges(recipe: Recipe) -> ProvenRanges:
+    """Return what a recipe allows of layers and beads, with room for the largest correction of its dose."""
     rule = recipe.control.dose_correction
     correction = rule.largest.fraction if isinstance(rule, DoseCorrection) else Decimal(0)
     return ProvenRanges(_range(recipe.parameters.layer_height), _bead_range(recipe), _expected_speed(recipe), correction)

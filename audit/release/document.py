@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 
 import typst
 
@@ -22,6 +23,7 @@ from audit.quantities import plain_text, round_to
 from audit.release.batch_record import record_sha256
 from audit.release.conformity import State
 from audit.release.document_chart import chart, shape
+from audit.release.document_picture import chosen_pictures
 from audit.release.trail_view import as_list, as_object, count_of, number_of, text_of
 
 NONE = "–"
@@ -29,8 +31,10 @@ _EXTRA_GLYPHS = frozenset("–—‘’“”…·×÷−±√≤≥≈→←µ�
 _LONGEST_TEXT = 600
 
 
-def render_record(record: JsonObject, record_json: bytes) -> bytes:
+def render_record(record: JsonObject, record_json: bytes, pictures: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
     """Return the PDF of a record; `record_json` (its canonical bytes) is attached as record.json.
+
+    `pictures` are attachments of the run's creation by name (`pictures/…svg`); only drawings of a plain form are drawn.
 
     Raises RecordError where the record lacks what a document needs or typst cannot set it.
     """
@@ -39,7 +43,11 @@ def render_record(record: JsonObject, record_json: bytes) -> bytes:
         template = resources.files("audit.release").joinpath("templates", "record.typ").read_bytes()
         (root / "record.typ").write_bytes(template)
         (root / "record.json").write_bytes(record_json)
-        (root / "data.json").write_text(json.dumps(_printable(_view(record)), ensure_ascii=False), encoding="utf-8")
+        drawn, rows, left_out = chosen_pictures(pictures)
+        for name, data in drawn.items():
+            (root / name).write_bytes(data)
+        view = _view(record) | {"pictures": rows, "pictures_left_out": left_out}
+        (root / "data.json").write_text(json.dumps(_printable(view), ensure_ascii=False), encoding="utf-8")
         try:
             return typst.compile(
                 root / "record.typ", root=root, ignore_system_fonts=True, pdf_standards=["a-3b"], timestamp=_timestamp(record)

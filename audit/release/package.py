@@ -29,7 +29,8 @@ FORMAT = "dosewright-review/1"
 MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
 ADMISSION = "admission.json"
 _ATTACHED = frozenset({"program-planned.gcode", "program.gcode", ADMISSION})
-_FOLDERS = ("journal/", "traces/", "corrected/")
+PICTURES = "pictures/"
+_FOLDERS = ("journal/", "traces/", "corrected/", PICTURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,12 @@ def write_package(
     }
     record = batch_record.build(workstation.lines, cell.lines, batch)
     files[RECORD] = canonical(record)
-    files[DOCUMENT] = render_record(record, files[RECORD])
     files[KEYS] = canonical({"keys": list(dict.fromkeys([workstation.key, cell.key]))})
     files[README] = resources.files("audit.release").joinpath("templates", "README.txt").read_bytes()
     entries = BatchEntries(TrailView(workstation.lines), TrailView(cell.lines), batch)
-    files |= dict(_attachments(attached_files(entries), blob))
+    attached = dict(_attachments(attached_files(entries), blob))
+    files |= attached
+    files[DOCUMENT] = render_record(record, files[RECORD], {name: data for name, data in attached.items() if name.startswith(PICTURES)})
     manifest = {"format": FORMAT, "created": created, "files": {name: sha256_hex(data) for name, data in files.items()}}
     files[MANIFEST] = canonical(manifest)
     files[NOTE] = key.sign_note(f"{FORMAT}\n{sha256_hex(files[MANIFEST])}\n").encode()

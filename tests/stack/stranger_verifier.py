@@ -712,7 +712,7 @@ def check_attachments(files, record, workstation, cell, runs):
             subject = entry["subject"]
             if subject == {"id": run, "type": "run"} or (subject["type"] in PRINTED and subject["id"].startswith(run + "/")):
                 for item in entry["attachments"]:
-                    name, kinds = item["name"], ("journal/", "traces/", "corrected/")
+                    name, kinds = item["name"], ("journal/", "traces/", "corrected/", "pictures/")
                     if name.endswith((".gcode", "admission.json")) or name.startswith(kinds):
                         want[prefix + name] = item["sha256"]
         state = cell.state("run", run)
