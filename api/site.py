@@ -203,7 +203,7 @@ def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]
             )
         )
         effective = SignedStatement(statement=statement, signature=maker)
-        shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver, effective), SYSTEM)
+        shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver, effective=effective), SYSTEM)
 
 
 def _equipment(path: Path, cell: str, identity: Identity, password: str, today: str, *, daily_check: bool) -> None:

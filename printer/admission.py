@@ -40,6 +40,7 @@ from recipes.machine import MachineProfile
 from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
 from recipes.program import PrintProgram
+from recipes.proof_text import proof_text
 from recipes.store import DEVELOPER_ROLE, DevelopmentRecipe, RecipeBundle
 
 ADMISSION = "admission.json"
@@ -205,6 +206,7 @@ def admit(
         today=today,
         demonstration=demonstration,
         second=job.second,
+        solid=job.recipe_bundle.solid_file,
     )
     admission = Admission(
         run=run,
@@ -276,6 +278,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             ),
             "partial_release_permitted": recipe.control.partial_release,
             **({"purpose": DEVELOPMENT} if job.development else {}),
+            **({} if recipe.control.release is None else {"release_rules": recipe.control.release.as_rules()}),
             "demonstration": admission.demonstration,
             "rate": admission.rate,
         },
@@ -285,6 +288,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "recipe.toml": job.recipe_bundle.recipe_toml.encode("utf-8"),
             "program-planned.gcode": program.planned,
             "proof.json": canonical(program.proof.as_record()),
+            "proof.txt": proof_text(program.proof).encode("utf-8"),
             "dose.json": canonical(program.dose.as_record()),
         },
         header=program.preamble,

@@ -7,6 +7,8 @@ cell prints a bundle with its signed statement that it is effective; in developm
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Collection, Mapping
 from typing import Annotated
 
@@ -19,12 +21,15 @@ from recipes.errors import RecipeRefused
 from recipes.figures import Document, explain
 from recipes.lifecycle import APPROVER_ROLES, AUTHOR_ROLES
 from recipes.model import Recipe, parse_recipe
+from recipes.shape_families import StlSolid
 
 MEANING_AUTHOR = "recipe author"
 MEANING_APPROVER = "recipe approval"
 MEANING_DEVELOPMENT = "development runs, not for patients"
 DEVELOPER_ROLE = "process_engineer"
 LARGEST_FILE = 256 * 1024
+LARGEST_SOLID = 4 * 1024 * 1024 * 3 // 4
+"""Characters: what a request to a cell has room for beside the recipe; the file itself is bounded where it is read."""
 
 _SIGN_FOR_DEVELOPMENT = "Have a process engineer who is enrolled here open this content for development runs."
 _MAKE_ANEW = "Have the file as it is signed by its author and by an approver, and send that bundle."
@@ -33,17 +38,24 @@ _MAKE_ANEW = "Have the file as it is signed by its author and by an approver, an
 class RecipeBundle(Document):
     """A recipe file (TOML text) with its two signatures, in the order author, approver.
 
-    `effective`: the signed statement that it may be printed for patients; absent where it is approved and no more.
+    `solid` is the STL file, in base64, of a recipe that binds one by its SHA-256: what is signed covers it. `effective`: the signed
+    statement that it may be printed for patients; absent where it is approved and no more.
     """
 
     recipe_toml: Annotated[str, Field(max_length=LARGEST_FILE)]
     signatures: tuple[Signature, Signature]
+    solid: Annotated[str, Field(max_length=LARGEST_SOLID)] | None = None
     effective: SignedStatement | None = None
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_stated(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         tree: dict[str, object] = handler(self)
         return {name: value for name, value in tree.items() if value is not None}
+
+    @property
+    def solid_file(self) -> bytes | None:
+        """The bytes of the STL file. Raises RecipeRefused where they are not base64."""
+        return _decoded(self.solid)
 
 
 class DevelopmentRecipe(Document):
@@ -51,16 +63,44 @@ class DevelopmentRecipe(Document):
 
     recipe_toml: Annotated[str, Field(max_length=LARGEST_FILE)]
     development: Signature
+    solid: Annotated[str, Field(max_length=LARGEST_SOLID)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None}
+
+    @property
+    def solid_file(self) -> bytes | None:
+        """The bytes of the STL file. Raises RecipeRefused where they are not base64."""
+        return _decoded(self.solid)
 
 
-def bundle_recipe(recipe_toml: bytes, author: Signature, approver: Signature, effective: SignedStatement | None = None) -> RecipeBundle:
-    """Join a recipe file and two signatures over its digest (`Recipe.digest`), and what makes it effective.
+def _decoded(solid: str | None) -> bytes | None:
+    if solid is None:
+        return None
+    try:
+        return base64.b64decode(solid, validate=True)
+    except ValueError as error:
+        raise RecipeRefused("The STL file of the recipe bundle is not base64.", remedy=_MAKE_ANEW) from error
+
+
+def bundle_recipe(
+    recipe_toml: bytes,
+    author: Signature,
+    approver: Signature,
+    *,
+    effective: SignedStatement | None = None,
+    solid: bytes | None = None,
+) -> RecipeBundle:
+    """Join a recipe file and two signatures over its digest (`Recipe.digest`), the STL file that it binds, and what makes it effective.
 
     Checks form, content and the signatures themselves, not who is trusted: that is for the reader of the bundle.
     Raises RecipeRefused.
     """
     parse_recipe(recipe_toml)
-    bundle = RecipeBundle(recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver), effective=effective)
+    text = None if solid is None else base64.b64encode(solid).decode("ascii")
+    bundle = RecipeBundle(recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver), solid=text, effective=effective)
     _checked_recipe(bundle)
     return bundle
 
@@ -115,6 +155,7 @@ def verify_effective(bundle: RecipeBundle, trusted_people: Mapping[str, Collecti
 def verify_development(bundle: DevelopmentRecipe, trusted_people: Mapping[str, Collection[str]]) -> Recipe:
     """Return the recipe of a development run if a trusted process engineer signed exactly this content for it. Raises RecipeRefused."""
     recipe = parse_recipe(bundle.recipe_toml.encode("utf-8"), "The recipe file of the development run")
+    _check_solid(bundle, recipe)
     signature = bundle.development
     try:
         verify_signature(signature, digest=recipe.digest)
@@ -132,6 +173,7 @@ def verify_development(bundle: DevelopmentRecipe, trusted_people: Mapping[str, C
 
 def _checked_recipe(bundle: RecipeBundle) -> Recipe:
     recipe = parse_recipe(bundle.recipe_toml.encode("utf-8"), "The recipe file of the bundle")
+    _check_solid(bundle, recipe)
     author, approver = bundle.signatures
     for signature, meaning in ((author, MEANING_AUTHOR), (approver, MEANING_APPROVER)):
         if signature.meaning != meaning:
@@ -154,3 +196,16 @@ def _checked_recipe(bundle: RecipeBundle) -> Recipe:
             f"Recipe {recipe.reference}: {author.signer} signed as author and as approver.", remedy="Another person approves a recipe."
         )
     return recipe
+
+
+def _check_solid(bundle: RecipeBundle | DevelopmentRecipe, recipe: Recipe) -> None:
+    """The STL file is there where the recipe binds one, and is that one."""
+    geometry, solid = recipe.geometry, bundle.solid_file
+    if not isinstance(geometry, StlSolid):
+        if solid is not None:
+            raise RecipeRefused(f"Recipe {recipe.reference} binds no STL file, its bundle holds one.", remedy=_MAKE_ANEW)
+        return
+    if solid is None:
+        raise RecipeRefused(f"Recipe {recipe.reference} binds an STL file, its bundle holds none.", remedy=_MAKE_ANEW)
+    if hashlib.sha256(solid).hexdigest() != geometry.sha256:
+        raise RecipeRefused(f"The STL file of the bundle is not the one that recipe {recipe.reference} binds.", remedy=_MAKE_ANEW)

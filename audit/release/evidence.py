@@ -10,9 +10,9 @@ from functools import cached_property
 from audit.canonical import JsonObject, JsonValue, digest
 from audit.errors import EntryInvalid, RecordError, VerificationError
 from audit.events import EventKind
+from audit.release.claims import Uniformity
 from audit.release.conformity import Evidence, Item, State
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
-from audit.release.uniformity import Uniformity
 from audit.signatures import removal_digest, verify_signature, weight_digest
 
 _MASS_ROUNDING = Decimal("0.005")

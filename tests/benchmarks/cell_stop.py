@@ -76,7 +76,7 @@ def job(n: int, text: bytes) -> dict[str, JsonValue]:
         "order": order.as_record(),
         "entered": signature("pharmacist", MEANING_ENTERED, order.sha256).as_record(),
         "confirmed": signature("operator", MEANING_CONFIRMED, order.sha256).as_record(),
-        "recipe_bundle": bundle_recipe(text, author, approver, effective).as_record(),
+        "recipe_bundle": bundle_recipe(text, author, approver, effective=effective).as_record(),
         "ink_lot": ink.as_record(),
         "cartridge": cartridge.as_record(),
         "line_clearance": {"done_by": "Demo operator", "signature": None},

@@ -79,7 +79,7 @@ def signed_bundle(content: bytes) -> RecipeBundle:
         content,
         signature("engineer", MEANING_AUTHOR, recipe.digest),
         signature("quality", MEANING_APPROVER, recipe.digest),
-        SignedStatement(statement=statement, signature=signature("quality", MEANING_EFFECTIVE, statement.digest)),
+        effective=SignedStatement(statement=statement, signature=signature("quality", MEANING_EFFECTIVE, statement.digest)),
     )
 
 

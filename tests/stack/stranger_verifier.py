@@ -372,7 +372,9 @@ def check_uniformity(found, contents, place):
             "k, M or limit",
         )
         need(abs(Decimal(statistic["value_percent"]) - value) <= Decimal("0.000001"), place, "statistic")
-        within = value.quantize(Decimal("0.1"), rounding=ROUND_HALF_UP) <= Decimal("15.0")
+        far = sum(abs(content - reference) > reference / 4 for content in contents)
+        need(found["outside_l2"] == far, place, "outside_l2")
+        within = value.quantize(Decimal("0.1"), rounding=ROUND_HALF_UP) <= Decimal("15.0") and not far
     if n not in (10, 30):
         need("not a 2.9.40 test" in found["claim"], place, "claims too much")
     need(found["within_limit"] is within, place, "within_limit")
