@@ -8,8 +8,7 @@ refused is on record too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -21,6 +20,7 @@ from api.confirmation import confirmatory_batch
 from api.errors import InputInvalid, WrongState
 from api.people import DEVICE, People
 from api.production import json_tree
+from api.recipe_refusals import on_record
 from api.recipe_trust import TrustedPeople
 from api.recipe_versions import TOML, Version, Versions, steps, whole
 from api.release_desk import ReleaseDesk
@@ -59,7 +59,6 @@ from recipes.store import (
 
 MEANING_RETURNED = "recipe returned"
 REVIEW_DAYS = 364
-_LONGEST_TEXT = 2000
 
 
 class RecipeDesk:
@@ -117,7 +116,7 @@ class RecipeDesk:
 
     def draft(self, session: Session, recipe_toml: str, reason: str) -> JsonObject:
         """Write down a new version, or a draft that nobody has signed yet anew. Raises RecipeRefused, WrongState, RoleMissing."""
-        with self._on_record(session, "draft", reason):
+        with on_record(self._store, session, "draft", reason):
             actor = actor_of(session, Permission.AUTHOR_RECIPES)
             toml = recipe_toml.encode("utf-8")
             recipe = parse_recipe(toml)
@@ -137,7 +136,7 @@ class RecipeDesk:
 
     def submit(self, session: Session, reference: str, credentials: Credentials) -> JsonObject:
         """Hand a draft in for review, signed by its author."""
-        with self._on_record(session, reference, Step.SUBMIT), self._lock:
+        with on_record(self._store, session, reference, Step.SUBMIT), self._lock:
             version = self._advanced(session, reference, Step.SUBMIT)
             signature = self._sign(session, credentials, Permission.AUTHOR_RECIPES, MEANING_AUTHOR, version.recipe.digest, reference)
             new: JsonObject = {
@@ -151,7 +150,7 @@ class RecipeDesk:
 
     def approve(self, session: Session, reference: str, credentials: Credentials) -> JsonObject:
         """Approve what another person wrote; the bundle of both signatures is made."""
-        with self._on_record(session, reference, Step.APPROVE), self._lock:
+        with on_record(self._store, session, reference, Step.APPROVE), self._lock:
             version = self._advanced(session, reference, Step.APPROVE)
             signature = self._sign(session, credentials, Permission.APPROVE_RECIPES, MEANING_APPROVER, version.recipe.digest, reference)
             data = canonical(bundle_recipe(version.toml, version.signature("author_signature"), signature).as_record())
@@ -167,7 +166,7 @@ class RecipeDesk:
 
     def give_back(self, session: Session, reference: str, credentials: Credentials, reason: str) -> JsonObject:
         """Return a version to its author, with the reason. A changed content then needs a new number."""
-        with self._on_record(session, reference, Step.RETURN), self._lock:
+        with on_record(self._store, session, reference, Step.RETURN), self._lock:
             version = self._advanced(session, reference, Step.RETURN)
             _need(reason, "why it is returned")
             permission = _quality_or_author(session)
@@ -186,7 +185,7 @@ class RecipeDesk:
         self, session: Session, reference: str, credentials: Credentials, *, reason: str, review_by: str = "", batches: tuple[str, ...] = ()
     ) -> JsonObject:
         """Make an approved version effective in place of the former one. Raises RecipeRefused with what is missing of its ground."""
-        with self._on_record(session, reference, Step.MAKE_EFFECTIVE), self._lock:
+        with on_record(self._store, session, reference, Step.MAKE_EFFECTIVE), self._lock:
             version = self._advanced(session, reference, Step.MAKE_EFFECTIVE)
             _need(reason, "why it becomes effective")
             superseded = self._superseded(session, version)
@@ -213,7 +212,7 @@ class RecipeDesk:
 
     def retire(self, session: Session, reference: str, credentials: Credentials, reason: str) -> JsonObject:
         """Withdraw a version: it is printed no more, and no step leads back."""
-        with self._on_record(session, reference, Step.RETIRE), self._lock:
+        with on_record(self._store, session, reference, Step.RETIRE), self._lock:
             version = self._advanced(session, reference, Step.RETIRE)
             _need(reason, "why it is withdrawn")
             permission = _quality_or_author(session)
@@ -231,7 +230,7 @@ class RecipeDesk:
 
     def open_for_development(self, session: Session, reference: str, credentials: Credentials) -> JsonObject:
         """Open a version that is not effective for development runs: what is made by it is not for patients."""
-        with self._on_record(session, reference, "open for development"), self._lock:
+        with on_record(self._store, session, reference, "open for development"), self._lock:
             version = self.versions.get(reference)
             if version.status not in (RecipeState.DRAFT.value, RecipeState.IN_REVIEW.value, RecipeState.APPROVED.value):
                 raise WrongState(f"Recipe {reference} is {version.status}.", remedy="Development runs are for versions on their way.")
@@ -248,7 +247,7 @@ class RecipeDesk:
 
     def export(self, session: Session, reference: str) -> bytes:
         """Return the signed bundle of an approved version as a file; the export is an entry. Raises NotFound."""
-        with self._on_record(session, reference, "export"), self._lock:
+        with on_record(self._store, session, reference, "export"), self._lock:
             data = write_bundle_file(self.versions.bundle(self.versions.get(reference)))
             new: JsonObject = {"exported_sha256": sha256_hex(data)}
             self._append(EventKind.RECIPE_BUNDLE_EXPORTED, reference, new, session, Permission.CHANGE_RECIPES, None)
@@ -259,7 +258,7 @@ class RecipeDesk:
 
         Raises RecipeRefused (changed, unsigned, self-approved, unknown signer), WrongState (stale, or a number used for other content).
         """
-        with self._on_record(session, "import", sha256_hex(data)), self._lock:
+        with on_record(self._store, session, "import", sha256_hex(data)), self._lock:
             actor = actor_of(session, Permission.APPROVE_RECIPES)
             bundle = read_bundle_file(data)
             recipe = verify_bundle(bundle, self._trusted.people())
@@ -398,18 +397,6 @@ class RecipeDesk:
             except DosewrightError as error:
                 told[cell] = error.message
         return told
-
-    @contextmanager
-    def _on_record(self, session: Session, reference: str, step: str) -> Iterator[None]:
-        """Leave an entry where what follows is refused."""
-        try:
-            yield
-        except DosewrightError as error:
-            new: JsonObject = {"step": str(step)[:200], "refused_code": error.code, "refused": error.message[:_LONGEST_TEXT]}
-            actor = Actor(session.username, session.name, "/".join(sorted(self._roles(session))))
-            subject = Subject("recipe_request", reference[:100] or "nothing")
-            self._store.append(EntryDraft(EventKind.RECIPE_REQUEST_REFUSED, subject, new, actor, DEVICE))
-            raise
 
 
 def _quality_or_author(session: Session) -> Permission:
