@@ -16,7 +16,7 @@ from api.workstation.pieces import Parts
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 
-_MARKS = {"met": "✓", "not met": "✕", "missing": "○"}
+_MARKS = {"met": "✓", "not met": "✕", "missing": "○", "not required": "–"}
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:
@@ -35,7 +35,7 @@ def review_html(record: JsonObject) -> str:
     word = str(record.get("disposition") if signed else proposal.get("disposition", "held"))
     heading = "Signed" if signed else "Proposed"
     reasons = "".join(f"<li>✕ {escape(reason)}</li>" for reason in _texts(proposal.get("reasons")))
-    evidence = sorted(_objects(record.get("evidence")), key=lambda item: item.get("state") == "met")
+    evidence = sorted(_objects(record.get("evidence")), key=lambda item: item.get("state") in ("met", "not required"))
     rows = "".join(
         f"<li>{_MARKS.get(str(item.get('state')), '○')} {escape(str(item.get('item')))}: {escape(str(item.get('state')))}"
         f' <span class="dw-quiet">({escape(str(item.get("detail")))})</span></li>'
