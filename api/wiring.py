@@ -9,6 +9,7 @@ from api.allocation import Allocation
 from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
+from api.exception_desk import ExceptionDesk
 from api.people import People
 from api.production import Production
 from api.release_desk import ReleaseDesk
@@ -43,6 +44,7 @@ class Workstation:
     release: ReleaseDesk
     allocation: Allocation
     weighing: WeighingDesk
+    exceptions: ExceptionDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -59,6 +61,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     people = People(Identity(store, clock), sessions, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
+    release = ReleaseDesk(store, key, people, production, cells)
     return Workstation(
         settings=settings,
         clock=clock,
@@ -70,7 +73,8 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         feeds=CellFeeds(cells),
         production=production,
         care=Care(cells, people),
-        release=ReleaseDesk(store, key, people, production, cells),
+        release=release,
         allocation=Allocation(store, production, shelf),
         weighing=WeighingDesk(people, production, cells),
+        exceptions=ExceptionDesk(store, people, production, release),
     )
