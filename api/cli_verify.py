@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +59,7 @@ def check(path: Path, trusted: Sequence[VerifierKey]) -> Report:
     if start == _SQLITE or path.suffix == ".db":
         from audit.verify import verify_store
 
-        return verify_store(path, trusted)
+        return verify_store(path, trusted, workers=min(2, os.cpu_count() or 1))
     from audit.release.package_check import verify_package
 
     return verify_package(path, trusted or None)

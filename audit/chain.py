@@ -62,14 +62,45 @@ class MerkleTree:
         self._peaks.append(carry)
         self._size += 1
 
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add many leaves given their leaf hashes: level by level, which is cheaper than one by one."""
+        nodes, remaining, added = list(leaves), self._size, list[bytes]()
+        self._size += len(nodes)
+        while nodes:
+            if remaining & 1:
+                nodes.insert(0, self._peaks.pop())
+            if len(nodes) & 1:
+                added.append(nodes.pop())
+            pairs = iter(nodes)
+            nodes = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+            remaining >>= 1
+        self._peaks.extend(reversed(added))
+
+    def append_subtrees(self, count: int, peaks: Sequence[bytes]) -> None:
+        """Add `count` leaves given the peaks of the tree over them alone.
+
+        Raises ValueError where their subtrees are none of this tree's: its size must be a multiple of a power of two ≥ count.
+        """
+        if self._size & ((1 << (count - 1).bit_length()) - 1 if count else 0):
+            raise ValueError(f"{count} leaves together are no part of a tree that has {self._size} before them")
+        remaining = iter(peaks)
+        for level in reversed(range(count.bit_length())):
+            if count >> level & 1:
+                carry, trailing = next(remaining), self._size >> level
+                while trailing & 1:
+                    carry = node_hash(self._peaks.pop(), carry)
+                    trailing >>= 1
+                self._peaks.append(carry)
+                self._size += 1 << level
+
+    @property
+    def peaks(self) -> tuple[bytes, ...]:
+        """The roots of the complete subtrees that the size is made of, largest first."""
+        return tuple(self._peaks)
+
     def root(self) -> bytes:
         """Return the root of what has been appended so far; SHA-256 of nothing for the empty tree."""
-        if not self._peaks:
-            return EMPTY_ROOT
-        result = self._peaks[-1]
-        for peak in reversed(self._peaks[:-1]):
-            result = node_hash(peak, result)
-        return result
+        return fold_peaks(self._peaks)
 
     def copy(self) -> MerkleTree:
         """Return an independent tree of the same leaves."""
@@ -77,6 +108,16 @@ class MerkleTree:
         twin._peaks = self._peaks.copy()
         twin._size = self._size
         return twin
+
+
+def fold_peaks(peaks: Sequence[bytes]) -> bytes:
+    """Return the root over complete subtrees given largest first, as `MerkleTree.peaks` has them."""
+    if not peaks:
+        return EMPTY_ROOT
+    result = peaks[-1]
+    for peak in reversed(peaks[:-1]):
+        result = node_hash(peak, result)
+    return result
 
 
 def root(leaves: Iterable[bytes]) -> bytes:

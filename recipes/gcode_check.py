@@ -20,12 +20,13 @@ from audit.canonical import JsonValue
 from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, plain_text
 from recipes.errors import ProofRefused
 from recipes.figures import Q
+from recipes.gcode_extent import cavity_refusals
 from recipes.gcode_reader import ProgramReader
+from recipes.gcode_sizes import expected_reach, family_reasons
 from recipes.gcode_values import SECTIONS_AFTER, Limits, SectionTally, sections_before
-from recipes.model import Cylinder, MachineProfile, Parameter, Recipe, Torus
+from recipes.model import Dispense, Geometry, MachineProfile, Parameter, Recipe
 
 CLOSURE_PERCENT = Decimal("0.05")
-PI = Decimal("3.141592653589793238462643383")
 _SIZE_AGREES = Decimal("0.03")
 
 
@@ -209,6 +210,7 @@ def examine(
             part, head = parts[section.head]
             proofs.append(_unit_proof(section, unit, heads[section.head], head))
             refusals.extend(_unit_refusals(proofs[-1], unit, part, head))
+            refusals.extend(cavity_refusals(content, unit.name, (unit.x, unit.y), section.name, head.plate))
             refusals.extend(_overhang(proofs, unit))
     primed = []
     for number, limits in enumerate(heads):
@@ -220,7 +222,7 @@ def examine(
         lines=reader.lines,
         units=tuple(proof for proof in proofs if proof.strength is not None),
         purges=tuple(proof for proof in proofs if proof.strength is None),
-        margins=_margins(proofs, reader, recipe, machine),
+        margins=(*_margins(proofs, reader, recipe, machine), *_prime_margins(primed, recipe)),
         primed=tuple(primed),
         duration_us=sum(section.time_us for section in reader.sections),
         refusals=tuple(refusals),
@@ -271,7 +273,7 @@ def limits_of(recipe: Recipe, machine: MachineProfile, offset: tuple[int, int, i
         print_feed=_scaled(machine.max_travel.value * 60),
         volumetric_rate=int(machine.max_volumetric_rate.value * 60 * 10**12),
         layer=_range(parameters.layer_height, 10**6),
-        lift=_scaled(parameters.travel_lift.low.value),
+        lift=_scaled(parameters.travel_lift.low.value + plate.rim.value),
         surface_z=_scaled(plate.surface_z.value),
         exposure=int(machine.bounded_exposure.value * 10**12),
         footprint=_scaled(plate.largest_unit_diameter.value) // 2,
@@ -364,7 +366,7 @@ def _unit_refusals(proof: UnitProof, unit: UnitTarget, recipe: Recipe, machine: 
             f"{where}: net volume {_shown(proof.net.value, 3)} uL against {_shown(unit.volume.value, 3)} uL, "
             f"{_shown(proof.closure, 3)} %; retractions are counted"
         )
-    if isinstance(recipe.geometry, Cylinder | Torus):
+    if not isinstance(recipe.geometry, Dispense):
         bead = recipe.parameters.bead_width
         if proof.bead_width is None:
             refusals.append(f"{where}: nothing is laid down")
@@ -375,23 +377,21 @@ def _unit_refusals(proof: UnitProof, unit: UnitTarget, recipe: Recipe, machine: 
     return refusals
 
 
-def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Cylinder | Torus, machine: MachineProfile) -> list[str]:
+def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Geometry, machine: MachineProfile) -> list[str]:
     """The size that the volume and the height printed demand, by formula: it catches a unit that is moved or spread out."""
     if proof.bead_width is None or proof.height <= 0:
         return [f"{unit.name}: it has no height"]
-    if isinstance(geometry, Cylinder):
-        expected = EXACT.sqrt(EXACT.divide(unit.volume.value, PI * proof.height))
-    else:
-        # V = 2 π² R a b with tube half-width a = t R and half-height b, so the outer radius is R (1 + t).
-        ring = EXACT.divide(unit.volume.value, 2 * PI * PI * geometry.tube_to_ring * proof.height / 2)
-        expected = EXACT.sqrt(ring) * (1 + geometry.tube_to_ring)
+    expected = expected_reach(geometry, unit.volume, proof.height)
+    if expected is None:
+        return []
     found = proof.radius + proof.bead_width[0] / 2
     if 2 * expected > machine.plate.largest_unit_diameter.value:
         return [f"{unit.name}: {_shown(2 * expected, 2)} mm across is more than the plate's {machine.plate.largest_unit_diameter}"]
     slack = expected * _SIZE_AGREES + proof.bead_width[0] / 4
     if not expected - 2 * slack <= found <= expected + slack:
         return [f"{unit.name}: it reaches {_shown(found, 3)} mm from its place, its volume and height make {_shown(expected, 3)} mm"]
-    return []
+    others = family_reasons(geometry, unit.volume, proof.height, proof.bead_width[0], proof.layers, proof.radius)
+    return [f"{unit.name}: {reason}" for reason in others]
 
 
 def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe, machine: MachineProfile) -> tuple[Margin, ...]:
@@ -410,6 +410,14 @@ def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe,
         closures = [unit.closure for unit in proofs]
         margins.append(Margin("net volume per unit", "%", -CLOSURE_PERCENT, CLOSURE_PERCENT, min(closures), max(closures)))
     return tuple(margins)
+
+
+def _prime_margins(primed: Sequence[Microlitre], recipe: Recipe) -> list[Margin]:
+    margins = []
+    for number, (volume, part) in enumerate(zip(primed, recipe.parts, strict=True), start=1):
+        allowed, name = part.parameters.prime_volume, f"prime volume, part {number}" if recipe.second_ink else "prime volume"
+        margins.append(Margin(name, allowed.set_point.unit, allowed.low.value, allowed.high.value, volume.value, volume.value))
+    return margins
 
 
 def _part_margins(proofs: Sequence[UnitProof], recipe: Recipe, which: str) -> list[Margin]:

@@ -66,6 +66,7 @@ from recipes.machine import (
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription, Sex
 from recipes.release_rules import ReleaseRules, SmallBatchPrior
+from recipes.shape_families import Caplet, Film, Grid, StlSolid
 
 __all__ = [
     "DEMONSTRATION_STATUS",
@@ -74,6 +75,7 @@ __all__ = [
     "AlarmLimits",
     "BalanceProfile",
     "BsaFormula",
+    "Caplet",
     "Cartridge",
     "Control",
     "Cylinder",
@@ -83,8 +85,10 @@ __all__ = [
     "DoseOrder",
     "DoseRule",
     "Envelope",
+    "Film",
     "FirmwareRequirement",
     "Geometry",
+    "Grid",
     "Handling",
     "InkLot",
     "InkSpecification",
@@ -105,6 +109,7 @@ __all__ = [
     "SecondInk",
     "Sex",
     "SmallBatchPrior",
+    "StlSolid",
     "ToleranceBand",
     "Torus",
     "Weighing",
@@ -237,7 +242,7 @@ class Recipe(Document):
     id: Identifier
     version: Count
     title: Name
-    status_text: Literal["demonstration, not for clinical use"]
+    status_text: Literal["demonstration, not for clinical use", "for use as validated"]
     process: Process
     dosage_form: Literal["tablet", "capsule"]
     route: Name

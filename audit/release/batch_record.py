@@ -149,7 +149,8 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "format": FORMAT,
         "batch": entries.batch_id,
         "demonstration": demonstration,
-        "notice": NOTICE if demonstration else None,
+        "notice": _notice(entries.purpose, demonstration=demonstration),
+        **({} if entries.purpose is None else {"purpose": entries.purpose}),
         "product": {name: entries.fact(name) for name in ("title", "moiety", "basis", "dosage_form", "process", "route")}
         | {name: entries.ink.get(name) for name in ("moiety", "basis") if entries.fact(name) is None}
         | {name: entries.fact(name) for name in ("second_moiety", "second_basis") if entries.fact(name) is not None},
@@ -189,6 +190,12 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
 def _evidence(found: Evidence) -> JsonObject:
     links: list[JsonValue] = [{"trail": link.trail, "seq": link.seq} for link in found.entries]
     return {"item": found.item.value, "state": found.state.value, "detail": found.detail, "entries": links}
+
+
+def _notice(purpose: str | None, *, demonstration: bool) -> str | None:
+    """Return what every page of the record is marked with."""
+    marks = [*([NOTICE] if demonstration else []), *([] if purpose is None else [f"Made for {purpose}"])]
+    return "; ".join(marks) or None
 
 
 def _proposal(proposal: Proposal) -> JsonObject:

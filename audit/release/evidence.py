@@ -139,6 +139,12 @@ class BatchEntries:
         return tuple(dict.fromkeys(name for name in names if name and name != "system"))
 
     @cached_property
+    def purpose(self) -> str | None:
+        """What batch, runs or units are marked as made for, where it is not for patients; one mark anywhere is enough."""
+        states = (self.batch, self.order, *self.run_states.values(), *(unit for _, unit in self.units))
+        return next((mark for state in states if (mark := text_of(state.get("purpose"))) is not None), None)
+
+    @cached_property
     def entered_by(self) -> tuple[str, ...]:
         signer = text_of(as_object(self.order.get("entered")).get("signer"))
         return (signer,) if signer else ()
@@ -233,6 +239,8 @@ def _order(entries: BatchEntries) -> Evidence:
 
 def _recipe(entries: BatchEntries) -> Evidence:
     item, reference = Item.RECIPE_EFFECTIVE, text_of(entries.batch.get("recipe"))
+    if entries.purpose is not None:
+        return _decide(item, False, f"{reference} was printed for {entries.purpose}: it can never be released")
     if not entries.recipe:
         return _missing(item, f"no entry makes {reference} effective before the batch")
     if text_of(entries.recipe.get("status")) != "effective":

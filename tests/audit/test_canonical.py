@@ -11,7 +11,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.canonical import canonical, digest, sha256_hex
+from audit.canonical import canonical, digest, parse_canonical, sha256_hex
 from audit.errors import EntryInvalid
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -23,6 +23,40 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=5) | st.dic
 @given(VALUES)
 def test_equals_rfc8785(value: object) -> None:
     assert canonical(value) == rfc8785.dumps(value)
+
+
+@given(VALUES)
+def test_both_encoders_give_the_same_bytes(value: object) -> None:
+    assert canonical(MappingProxyType({"v": value})) == canonical({"v": value}) == rfc8785.dumps({"v": value})
+
+
+@given(VALUES)
+def test_reading_gives_the_value_back(value: object) -> None:
+    assert parse_canonical(canonical(value)) == value
+
+
+@given(st.text(max_size=30) | st.sampled_from(['{"a":%s}', "[%s]", "%s"]).flatmap(lambda form: TEXT.map(lambda text: form % text)))
+def test_only_the_one_form_of_a_value_is_read(text: str) -> None:
+    data = text.encode("utf-8", "surrogatepass")
+    try:
+        value = parse_canonical(data)
+    except EntryInvalid:
+        return
+    assert rfc8785.dumps(value) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b" 1", b"1 ", b"01", b"-0", b"1.0", b"1e3", b"9007199254740992", b"18446744073709551616",
+        b"NaN", b'"\\u0041"', b'"\\/"', b'"\xff"',
+        b'{"b":1,"a":2}', b'{"a":1,"a":1}', b'{"a": 1}', b'["\\ud800"]', b'{"a":[1.5]}', '{"\u00e9":1}'.encode(), b"[" * 65 + b"]" * 65,
+        b'"\x7f\\u001F"', b"[1,]", b"{}x",
+    ],
+)  # fmt: skip
+def test_reading_refuses_any_other_form(data: bytes) -> None:
+    with pytest.raises(EntryInvalid):
+        parse_canonical(data)
 
 
 def test_every_character_is_escaped_as_rfc8785_does() -> None:

@@ -55,6 +55,32 @@ def test_incremental_tree_equals_the_definition_and_copies_are_independent() -> 
         assert twin.root() != tree.root()
 
 
+@given(st.lists(st.integers(0, 40), max_size=6))
+def test_adding_many_at_once_equals_adding_one_by_one(counts: list[int]) -> None:
+    together, single = chain.MerkleTree(), chain.MerkleTree()
+    for count in counts:
+        leaves = [chain.leaf_hash(DATA[n % 64]) for n in range(count)]
+        together.extend(leaves)
+        for leaf in leaves:
+            single.append_hash(leaf)
+        assert (together.size, together.peaks, together.root()) == (single.size, single.peaks, single.root())
+
+
+@given(st.integers(0, 5), st.integers(0, 16))
+def test_trees_over_aligned_parts_make_the_tree_over_all(wholes: int, rest: int) -> None:
+    joined, single = chain.MerkleTree(), chain.MerkleTree()
+    for count in [*([16] * wholes), rest]:
+        part = chain.MerkleTree()
+        leaves = [chain.leaf_hash(DATA[n]) for n in range(count)]
+        part.extend(leaves)
+        joined.append_subtrees(count, part.peaks)
+        single.extend(leaves)
+        assert (joined.size, joined.root(), chain.fold_peaks(joined.peaks)) == (single.size, single.root(), single.root())
+    if joined.size % 16:
+        with pytest.raises(ValueError, match="no part of a tree"):
+            joined.append_subtrees(16, (bytes(32),))
+
+
 def test_every_inclusion_proof_up_to_64_leaves() -> None:
     for size in range(1, 65):
         leaves = DATA[:size]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from audit import tables
+from audit import tables, trail_walk, verify_half
 from audit.canonical import canonical
 from audit.checkpoint import SigningKey
+from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.report import Report, VerificationStatus
 from audit.verify import verify_store
 from tests.audit.conftest import CLOCK, KEY, judged, new_store, open_store
@@ -268,3 +270,74 @@ def test_verify_reads_beside_a_writer_and_changes_nothing(full_path: Path) -> No
         store.append(judged(9))
         assert verify_store(full_path, [KEY.verifier]).findings == ()
         assert store.append(judged(9))[0].seq == store.size - 1
+
+
+@pytest.fixture
+def in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a short trail be checked in two processes, split after four entries."""
+    for module in (trail_walk, verify_half):
+        monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(verify_half, "_WORTH_A_PROCESS", 5)
+
+
+@pytest.mark.usefixtures("in_halves")
+def test_two_processes_find_what_one_finds(full_path: Path) -> None:
+    with open_store(full_path) as store:
+        for n in range(5):
+            store.append(judged(n, "466.1"))
+            store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": n, "flag": True}, SYSTEM, "cell"))
+    connection = sqlite3.connect(full_path)
+    other = verify_half.OtherHalf.start(full_path, connection)
+    assert other is not None
+    later = other.result()
+    other.close()
+    assert later is not None and later.size > 4
+    assert verify_store(full_path, [KEY.verifier], workers=2) == verify_store(full_path, [KEY.verifier])
+
+    def lie(connection: sqlite3.Connection) -> None:
+        body = json.loads(connection.execute("SELECT canonical FROM entries WHERE seq = 12").fetchone()[0])
+        body["old"] = dict.fromkeys(body["new"], "another")
+        connection.execute("UPDATE entries SET canonical = ? WHERE seq = 12", (canonical(body),))
+
+    connection.close()
+    alone = tamper(full_path, lie)
+    assert named(alone, "entries row seq=12")
+    assert verify_store(full_path, [KEY.verifier], workers=2) == alone
+
+
+def test_a_first_half_does_not_join_what_does_not_follow_from_it(full_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (trail_walk, verify_half):
+        monkeypatch.setattr(module, "BATCH", 4)
+    connection = sqlite3.connect(full_path)
+
+    def halves() -> tuple[trail_walk.TrailWalk, trail_walk.TrailWalk]:
+        return verify_half.walk_entries(connection, [], 0, 8), verify_half.walk_entries(connection, [], 8)
+
+    first, later = halves()
+    assert first.joins(later)
+    assert first.batches == verify_half.walk_entries(connection, []).batches
+    for change in ("first_prev", "demonstration", "start"):
+        first, later = halves()
+        setattr(later, change, "x")
+        assert not first.joins(later)
+    first, later = halves()
+    known = next(known for known in later.objects.values() if known.needed)
+    known.needed[next(iter(known.needed))] = "other"
+    assert not first.joins(later)
+    connection.close()
+
+
+def test_true_is_not_taken_for_one(full_path: Path) -> None:
+    with open_store(full_path) as store:
+        for value in (1, 2):
+            store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": value}, SYSTEM, "cell"))
+        size = store.size
+
+    def lie(connection: sqlite3.Connection) -> None:
+        line = connection.execute("SELECT canonical FROM entries WHERE seq = ?", (size - 1,)).fetchone()[0]
+        connection.execute(
+            "UPDATE entries SET canonical = ? WHERE seq = ?", (line.replace(b'"old":{"n":1}', b'"old":{"n":true}'), size - 1)
+        )
+
+    report = tamper(full_path, lie)
+    assert any("old is not" in finding.problem for finding in report.findings)

@@ -1,0 +1,127 @@
+"""The walk over the entries of a store, and the second half of a long one in a process of its own.
+
+Run as a module (`python -m audit.verify_half STORE BEGIN END BATCH`) it walks that half and writes what it found as JSON.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Self
+
+import orjson
+
+from audit.sqlite_file import connect_reader
+from audit.trail_walk import BATCH, Batch, ObjectState, TrailWalk
+
+_WORTH_A_PROCESS = 50_000
+_SHARE = 0.52
+"""Of the entries for the first half: the other process also has to start, this one to check the file and the projections."""
+_QUERY = (
+    "SELECT e.seq, e.canonical, e.digest, i.at, i.kind, i.actor, i.subject_type, i.subject_id "
+    "FROM entries e LEFT JOIN entry_index i ON i.seq = e.seq WHERE e.seq >= ? AND e.seq < ? ORDER BY e.seq"
+)
+
+
+def walk_entries(
+    connection: Connection, anchors: Sequence[int], begin: int = 0, end: int | None = None, at_once: int | None = None
+) -> TrailWalk:
+    """Walk the entries begin ≤ seq < end, with their rows in the search index. Raises sqlite3.Error."""
+    walk = TrailWalk(begin)
+    rows = connection.execute(_QUERY, (begin if begin else -(1 << 63), (1 << 63) - 1 if end is None else end))
+    while batch := rows.fetchmany(at_once or BATCH):
+        walk.take(batch, anchors)
+    return walk
+
+
+class OtherHalf:
+    """The second half of a walk, in a process of its own. Lifetime: from `start` to `close`, which ends it if it still runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], begins: int) -> None:
+        self._process = process
+        self.begins = begins
+
+    @classmethod
+    def start(cls, path: Path, connection: Connection) -> Self | None:
+        """Begin the walk; None where the trail is too short to be worth it, or its numbers have gaps."""
+        count, last = connection.execute("SELECT count(*), max(seq) FROM entries").fetchone()
+        if count < _WORTH_A_PROCESS or last != count - 1:
+            return None
+        begins = int(count * _SHARE) // BATCH * BATCH
+        command = [sys.executable, "-m", "audit.verify_half", str(path), str(begins), str(count), str(BATCH)]
+        try:
+            return cls(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL), begins)
+        except OSError:
+            return None
+
+    def result(self) -> TrailWalk | None:
+        """Wait for the walk and return it; None where it ended in an error or found anything: one walk over all then says what."""
+        data, _ = self._process.communicate()
+        return _from_json(data, self.begins) if self._process.returncode == 0 else None
+
+    def close(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def _to_json(walk: TrailWalk) -> bytes:
+    def texts(peaks: Sequence[bytes]) -> list[str]:
+        return [peak.hex() for peak in peaks]
+
+    return orjson.dumps(
+        {
+            "first_prev": walk.first_prev,
+            "last": walk.last,
+            "size": walk.size,
+            "expected": walk.expected,
+            "indexed": walk.indexed,
+            "demonstration": walk.demonstration,
+            "batches": [[b.count, texts(b.peaks), [[size, texts(peaks)] for size, peaks in b.wanted]] for b in walk.batches],
+            "objects": [[*key, known.version, known.last_seq, known.state, known.needed] for key, known in walk.objects.items()],
+            "blobs": walk.blobs,
+        }
+    )
+
+
+def _from_json(data: bytes, begins: int) -> TrailWalk | None:
+    if not data:
+        return None
+    said = orjson.loads(data)
+    walk = TrailWalk(begins)
+    walk.first_prev, walk.last, walk.size = said["first_prev"], said["last"], said["size"]
+    walk.expected, walk.indexed, walk.demonstration = said["expected"], said["indexed"], said["demonstration"]
+
+    def peaks(texts: Sequence[str]) -> tuple[bytes, ...]:
+        return tuple(map(bytes.fromhex, texts))
+
+    walk.batches = [
+        Batch(count, peaks(top), tuple((size, peaks(found)) for size, found in wanted)) for count, top, wanted in said["batches"]
+    ]
+    walk.objects = {
+        (type_, id_): ObjectState(version, last_seq, state, needed) for type_, id_, version, last_seq, state, needed in said["objects"]
+    }
+    walk.blobs = {sha256: (count, seq) for sha256, (count, seq) in said["blobs"].items()}
+    return walk
+
+
+def main(path: str, begin: str, end: str, at_once: str) -> int:
+    """Walk the entries begin ≤ seq < end and write the walk; 1 where it found anything."""
+    connection = connect_reader(Path(path))
+    try:
+        connection.execute("BEGIN")
+        anchors = [row[0] for row in connection.execute("SELECT size FROM checkpoints ORDER BY size")]
+        walk = walk_entries(connection, anchors, int(begin), int(end), int(at_once))
+    finally:
+        connection.close()
+    if walk.findings:
+        return 1
+    sys.stdout.buffer.write(_to_json(walk))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
