@@ -26,6 +26,7 @@ from audit.checkpoint import Checkpoint, SigningKey, VerifierKey, parse_checkpoi
 from audit.errors import NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
+from audit.release.evidence import BatchEntries
 from audit.release.trail_view import TrailView
 from audit.signatures import removal_digest
 from audit.store import TrailStore
@@ -209,6 +210,17 @@ class ReleaseDesk:
                 created=self._store.clock.utc().at,
             )
             return path.read_bytes()
+
+    def entries(self, batch_id: str) -> BatchEntries:
+        """Return the batch's entries as the two trails show them now. Raises WrongState before a run, CellTrailInvalid, CellUnreachable."""
+        batch = self._production.batch(batch_id)
+        if not isinstance(batch.get("run"), str):
+            raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to review before a run.")
+        return BatchEntries(TrailView(list(self._store.lines())), TrailView(self._trail(batch).lines), batch_id)
+
+    def turn(self, batch_id: str) -> threading.RLock:
+        """Return the lock under which a batch's acts are taken one after the other."""
+        return self._turn(batch_id)
 
     def _turn(self, batch_id: str) -> threading.RLock:
         return self._cells.turn(str(self._production.batch(batch_id)["cell"]))

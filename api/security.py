@@ -52,6 +52,8 @@ class Permission(StrEnum):
     CONFIRM_REMOVAL = "confirm a removal"
     CONFIRM_WEIGHT = "weigh a unit as the second person"
     REVIEW = "review a batch"
+    RESOLVE = "resolve an exception"
+    TAKE_BACK = "take a cartridge back"
     DISPOSE = "sign a disposition"
     EXPORT = "export a package"
     SEARCH_TRAIL = "search the trail"
@@ -78,6 +80,8 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.CONFIRM_REMOVAL: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.CONFIRM_WEIGHT: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.REVIEW: _GMP,
+    Permission.RESOLVE: frozenset({Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
+    Permission.TAKE_BACK: frozenset({Role.OPERATOR, Role.PHARMACIST}),
     Permission.DISPOSE: frozenset({Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
     Permission.EXPORT: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE}),
     Permission.SEARCH_TRAIL: _ANYONE,

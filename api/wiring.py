@@ -9,6 +9,7 @@ from api.allocation import Allocation
 from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
+from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
 from api.people import People
 from api.pictures import PictureDesk
@@ -50,6 +51,7 @@ class Workstation:
     weighing: WeighingDesk
     inks: InkDesk
     pictures: PictureDesk
+    exceptions: ExceptionDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -87,4 +89,5 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         weighing=WeighingDesk(people, production, cells),
         inks=inks,
         pictures=PictureDesk(production, cells),
+        exceptions=ExceptionDesk(store, people, production, release),
     )

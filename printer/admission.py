@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from audit.canonical import canonical, sha256_hex
+from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor
 from audit.quantities import Milligram, Percent
@@ -281,7 +281,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "partial_release_permitted": recipe.control.partial_release,
             "release": release_facts(recipe, program, _sources(job), machine, admission.today),
             **({"purpose": DEVELOPMENT} if job.development else {}),
-            **({} if recipe.control.release is None else {"release_rules": recipe.control.release.as_rules()}),
+            **_release_facts(recipe),
             "demonstration": admission.demonstration,
             "rate": admission.rate,
         },
@@ -351,6 +351,14 @@ def _second_head(recipe: Recipe, machine: MachineProfile, job: Job) -> SecondHea
         return None
     part = recipe.parts[1]
     return SecondHead(limits_of(part), machine.heads[1].e_area, correction_rule(part, second[0]))
+
+
+def _release_facts(recipe: Recipe) -> JsonObject:
+    """Return what release rests on beyond what is stated of every run; nothing where the recipe sets no rules of release."""
+    if recipe.control.release is None:
+        return {}
+    primes = [part.parameters.prime_volume.set_point.text for part in recipe.parts]
+    return {"release_rules": recipe.control.release.as_rules(), "prime_volumes_uL": [*primes]}
 
 
 def _number(value: Percent | None) -> str | None:

@@ -24,6 +24,7 @@ from audit.release.batch_record import record_sha256
 from audit.release.conformity import State
 from audit.release.document_chart import chart, shape
 from audit.release.document_picture import chosen_pictures
+from audit.release.evidence_links import links_text
 from audit.release.trail_view import as_list, as_object, count_of, number_of, text_of
 
 NONE = "–"
@@ -333,7 +334,9 @@ def _details(record: JsonObject) -> JsonObject:
     evidence = _objects(record.get("evidence"))
     return {
         "not_met": [
-            f"{_show(e.get('item'))}: {_show(e.get('state'))} ({_show(e.get('detail'))})" for e in evidence if e.get("state") != State.MET
+            f"{_show(e.get('item'))}: {_show(e.get('state'))} ({_show(e.get('detail'))})"
+            for e in evidence
+            if e.get("state") not in (State.MET, State.NOT_REQUIRED)
         ],
         "bad_units": _rows(_bad_unit(unit) for unit in units if unit.get("verdict") != "accepted"),
         "alarms": _rows(_alarm(alarm) for alarm in _objects(record.get("alarms"))),
@@ -341,7 +344,7 @@ def _details(record: JsonObject) -> JsonObject:
             (_show(d.get("deviation")), _show(d.get("unit_n")), _show(d.get("text")), _show(d.get("status")))
             for d in _objects(record.get("deviations"))
         ),
-        "evidence": _rows((_show(e.get("item")), _show(e.get("state")), _show(e.get("detail"))) for e in evidence),
+        "evidence": _rows(_evidence(e) for e in evidence),
         "units": _rows(_unit(unit) for unit in _weighed(record)),
         "purge_units": _rows(_purge(purge) for purge in _objects(record.get("purge_units"))),
         "corrections": _rows(_correction(found) for found in _objects(record.get("corrections"))),
@@ -368,6 +371,13 @@ def _details(record: JsonObject) -> JsonObject:
         ),
         "digests": _digests(record, runs),
     }
+
+
+def _evidence(found: JsonObject) -> tuple[str, ...]:
+    """One item as a row, with the entries that it rests on."""
+    links = [(_show(link.get("trail")), count_of(link.get("seq")) or 0) for link in _objects(found.get("entries"))]
+    detail = " ".join(text for text in (_show(found.get("detail")), f"[{links_text(links)}]" if links else "") if text)
+    return _show(found.get("item")), _show(found.get("state")), detail
 
 
 def _unit(unit: JsonObject) -> tuple[str, ...]:

@@ -101,6 +101,8 @@ def test_table_of_grants() -> None:
         Permission.CONFIRM_REMOVAL: production | {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
         Permission.CONFIRM_WEIGHT: production | {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
         Permission.REVIEW: everyone - {Role.ADMINISTRATOR},
+        Permission.RESOLVE: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
+        Permission.TAKE_BACK: production,
         Permission.DISPOSE: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.EXPORT: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.MANAGE_PEOPLE: {Role.ADMINISTRATOR},

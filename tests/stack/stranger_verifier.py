@@ -64,6 +64,8 @@ RECORD_MEMBERS = {
     "units",
     "alarms",
     "deviations",
+    "exceptions",
+    "ink_use",
     "evidence",
     "proposal",
     "disposition",
@@ -568,6 +570,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
         ("workstation", e, workstation.lines[e["seq"]])
         for e in workstation.entries[: sizes[0]]
         if (e["subject"]["type"], e["subject"]["id"]) in subjects
+        or (e["subject"]["type"] in ("exception", "ink_return") and e["subject"]["id"].startswith(f"{record['batch']}/"))
     ]
     for entry in cell.entries[: sizes[1]]:
         kind, identity = entry["subject"]["type"], entry["subject"]["id"]
@@ -620,12 +623,21 @@ def check_record(record, workstation, cell):
 def check_proposal(record):
     accepted = sum(unit["verdict"] == "accepted" for unit in record["units"])
     need(record["units_accepted"] == accepted, "record.json", "units_accepted")
+    may_be_left_out = [item for item in record["evidence"] if item["state"] == "not required"]
     need(
-        len(record["evidence"]) == 12 and all(i["state"] in ("met", "not met", "missing") for i in record["evidence"]),
+        len(record["evidence"]) == 20
+        and all(i["state"] in ("met", "not met", "missing", "not required") for i in record["evidence"])
+        and all(i["item"].startswith(("share of rejected units", "ink issued")) for i in may_be_left_out),
         "record.json",
         "evidence",
     )
-    met = all(item["state"] == "met" for item in record["evidence"])
+    used = {(entry["trail"], entry["seq"]) for entry in record["entries"]}
+    need(
+        all((link["trail"], link["seq"]) in used for i in record["evidence"] for link in i["entries"]),
+        "record.json",
+        "links of the evidence",
+    )
+    met = all(item["state"] in ("met", "not required") for item in record["evidence"])
     ended = all(run["ended"] for run in record["runs"]) and record["runs"]
     may = set()
     if ended:
