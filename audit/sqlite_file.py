@@ -18,6 +18,8 @@ from audit.tables import create_schema
 
 BUSY_SECONDS = 5.0
 _MODE = 0o600
+_LOG_PAGES = 4000
+"""Pages of the write-ahead log before they move into the file: an append changes some six pages, most of them those of the one before."""
 
 _MEANING: tuple[tuple[str, type[RecordError], str, str], ...] = (
     ("SQLITE_READONLY", StoreReadOnly, "refuses writes", "Check the owner and permissions of the file and its folder."),
@@ -75,6 +77,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             if mode != "wal":
                 raise RecordError(f"The store {path} cannot use write-ahead logging.", remedy="Keep the store on a local disk.")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             connection.execute("PRAGMA recursive_triggers=ON")
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("BEGIN IMMEDIATE")
