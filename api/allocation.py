@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.cell_feed import CellView
+from api.errors import WorkstationError
 from api.machine_fit import machine_reasons
 from api.production import Production
-from api.shelf import Shelf
 from audit.store import TrailStore
 from recipes.model import DoseOrder, Recipe
 
@@ -32,15 +32,17 @@ class Offer:
 class Allocation:
     """Looks at the cells of a site for an order. Asks no cell; safe for several threads."""
 
-    def __init__(self, store: TrailStore, production: Production, shelf: Shelf) -> None:
+    def __init__(self, store: TrailStore, production: Production) -> None:
         self._store = store
         self._production = production
-        self._shelf = shelf
 
     def offers(self, order_id: str, cells: Mapping[str, CellView]) -> tuple[Offer, ...]:
         """Return each of these cells with the reasons against it, as it was seen last. Raises NotFound."""
         order = DoseOrder.model_validate(self._production.order(order_id)["order"])
-        recipe = self._shelf.recipe(order.recipe)
+        try:
+            recipe = self._production.recipe_of(order_id)
+        except WorkstationError as error:
+            return tuple(Offer(name, (error.message,)) for name in cells)
         return tuple(Offer(name, self._reasons(order, recipe, name, view)) for name, view in cells.items())
 
     def _reasons(self, order: DoseOrder, recipe: Recipe, name: str, view: CellView) -> tuple[str, ...]:

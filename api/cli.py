@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from api import cli_alarms, cli_check, cli_demo, cli_devices, cli_plan, cli_replay, cli_serve, cli_verify, cli_weigh
+from api import cli_alarms, cli_check, cli_demo, cli_devices, cli_plan, cli_recipe, cli_replay, cli_serve, cli_trends, cli_verify, cli_weigh
 from api.demo_desk import Refused
 from audit.errors import DosewrightError
 from audit.quantities import QuantityError
@@ -30,9 +30,11 @@ app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
+app.command("trends")(cli_trends.trends)
 app.command("devices")(cli_devices.devices)
 app.command("weigh")(cli_weigh.weigh)
 app.add_typer(cli_check.app, name="check")
+app.add_typer(cli_recipe.app, name="recipe")
 
 
 @app.command("version")

@@ -19,6 +19,10 @@ RecipeId = Annotated[str | None, typer.Option("--recipe", help="Another recipe t
 Height = Annotated[str | None, typer.Option(help="Height in cm.")]
 Weight = Annotated[str | None, typer.Option(help="Weight in kg.")]
 Dose = Annotated[str | None, typer.Option(help="Prescribed amount, in the unit of the case (mg/m2 or mg).")]
+Doses = Annotated[
+    list[str] | None,
+    typer.Option("--dose", help="Prescribed amount, in the unit of the case; given several times, each is a program of its own, numbered."),
+]
 Units = Annotated[str | None, typer.Option(help="Number of units.")]
 Basis = Annotated[str | None, typer.Option(help="Basis in which the prescription states the active, for example anhydrous.")]
 InkAssay = Annotated[str | None, typer.Option(help="Assayed strength of the ink lot in mg/g.")]

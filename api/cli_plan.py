@@ -20,55 +20,32 @@ def plan(
     recipe: options.RecipeId = None,
     height: options.Height = None,
     weight: options.Weight = None,
-    dose: options.Dose = None,
+    dose: options.Doses = None,
     units: options.Units = None,
     basis: options.Basis = None,
     ink_assay: options.InkAssay = None,
     ink_expires: options.InkExpires = None,
     cartridge_ml: options.CartridgeMl = None,
+    proof: Annotated[bool, typer.Option("--proof", help="Show the whole proof: each limit with its margin, each unit.")] = False,
     out: Annotated[Path, typer.Option(help="Where to write the program.")] = Path("program.gcode"),
 ) -> None:
     """Calculate a dose, compile its program, prove it, and write it to a file. Nothing is printed."""
-    changes = Changes(recipe, height, weight, dose, units, basis, ink_assay, ink_expires, cartridge_ml)
-    today = datetime.now(UTC).date()
-    demonstration = load_case(case, changes, today)
-    prescription = demonstration.prescription
-    from recipes.compile import compile_program  # numerical kernels load only when something is compiled
-    from recipes.library import load_machine
-    from recipes.order import DoseOrder
+    from api.planned import compiled, shown  # numerical kernels load only when something is compiled
 
-    order = DoseOrder.create(
-        "plan",
-        recipe=demonstration.recipe,
-        ink=demonstration.ink,
-        cartridge=demonstration.cartridge,
-        prescription=prescription,
-        second=demonstration.second,
-    )
-    program = compile_program(
-        order=order,
-        recipe=demonstration.recipe,
-        ink=demonstration.ink,
-        cartridge=demonstration.cartridge,
-        machine=load_machine(demonstration.recipe.machine),
-        today=today.isoformat(),
-        demonstration=True,
-        second=demonstration.second,
-    )
-    try:
-        out.write_bytes(program.planned)
-    except OSError as error:
-        raise InputInvalid(
-            f"The program cannot be written to {out}: {error.strerror}.", remedy="Name a file in a folder that you may write."
-        ) from None
     console = Console(highlight=False, soft_wrap=True)
-    console.print("Demonstration, not for patients", style="bold")
-    for line in program.dose.arithmetic:
-        console.print(f"  {line}", markup=False)
-    proof = program.proof
-    console.print(
-        f"Proof: {program.dose.units} units read back from {proof.lines} lines; net volume within {proof.closure_max:.4f} % of target "
-        f"({proof.step_closure_max:.4f} % in whole motor steps)."
-    )
-    console.print(f"Program: {out}, SHA-256 {program.sha256}", markup=False)
+    doses: list[str | None] = [None] if not dose else [*dose]
+    today = datetime.now(UTC).date()
+    for number, amount in enumerate(doses, start=1):
+        changes = Changes(recipe, height, weight, amount, units, basis, ink_assay, ink_expires, cartridge_ml)
+        file = out if len(doses) == 1 else out.with_stem(f"{out.stem}-{number}")
+        program = compiled(load_case(case, changes, today), today)
+        try:
+            file.write_bytes(program.planned)
+        except OSError as error:
+            raise InputInvalid(
+                f"The program cannot be written to {file}: {error.strerror}.", remedy="Name a file in a folder that you may write."
+            ) from None
+        console.print("Demonstration, not for patients", style="bold")
+        console.print(shown(program, whole_proof=proof), markup=False)
+        console.print(f"Program: {file}, SHA-256 {program.sha256}", markup=False)
     console.print(f"Next: {command_name()} demo --case {case}")

@@ -56,6 +56,10 @@ class Desk:
     def get(self, path: str) -> dict[str, JsonValue]:
         return self._read(self._ask("GET", path))
 
+    def list(self, path: str) -> list[dict[str, JsonValue]]:
+        found: list[dict[str, JsonValue]] = self._ask("GET", path).json()
+        return found
+
     def download(self, path: str) -> bytes:
         return self._ask("POST", path).content
 

@@ -29,8 +29,10 @@ CLEANING_METHOD = "demonstration procedure CL-1: residues off, wiped with purifi
 _YEAR = timedelta(days=364)
 
 
-def demonstration_register(cell: str, *, today: str, recipes: Iterable[str], people: Iterable[str], daily_check: bool) -> EquipmentRegister:
-    """Return the register of a demonstration cell, everything in date for a year from `today`."""
+def demonstration_register(
+    cell: str, *, today: str, recipes: Iterable[str], people: Iterable[str], daily_check: bool, development: bool = False
+) -> EquipmentRegister:
+    """Return the register of a demonstration cell, everything in date for a year from `today`; without `development` it is locked."""
     until = (date.fromisoformat(today) + _YEAR).isoformat()
     model, serial = BENCH_BALANCE
     weight = WeightEntry(
@@ -60,6 +62,7 @@ def demonstration_register(cell: str, *, today: str, recipes: Iterable[str], peo
         daily_check=rule,
         cleaning=CleaningRule(procedure="demonstration procedure CL-1", interval_days=7),
         training=tuple(Training(username=username, cell_until=until, recipes=trained) for username in people),
+        development="permitted" if development else None,
     )
 
 

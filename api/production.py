@@ -16,15 +16,18 @@ from pydantic import JsonValue as Json
 
 from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory, CellPort
-from api.errors import CellUnsuitable, EntriesDiffer, NotFound, WrongState
+from api.errors import CellUnsuitable, EntriesDiffer, NotFound, WorkstationError, WrongState
 from api.machine_fit import machine_of, machine_reasons
 from api.people import DEVICE, People
 from api.security import Permission, Session
 from api.shelf import Shelf
 from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, canonical
+from audit.errors import RoleMissing
 from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.identity import Role
 from audit.store import TrailStore
+from printer.recipe_lock import DEVELOPMENT
 from recipes.bsa import asks_for_age_and_sex
 from recipes.dose import DoseResult, calculate
 from recipes.model import Cartridge, DoseOrder, InkLot, Prescription, Recipe
@@ -144,6 +147,8 @@ class Production:
     def enter_order(self, session: Session, request: OrderRequest, credentials: Credentials) -> JsonObject:
         """Enter and sign an order. Raises what `preview` raises, and what a signature may."""
         actor = actor_of(session, Permission.ENTER_ORDER)
+        development = self._shelf.is_development(request.recipe)
+        _keep_to_development(actor, development)
         recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
         cartridge, prescription = self._shelf.cartridge(request.cartridge), request.prescription()
         second = self._second_source(request.second_ink_lot, request.second_cartridge)
@@ -160,6 +165,7 @@ class Production:
                 "order": order.as_record(),
                 "order_sha256": order.sha256,
                 "entered": signature.as_record(),
+                **({"purpose": DEVELOPMENT} if development else {}),
             }
             self._store.append(EntryDraft(EventKind.ORDER_PRESCRIPTION_ENTERED, subject, new, actor, DEVICE))
         return {"order": order_id, "status": "entered", "dose": result.as_record(), "arithmetic": list(result.arithmetic)}
@@ -209,7 +215,8 @@ class Production:
                     f"Order {order_id} is {state.get('status')}.", remedy="A second person confirms it first; an order makes one batch."
                 )
             order = DoseOrder.model_validate(state["order"])
-            recipe = self._shelf.recipe(order.recipe)
+            _keep_to_development(actor, state.get("purpose") is not None)
+            recipe = self.recipe_of(order_id)
             if reasons := machine_reasons(recipe, machine):
                 raise CellUnsuitable(f"{cell} cannot take order {order_id}: {'; '.join(reasons)}.", remedy="Choose another cell.")
             batch_id = self._next("batch", "B")
@@ -225,6 +232,7 @@ class Production:
                 "machine": recipe.machine,
                 "dose": self._dose(recipe, order).as_record(),
                 "demonstration": self._demonstration or description.get("demonstration") is True,
+                **({} if state.get("purpose") is None else {"purpose": state["purpose"]}),
             }
             self._store.append(
                 EntryDraft(EventKind.BATCH_RECORD_CREATED, Subject("batch", batch_id), new, actor, DEVICE),
@@ -251,6 +259,7 @@ class Production:
                 remedy = "A run is requested once; again only where the gates before the print refused it."
                 raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy=remedy)
             state = self.order(str(batch["order"]))
+            _keep_to_development(actor, batch.get("purpose") is not None)
             order = DoseOrder.model_validate(state["order"])
             with ExitStack() as held:
                 for cartridge in order.cartridges:
@@ -274,7 +283,7 @@ class Production:
             "order": state["order"],
             "entered": state["entered"],
             "confirmed": state["confirmed"],
-            "recipe_bundle": self._shelf.bundle(order.recipe),
+            "recipe_bundle": self._shelf.printable(_name_of(order, state)),
             "ink_lot": self._shelf.ink(order.ink_lot).as_record(),
             "cartridge": self._shelf.cartridge(order.cartridge).as_record(),
             "line_clearance": {"done_by": actor.username, "signature": None},
@@ -310,18 +319,21 @@ class Production:
     def start(self, session: Session, batch_id: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
         batch, run = self._running(batch_id)
+        _keep_to_development(actor, batch.get("purpose") is not None)
         self._cell(batch).start(run, actor_record(actor))
         return {"batch": batch_id, "run": run, "asked": "start"}
 
     def pause(self, session: Session, batch_id: str, reason: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
         batch, run = self._running(batch_id)
+        _keep_to_development(actor, batch.get("purpose") is not None)
         self._cell(batch).pause(run, actor_record(actor), reason)
         return {"batch": batch_id, "run": run, "asked": "pause"}
 
     def resume(self, session: Session, batch_id: str, reason: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
         batch, run = self._running(batch_id)
+        _keep_to_development(actor, batch.get("purpose") is not None)
         self._cell(batch).resume(run, actor_record(actor), reason)
         return {"batch": batch_id, "run": run, "asked": "resume"}
 
@@ -357,11 +369,26 @@ class Production:
         self._cells.client(cell).alarm("reset", alarm, actor_record(actor), comment)
         return {"alarm": alarm, "asked": "reset"}
 
+    def recipe_of(self, order_id: str) -> Recipe:
+        """Return the recipe version that an order is written for. Raises WrongState where it is not the one that is printed now."""
+        state = self.order(order_id)
+        order = DoseOrder.model_validate(state["order"])
+        recipe = self._shelf.recipe(_name_of(order, state))
+        if (recipe.version, recipe.digest) != (order.recipe_version, order.recipe_digest):
+            raise WrongState(
+                f"Order {order_id} is for recipe {order.recipe}@{order.recipe_version}, effective now is {recipe.reference}.",
+                remedy="Write a new order.",
+            )
+        return recipe
+
     def asks_for_age_and_sex(self, order_id: str) -> bool:
         """Whether a second person has to enter them: the formula needs them, or the first person has stated them."""
         order = DoseOrder.model_validate(self.order(order_id)["order"])
         stated = order.prescription.sex is not None or order.prescription.age is not None
-        return stated or asks_for_age_and_sex(part.dose.bsa_formula for part in self._shelf.recipe(order.recipe).parts)
+        try:
+            return stated or asks_for_age_and_sex(part.dose.bsa_formula for part in self.recipe_of(order_id).parts)
+        except WorkstationError:
+            return stated  # its recipe is not printed any more: what is entered is refused later, with the reason
 
     def has_two_actives(self, order_id: str) -> bool:
         """Whether a second person has two amounts to enter; which they are stays hidden."""
@@ -424,6 +451,20 @@ def json_tree(value: Mapping[str, object]) -> dict[str, Json]:
     """Return a record as plain lists and dicts, as a cell takes it."""
     tree: dict[str, Json] = json.loads(canonical(value))
     return tree
+
+
+def _name_of(order: DoseOrder, state: JsonObject) -> str:
+    """Return by which name the shelf finds the recipe of an order: a version of its own where the order is for development."""
+    return order.recipe if state.get("purpose") is None else f"{order.recipe}@{order.recipe_version}"
+
+
+def _keep_to_development(actor: Actor, development: bool) -> None:
+    """Refuse a process engineer what is for patients. Raises RoleMissing."""
+    if actor.role == Role.PROCESS_ENGINEER and not development:
+        raise RoleMissing(
+            f"{actor.username} acts as process engineer: development runs only.",
+            remedy="Let an operator or a pharmacist make what is for patients.",
+        )
 
 
 def _signer(state: JsonObject, field: str) -> str | None:

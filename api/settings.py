@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     store: Path = Path("workstation.db")
     signing_key: Path = Path("keys/workstation.key")
     patients_key: Path = Path("keys/patients.key")
+    trusted_signers: Path = Path("trusted/signers.json")
     session_minutes: int = Field(default=480, ge=1, le=1440)
     cells: tuple[CellEntry, ...] = ()
 

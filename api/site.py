@@ -34,6 +34,7 @@ from audit.identity import Identity, Person, Role
 from audit.signatures import sign
 from audit.store import TrailStore
 from audit.version import SOFTWARE
+from recipes.effectivity import MEANING_EFFECTIVE, SignedStatement, demonstration_statement
 from recipes.library import load_recipe, recipe_bytes, recipe_ids
 from recipes.order import Cartridge, InkLot
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
@@ -42,6 +43,7 @@ WORKSTATION = "workstation"
 CELL = "cell-1"
 """The cell of a site that has one, and the one that pages and demonstrations begin with."""
 MOST_CELLS = 16
+_TRAINED = frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER})
 VERIFIER_KEYS = "site.vkey"
 EQUIPMENT = "equipment.json"
 
@@ -178,37 +180,41 @@ def _enrol(store: TrailStore, cell: str, cell_key: SigningKey) -> None:
 
 
 def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]) -> None:
-    """Have every recipe of the library signed by its author and its approver, and make it effective."""
-    shelf = Shelf(store)
+    """Have every recipe of the library signed by its author and its approver, and make it effective: a demonstration, without batches."""
+    shelf, today = Shelf(store), store.clock.utc().at[:10]
     for recipe_id in recipe_ids():
         recipe = load_recipe(recipe_id)
-        author, approver = (
+        statement = demonstration_statement(recipe, today)
+        author, approver, maker = (
             sign(
                 identity,
                 username,
                 passwords[username],
                 meaning=meaning,
-                digest=recipe.digest,
+                digest=digest,
                 role=role,
                 subject=Subject("recipe", recipe.reference),
                 scripted=True,
             )
-            for username, meaning, role in (
-                ("engineer", MEANING_AUTHOR, Role.PROCESS_ENGINEER),
-                ("quality", MEANING_APPROVER, Role.QUALITY_ASSURANCE),
+            for username, meaning, digest, role in (
+                ("engineer", MEANING_AUTHOR, recipe.digest, Role.PROCESS_ENGINEER),
+                ("quality", MEANING_APPROVER, recipe.digest, Role.QUALITY_ASSURANCE),
+                ("quality", MEANING_EFFECTIVE, statement.digest, Role.QUALITY_ASSURANCE),
             )
         )
-        shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver).as_record(), SYSTEM)
+        effective = SignedStatement(statement=statement, signature=maker)
+        shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver, effective=effective), SYSTEM)
 
 
 def _equipment(path: Path, cell: str, identity: Identity, password: str, today: str, *, daily_check: bool) -> None:
-    """Write a cell's equipment register, signed by quality assurance; operator and pharmacists are trained on the cell."""
+    """Write a cell's equipment register, signed by quality assurance: who is trained on the cell, and that it is open for development."""
     register = demonstration_register(
         cell,
         today=today,
         recipes=[load_recipe(recipe_id).reference for recipe_id in recipe_ids()],
-        people=[account.username for account in DEMONSTRATION_ACCOUNTS if account.roles & {Role.OPERATOR, Role.PHARMACIST}],
+        people=[account.username for account in DEMONSTRATION_ACCOUNTS if account.roles & _TRAINED],
         daily_check=daily_check,
+        development=True,
     )
     path.write_text(sign_register(register, identity, "quality", password, scripted=True).text(), encoding="utf-8")
 

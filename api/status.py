@@ -195,6 +195,7 @@ class CellStatus(_Shown):
     batch: str | None = None
     machine: MachineStatus | None = None
     demonstration: bool = False
+    purpose: str | None = None
     rate: str = "1"
     link: Link = Link()
     ports: dict[str, str] = Field(default_factory=dict)

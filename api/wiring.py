@@ -11,6 +11,8 @@ from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.people import People
 from api.production import Production
+from api.recipe_desk import RecipeDesk
+from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
 from api.security import Sessions
 from api.settings import Settings, load_settings
@@ -41,6 +43,7 @@ class Workstation:
     production: Production
     care: Care
     release: ReleaseDesk
+    recipes: RecipeDesk
     allocation: Allocation
     weighing: WeighingDesk
 
@@ -56,9 +59,12 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     key = SigningKey.load(settings.path(settings.signing_key))
     store = TrailStore.open(settings.path(settings.store), key=key, clock=clock, software=SOFTWARE)
     sessions = Sessions(clock, settings.session_minutes)
-    people = People(Identity(store, clock), sessions, demonstration=settings.demonstration)
+    identity = Identity(store, clock)
+    people = People(identity, sessions, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
+    release = ReleaseDesk(store, key, people, production, cells)
+    trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
     return Workstation(
         settings=settings,
         clock=clock,
@@ -70,7 +76,8 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         feeds=CellFeeds(cells),
         production=production,
         care=Care(cells, people),
-        release=ReleaseDesk(store, key, people, production, cells),
-        allocation=Allocation(store, production, shelf),
+        release=release,
+        recipes=RecipeDesk(store, people, cells, release, trusted, demonstration=settings.demonstration),
+        allocation=Allocation(store, production),
         weighing=WeighingDesk(people, production, cells),
     )

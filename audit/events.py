@@ -31,7 +31,17 @@ class EventKind(StrEnum):
     PERSON_SESSION_REFUSED = "person.session.refused"
     PERSON_SIGNATURE_GIVEN = "person.signature.given"
     PATIENT_IDENTITY_RECORDED = "patient.identity.recorded"
+    RECIPE_VERSION_DRAFTED = "recipe.version.drafted"
+    RECIPE_VERSION_SUBMITTED = "recipe.version.submitted"
+    RECIPE_VERSION_RETURNED = "recipe.version.returned"
+    RECIPE_VERSION_APPROVED = "recipe.version.approved"
     RECIPE_VERSION_EFFECTIVE = "recipe.version.effective"
+    RECIPE_VERSION_SUPERSEDED = "recipe.version.superseded"
+    RECIPE_VERSION_RETIRED = "recipe.version.retired"
+    RECIPE_DEVELOPMENT_OPENED = "recipe.development.opened"
+    RECIPE_BUNDLE_EXPORTED = "recipe.bundle.exported"
+    RECIPE_BUNDLE_IMPORTED = "recipe.bundle.imported"
+    RECIPE_REQUEST_REFUSED = "recipe.request.refused"
     INK_LOT_RECEIVED = "ink.lot.received"
     INK_CARTRIDGE_RECEIVED = "ink.cartridge.received"
     CELL_RECORD_ENROLLED = "cell.record.enrolled"
@@ -48,6 +58,7 @@ class EventKind(StrEnum):
     CELL_CLOCK_STEPPED = "cell.clock.stepped"
     CELL_PRINTER_STOPPED = "cell.printer.stopped"
     CELL_DEVICE_RETURNED = "cell.device.returned"
+    RUN_REQUEST_REFUSED = "run.request.refused"
     RUN_RECORD_CREATED = "run.record.created"
     RUN_GATES_PASSED = "run.gates.passed"
     RUN_GATES_REFUSED = "run.gates.refused"
@@ -100,7 +111,23 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         ),
         EventKind.PERSON_SIGNATURE_GIVEN: ("person", "the person re-authenticated and their key signed a digest"),
         EventKind.PATIENT_IDENTITY_RECORDED: ("patient", "identifying data were sealed under a pseudonym; commitment only"),
-        EventKind.RECIPE_VERSION_EFFECTIVE: ("recipe", "a recipe version may be printed"),
+        EventKind.RECIPE_VERSION_DRAFTED: (
+            "recipe",
+            "a version was written down, with reason and difference; nobody stands for it yet",
+        ),
+        EventKind.RECIPE_VERSION_SUBMITTED: (
+            "recipe",
+            "its author signed it for review; its number now means this content",
+        ),
+        EventKind.RECIPE_VERSION_RETURNED: ("recipe", "it went back to its author, with the reason; signed"),
+        EventKind.RECIPE_VERSION_APPROVED: ("recipe", "another person than the author approved and signed it"),
+        EventKind.RECIPE_VERSION_EFFECTIVE: ("recipe", "a recipe version may be printed; at a cell: so it was told, with the signatures"),
+        EventKind.RECIPE_VERSION_SUPERSEDED: ("recipe", "a newer version took its place; it is not printed any more"),
+        EventKind.RECIPE_VERSION_RETIRED: ("recipe", "it was withdrawn and signed; it is not printed any more"),
+        EventKind.RECIPE_DEVELOPMENT_OPENED: ("recipe", "a process engineer signed it for development runs, not for patients"),
+        EventKind.RECIPE_BUNDLE_EXPORTED: ("recipe", "its signed bundle was written to a file"),
+        EventKind.RECIPE_BUNDLE_IMPORTED: ("recipe", "a bundle signed by people this site trusts was taken in, as approved"),
+        EventKind.RECIPE_REQUEST_REFUSED: ("recipe_request", "a step or an import was refused, with the reason"),
         EventKind.INK_LOT_RECEIVED: ("ink_lot", "an ink lot with its certificate"),
         EventKind.INK_CARTRIDGE_RECEIVED: ("cartridge", "a cartridge of an ink lot"),
         EventKind.CELL_RECORD_ENROLLED: ("cell", "a cell's origin and verifier key are known to this workstation"),
@@ -117,6 +144,10 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.CELL_CLOCK_STEPPED: ("cell", "UTC moved against process time"),
         EventKind.CELL_PRINTER_STOPPED: ("cell", "the printer was told to stop as the first thing when its port was opened again"),
         EventKind.CELL_DEVICE_RETURNED: ("cell", "a device that was away is there again and has said who it is"),
+        EventKind.RUN_REQUEST_REFUSED: (
+            "run_request",
+            "the cell refused a job or a notice about a recipe; nothing was begun",
+        ),
         EventKind.RUN_RECORD_CREATED: ("run", "a run with its program, proof and dose"),
         EventKind.RUN_GATES_PASSED: ("run", "every gate before the print was met"),
         EventKind.RUN_GATES_REFUSED: ("run", "a gate was not met"),

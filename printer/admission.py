@@ -1,8 +1,9 @@
 """Admission: a job from the workstation becomes a run plan, or is refused with every reason.
 
-The cell believes nothing that it can check: people's signatures against its own list of trusted keys, the recipe
-against its two signatures, the ink certificate and the cartridge against the digests in the signed order; it
-calculates the dose anew, compiles the program itself and proves the final bytes.
+The cell believes nothing that it can check: people's signatures against its own list of trusted keys, the recipe against those of
+its author, its approver and the one who made it effective (for a development run: that of a process engineer), the ink
+certificate and the cartridge against the digests in the signed order; it calculates the dose anew, compiles the program itself and
+proves the final bytes.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from printer.external_weighing import ExternalBalance
 from printer.firmware import firmware_profile
 from printer.ink_gates import mounting_gates
 from printer.instruments import pressure_source
+from printer.people_gates import person_gates
 from printer.plan import Action, RunPlan, SecondHead, Supply, commands_of, out_lines
 from printer.planned_units import correction_rule, limits_of, planned_purge, planned_unit
-from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates, training_gate
+from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates
+from printer.recipe_lock import DEVELOPMENT, printable_recipe, recipe_gate
 from printer.register_file import judge_register
 from printer.supply_gate import supply_gate, supply_of
 from recipes.capability import balance_reasons, external_reasons
@@ -37,14 +40,14 @@ from recipes.machine import MachineProfile
 from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
 from recipes.program import PrintProgram
-from recipes.store import RecipeBundle, verify_bundle
+from recipes.proof_text import proof_text
+from recipes.store import DEVELOPER_ROLE, DevelopmentRecipe, RecipeBundle
 
 ADMISSION = "admission.json"
 """The name under which a run keeps what it was admitted from: enough to admit it again."""
 MEANING_ENTERED = "prescription entered"
 MEANING_CONFIRMED = "prescription confirmed"
 _ORDER_ROLES = frozenset({"pharmacist", "operator", "qualified_person"})
-_RUN_ROLE = "operator"
 
 
 class LineClearance(BaseModel):
@@ -67,7 +70,8 @@ class Job(BaseModel):
     """What the workstation hands over for one batch.
 
     `second_ink_lot` and `second_cartridge`: of the second ink, where the units have two. `mounted`: the serials of the cartridges as
-    somebody has scanned them in the heads, in the order of the heads.
+    somebody has scanned them in the heads, in the order of the heads. The run is a development run where the recipe is one that a
+    process engineer signed for that: there is no word beside the signature that could say otherwise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,7 +79,7 @@ class Job(BaseModel):
     order: DoseOrder
     entered: Signature
     confirmed: Signature
-    recipe_bundle: RecipeBundle
+    recipe_bundle: RecipeBundle | DevelopmentRecipe
     ink_lot: InkLot
     cartridge: Cartridge
     second_ink_lot: InkLot | None = None
@@ -83,6 +87,11 @@ class Job(BaseModel):
     mounted: tuple[str, ...] = Field(default=(), max_length=4)
     line_clearance: LineClearance | None = None
     actor: JobActor
+
+    @property
+    def development(self) -> bool:
+        """Whether this is a development run: nothing of it is for patients."""
+        return isinstance(self.recipe_bundle, DevelopmentRecipe)
 
     @property
     def second(self) -> tuple[InkLot, Cartridge] | None:
@@ -187,7 +196,7 @@ def admit(
     reasons = _order_reasons(job, trusted_people)
     if reasons:
         raise CellRefused(reasons, remedy="Nothing was printed. Correct the order and have it signed again.")
-    recipe = verify_bundle(job.recipe_bundle, trusted_people)
+    recipe = printable_recipe(job.recipe_bundle, trusted_people, standing, device)
     program = compile_program(
         order=job.order,
         recipe=recipe,
@@ -197,6 +206,7 @@ def admit(
         today=today,
         demonstration=demonstration,
         second=job.second,
+        solid=job.recipe_bundle.solid_file,
     )
     admission = Admission(
         run=run,
@@ -215,6 +225,7 @@ def admit(
 def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str]:
     """Two different trusted people, in roles that may, must have signed exactly this order."""
     reasons = []
+    may = _ORDER_ROLES | {DEVELOPER_ROLE} if job.development else _ORDER_ROLES
     for signature, meaning in ((job.entered, MEANING_ENTERED), (job.confirmed, MEANING_CONFIRMED)):
         try:
             verify_signature(signature, digest=job.order.sha256)
@@ -224,7 +235,7 @@ def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str
         if signature.meaning != meaning:
             reasons.append(f"order {job.order.id}: {signature.signer} signed with the meaning {signature.meaning!r}, not {meaning!r}")
         roles = trusted.get(signature.key, ())
-        if signature.role not in roles or signature.role not in _ORDER_ROLES:
+        if signature.role not in roles or signature.role not in may:
             reasons.append(f"order {job.order.id}: {signature.signer} as {signature.role} is not trusted for orders on this cell")
     if job.entered.signer == job.confirmed.signer or job.entered.key == job.confirmed.key:
         reasons.append(f"order {job.order.id}: entered and confirmed by the same person; a second person must confirm")
@@ -266,6 +277,8 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
                 else {"second_concentration_rsd_validation": _number(recipe.second_ink.concentration_rsd_validation)}
             ),
             "partial_release_permitted": recipe.control.partial_release,
+            **({"purpose": DEVELOPMENT} if job.development else {}),
+            **({} if recipe.control.release is None else {"release_rules": recipe.control.release.as_rules()}),
             "demonstration": admission.demonstration,
             "rate": admission.rate,
         },
@@ -275,6 +288,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "recipe.toml": job.recipe_bundle.recipe_toml.encode("utf-8"),
             "program-planned.gcode": program.planned,
             "proof.json": canonical(program.proof.as_record()),
+            "proof.txt": proof_text(program.proof).encode("utf-8"),
             "dose.json": canonical(program.dose.as_record()),
         },
         header=program.preamble,
@@ -349,15 +363,14 @@ def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, f
     actor, register = job.actor, found.register
     return (
         Gate("order confirmed by two people", True, f"entered by {job.entered.name}, confirmed by {job.confirmed.name}"),
-        operator_gate(actor.username, actor.name, actor.role, trusted),
-        training_gate(register, actor.username, actor.name, recipe.reference, standing.today),
+        *person_gates(actor.actor(), trusted, register, recipe.reference, standing.today, development=job.development),
         *equipment_gates(found, standing),
         *_judging(recipe, program, admission.machine, register, standing.today),
         cleaning_gate(register, standing, recipe.reference, " and ".join(lot.lot for lot, _ in _sources(job))),
         cleared,
         supplied,
         *mounting_gates([cartridge.serial for _, cartridge in _sources(job)], job.mounted),
-        Gate("recipe effective", True, f"{recipe.reference}, signed by author and approver, digest {recipe.digest[:12]}"),
+        recipe_gate(job.recipe_bundle, recipe),
         Gate("program proved", True, f"{len({unit.n for unit in program.units})} units, SHA-256 {program.sha256[:12]}"),
     )
 
@@ -398,11 +411,3 @@ def _external(recipe: Recipe, program: PrintProgram, machine: MachineProfile, re
         removal=balance.removal,
         timeout_us=timeout.microseconds,
     )
-
-
-def operator_gate(username: str, name: str, role: str, trusted: Mapping[str, Collection[str]]) -> Gate:
-    """Judge whether the person is on this cell's list in the role that runs a batch; the list holds keys, named by their owner."""
-    held = {part for key, roles in trusted.items() if key.split("+", 1)[0].rpartition("/")[2] == username for part in roles}
-    if role != _RUN_ROLE or role not in held:
-        return Gate("operator", False, f"{name} as {role} may not run this cell; let an operator of its list of trusted people do it")
-    return Gate("operator", True, f"{name}, {role} on this cell's list")

@@ -107,6 +107,14 @@ class CellClient:
         """Put on record that the cell was cleaned by this method."""
         return _object(self._ask("cleaning", {"actor": dict(actor), "method": method}))
 
+    def recipe_effective(self, bundle: Mapping[str, JsonValue], actor: Mapping[str, str]) -> None:
+        """Tell the cell, by the signed bundle, that a recipe version is effective. Raises CellRefused."""
+        self._ask("recipe.effective", {"bundle": dict(bundle), "actor": dict(actor)})
+
+    def recipe_withdrawn(self, withdrawal: Mapping[str, JsonValue], actor: Mapping[str, str]) -> None:
+        """Tell the cell, by the signed withdrawal, that a recipe version is not printed any more. Raises CellRefused."""
+        self._ask("recipe.withdrawn", {"withdrawal": dict(withdrawal), "actor": dict(actor)})
+
     def readiness(self) -> dict[str, JsonValue]:
         """Return the gates that can be judged without a job, the register, and the check that is under way."""
         return _object(self._ask("readiness", {}))

@@ -9,23 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from audit.canonical import JsonObject, canonical
 from audit.canonical import JsonValue as Answer
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.signatures import Signature, removal_digest, verify_signature, weight_digest
-from printer.admission import Job, JobActor, admit, operator_gate, read_job, read_trusted_people
+from printer.admission import Job, JobActor, admit, read_job, read_trusted_people
 from printer.alarm_figures import events_of, figures
 from printer.alarm_register import AlarmRegister, as_record, from_record
 from printer.care_door import CareDoor
 from printer.cell import Cell
 from printer.drafts import kind_for, printed
 from printer.errors import CellRefused, RunMissing
-from printer.messages import ON_ALARMS, Command, EnteredWeight, Operation
+from printer.messages import CELL, ON_ALARMS, Command, EnteredWeight, Operation
+from printer.people_gates import person_gates
 from printer.planned_units import compile_corrected
-from printer.readiness import training_gate, unmet
+from printer.readiness import unmet
+from printer.recipe_door import RecipeDoor
+from printer.recipe_lock import DEVELOPMENT
 from printer.server import Handler
 from recipes.machine import MachineProfile
 
@@ -62,6 +65,7 @@ class Door:
         self._notices = notices
         self._creating = threading.Lock()
         self._care = CareDoor(cell, name, machine, trusted, equipment)
+        self._recipes = RecipeDoor(cell, name, trusted)
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -74,6 +78,7 @@ class Door:
             "enter_weight": self._enter_weight,
             "status": self._status,
             **self._care.handlers(),
+            **self._recipes.handlers(),
             "trail": self._trail,
             "checkpoint": lambda _: self._cell.store.checkpoint(),
             "blob": lambda body: base64.b64encode(self._cell.store.blob(str(body["sha256"]))).decode("ascii"),
@@ -92,7 +97,15 @@ class Door:
         }
 
     def _create_run(self, body: Mapping[str, JsonValue]) -> Answer:
-        job = read_job(_mapping(body["job"]))
+        """Admit a job or refuse it; either is on record."""
+        asked = _mapping(body["job"])
+        try:
+            return self._begin_run(read_job(asked))
+        except DosewrightError as error:
+            self._recipes.refused(error, _asker(asked), asked)
+            raise
+
+    def _begin_run(self, job: Job) -> Answer:
         with self._creating:
             run = self._next_run(job)
             standing = self._care.standing()
@@ -109,6 +122,7 @@ class Door:
             )
             program = admitted.program
             compiler = functools.partial(compile_corrected, program)
+            self._recipes.admitted(job)
             created = self._cell.create(admitted.plan, Command(Operation.PREPARE, job.actor.actor()), compiler)
         return {
             "run": run,
@@ -155,12 +169,10 @@ class Door:
     def _refuse_stranger(self, run: str, who: Actor) -> None:
         """The one who starts or resumes need not be the one who asked for the run: the same two gates are judged anew."""
         found, standing = self._care.register(), self._care.standing()
-        recipe = str((self._cell.store.state("run", run) or {}).get("recipe"))
-        gates = (
-            operator_gate(who.username, who.name, who.role, read_trusted_people(self._trusted)),
-            training_gate(found.register, who.username, who.name, recipe, standing.today),
-        )
-        reasons = unmet(gates)
+        state = self._cell.store.state("run", run) or {}
+        recipe, development = str(state.get("recipe")), state.get("purpose") == DEVELOPMENT
+        trusted = read_trusted_people(self._trusted)
+        reasons = unmet(person_gates(who, trusted, found.register, recipe, standing.today, development=development))
         if reasons:
             raise CellRefused(reasons, remedy="Let a trained operator do it.")
 
@@ -286,6 +298,14 @@ def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
     if not isinstance(value, dict):
         raise CellRefused(["the job is not an object"])
     return value
+
+
+def _asker(job: Mapping[str, JsonValue]) -> Actor:
+    """Return who a job says it is from; the cell itself where that cannot be read."""
+    try:
+        return JobActor.model_validate(job.get("actor")).actor()
+    except ValidationError:
+        return CELL
 
 
 def _actor(body: Mapping[str, JsonValue]) -> Actor:

@@ -78,7 +78,13 @@ def intent(plan: RunPlan, unit: PlannedUnit) -> dict[str, JsonValue]:
         "y": plain_text(unit.y),
         "gcode_sha256": unit.gcode_sha256,
         "state": "printing",
+        **marked(plan),
     }
+
+
+def marked(plan: RunPlan) -> dict[str, JsonValue]:
+    """Return the mark of what is not for patients; nothing for what is."""
+    return {"purpose": plan.created["purpose"]} if "purpose" in plan.created else {}
 
 
 def whole_intent(plan: RunPlan, n: int) -> dict[str, JsonValue]:
@@ -94,6 +100,7 @@ def whole_intent(plan: RunPlan, n: int) -> dict[str, JsonValue]:
         "x": plain_text(parts[0].x),
         "y": plain_text(parts[0].y),
         "state": "printing",
+        **marked(plan),
     }
 
 

@@ -96,7 +96,8 @@ class Training(Document):
 class EquipmentRegister(Document):
     """One version of the register. `daily_check` may be "not required": a choice that is signed and shown.
 
-    `external_balance` may be absent; it is part of the digest only where it is named.
+    `external_balance` may be absent; it is part of the digest only where it is named. So is `development`: without it the cell is
+    locked, and makes nothing but what is effective.
     """
 
     format: Literal["dosewright-equipment/1"]
@@ -109,11 +110,12 @@ class EquipmentRegister(Document):
     cleaning: CleaningRule
     training: tuple[Training, ...]
     external_balance: ExternalBalanceEntry | None = None
+    development: Literal["permitted"] | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_named(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         tree: dict[str, object] = handler(self)
-        return {name: value for name, value in tree.items() if value is not None or name != "external_balance"}
+        return {name: value for name, value in tree.items() if value is not None or name not in ("external_balance", "development")}
 
     @property
     def reference(self) -> str:
@@ -172,11 +174,21 @@ class Product(Document):
     ink_lot: Name
 
 
+class KnownRecipe(Document):
+    """What a cell has on record of a recipe version: that it was effective, or that it was withdrawn."""
+
+    id: Name
+    version: Count
+    recipe_digest: Name
+    status: Literal["effective", "retired"]
+
+
 class Standing(Document):
     """All that the gates read of the cell itself when a job comes, as plain values: a run can be admitted again from its record.
 
     `register_file` is the text of the signed register (None: there is no such file); `printed` what has been printed
-    since the last cleaning; `today` the cell's own date, of which `left_of_day_s` seconds are left (None: not known).
+    since the last cleaning; `today` the cell's own date, of which `left_of_day_s` seconds are left (None: not known);
+    `recipes` the versions that the cell knows to have been effective or withdrawn.
     """
 
     today: IsoDate
@@ -185,3 +197,4 @@ class Standing(Document):
     last_cleaning: LastCleaning | None = None
     printed: tuple[Product, ...] = ()
     left_of_day_s: Annotated[int, Field(strict=True, ge=0, le=90_000)] | None = None
+    recipes: tuple[KnownRecipe, ...] = ()

@@ -12,6 +12,7 @@ from audit.events import Entry, EventKind
 from audit.reader import TrailReader
 from printer.equipment import LastCheck, LastCleaning, Product, Standing
 from printer.errors import CellConfiguration
+from printer.known_recipes import known_recipes
 
 
 def check_zone(zone: str) -> None:
@@ -48,6 +49,7 @@ def gather_standing(store: TrailReader, register_file: str | None, cell: str, se
         last_cleaning=None if cleaned is None else _cleaning(cleaned, today),
         printed=_printed(store, -1 if cleaned is None else cleaned.seq),
         left_of_day_s=left_of_day_s(reading),
+        recipes=known_recipes(store),
     )
 
 

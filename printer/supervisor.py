@@ -24,6 +24,7 @@ _FIRST_S, _LONGEST_S = 0.5, 30.0
 _HEALTHY_S = 60.0
 GRACE_S = 10.0
 """How long a cell has to end in order when its supervisor is asked to end."""
+_LOOK_S = 1.0
 CONFIGURATION = 2
 """Exit status of a cell whose files are wrong: a person must correct them."""
 
@@ -57,10 +58,13 @@ class Supervisor:
         self._tell = tell
         self._clock = clock
         self._ending = threading.Event()
+        self._asked_at = 0.0
         self._child: subprocess.Popen[bytes] | None = None
 
     def end(self) -> None:
-        """Ask the command to end; it is not started again."""
+        """Ask the command to end; it is not started again, and killed where it has not ended after its time of grace."""
+        if not self._ending.is_set():
+            self._asked_at = self._clock()
         self._ending.set()
         if self._child is not None:
             self._child.terminate()
@@ -90,8 +94,8 @@ class Supervisor:
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):
-                    return child.wait(GRACE_S)
-                if self._ending.is_set():
+                    return child.wait(_LOOK_S)
+                if self._ending.is_set() and self._clock() - self._asked_at >= GRACE_S:
                     child.kill()
         finally:
             if child.stdin is not None:

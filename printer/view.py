@@ -64,6 +64,7 @@ def run_view(machine: RunMachine, now: int, removed: frozenset[str], trace_since
         "phase": machine.cycle.step.value if machine.phase is Phase.UNIT else machine.phase.value,
         "run": plan.run,
         "batch": plan.batch,
+        "purpose": plan.created.get("purpose"),
         "external_weighing": _external(machine, now),
         "ended": machine.ended if machine.over else None,
         "link": {
@@ -135,6 +136,7 @@ def recorded_view(store: TrailReader, run: str, now: int) -> JsonObject:
         "ended": state.get("ended"),
         "run": run,
         "batch": state.get("batch"),
+        "purpose": state.get("purpose"),
         "purge_units": purges,
         "units": units,
         "alarms": alarms,

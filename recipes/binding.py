@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from audit.quantities import Quantity
 from recipes.model import Cartridge, DoseOrder, InkLot, MachineProfile, Recipe
 
 
@@ -51,4 +52,20 @@ def _machine_reasons(recipe: Recipe, machine: MachineProfile) -> list[str]:
             f"the profile of machine {machine.reference} is not the one that recipe {recipe.reference} was signed for; "
             "restore that profile, or have a new version of the recipe signed"
         ]
-    return []
+    return [reason for part, head in zip(recipe.parts, machine.heads, strict=False) for reason in _limit_reasons(part, head)]
+
+
+def _limit_reasons(recipe: Recipe, head: MachineProfile) -> list[str]:
+    """Return which set points are beyond what the machine may do, whatever range the recipe states for them."""
+    parameters = recipe.parameters
+    limited: tuple[tuple[str, Quantity, Quantity], ...] = (
+        ("nozzle_temperature", parameters.nozzle_temperature.set_point, head.max_nozzle_temperature),
+        ("plate_temperature", parameters.plate_temperature.set_point, head.max_plate_temperature),
+        ("flow_rate", parameters.flow_rate.set_point, head.max_volumetric_rate),
+        ("retraction_rate", parameters.retraction_rate.set_point, head.max_volumetric_rate),
+    )
+    return [
+        f"recipe {recipe.reference}: {name} {found} is beyond the {largest} of machine {head.reference}; choose a set point inside it"
+        for name, found, largest in limited
+        if found.value > largest.value
+    ]

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 
-from audit.quantities import Milligram, Millimetre
+from audit.quantities import Milligram, Millimetre, Year
 from recipes.binding import Source, binding_reasons
 from recipes.capability import balance_reasons, total_reasons
+from recipes.clearance import clearance_reasons
 from recipes.designs import Design, design_unit, head_reasons, scale_design, stacking_reasons
 from recipes.dose import DoseResult, StrengthPlan, calculate
-from recipes.errors import CompileRefused, DoseRefused, GeometryRefused
-from recipes.gcode_check import UnitProof, UnitTarget, prove
+from recipes.errors import CompileRefused, DoseRefused, GeometryRefused, SolidFileRefused
+from recipes.gcode_check import prove
 from recipes.gcode_writer import Motion, ProcedureName, Written, write_dispense, write_preamble, write_unit
 from recipes.inks import cartridge_reasons, ink_reasons
-from recipes.model import Cartridge, DoseCorrection, DoseOrder, InkLot, MachineProfile, Recipe
+from recipes.model import Cartridge, DoseCorrection, DoseOrder, InkLot, MachineProfile, Recipe, StlSolid
 from recipes.plate import Place, lay_out, purge_places
 from recipes.procedures import micrometres, plan_motion, write_actions
 from recipes.program import AFTER, BEFORE, ActionProgram, Basis, Piece, PrintProgram, UnitProgram, head_of, procedure_bytes
+from recipes.proof import UnitProof, UnitTarget
 from recipes.purge_units import plan_purge, purge_reasons
+from recipes.stl_solid import FileSolid, bound_solid
 from recipes.toolpath import UnitPath
 
 
@@ -39,8 +42,11 @@ def compile_program(
     today: str,
     demonstration: bool,
     second: tuple[InkLot, Cartridge] | None = None,
+    solid: bytes | None = None,
 ) -> PrintProgram:
     """Compile and prove the program of an order; `today` is an ISO date, `second` what the second ink of a unit is printed from.
+
+    `solid` is the STL file of a recipe that binds one.
 
     Raises DoseRefused where no dose follows, CompileRefused with every reason that stands against the order, ProofRefused
     where the bytes fail their own proof.
@@ -72,10 +78,14 @@ def compile_program(
         places = lay_out(machine.plate, [plan.units for plan in dose.strengths], 0 if purge is None else purge.units)
     except CompileRefused as refused:
         reasons.extend(refused.reasons)
-    designs = _design(recipe, machine, dose, reasons)
-    purged = None if purge is None else _designed(purge, recipe, machine, reasons, "purge unit")
+    design = _Designer(_bound(recipe, solid, reasons), order.prescription.age, reasons)
+    designs = [
+        design.strengths(plans.strengths, part, head) for part, head, plans in zip(recipe.parts, machine.heads, dose.parts, strict=False)
+    ]
+    purged = None if purge is None else design.one(purge, recipe, machine, "purge unit")
     for parts in zip(*designs, strict=False) if len(designs) > 1 else ():
         reasons.extend(stacking_reasons(parts))
+    reasons.extend(clearance_reasons([*(one for part in designs for one in part), *([purged] if purged else [])], machine))
     if reasons:
         raise CompileRefused(tuple(dict.fromkeys(reasons)), remedy="Nothing is printed.")
     return _assemble(dose, designs, places, purged, recipe, machine, demonstration)
@@ -92,22 +102,38 @@ def _part_reasons(part: Recipe, head: MachineProfile, source: Source, dose: Dose
     return reasons
 
 
-def _design(recipe: Recipe, machine: MachineProfile, dose: DoseResult, reasons: list[str]) -> list[list[Design]]:
-    """Return the designs of each part, in the order of strengths; what cannot be designed is added to the reasons."""
-    designs = []
-    for part, head, plans in zip(recipe.parts, machine.heads, dose.parts, strict=False):
-        found = [_designed(plan, part, head, reasons, str(plan.label)) for plan in plans.strengths]
-        designs.append([design for design in found if design is not None])
-    return designs
-
-
-def _designed(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile, reasons: list[str], what: str) -> Design | None:
-    reasons.extend(head_reasons(plan, machine))
+def _bound(recipe: Recipe, solid: bytes | None, reasons: list[str]) -> FileSolid | None:
+    """Return the checked solid of a recipe that binds an STL file; what stands against it is added to the reasons."""
+    if not isinstance(recipe.geometry, StlSolid):
+        return None
     try:
-        return design_unit(plan, recipe, machine)
-    except GeometryRefused as refused:
-        reasons.extend(f"{what}: {reason}" for reason in refused.reasons)
+        return bound_solid(recipe.geometry, solid)
+    except SolidFileRefused as refused:
+        reasons.extend([*refused.reasons, refused.remedy])
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Designer:
+    """Designs the units of an order; what cannot be designed is added to the reasons."""
+
+    file: FileSolid | None
+    age: Year | None
+    reasons: list[str]
+
+    def strengths(self, plans: Sequence[StrengthPlan], recipe: Recipe, machine: MachineProfile) -> list[Design]:
+        found = [self.one(plan, recipe, machine, str(plan.label)) for plan in plans]
+        return [design for design in found if design is not None]
+
+    def one(self, plan: StrengthPlan, recipe: Recipe, machine: MachineProfile, what: str) -> Design | None:
+        self.reasons.extend(head_reasons(plan, machine))
+        if isinstance(recipe.geometry, StlSolid) and self.file is None:
+            return None
+        try:
+            return design_unit(plan, recipe, machine, age=self.age, file=self.file)
+        except GeometryRefused as refused:
+            self.reasons.extend(f"{what}: {reason}" for reason in refused.reasons)
+        return None
 
 
 def _assemble(

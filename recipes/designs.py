@@ -10,11 +10,13 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import assert_never
 
-from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond
+from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond, Year
 from recipes.dose import StrengthPlan
 from recipes.errors import GeometryRefused
-from recipes.model import Cylinder, Dispense, DoseCorrection, MachineProfile, Parameter, Recipe, Torus
+from recipes.exact_designs import ProvenRanges, plan_exact
+from recipes.model import Caplet, Cylinder, Dispense, DoseCorrection, Film, Grid, MachineProfile, Parameter, Recipe, StlSolid, Torus
 from recipes.shapes import Range, Solid, build_solid, slice_solid
+from recipes.stl_solid import FileSolid
 from recipes.toolpath import UnitPath, plan_dispense, plan_unit
 
 INCREMENT = Microlitre(2)
@@ -38,8 +40,13 @@ class Design:
         return self.body.height if isinstance(self.body, UnitPath) else 0
 
 
-def design_unit(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Design:
-    """Design the units of one strength. Raises GeometryRefused where the geometry of the recipe does not give a unit of this volume."""
+def design_unit(
+    plan: StrengthPlan, recipe: Recipe, machine: MachineProfile, *, age: Year | None = None, file: FileSolid | None = None
+) -> Design:
+    """Design the units of one strength; `age` of the patient, `file` the checked solid of a recipe that binds an STL file.
+
+    Raises GeometryRefused where the geometry of the recipe does not give a unit of this volume.
+    """
     geometry = recipe.geometry
     match geometry:
         case Dispense():
@@ -56,6 +63,9 @@ def design_unit(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> 
         case Cylinder() | Torus():
             solid = _solid(plan, recipe, machine)
             return Design(plan, _path(solid, plan, recipe), _shape(solid))
+        case Caplet() | Film() | Grid() | StlSolid():
+            printed = plan_exact(geometry, plan.target_volume, machine, _ranges(recipe), age=age, file=file)
+            return Design(plan, printed.path, printed.shape)
         case _:
             assert_never(geometry)
 
@@ -126,10 +136,19 @@ def _shape(solid: Solid) -> Mapping[str, str]:
 
 
 def _path(solid: Solid, plan: StrengthPlan, recipe: Recipe) -> UnitPath:
+    return plan_unit(slice_solid(solid), plan.target_volume, bead_width=_bead_range(recipe), speed=_expected_speed(recipe))
+
+
+def _expected_speed(recipe: Recipe) -> MillimetrePerSecond:
     parameters = recipe.parameters
     bead = parameters.bead_width.set_point.value * parameters.layer_height.set_point.value
-    speed = MillimetrePerSecond(EXACT.divide(parameters.flow_rate.set_point.value, bead))
-    return plan_unit(slice_solid(solid), plan.target_volume, bead_width=_bead_range(recipe), speed=speed)
+    return MillimetrePerSecond(EXACT.divide(parameters.flow_rate.set_point.value, bead))
+
+
+def _ranges(recipe: Recipe) -> ProvenRanges:
+    rule = recipe.control.dose_correction
+    correction = rule.largest.fraction if isinstance(rule, DoseCorrection) else Decimal(0)
+    return ProvenRanges(_range(recipe.parameters.layer_height), _bead_range(recipe), _expected_speed(recipe), correction)
 
 
 def _bead_range(recipe: Recipe) -> Range:

@@ -10,6 +10,7 @@ DosewrightError
         ├── DoseRefused      RE-032    no dose follows from this prescription under this recipe
         ├── InkRefused       RE-033    the ink lot or the cartridge may not serve this batch
         ├── GeometryRefused  RE-034    no solid of that volume under this recipe
+        │   └── SolidFileRefused RE-038 an STL file is not the one closed solid that the recipe describes
         ├── CompileRefused   RE-035    order, recipe, ink and machine do not fit together
         └── ProofRefused     RE-036    the final bytes are not what the recipe allows
 """
@@ -69,6 +70,11 @@ class InkRefused(Refusal):
 class GeometryRefused(Refusal):
     code = "RE-034"
     heading = "No shape"
+
+
+class SolidFileRefused(GeometryRefused):
+    code = "RE-038"
+    heading = "The solid cannot be used"
 
 
 class CompileRefused(Refusal):

@@ -13,156 +13,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 from audit.canonical import JsonValue
-from audit.quantities import EXACT, Microlitre, Milligram, Millimetre, plain_text
+from audit.quantities import EXACT, Microlitre, Millimetre, plain_text
 from recipes.errors import ProofRefused
 from recipes.figures import Q
+from recipes.gcode_extent import cavity_refusals
 from recipes.gcode_reader import ProgramReader
+from recipes.gcode_sizes import expected_reach, family_reasons
 from recipes.gcode_values import SECTIONS_AFTER, Limits, SectionTally, sections_before
-from recipes.model import Cylinder, MachineProfile, Parameter, Recipe, Torus
+from recipes.model import Dispense, Geometry, MachineProfile, Parameter, Recipe
+from recipes.proof import Margin, Proof, UnitProof, UnitTarget, pair_text, shown
 
 CLOSURE_PERCENT = Decimal("0.05")
-PI = Decimal("3.141592653589793238462643383")
 _SIZE_AGREES = Decimal("0.03")
-
-
-@dataclass(frozen=True, slots=True)
-class UnitTarget:
-    """What a unit or a purge unit must be: its number, strength (a purge unit has none), volume and place (mm, machine coordinates).
-
-    Of a unit of two inks, what one `part` (1 or 2) must be; both have one number and one place.
-    """
-
-    n: int
-    strength: Milligram | None
-    volume: Microlitre
-    x: Decimal
-    y: Decimal
-    part: int = 0
-
-    @property
-    def name(self) -> str:
-        unit = f"unit {self.n}" if self.strength is not None else f"purge unit {self.n}"
-        return f"{unit} part {self.part}" if self.part else unit
-
-
-@dataclass(frozen=True, slots=True)
-class UnitProof:
-    """What a unit was found to be. `closure` and `step_closure` are deviations from the target in percent."""
-
-    n: int
-    strength: Milligram | None
-    target: Microlitre
-    net: Microlitre
-    closure: Decimal
-    step_closure: Decimal
-    height: Decimal
-    radius: Decimal
-    layers: int
-    layer_height: tuple[Decimal, Decimal] | None
-    bead_width: tuple[Decimal, Decimal] | None
-    flow: tuple[Decimal, Decimal]
-    duration_us: int
-    lines: int
-    end: tuple[Decimal, ...]
-    """Where the nozzle is when the section has ended: X, Y, Z in mm; empty where a coordinate is not known."""
-    part: int = 0
-
-    def as_record(self) -> dict[str, JsonValue]:
-        """Return decimal strings; lengths in mm, volumes in uL, flow in uL/s."""
-        return {
-            "n": self.n,
-            **({"part": self.part} if self.part else {}),
-            "strength_mg": None if self.strength is None else self.strength.text,
-            "target_uL": _shown(self.target.value, 4),
-            "net_uL": _shown(self.net.value, 4),
-            "closure_percent": _shown(self.closure, 4),
-            "step_closure_percent": _shown(self.step_closure, 4),
-            "height_mm": _shown(self.height, 3),
-            "radius_mm": _shown(self.radius, 3),
-            "layers": self.layers,
-            "layer_height_mm": _pair(self.layer_height, 3),
-            "bead_width_mm": _pair(self.bead_width, 3),
-            "flow_uL_s": _pair(self.flow, 3),
-            "duration_s": _shown(Decimal(self.duration_us).scaleb(-6), 1),
-            "lines": self.lines,
-            "end_mm": [_shown(coordinate, 3) for coordinate in self.end],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Margin:
-    """One limit with what was found, and the distance to the nearer end in percent of the range."""
-
-    name: str
-    unit: str
-    low: Decimal
-    high: Decimal
-    found_low: Decimal
-    found_high: Decimal
-
-    @property
-    def percent(self) -> Decimal:
-        width = self.high - self.low
-        if width == 0:
-            return Decimal(0)
-        return EXACT.divide(min(self.found_low - self.low, self.high - self.found_high) * 100, width)
-
-    def as_record(self) -> dict[str, JsonValue]:
-        """Return decimal strings."""
-        found = _pair((self.found_low, self.found_high), 3)
-        return {
-            "limit": self.name,
-            "unit": self.unit,
-            "range": [plain_text(self.low), plain_text(self.high)],
-            "found": found,
-            "margin_percent": _shown(self.percent, 1),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The outcome of reading a program. It holds where `refusals` is empty. `primed`: of each head that is used."""
-
-    sha256: str
-    lines: int
-    units: tuple[UnitProof, ...]
-    purges: tuple[UnitProof, ...]
-    margins: tuple[Margin, ...]
-    primed: tuple[Microlitre, ...]
-    duration_us: int
-    refusals: tuple[str, ...]
-
-    @property
-    def closure_max(self) -> Decimal:
-        """Largest deviation of a unit's net volume from its target, in percent, without sign."""
-        return max((abs(unit.closure) for unit in self.units), default=Decimal(0))
-
-    @property
-    def step_closure_max(self) -> Decimal:
-        """The same after rounding to whole motor steps."""
-        return max((abs(unit.step_closure) for unit in self.units), default=Decimal(0))
-
-    def as_record(self) -> dict[str, JsonValue]:
-        """Return the proof as text and numbers for the batch record (`proof.json`)."""
-        return {
-            "format": "dosewright-proof/1",
-            "program_sha256": self.sha256,
-            "holds": not self.refusals,
-            "refusals": list(self.refusals),
-            "lines": self.lines,
-            "duration_s": _shown(Decimal(self.duration_us).scaleb(-6), 1),
-            "primed_uL": _shown(self.primed[0].value, 3),
-            **{f"primed_{head}_uL": _shown(volume.value, 3) for head, volume in enumerate(self.primed[1:], start=2)},
-            "closure_max_percent": _shown(self.closure_max, 4),
-            "step_closure_max_percent": _shown(self.step_closure_max, 4),
-            "margins": [margin.as_record() for margin in self.margins],
-            "purge_units": [unit.as_record() for unit in self.purges],
-            "units": [unit.as_record() for unit in self.units],
-        }
 
 
 def prove(
@@ -209,6 +74,7 @@ def examine(
             part, head = parts[section.head]
             proofs.append(_unit_proof(section, unit, heads[section.head], head))
             refusals.extend(_unit_refusals(proofs[-1], unit, part, head))
+            refusals.extend(cavity_refusals(content, unit.name, (unit.x, unit.y), section.name, head.plate))
             refusals.extend(_overhang(proofs, unit))
     primed = []
     for number, limits in enumerate(heads):
@@ -220,7 +86,7 @@ def examine(
         lines=reader.lines,
         units=tuple(proof for proof in proofs if proof.strength is not None),
         purges=tuple(proof for proof in proofs if proof.strength is None),
-        margins=_margins(proofs, reader, recipe, machine),
+        margins=(*_margins(proofs, reader, recipe, machine), *_prime_margins(primed, recipe)),
         primed=tuple(primed),
         duration_us=sum(section.time_us for section in reader.sections),
         refusals=tuple(refusals),
@@ -242,7 +108,7 @@ def _overhang(proofs: Sequence[UnitProof], unit: UnitTarget) -> list[str]:
     own, under = _outside(proofs[-1]), _outside(below)
     if own <= under * (1 + _SIZE_AGREES):
         return []
-    return [f"{unit.name}: it reaches {_shown(own, 3)} mm from its place, the part that it stands on {_shown(under, 3)} mm"]
+    return [f"{unit.name}: it reaches {shown(own, 3)} mm from its place, the part that it stands on {shown(under, 3)} mm"]
 
 
 def _outside(proof: UnitProof) -> Decimal:
@@ -271,7 +137,7 @@ def limits_of(recipe: Recipe, machine: MachineProfile, offset: tuple[int, int, i
         print_feed=_scaled(machine.max_travel.value * 60),
         volumetric_rate=int(machine.max_volumetric_rate.value * 60 * 10**12),
         layer=_range(parameters.layer_height, 10**6),
-        lift=_scaled(parameters.travel_lift.low.value),
+        lift=_scaled(parameters.travel_lift.low.value + plate.rim.value),
         surface_z=_scaled(plate.surface_z.value),
         exposure=int(machine.bounded_exposure.value * 10**12),
         footprint=_scaled(plate.largest_unit_diameter.value) // 2,
@@ -319,7 +185,7 @@ def _prime_refusals(primed: int, limits: Limits, head: int | None) -> list[str]:
     if low <= primed + slack and primed - slack <= high:
         return []
     which = "" if head is None else f" of T{head}"
-    return [f"priming{which} pushes {_shown(_litres(primed), 2)} uL, outside {_shown(_litres(low), 0)} to {_shown(_litres(high), 0)} uL"]
+    return [f"priming{which} pushes {shown(_litres(primed), 2)} uL, outside {shown(_litres(low), 0)} to {shown(_litres(high), 0)} uL"]
 
 
 def _unit_proof(section: SectionTally, unit: UnitTarget, limits: Limits, machine: MachineProfile) -> UnitProof:
@@ -361,37 +227,35 @@ def _unit_refusals(proof: UnitProof, unit: UnitTarget, recipe: Recipe, machine: 
     allowed = max(unit.volume.value * CLOSURE_PERCENT / 100, half_step)
     if abs(proof.net.value - unit.volume.value) > allowed:
         refusals.append(
-            f"{where}: net volume {_shown(proof.net.value, 3)} uL against {_shown(unit.volume.value, 3)} uL, "
-            f"{_shown(proof.closure, 3)} %; retractions are counted"
+            f"{where}: net volume {shown(proof.net.value, 3)} uL against {shown(unit.volume.value, 3)} uL, "
+            f"{shown(proof.closure, 3)} %; retractions are counted"
         )
-    if isinstance(recipe.geometry, Cylinder | Torus):
+    if not isinstance(recipe.geometry, Dispense):
         bead = recipe.parameters.bead_width
         if proof.bead_width is None:
             refusals.append(f"{where}: nothing is laid down")
         elif proof.bead_width[0] < bead.low.value or proof.bead_width[1] > bead.high.value:
-            refusals.append(f"{where}: beads of {_text(_pair(proof.bead_width, 3))} mm leave {bead.low.text} to {bead.high}")
+            refusals.append(f"{where}: beads of {_text(pair_text(proof.bead_width, 3))} mm leave {bead.low.text} to {bead.high}")
         else:
             refusals.extend(_size_refusals(proof, unit, recipe.geometry, machine))
     return refusals
 
 
-def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Cylinder | Torus, machine: MachineProfile) -> list[str]:
+def _size_refusals(proof: UnitProof, unit: UnitTarget, geometry: Geometry, machine: MachineProfile) -> list[str]:
     """The size that the volume and the height printed demand, by formula: it catches a unit that is moved or spread out."""
     if proof.bead_width is None or proof.height <= 0:
         return [f"{unit.name}: it has no height"]
-    if isinstance(geometry, Cylinder):
-        expected = EXACT.sqrt(EXACT.divide(unit.volume.value, PI * proof.height))
-    else:
-        # V = 2 π² R a b with tube half-width a = t R and half-height b, so the outer radius is R (1 + t).
-        ring = EXACT.divide(unit.volume.value, 2 * PI * PI * geometry.tube_to_ring * proof.height / 2)
-        expected = EXACT.sqrt(ring) * (1 + geometry.tube_to_ring)
+    expected = expected_reach(geometry, unit.volume, proof.height)
+    if expected is None:
+        return []
     found = proof.radius + proof.bead_width[0] / 2
     if 2 * expected > machine.plate.largest_unit_diameter.value:
-        return [f"{unit.name}: {_shown(2 * expected, 2)} mm across is more than the plate's {machine.plate.largest_unit_diameter}"]
+        return [f"{unit.name}: {shown(2 * expected, 2)} mm across is more than the plate's {machine.plate.largest_unit_diameter}"]
     slack = expected * _SIZE_AGREES + proof.bead_width[0] / 4
     if not expected - 2 * slack <= found <= expected + slack:
-        return [f"{unit.name}: it reaches {_shown(found, 3)} mm from its place, its volume and height make {_shown(expected, 3)} mm"]
-    return []
+        return [f"{unit.name}: it reaches {shown(found, 3)} mm from its place, its volume and height make {shown(expected, 3)} mm"]
+    others = family_reasons(geometry, unit.volume, proof.height, proof.bead_width[0], proof.layers, proof.radius)
+    return [f"{unit.name}: {reason}" for reason in others]
 
 
 def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe, machine: MachineProfile) -> tuple[Margin, ...]:
@@ -410,6 +274,14 @@ def _margins(proofs: Sequence[UnitProof], reader: ProgramReader, recipe: Recipe,
         closures = [unit.closure for unit in proofs]
         margins.append(Margin("net volume per unit", "%", -CLOSURE_PERCENT, CLOSURE_PERCENT, min(closures), max(closures)))
     return tuple(margins)
+
+
+def _prime_margins(primed: Sequence[Microlitre], recipe: Recipe) -> list[Margin]:
+    margins = []
+    for number, (volume, part) in enumerate(zip(primed, recipe.parts, strict=True), start=1):
+        allowed, name = part.parameters.prime_volume, f"prime volume, part {number}" if recipe.second_ink else "prime volume"
+        margins.append(Margin(name, allowed.set_point.unit, allowed.low.value, allowed.high.value, volume.value, volume.value))
+    return margins
 
 
 def _part_margins(proofs: Sequence[UnitProof], recipe: Recipe, which: str) -> list[Margin]:
@@ -447,15 +319,6 @@ def _litres(attolitres: int) -> Decimal:
 
 def _per_second(attolitres_per_minute: int) -> Decimal:
     return EXACT.divide(Decimal(attolitres_per_minute).scaleb(-12), Decimal(60))
-
-
-def _shown(value: Decimal, places: int) -> str:
-    # Adding zero turns a negative zero into zero.
-    return plain_text(EXACT.add(value.quantize(Decimal(1).scaleb(-places), context=EXACT), Decimal(0)))
-
-
-def _pair(pair: tuple[Decimal, Decimal] | None, places: int) -> list[JsonValue]:
-    return [] if pair is None else [_shown(pair[0], places), _shown(pair[1], places)]
 
 
 def _text(pair: list[JsonValue]) -> str:

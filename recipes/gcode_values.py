@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+E_QUANTUM = 10
+"""nm of E in the last decimal: an amount may differ by this much from its share, because rounding is carried forward."""
+
+FEED_QUANTUM = 1000
+"""nm/min of F in the last decimal."""
+
+_SHOWN_REFUSALS = 25
+
 SECTIONS_BEFORE = ("PREPARE", "HEAT", "HOME", "PRIME")
 SECTIONS_AFTER = ("PARK", "HEAT OFF")
 
@@ -78,6 +86,11 @@ class SectionTally:
     end: tuple[int | None, int | None, int | None] = (None, None, None)
     temperatures: list[str] = field(default_factory=list)
 
+    def rate_seen(self, slowest: int, fastest: int) -> None:
+        """Widen the range of flow found, in aL/min."""
+        self.slowest = slowest if self.slowest is None else min(self.slowest, slowest)
+        self.fastest = max(self.fastest, fastest)
+
     @property
     def primes(self) -> bool:
         return self.name.startswith("PRIME")
@@ -86,6 +99,33 @@ class SectionTally:
     def head(self) -> int:
         """Which head it is for, from 0, where the machine has several."""
         return 1 if self.part == 2 or self.name == "PRIME 2" else 0
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What is refused, by line. The reader sets `line` and `where` as it goes; a reason that repeats is said once."""
+
+    line: int = 0
+    where: str = ""
+    _found: list[tuple[str, str, int, int]] = field(default_factory=list)
+
+    def refuse(self, reason: str) -> None:
+        """Refuse the line at hand."""
+        if self._found and self._found[-1][:2] == (self.where, reason):
+            self._found[-1] = (self.where, reason, self._found[-1][2], self.line)
+        else:
+            self._found.append((self.where, reason, self.line, self.line))
+
+    @property
+    def texts(self) -> list[str]:
+        """One reason with its lines after another, the first ones in full."""
+        said = []
+        for where, reason, first, last in self._found[:_SHOWN_REFUSALS]:
+            lines = f"line {first}" if first == last else f"lines {first} to {last}"
+            said.append(f"{lines}{where}: {reason}")
+        if len(self._found) > _SHOWN_REFUSALS:
+            said.append(f"and {len(self._found) - _SHOWN_REFUSALS} more")
+        return said
 
 
 def sections_before(heads: int) -> tuple[str, ...]:

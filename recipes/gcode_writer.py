@@ -86,7 +86,7 @@ def write_unit(section: str, path: UnitPath, centre: XY, motion: Motion) -> Writ
     out.enter(centre[0] + x0, centre[1] + y0, motion.surface_z + first.z)
     out.unretract()
     laid = Fraction(0)
-    per_ul = Fraction(E_TICKS) / Fraction(motion.e_area.value)
+    per_ul = out.per_ul
     done = 0
     for layer in path.layers:
         out.lift(motion.surface_z + layer.z)
@@ -177,6 +177,7 @@ class _Lines:
         self._commands: list[str] = []
         self._ticks_after: list[int] = []
         self._net = 0
+        self.per_ul = Fraction(E_TICKS) / Fraction(motion.e_area.value)
         self._feed: int | None = None
         self._xy: XY | None = None
         self._z: int | None = None
@@ -229,25 +230,30 @@ class _Lines:
 
     def _retraction(self, sign: int) -> None:
         """Move the retraction volume in lines of at most one increment: a line is the least that a stop leaves under way."""
-        whole = _ticks(self._motion.retraction, self._motion.e_area)
-        parts = math.ceil(whole / max(1, _ticks(self._motion.increment, self._motion.e_area)))
+        whole = round(Fraction(self._motion.retraction.value) * self.per_ul)
+        parts = math.ceil(whole / max(1, round(Fraction(self._motion.increment.value) * self.per_ul)))
+        feed = self._pump_feed(self._motion.retraction_rate)
         for part in range(parts):
-            self.pump(sign * (whole * (part + 1) // parts - whole * part // parts), self._motion.retraction_rate)
+            self._pump(sign * (whole * (part + 1) // parts - whole * part // parts), feed)
 
-    def pump(self, ticks: int, rate: MicrolitrePerSecond) -> None:
-        """Move E alone, at a volume rate."""
-        feed = math.floor(Fraction(rate.value) * 60_000 / Fraction(self._motion.e_area.value))
+    def _pump_feed(self, rate: MicrolitrePerSecond) -> int:
+        """The feed rate of E alone that moves a volume rate."""
+        return math.floor(Fraction(rate.value) * 60_000 / Fraction(self._motion.e_area.value))
+
+    def _pump(self, ticks: int, feed: int) -> None:
+        """Move E alone."""
         if ticks:
             self._net += ticks
             self.command(f"G1 E{_e(ticks)}{self._f(feed)}")
 
     def pump_all(self, increments: Iterable[Fraction]) -> None:
         """Move E alone in increments (µL, exact) at the flow rate, rounding carried forward."""
+        feed = self._pump_feed(self._motion.flow)
         laid, done = Fraction(0), 0
         for volume in increments:
-            laid += volume
-            upto = round(laid * E_TICKS / Fraction(self._motion.e_area.value))
-            self.pump(upto - done, self._motion.flow)
+            laid += volume * self.per_ul
+            upto = round(laid)
+            self._pump(upto - done, feed)
             done = upto
 
     def settle_rounding(self, ticks: int) -> None:
@@ -275,23 +281,21 @@ class _Lines:
         return f" F{_mm(feed)}"
 
 
-def _ticks(volume: Microlitre, e_area: SquareMillimetre) -> int:
-    return round(Fraction(volume.value) * E_TICKS / Fraction(e_area.value))
-
-
 def _feed(speed: MillimetrePerSecond) -> int:
     """mm/s → thousandths of mm/min."""
     return math.floor(Fraction(speed.value) * 60_000)
 
 
 def _mm(thousandths: int) -> str:
-    whole, rest = divmod(abs(thousandths), 1000)
-    return f"{'-' if thousandths < 0 else ''}{whole}.{rest:03d}"
+    if thousandths < 0:
+        return f"-{_mm(-thousandths)}"
+    return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 
 def _e(ticks: int) -> str:
-    whole, rest = divmod(abs(ticks), E_TICKS)
-    return f"{'-' if ticks < 0 else ''}{whole}.{rest:05d}"
+    if ticks < 0:
+        return f"-{_e(-ticks)}"
+    return f"{ticks // E_TICKS}.{ticks % E_TICKS:05d}"
 
 
 def _plain(value: Decimal) -> str:

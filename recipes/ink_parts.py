@@ -26,6 +26,7 @@ from audit.quantities import (
     SquareMetre,
 )
 from recipes.figures import Count, Document, Identifier, Name, NotNegative, Parameter, PlainNumber, Positive
+from recipes.shape_families import Caplet, Film, Grid, StlSolid
 
 DoseBasis = Literal["mg/m2", "mg/kg", "mg"]
 BsaFormula = Literal["mosteller", "du_bois", "haycock", "gehan_george", "boyd", "livingston_lee", "schlich"]
@@ -105,7 +106,7 @@ class Dispense(Document):
     capsule_capacity: Annotated[Microlitre, Positive]
 
 
-Geometry = Annotated[Cylinder | Torus | Dispense, Field(discriminator="family")]
+Geometry = Annotated[Cylinder | Torus | Dispense | Caplet | Film | Grid | StlSolid, Field(discriminator="family")]
 
 
 class ProcessParameters(Document):

@@ -71,7 +71,7 @@ def advance(version: RecipeVersion, step: Step, *, person: str, roles: Collectio
     """Return the version after a step taken by a person on the content with this digest.
 
     Raises TransitionRefused where the table has no such step, the person holds none of its roles, the author would
-    approve, or the content is not the one that was submitted.
+    approve or make effective, or the content is not the one that was submitted.
     """
     transition = TRANSITIONS.get((version.state, step))
     if transition is None:
@@ -100,7 +100,13 @@ def advance(version: RecipeVersion, step: Step, *, person: str, roles: Collectio
             return replace(version, state=transition.state, approver=person)
         case Step.RETURN:
             return replace(version, state=transition.state, author=None, approver=None)
-        case Step.MAKE_EFFECTIVE | Step.SUPERSEDE | Step.RETIRE:
+        case Step.MAKE_EFFECTIVE:
+            if person == version.author:
+                raise TransitionRefused(
+                    f"{person} wrote recipe {version.reference} and may not make it effective.", remedy="Another person makes it effective."
+                )
+            return replace(version, state=transition.state)
+        case Step.SUPERSEDE | Step.RETIRE:
             return replace(version, state=transition.state)
         case _:
             assert_never(step)

@@ -41,13 +41,37 @@ class Position(Document):
     z: Millimetre
 
 
+class Cavity(Document):
+    """A blister cavity: its length (along x), width (y) and depth below the rim.
+
+    `wall` is the least distance from its walls at which the axis of the nozzle may go: half the nozzle's outside there, and clearance.
+    """
+
+    length: Annotated[Millimetre, Positive]
+    width: Annotated[Millimetre, Positive]
+    depth: Annotated[Millimetre, Positive]
+    wall: Annotated[Millimetre, Positive]
+
+
+class HeadClearance(Document):
+    """What stands around the nozzle: its outside diameter, its free length, and how far what is above it reaches around its axis.
+
+    A unit higher than `free_length` would be met by what is above the nozzle wherever that reaches.
+    """
+
+    outside_diameter: Annotated[Millimetre, Positive]
+    free_length: Annotated[Millimetre, Positive]
+    reach_above: Annotated[Millimetre, Positive]
+
+
 class Plate(Document):
     """Unit positions in a grid: row by row from (first_x, first_y); `surface_z` is where a unit begins.
 
-    On a capsule tray `surface_z` is the height of the capsule mouths.
+    On a capsule tray `surface_z` is the height of the capsule mouths. In a blister every position is the middle of a `cavity`, and
+    `surface_z` its floor. A plate without cavities leaves them out of its digest.
     """
 
-    surface: Literal["plate", "capsule tray"]
+    surface: Literal["plate", "capsule tray", "blister"]
     first_x: Millimetre
     first_y: Millimetre
     pitch_x: Annotated[Millimetre, Positive]
@@ -56,6 +80,26 @@ class Plate(Document):
     rows: Count
     largest_unit_diameter: Annotated[Millimetre, Positive]
     surface_z: Annotated[Millimetre, NotNegative]
+    cavity: Cavity | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_cavities(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "cavity"}
+
+    @model_validator(mode="after")
+    def _cavities_apart(self) -> Self:
+        cavity = self.cavity
+        if (self.surface == "blister") != (cavity is not None):
+            raise ValueError("a blister has a cavity at each position, and no other surface has")
+        if cavity is not None and (cavity.length >= self.pitch_x or cavity.width >= self.pitch_y):
+            raise ValueError("the pitch of the plate must exceed the cavities")
+        return self
+
+    @property
+    def rim(self) -> Millimetre:
+        """How far above `surface_z` the plate itself stands: the depth of a cavity."""
+        return Millimetre(0) if self.cavity is None else self.cavity.depth
 
     @property
     def positions(self) -> tuple[tuple[Decimal, Decimal], ...]:
@@ -127,12 +171,13 @@ class MachineProfile(Head):
     balance: BalanceProfile
     pressure: PressureSensor
     second_head: SecondHead | None = None
+    clearance: HeadClearance | None = None
     sources: dict[str, str]
 
     @model_serializer(mode="wrap")
-    def _without_a_second_head(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         tree: dict[str, object] = handler(self)
-        return {name: value for name, value in tree.items() if value is not None or name != "second_head"}
+        return {name: value for name, value in tree.items() if value is not None or name not in ("second_head", "clearance")}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -65,6 +65,8 @@ from recipes.machine import (
 )
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription, Sex
+from recipes.release_rules import ReleaseRules, SmallBatchPrior
+from recipes.shape_families import Caplet, Film, Grid, StlSolid
 
 __all__ = [
     "DEMONSTRATION_STATUS",
@@ -73,6 +75,7 @@ __all__ = [
     "AlarmLimits",
     "BalanceProfile",
     "BsaFormula",
+    "Caplet",
     "Cartridge",
     "Control",
     "Cylinder",
@@ -82,8 +85,10 @@ __all__ = [
     "DoseOrder",
     "DoseRule",
     "Envelope",
+    "Film",
     "FirmwareRequirement",
     "Geometry",
+    "Grid",
     "Handling",
     "InkLot",
     "InkSpecification",
@@ -99,9 +104,12 @@ __all__ = [
     "Process",
     "ProcessParameters",
     "Recipe",
+    "ReleaseRules",
     "SecondHead",
     "SecondInk",
     "Sex",
+    "SmallBatchPrior",
+    "StlSolid",
     "ToleranceBand",
     "Torus",
     "Weighing",
@@ -181,12 +189,18 @@ MOST_PURGE_UNITS = 2
 
 class Control(Document):
     """Control strategy in words, whether the dose is corrected from unit to unit, and whether the accepted units of a run
-    that did not finish may be released."""
+    that did not finish may be released. `release` holds what release demands beyond that, and is part of the digest where it is set."""
 
     strategy: tuple[Name, ...]
     dose_correction: Literal["off"] | DoseCorrection
     partial_release: StrictBool
     start_up_calibration: StartUpCalibration | None = None
+    release: ReleaseRules | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_rules_that_are_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "release"}
 
     @model_validator(mode="after")
     def _calibrated_to_correct(self) -> Self:
@@ -228,7 +242,7 @@ class Recipe(Document):
     id: Identifier
     version: Count
     title: Name
-    status_text: Literal["demonstration, not for clinical use"]
+    status_text: Literal["demonstration, not for clinical use", "for use as validated"]
     process: Process
     dosage_form: Literal["tablet", "capsule"]
     route: Name

@@ -29,19 +29,30 @@ def lay_out(plate: Plate, counts: Sequence[int], kept_free: int = 0) -> tuple[tu
         used = start + count
         groups.append(places[start:used])
         row += -(-count // plate.columns)
+    fits = _fitting(plate, counts, kept_free)
     if row > plate.rows:
         room = plate.columns * plate.rows
         raise CompileRefused(
             [
                 f"{sum(counts)} units in {len(counts)} strength(s) need {row} rows of the plate, it has {plate.rows} "
-                f"({room} places; each strength begins a row); split the course into runs"
+                f"({room} places; each strength begins a row); {fits} of them fit: split the course into runs"
             ]
         )
     if used > len(places) - kept_free:
         raise CompileRefused(
             [
                 f"the units reach place {used} of {len(places)} on the plate, of which the last {kept_free} are kept free for purge units; "
-                "split the course into runs"
+                f"{fits} of the units fit: split the course into runs"
             ]
         )
     return tuple(groups)
+
+
+def _fitting(plate: Plate, counts: Sequence[int], kept_free: int) -> int:
+    """How many of the units, in order, have a place in one run."""
+    fitting = row = 0
+    last = plate.rows * plate.columns - kept_free
+    for count in counts:
+        fitting += min(count, max(0, last - row * plate.columns))
+        row += -(-count // plate.columns)
+    return fitting

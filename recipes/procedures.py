@@ -37,7 +37,8 @@ def plan_motion(recipe: Recipe, machine: MachineProfile, tallest: int, *, tool: 
         retraction_rate=parameters.retraction_rate.set_point,
         increment=line_increment(machine),
         surface_z=surface + base,
-        clear_z=surface + tallest + micrometres(parameters.travel_lift.set_point),
+        # Above the rim of a cavity too, from whatever stands in it.
+        clear_z=surface + tallest + micrometres(machine.plate.rim) + micrometres(parameters.travel_lift.set_point),
         park=(micrometres(machine.park.x), micrometres(machine.park.y), micrometres(machine.park.z)),
         purge=(micrometres(machine.purge.x), micrometres(machine.purge.y), micrometres(machine.purge.z)),
         tool=tool,

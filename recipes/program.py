@@ -10,10 +10,10 @@ from types import MappingProxyType
 from audit.quantities import Microlitre, Milligram, SquareMillimetre
 from recipes.designs import Design
 from recipes.dose import DoseResult
-from recipes.gcode_check import Proof, UnitProof
 from recipes.gcode_writer import Motion, ProcedureName
 from recipes.model import MachineProfile, Recipe
 from recipes.plate import Place
+from recipes.proof import Proof, UnitProof
 
 BEFORE: tuple[ProcedureName, ...] = ("prepare", "heat", "home", "prime", "prime_2")
 """The actions before the units, in order; the last one is there only where a second ink is printed."""

@@ -113,22 +113,27 @@ def build_solid(family: SolidFamily, volume: Microlitre, *, aspect: Decimal, lay
 
 
 def slice_solid(solid: Solid) -> tuple[Slice, ...]:
-    """Cut the solid at the middle of each layer. The region of a layer is a polygon, possibly with holes, in mm."""
+    """Cut the solid at the middle of each layer. The region of a layer is a polygon, possibly with holes, in mm.
+
+    A prism is cut once: its layers are alike.
+    """
     thickness = solid.layer_height
-    heights = [(index + 0.5) * thickness for index in range(solid.layers)]
+    prism = solid.family == "cylinder"
+    heights = [(index + 0.5) * thickness for index in range(1 if prism else solid.layers)]
     cuts, _frames, _faces = mesh_multiplane(  # type: ignore[no-untyped-call]  # trimesh leaves it untyped
         solid.mesh, plane_origin=[0.0, 0.0, 0.0], plane_normal=[0.0, 0.0, 1.0], heights=heights
     )
-    if len(cuts) != solid.layers:
+    if len(cuts) != len(heights):
         raise GeometryRefused([f"The {solid.family} has {solid.layers} layers but {len(cuts)} of them cut the solid"])
-    slices = []
+    regions = []
     for index, lines in enumerate(cuts):
-        region = shapely.build_area(shapely.multilinestrings(np.round(lines, _NODE_DECIMALS)))
-        if region.is_empty or not region.is_valid:
+        regions.append(shapely.build_area(shapely.multilinestrings(np.round(lines, _NODE_DECIMALS))))
+        if regions[-1].is_empty or not regions[-1].is_valid:
             raise GeometryRefused([f"Layer {index + 1} of the {solid.family} has no closed outline"])
-        z = Decimal((index + 1) * thickness).quantize(_MICROMETRE, context=EXACT)
-        slices.append(Slice(z=z, thickness=thickness, region=region))
-    return tuple(slices)
+    if prism:
+        regions *= solid.layers
+    tops = [Decimal((index + 1) * thickness).quantize(_MICROMETRE, context=EXACT) for index in range(solid.layers)]
+    return tuple(Slice(z=z, thickness=thickness, region=region) for z, region in zip(tops, regions, strict=True))
 
 
 def _proportioned(family: SolidFamily, aspect: float) -> trimesh.Trimesh:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import shapely
-from shapely import LinearRing, LineString, Point, Polygon
+from shapely import LinearRing, LineString, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from audit.quantities import Microlitre, MillimetrePerSecond
@@ -85,6 +85,24 @@ class UnitPath:
         return self.layers[-1].z
 
 
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A ring to be walked: its line, its length in mm, and how far along it the corners are."""
+
+    line: LinearRing
+    length: float
+    corners: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """A region to be filled, with what layers of one outline share: numbers of beads with their widths, rings by number and count."""
+
+    shape: BaseGeometry
+    candidates: Sequence[tuple[int, float]]
+    rings: dict[tuple[int, int], list[Ring]] = field(default_factory=dict)
+
+
 def plan_unit(
     slices: Sequence[Slice], volume: Microlitre, *, bead_width: Range, speed: MillimetrePerSecond, perimeters: int | None = None
 ) -> UnitPath:
@@ -95,14 +113,18 @@ def plan_unit(
     chord = min(max(float(speed.value) / COMMANDS_PER_SECOND, CHORD_LOW), CHORD_HIGH)
     shares = _shares([entry.region.area * entry.thickness for entry in slices], volume)
     layers: list[Layer] = []
+    regions: dict[bytes, _Region] = {}
     known: dict[tuple[bytes, bool, XY | None, int], tuple[Stroke, ...]] = {}
     at: XY | None = None
     for index, (entry, share) in enumerate(zip(slices, shares, strict=True)):
         inwards = index % 2 == 0
-        outline = shapely.simplify(entry.region, _OUTLINE_TOLERANCE).normalize()
-        key = (shapely.to_wkb(outline), inwards, at, 0 if perimeters is None else index % 2)
+        cut = shapely.to_wkb(entry.region)
+        if cut not in regions:
+            outline = shapely.simplify(entry.region, _OUTLINE_TOLERANCE).normalize()
+            regions[cut] = _Region(outline, _candidates(outline, bead_width))
+        key = (cut, inwards, at, 0 if perimeters is None else index % 2)
         if key not in known:
-            known[key] = _fill(outline, index, bead_width, chord, inwards, at, perimeters)
+            known[key] = _fill(regions[cut], index, bead_width, chord, inwards, at, perimeters)
         strokes = known[key]
         at = strokes[-1].points[-1]
         layer = Layer(z=int(entry.z.scaleb(3).to_integral_value()), thickness=entry.thickness, volume=share, strokes=strokes)
@@ -139,16 +161,16 @@ def _check_bead(layer: Layer, index: int, bead_width: Range) -> None:
 
 
 def _fill(
-    region: BaseGeometry, index: int, bead_width: Range, chord: float, inwards: bool, at: XY | None, perimeters: int | None
+    region: _Region, index: int, bead_width: Range, chord: float, inwards: bool, at: XY | None, perimeters: int | None
 ) -> tuple[Stroke, ...]:
     """Fill a region with the number of beads whose width, as it comes out, is in range and nearest to the set point."""
     best: tuple[float, tuple[Stroke, ...]] | None = None
-    for count, width in _candidates(region, bead_width):
+    for count, width in region.candidates:
         strokes = _fill_with(region, count, width, chord, inwards, at, perimeters, turned=index % 2 == 1)
         length = math.fsum(stroke.length for stroke in strokes)
         if not length:
             continue
-        found = region.area / length
+        found = region.shape.area / length
         miss = abs(found - float(bead_width.set_point)) + (0 if bead_width.holds(found) else 1000)
         if best is None or miss < best[0]:
             best = (miss, strokes)
@@ -160,7 +182,7 @@ def _fill(
 
 
 def _fill_with(
-    region: BaseGeometry,
+    region: _Region,
     count: int,
     width: float,
     chord: float,
@@ -171,8 +193,10 @@ def _fill_with(
     turned: bool,
 ) -> tuple[Stroke, ...]:
     wanted = (count + 1) // 2 if perimeters is None else min(perimeters, (count + 1) // 2)
-    rings = _rings(region, width, wanted, odd=count % 2 == 1 and wanted == (count + 1) // 2)
-    inner = None if perimeters is None else shapely.buffer(region, -width * wanted, join_style="mitre")
+    if (count, wanted) not in region.rings:
+        region.rings[count, wanted] = _rings(region.shape, width, wanted, odd=count % 2 == 1 and wanted == (count + 1) // 2)
+    rings = region.rings[count, wanted]
+    inner = None if perimeters is None else shapely.buffer(region.shape, -width * wanted, join_style="mitre")
     lines = [] if inner is None or inner.area < _SLIVER else _parallel_lines(inner, width, turned=turned)
     pieces: list[list[XY]] = []
     here = at if inwards else _append_lines(pieces, lines, at, chord)
@@ -204,60 +228,75 @@ def _span(part: Polygon) -> float:
     return 2 * float(shapely.maximum_inscribed_circle(part, tolerance=1e-4).length)
 
 
-def _rings(region: BaseGeometry, width: float, wanted: int, *, odd: bool) -> list[LinearRing]:
+def _rings(region: BaseGeometry, width: float, wanted: int, *, odd: bool) -> list[Ring]:
     """Rings from the outline inwards, half a bead from it, then one bead apart; with a hole, on to the hole's edge.
 
     An odd number of beads across a band leaves one in its middle, where an inset has collapsed to nothing: the outline
     alone is moved in there.
     """
+    distances = [width * (step + 0.5) for step in range(wanted)]
+    insets = distances[:-1] if odd else distances
     outer: list[LinearRing] = []
     inner: list[LinearRing] = []
-    for step in range(wanted):
-        distance = width * (step + 0.5)
-        if odd and step == wanted - 1:
-            outer.extend(_polygon_rings(Polygon(part.exterior).buffer(-distance, join_style="mitre")) for part in _polygons(region))
-            continue
-        for part in _polygons(shapely.buffer(region, -distance, join_style="mitre")):
-            outer.append(part.exterior)
-            inner.extend(part.interiors)
-    return outer + inner[::-1]
+    for part in _polygons(shapely.buffer(region, np.negative(insets), join_style="mitre")):
+        outer.append(part.exterior)
+        inner.extend(part.interiors)
+    if odd:
+        outer.extend(_polygon_rings(Polygon(part.exterior).buffer(-distances[-1], join_style="mitre")) for part in _polygons(region))
+    rings = outer + inner[::-1]
+    return [Ring(*entry) for entry in zip(rings, shapely.length(rings).tolist(), _corners(rings), strict=True)]
 
 
 def _polygon_rings(region: BaseGeometry) -> LinearRing:
     return _polygons(region)[0].exterior
 
 
-def _polygons(region: BaseGeometry) -> list[Polygon]:
-    return [part for part in shapely.get_parts(region) if isinstance(part, Polygon) and part.area > 0]
+def _polygons(regions: BaseGeometry | np.ndarray) -> list[Polygon]:
+    return [part for part in shapely.get_parts(regions) if isinstance(part, Polygon) and part.area > 0]
 
 
-def _walk_ring(ring: LinearRing, at: XY | None, chord: float) -> list[XY]:
+def _walk_ring(ring: Ring, at: XY | None, chord: float) -> list[XY]:
     """Walk once around, beginning at the point nearest to where the nozzle is; corners are kept, arcs become chords."""
     length = ring.length
-    start = 0.0 if at is None else float(ring.project(Point(at[0] / 1000, at[1] / 1000)))
-    breaks = [0.0, *sorted((mark - start) % length for mark in _corners(ring) if 1e-6 < (mark - start) % length < length - 1e-6), length]
-    marks: list[float] = []
+    start = 0.0 if at is None else float(shapely.line_locate_point(ring.line, shapely.points(at[0] / 1000, at[1] / 1000)))
+    if ring.corners:
+        breaks = [0.0, *sorted((mark - start) % length for mark in ring.corners if 1e-6 < (mark - start) % length < length - 1e-6), length]
+    else:
+        breaks = [0.0, length]
     fewest = _FEWEST_CHORDS if len(breaks) == 2 else 1
-    for low, high in pairwise(breaks):
-        parts = max(fewest, round((high - low) / chord))
-        marks.extend(low + (high - low) * part / parts for part in range(parts))
-    positions = np.mod(np.array(marks) + start, length)
-    xy = shapely.get_coordinates(shapely.line_interpolate_point(ring, positions))
+    marks = [_marks(low, high, max(fewest, round((high - low) / chord))) for low, high in pairwise(breaks)]
+    positions = np.mod(np.concatenate(marks) + start, length)
+    xy = shapely.get_coordinates(shapely.line_interpolate_point(ring.line, positions))
     if len(breaks) == 2:
         # Chords cut the arc short by two thirds of their sagitta on average; moved out by as much, they enclose its area.
-        xy = xy - (np.roll(xy, 1, axis=0) + np.roll(xy, -1, axis=0) - 2 * xy) / 12
+        around = np.concatenate([xy[-1:], xy, xy[:1]])
+        xy = xy - (around[:-2] + around[2:] - 2 * xy) / 12
     points = _micrometres(xy)
     return [*points, points[0]]
 
 
-def _corners(ring: LinearRing) -> list[float]:
-    """Distances along the ring of the vertices where it turns by more than 30°."""
-    xy = shapely.get_coordinates(ring)[:-1]
-    ahead = np.roll(xy, -1, axis=0) - xy
-    behind = np.roll(ahead, 1, axis=0)
+def _marks(low: float, high: float, parts: int) -> np.ndarray:
+    return low + (high - low) * np.arange(parts) / parts
+
+
+def _corners(rings: Sequence[LinearRing]) -> list[list[float]]:
+    """Of each ring, the distances along it of the vertices where it turns by more than 30°."""
+    xy, number = shapely.get_coordinates(rings, return_index=True)
+    ahead = np.diff(xy, axis=0)
+    first = np.searchsorted(number, np.arange(len(rings)))
+    last = np.append(first[1:], len(xy)) - 1
+    behind = np.concatenate([ahead[:1], ahead[:-1]])
+    behind[first] = ahead[last - 1]
     turn = np.abs(np.arctan2(behind[:, 0] * ahead[:, 1] - behind[:, 1] * ahead[:, 0], (behind * ahead).sum(axis=1)))
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(ahead[:, 0], ahead[:, 1]))[:-1]])
-    return [float(distance) for distance in along[turn > CORNER]]
+    turned = turn > CORNER
+    # Between one ring and the next there is no vertex.
+    turned[last[:-1]] = False
+    corners: list[list[float]] = [[] for _ in rings]
+    for ring in np.unique(number[:-1][turned]):
+        sides = ahead[first[ring] : last[ring]]
+        along = np.concatenate([[0.0], np.cumsum(np.hypot(sides[:, 0], sides[:, 1]))[:-1]])
+        corners[ring] = along[turned[first[ring] : last[ring]]].tolist()
+    return corners
 
 
 def _parallel_lines(region: BaseGeometry, width: float, *, turned: bool) -> list[list[XY]]:
@@ -317,5 +356,5 @@ def _stroke(points: Sequence[XY]) -> Stroke:
 
 
 def _micrometres(coordinates: np.ndarray) -> list[XY]:
-    whole = np.rint(coordinates * 1000).astype(int)
-    return [(int(x), int(y)) for x, y in whole]
+    whole: list[XY] = [(x, y) for x, y in np.rint(coordinates * 1000).astype(int).tolist()]
+    return whole

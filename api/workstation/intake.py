@@ -20,6 +20,7 @@ from api.workstation.pieces import Parts
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
+from audit.identity import Role
 from recipes.bsa import asks_for_age_and_sex
 from recipes.model import Recipe
 
@@ -103,7 +104,7 @@ class IntakePanel:
 
     def _first(self) -> None:
         shelf = self._visitor.workstation.shelf
-        recipes = {str(item["id"]): str(item["title"]) for item in shelf.recipes()}
+        recipes = shelf.choices(development=Role.PROCESS_ENGINEER in self._visitor.session().roles)
         inks = [str(item["lot"]) for item in shelf.inks()]
         cartridges = [str(item["serial"]) for item in shelf.cartridges()]
         suitable = self._suitable(shelf, recipes)

@@ -30,6 +30,7 @@ from api.workstation.closing import ClosingPanel
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
+from api.workstation.recipes import RecipesPage
 from api.workstation.visitor import Visitor
 from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
@@ -148,7 +149,7 @@ class RunningPage:
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
-            ui.html(panels.LOG_OUT, sanitize=False)
+            ui.html(panels.RECIPES + panels.LOG_OUT, sanitize=False)
         self._banner = Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
             self._cells = CellStrip(visitor.cell, tuple(self._views)) if self.others else None
@@ -215,7 +216,8 @@ class RunningPage:
 
     def _banner_of(self, status: CellStatus) -> str:
         shown = status.demonstration or self._visitor.workstation.settings.demonstration
-        return panels.demonstration_banner(status.rate) if shown else ""
+        demonstration = panels.demonstration_banner(status.rate) if shown else ""
+        return demonstration + (panels.development_banner(status.purpose) if status.purpose else "")
 
     def _readability(self, batch: str | None) -> dict[str, Decimal]:
         """Return the step in which the balance of the batch's machine shows, in mg; nothing where no batch names a machine."""
@@ -266,6 +268,13 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         await page.refresh()
         await page.add_plain_parts()
         page.keep_right()
+        return None
+
+    @ui.page("/recipes", title="Dosewright: recipes", favicon=_LOGO)
+    async def recipes(request: Request, version: str = "") -> Response | None:
+        session_of(request).role_for(Permission.SEE)
+        ui.colors(primary="#1d6f58")
+        RecipesPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), version)
         return None
 
     nicegui_app.on_shutdown(workstation.close)

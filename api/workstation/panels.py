@@ -40,6 +40,7 @@ def header(cell: str, batch: str | None, person: str, role: str) -> str:
     )
 
 
+RECIPES = '<a class="dw-plain" href="/recipes">Recipes</a>'
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
 
 
@@ -108,6 +109,10 @@ def without_script(status: CellStatus, problem: str, person: str, banner: str, s
 def demonstration_banner(rate: str) -> str:
     speed = "" if rate in {"1", ""} else f" · process time runs at {escape(rate)}×"
     return f'<div class="dw-demo" role="note"><b>Demonstration, not for patients</b><span>virtual bench{speed}</span></div>'
+
+
+def development_banner(purpose: str) -> str:
+    return f'<div class="dw-demo" role="note"><b>Development run</b><span>{escape(purpose)}; it can never be released</span></div>'
 
 
 def duration(seconds: int | None) -> str:

@@ -12,7 +12,7 @@ are as the trail holds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -20,9 +20,9 @@ from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.errors import ReleaseBlocked
 from audit.events import EventKind
 from audit.quantities import plain_text, round_to
-from audit.release import uniformity
 from audit.release.conformity import Disposition, Proposal, propose, releaser_refusals
 from audit.release.evidence import BatchEntries, gather
+from audit.release.strengths import content_of, either, strengths_of
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
 
 FORMAT = "dosewright-record/1"
@@ -135,7 +135,7 @@ def _disposition(value: JsonValue) -> Disposition:
 def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
     batch, order = entries.batch, as_object(entries.order.get("order"))
     units = [_unit(entries, id_, state) for id_, state in entries.units]
-    strengths, results, names = _strengths(entries, units)
+    strengths, results, names = strengths_of(entries, units)
     planned = sum(count_of(as_object(strength)["units_planned"]) or 0 for strength in strengths if as_object(strength).get("part") != 2)
     accepted = sum(as_object(unit)["verdict"] == "accepted" for unit in units)
     evidence = gather(entries, results, names)
@@ -145,7 +145,8 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "format": FORMAT,
         "batch": entries.batch_id,
         "demonstration": demonstration,
-        "notice": NOTICE if demonstration else None,
+        "notice": _notice(entries.purpose, demonstration=demonstration),
+        **({} if entries.purpose is None else {"purpose": entries.purpose}),
         "product": {name: entries.fact(name) for name in ("title", "moiety", "basis", "dosage_form", "process", "route")}
         | {name: entries.ink.get(name) for name in ("moiety", "basis") if entries.fact(name) is None}
         | {name: entries.fact(name) for name in ("second_moiety", "second_basis") if entries.fact(name) is not None},
@@ -180,6 +181,12 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
     }
 
 
+def _notice(purpose: str | None, *, demonstration: bool) -> str | None:
+    """Return what every page of the record is marked with."""
+    marks = [*([NOTICE] if demonstration else []), *([] if purpose is None else [f"Made for {purpose}"])]
+    return "; ".join(marks) or None
+
+
 def _proposal(proposal: Proposal) -> JsonObject:
     return {
         "disposition": proposal.disposition.value,
@@ -190,13 +197,6 @@ def _proposal(proposal: Proposal) -> JsonObject:
 
 def _figure(value: Decimal | None) -> str | None:
     return None if value is None else plain_text(round_to(value, _PLACES))
-
-
-def _content(unit: JsonObject, assay: Decimal | None) -> Decimal | None:
-    mass, label = number_of(unit.get("mass_mg")), number_of(unit.get("strength_mg"))
-    if mass is None or assay is None or label is None or assay <= 0 or label <= 0:
-        return None
-    return uniformity.content_by_mass(mass, assay, label)
 
 
 def _unit(entries: BatchEntries, id_: str, state: JsonObject) -> JsonObject:
@@ -228,7 +228,7 @@ def _row(id_: str, state: JsonObject, assay: Decimal | None) -> JsonObject:
         "strength_mg": text_of(state.get("strength_mg")),
         **{name: state.get(name) for name in _UNIT_FIELDS},
         **{name: state[name] for name in _EXTERNAL_FIELDS if name in state},
-        "content_percent": _figure(_content(state, assay)),
+        "content_percent": _figure(content_of(state, assay)),
         "verdict": verdict if judged else "scrapped",
         "reasons": reasons,
         "removed": state.get("removed") is True,
@@ -251,136 +251,15 @@ def _purge(id_: str, state: JsonObject) -> JsonObject:
     }
 
 
-def _strengths(entries: BatchEntries, units: Sequence[JsonObject]) -> tuple[list[JsonValue], list[uniformity.Uniformity], tuple[str, ...]]:
-    """Return the record of each strength, the statistics of its accepted units, and, with two inks, the active of each.
-
-    Strengths are never pooled; of units of two inks each active has strengths and statistics of its own, from the masses of its part.
-    """
-    dose, assay = as_object(entries.fact("dose")), number_of(entries.ink.get("assay"))
-    rsd = number_of(entries.fact("concentration_rsd_validation"))
-    if not entries.second_ink:
-        return *_strengths_of(entries, units, dose, assay, rsd), ()
-    rows: list[JsonValue] = []
-    results: list[uniformity.Uniformity] = []
-    names: list[str] = []
-    inks = (
-        (1, entries.ink, dose, assay, rsd),
-        (
-            2,
-            entries.second_ink,
-            as_object(dose.get("second")),
-            number_of(entries.second_ink.get("assay")),
-            number_of(entries.fact("second_concentration_rsd_validation")),
-        ),
-    )
-    for number, ink, dose_of_ink, assay_of_ink, rsd_of_ink in inks:
-        of_units = [(unit, as_object(part)) for unit in units for part in as_list(unit.get("parts"))]
-        parts = [_of_whole(unit, part) for unit, part in of_units if part.get("part") == number and part["strength_mg"] is not None]
-        found, evaluated = _strengths_of(entries, parts, dose_of_ink, assay_of_ink, rsd_of_ink)
-        rows.extend({**as_object(row), "part": number, "moiety": ink.get("moiety"), "ink_lot": ink.get("lot")} for row in found)
-        results.extend(evaluated)
-        names.extend([text_of(ink.get("moiety")) or ""] * len(evaluated))
-    return rows, results, tuple(names)
-
-
-def _of_whole(unit: JsonObject, part: JsonObject) -> JsonObject:
-    """Return a part for the statistics of its ink: it counts as accepted only where its whole unit is."""
-    return {**part, "verdict": part.get("verdict") if unit["verdict"] == "accepted" else "rejected"}
-
-
-def _strengths_of(
-    entries: BatchEntries, units: Sequence[JsonObject], dose: JsonObject, assay: Decimal | None, rsd: Decimal | None
-) -> tuple[list[JsonValue], list[uniformity.Uniformity]]:
-    planned = _planned(entries, units, dose)
-    form: uniformity.DosageForm = "capsule" if text_of(entries.fact("dosage_form")) == "capsule" else "tablet"
-    rows: list[JsonValue] = []
-    results: list[uniformity.Uniformity] = []
-    for strength, (count, plan) in planned.items():
-        mine = [unit for unit in units if unit["strength_mg"] == strength]
-        accepted = _evaluate([unit for unit in mine if unit["verdict"] == "accepted"], assay, form, rsd)
-        everything = _evaluate([unit for unit in mine if unit["mass_mg"] is not None], assay, form, rsd)
-        results.append(accepted)
-        first, target = mine[0] if mine else {}, as_object(plan.get("unit_target"))
-        rows.append(
-            {
-                "strength_mg": strength,
-                "units_planned": count,
-                "units_printed": len(mine),
-                "units_accepted": sum(unit["verdict"] == "accepted" for unit in mine),
-                "unit_target": {
-                    "mass_mg": _either(target, ("mass_mg",), first.get("target_mass_mg")),
-                    "volume_uL": _either(target, ("volume_uL",), first.get("target_volume_uL")),
-                },
-                "shape": as_object(first.get("shape")),
-                "uniformity": _uniformity(accepted),
-                "uniformity_all": _uniformity(everything),
-            }
-        )
-    return rows, results
-
-
-def _either(source: JsonObject, names: Iterable[str], fallback: JsonValue) -> JsonValue:
-    return next((source[name] for name in names if source.get(name) is not None), fallback)
-
-
-def _planned(entries: BatchEntries, units: Sequence[JsonObject], dose: JsonObject) -> dict[str, tuple[int, JsonObject]]:
-    """Return for each strength the number of planned units and its plan, from the dose that the cell calculated."""
-    plans = [as_object(plan) for plan in as_list(dose.get("strengths"))]
-    found: dict[str, tuple[int, JsonObject]] = {}
-    for plan in plans:
-        strength = text_of(_either(plan, ("strength_mg", "label_mg"), None))
-        if strength is not None:
-            found[strength] = (count_of(plan.get("units")) or 0, plan)
-    for unit in units:
-        strength = text_of(unit["strength_mg"]) or ""
-        if strength not in found:
-            found[strength] = (sum(other["strength_mg"] == strength for other in units), {})
-    if len(found) == 1 and not plans:
-        # Without a dose in the trail, the run's own number of units is the plan: units never begun count as planned.
-        runs = (count_of(state.get("units")) or 0 for state in entries.run_states.values())
-        ((strength, (count, plan)),) = found.items()
-        found[strength] = (max(count, *runs), plan)
-    return found
-
-
-def _evaluate(
-    units: Sequence[JsonObject], assay: Decimal | None, form: uniformity.DosageForm, rsd: Decimal | None
-) -> uniformity.Uniformity:
-    pairs = [(_content(unit, assay), number_of(unit.get("mass_mg"))) for unit in units]
-    known = [(content, mass) for content, mass in pairs if content is not None and mass is not None]
-    return uniformity.evaluate([content for content, _ in known], [mass for _, mass in known], form, rsd)
-
-
-def _uniformity(result: uniformity.Uniformity) -> JsonObject:
-    statistic = result.statistic
-    return {
-        "n": result.n,
-        "mean_percent": _figure(result.mean),
-        "sd_percent": _figure(result.sd),
-        "minimum_percent": _figure(result.minimum),
-        "maximum_percent": _figure(result.maximum),
-        "statistic": {
-            "name": result.name,
-            "value_percent": _figure(statistic.value) if statistic else None,
-            "k": plain_text(statistic.k) if statistic else None,
-            "reference_percent": _figure(statistic.reference) if statistic else None,
-            "limit_percent": plain_text(uniformity.L1) if statistic else None,
-        },
-        "within_limit": result.within,
-        "claim": result.claim,
-        "mass_claim": result.mass_claim,
-    }
-
-
 def _dose(entries: BatchEntries, units: Sequence[JsonObject]) -> JsonObject:
     dose = as_object(entries.fact("dose"))
     strengths = {text_of(unit["strength_mg"]) for unit in units if unit["strength_mg"] is not None}
     single: JsonValue = next(iter(strengths)) if len(strengths) == 1 else None
     return {
         **{name: value for name, value in dose.items() if name != "strengths"},
-        "bsa_m2": _either(dose, ("bsa_m2", "bsa"), None),
-        "calculated_mg": _either(dose, ("calculated_mg", "calculated"), None),
-        "rounded_mg": _either(dose, ("rounded_mg", "rounded"), single),
+        "bsa_m2": either(dose, ("bsa_m2", "bsa"), None),
+        "calculated_mg": either(dose, ("calculated_mg", "calculated"), None),
+        "rounded_mg": either(dose, ("rounded_mg", "rounded"), single),
         "arithmetic": as_list(dose.get("arithmetic")),
     }
 

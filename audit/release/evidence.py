@@ -10,9 +10,9 @@ from functools import cached_property
 from audit.canonical import JsonObject, JsonValue, digest
 from audit.errors import EntryInvalid, RecordError, VerificationError
 from audit.events import EventKind
+from audit.release.claims import Uniformity
 from audit.release.conformity import Evidence, Item, State
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
-from audit.release.uniformity import Uniformity
 from audit.signatures import removal_digest, verify_signature, weight_digest
 
 _MASS_ROUNDING = Decimal("0.005")
@@ -138,6 +138,12 @@ class BatchEntries:
         return tuple(dict.fromkeys(name for name in names if name and name != "system"))
 
     @cached_property
+    def purpose(self) -> str | None:
+        """What batch, runs or units are marked as made for, where it is not for patients; one mark anywhere is enough."""
+        states = (self.batch, self.order, *self.run_states.values(), *(unit for _, unit in self.units))
+        return next((mark for state in states if (mark := text_of(state.get("purpose"))) is not None), None)
+
+    @cached_property
     def entered_by(self) -> tuple[str, ...]:
         signer = text_of(as_object(self.order.get("entered")).get("signer"))
         return (signer,) if signer else ()
@@ -228,6 +234,8 @@ def _order(entries: BatchEntries) -> Evidence:
 
 def _recipe(entries: BatchEntries) -> Evidence:
     item, reference = Item.RECIPE_EFFECTIVE, text_of(entries.batch.get("recipe"))
+    if entries.purpose is not None:
+        return _decide(item, False, f"{reference} was printed for {entries.purpose}: it can never be released")
     if not entries.recipe:
         return _missing(item, f"no entry makes {reference} effective before the batch")
     if text_of(entries.recipe.get("status")) != "effective":

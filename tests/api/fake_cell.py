@@ -171,6 +171,12 @@ class FakeCell:
     def record_cleaning(self, actor: Mapping[str, str], method: str) -> dict[str, JsonValue]:
         return self._cared(f"cleaning {method}", actor)
 
+    def recipe_effective(self, bundle: Mapping[str, JsonValue], actor: Mapping[str, str]) -> None:
+        self._cared("recipe.effective", actor)
+
+    def recipe_withdrawn(self, withdrawal: Mapping[str, JsonValue], actor: Mapping[str, str]) -> None:
+        self._cared("recipe.withdrawn", actor)
+
     def readiness(self) -> dict[str, JsonValue]:
         return {"gates": [], "register": None, "cleaning_method": None, "check": None}
 

@@ -37,6 +37,17 @@ def test_plan_shows_the_worked_prescription_and_writes_the_program(capsys: pytes
     assert out.read_bytes().count(b";END UNIT") == 14
 
 
+def test_plan_makes_a_program_of_each_dose_and_shows_the_whole_proof(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "program.gcode"
+    status, text, error = run(capsys, "plan", "--units", "1", "--dose", "20", "--dose", "25", "--proof", "--out", str(out))
+    assert (status, error) == (0, "")
+    assert not out.exists()
+    assert [(tmp_path / f"program-{n}.gcode").read_bytes().count(b";END UNIT") for n in (1, 2)] == [1, 1]
+    assert text.count("The proof holds.") == 2
+    for figure in ("15 mg", "18.5 mg", "prime volume", "33.3", "389.310"):
+        assert figure in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -34,6 +34,7 @@ from audit.store import TrailStore
 from audit.version import SOFTWARE
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
 from printer.cell_client import CellAddress, CellClient
+from recipes.effectivity import MEANING_EFFECTIVE, SignedStatement, demonstration_statement
 from recipes.library import load_demonstration, load_recipe, recipe_bytes, recipe_ids
 from recipes.model import parse_recipe
 from recipes.order import DoseOrder
@@ -68,12 +69,14 @@ def job(n: int, text: bytes) -> dict[str, JsonValue]:
     prescription = prescription.model_copy(update={"days": UNITS})
     order = DoseOrder.create(f"O-{n}", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
     author, approver = signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
+    statement = demonstration_statement(recipe, today)
+    effective = SignedStatement(statement=statement, signature=signature("quality", MEANING_EFFECTIVE, statement.digest))
     return {
         "batch": f"B-{n}",
         "order": order.as_record(),
         "entered": signature("pharmacist", MEANING_ENTERED, order.sha256).as_record(),
         "confirmed": signature("operator", MEANING_CONFIRMED, order.sha256).as_record(),
-        "recipe_bundle": bundle_recipe(text, author, approver).as_record(),
+        "recipe_bundle": bundle_recipe(text, author, approver, effective=effective).as_record(),
         "ink_lot": ink.as_record(),
         "cartridge": cartridge.as_record(),
         "line_clearance": {"done_by": "Demo operator", "signature": None},

@@ -6,7 +6,18 @@ import random
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from simulated_cell import OPERATOR, REGISTER, STANDING, TODAY, TRUSTED, SimulatedCell, demonstration_job, signature, signed_register
+from simulated_cell import (
+    OPERATOR,
+    REGISTER,
+    STANDING,
+    TODAY,
+    TRUSTED,
+    SimulatedCell,
+    demonstration_job,
+    signature,
+    signed_bundle,
+    signed_register,
+)
 
 from audit.canonical import canonical
 from audit.events import Actor
@@ -23,7 +34,6 @@ from recipes.library import load_demonstration, load_recipe, machine_ids, recipe
 from recipes.machine import MachineProfile, parse_machine
 from recipes.model import parse_recipe
 from recipes.order import DoseOrder
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 CASE = "hydrocortisone"
 SECOND = Actor("pharmacist", "Demo pharmacist", "pharmacist")
@@ -71,13 +81,12 @@ def job(*, permitted: bool = True) -> Job:
     prescription, ink, cartridge = load_demonstration(CASE, TODAY)
     prescription = prescription.model_copy(update={"days": 1})
     order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
-    author, approver = signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
     return demonstration_job(
         CASE,
         order=order,
         entered=signature("pharmacist", MEANING_ENTERED, order.sha256),
         confirmed=signature("operator", MEANING_CONFIRMED, order.sha256),
-        recipe_bundle=bundle_recipe(content, author, approver),
+        recipe_bundle=signed_bundle(content),
     )
 
 

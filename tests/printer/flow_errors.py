@@ -9,7 +9,7 @@ import functools
 import statistics
 from dataclasses import dataclass
 
-from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, signature
+from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, signature, signed_bundle
 
 from hil_tests.cases import bench_for
 from hil_tests.virtual_bench import VirtualBench
@@ -18,7 +18,6 @@ from printer.run import RunMachine
 from recipes.library import load_demonstration, recipe_bytes
 from recipes.model import parse_recipe
 from recipes.order import DoseOrder
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 CASE = "sildenafil"
 UNITS = 14
@@ -45,16 +44,13 @@ def prepared(corrected: bool, units: int = UNITS, content: bytes | None = None) 
     prescription, ink, cartridge = load_demonstration(recipe.id, TODAY)
     prescription = prescription.model_copy(update={"days": units, "schedule": prescription.schedule[:1]})
     order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
-    bundle = bundle_recipe(
-        found, signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
-    )
     return admitted(
         demonstration_job(
             recipe.id,
             order=order,
             entered=signature("pharmacist", MEANING_ENTERED, order.sha256),
             confirmed=signature("operator", MEANING_CONFIRMED, order.sha256),
-            recipe_bundle=bundle,
+            recipe_bundle=signed_bundle(found),
         )
     )
 

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from importlib.resources import files
 
-from simulated_cell import STANDING, TODAY, TRUSTED, SimulatedCell, signature
+from simulated_cell import STANDING, TODAY, TRUSTED, SimulatedCell, signature, signed_bundle
 
 from hil_tests.cases import bench_for
 from hil_tests.virtual_bench import VirtualBench
@@ -16,7 +16,6 @@ from recipes.library import load_demonstration, load_recipe, recipe_bytes
 from recipes.machine import MachineProfile, parse_machine
 from recipes.model import parse_recipe
 from recipes.order import DoseOrder, Prescription
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 MARLIN_2_0 = """name = "Marlin"
 versions = ["2.0.5"]
@@ -104,9 +103,7 @@ def job_for(variant: Variant, machine: MachineProfile, days: int | None = None) 
         order=order,
         entered=signature("pharmacist", MEANING_ENTERED, order.sha256),
         confirmed=signature("operator", MEANING_CONFIRMED, order.sha256),
-        recipe_bundle=bundle_recipe(
-            content.encode(), signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
-        ),
+        recipe_bundle=signed_bundle(content.encode()),
         ink_lot=ink,
         cartridge=cartridge,
         line_clearance=LineClearance(done_by="Demo operator"),

@@ -37,10 +37,12 @@ from printer.plan import RunPlan
 from printer.planned_units import compile_corrected
 from printer.register_file import SignedRegister
 from printer.run import Phase, RunMachine
+from recipes.effectivity import MEANING_EFFECTIVE, SignedStatement, demonstration_statement
 from recipes.library import load_demonstration, load_machine, load_recipe, load_second, recipe_bytes, recipe_ids
+from recipes.model import parse_recipe
 from recipes.order import DoseOrder
 from recipes.program import PrintProgram
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
+from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, RecipeBundle, bundle_recipe
 
 TODAY = "2026-11-20"
 OPERATOR = Actor("operator", "Demo Operator", "operator")
@@ -69,14 +71,24 @@ def signature(person: str, meaning: str, digest: str) -> Signature:
     )
 
 
+def signed_bundle(content: bytes) -> RecipeBundle:
+    """A recipe file as it comes to a cell: signed by its author and its approver, and made effective."""
+    recipe = parse_recipe(content)
+    statement = demonstration_statement(recipe, TODAY)
+    return bundle_recipe(
+        content,
+        signature("engineer", MEANING_AUTHOR, recipe.digest),
+        signature("quality", MEANING_APPROVER, recipe.digest),
+        effective=SignedStatement(statement=statement, signature=signature("quality", MEANING_EFFECTIVE, statement.digest)),
+    )
+
+
 def demonstration_job(case: str, **changes: object) -> Job:
     recipe = load_recipe(case)
     prescription, ink, cartridge = load_demonstration(case, TODAY)
     second = load_second(case, TODAY)
     order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription, second=second)
-    bundle = bundle_recipe(
-        recipe_bytes(case), signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
-    )
+    bundle = signed_bundle(recipe_bytes(case))
     job = Job(
         batch="B-1",
         order=order,

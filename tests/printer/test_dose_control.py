@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 from flow_errors import cell_of, percents
-from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, signature
+from simulated_cell import TODAY, SimulatedCell, admitted, demonstration_job, signature, signed_bundle
 
 from audit.canonical import sha256_hex
 from audit.quantities import EXACT, Celsius, GramPerMillilitre, Microlitre, Milligram, MilligramPerSecond, Percent
@@ -26,7 +26,6 @@ from recipes.errors import CompileRefused, RecipeRefused
 from recipes.library import load_demonstration, recipe_bytes
 from recipes.model import parse_recipe
 from recipes.order import DoseOrder
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 RULE = CorrectionRule(Percent(4), Percent(1), Percent("0.3"), Percent(6), Percent(5), GramPerMillilitre("1.1"), Percent("0.5"))
 TABLE = 'dose_correction = { method = "kalman", prior = "4 %", repeatability = "1 %", drift = "0.3 %", largest = "6 %", ink_limit = "7 %" }'
@@ -49,16 +48,13 @@ def correcting(case: str, days: int) -> Admitted:
     prescription, ink, cartridge = load_demonstration(case, TODAY)
     prescription = prescription.model_copy(update={"days": days})
     order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
-    bundle = bundle_recipe(
-        content, signature("engineer", MEANING_AUTHOR, recipe.digest), signature("quality", MEANING_APPROVER, recipe.digest)
-    )
     return admitted(
         demonstration_job(
             case,
             order=order,
             entered=signature("pharmacist", MEANING_ENTERED, order.sha256),
             confirmed=signature("operator", MEANING_CONFIRMED, order.sha256),
-            recipe_bundle=bundle,
+            recipe_bundle=signed_bundle(content),
         )
     )
 

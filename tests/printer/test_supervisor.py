@@ -17,7 +17,7 @@ from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.errors import StoreBusy
 from audit.store import TrailStore
-from printer.supervisor import CONFIGURATION, Pauses, Supervisor
+from printer.supervisor import CONFIGURATION, GRACE_S, Pauses, Supervisor
 
 
 def counting(folder: Path, ends: str) -> list[str]:
@@ -70,6 +70,44 @@ def test_asked_to_end_it_asks_the_command_and_does_not_start_it_again(tmp_path: 
 
 
 @pytest.mark.stack
+class SlowToEnd:
+    """A command in pretended time: it does not end by itself, and is asked to end in mid-wait."""
+
+    stdin = None
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked: float | None = None
+        self.killed: float | None = None
+        self.supervisor: Supervisor | None = None
+
+    def __call__(self, *_: object, **__: object) -> SlowToEnd:
+        return self
+
+    def wait(self, timeout: float) -> int:
+        if self.killed is not None:
+            return -9
+        self.now += timeout
+        if self.asked is None and self.now >= 29.5 and self.supervisor is not None:
+            self.supervisor.end()
+        raise subprocess.TimeoutExpired("cell", timeout)
+
+    def terminate(self) -> None:
+        self.asked = self.now
+
+    def kill(self) -> None:
+        self.killed = self.now
+
+
+def test_a_command_has_its_whole_time_of_grace_whenever_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = SlowToEnd()
+    monkeypatch.setattr("printer.supervisor.subprocess.Popen", command)
+    command.supervisor = Supervisor(["cell"], lambda text: None, lambda: command.now)
+    assert command.supervisor.run() == 0
+    assert command.asked is not None and command.killed is not None
+    assert GRACE_S <= command.killed - command.asked < GRACE_S + 2
+
+
 def test_a_killed_cell_comes_back_and_closes_its_run(tmp_path: Path) -> None:
     stack = Stack.start(tmp_path / "site")
     try:

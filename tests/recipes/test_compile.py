@@ -206,6 +206,6 @@ def test_a_capsule_too_small():
 
 def test_numerical_kernels_are_not_imported_by_the_proof():
     assert "recipes.gcode_check" in sys.modules
-    for name in ("recipes.gcode_check", "recipes.gcode_reader", "recipes.gcode_values"):
+    for name in ("recipes.gcode_check", "recipes.gcode_reader", "recipes.gcode_motion", "recipes.gcode_values", "recipes.proof"):
         loaded = vars(sys.modules[name])
         assert not {"numpy", "np", "shapely", "trimesh", "gcode_writer", "toolpath", "shapes"} & set(loaded)

@@ -1,11 +1,13 @@
 """Recipe bundles: who signed, what was signed, and every way in which that can be wrong."""
 
 import pytest
+from shape_cases import hexagon, stl_bytes, stl_geometry
 
 from audit.checkpoint import SigningKey
 from audit.signatures import sign_with_key
 from recipes.errors import RecipeRefused
 from recipes.library import load_recipe, recipe_bytes
+from recipes.model import parse_recipe
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, RecipeBundle, bundle_recipe, read_bundle, verify_bundle
 
 TOML = recipe_bytes("cyclophosphamide")
@@ -89,3 +91,34 @@ def test_a_bundle_is_not_made_from_wrong_parts():
 def test_a_bundle_of_a_wrong_form_is_refused(change):
     with pytest.raises(RecipeRefused, match="not the right form"):
         read_bundle(bundle_recipe(TOML, AUTHOR, APPROVER).as_record() | change)
+
+
+def with_a_solid():
+    """A recipe file that binds the STL file of a hexagonal tablet, and that file."""
+    geometry = stl_geometry(hexagon())
+    rows = [f'{name} = "{value}"' for name, value in geometry.items() if isinstance(value, str)]
+    bounds = ", ".join(f'{name} = "{value}"' for name, value in geometry["bounds"].items())
+    table = "\n".join([*rows, f"perimeters = {geometry['perimeters']}", f"bounds = {{ {bounds} }}"])
+    text = TOML.decode().replace('family = "cylinder"\nheight_to_diameter = "0.4"', table)
+    return text.encode(), stl_bytes(hexagon())
+
+
+def test_a_recipe_travels_with_the_solid_that_it_binds():
+    toml, solid = with_a_solid()
+    recipe = parse_recipe(toml)
+    signatures = (
+        signed("erin", MEANING_AUTHOR, "process_engineer", recipe.digest),
+        signed("quinn", MEANING_APPROVER, "quality_assurance", recipe.digest),
+    )
+    bundle = bundle_recipe(toml, *signatures, solid=solid)
+    again = read_bundle(bundle.as_record())
+    assert verify_bundle(again, TRUSTED) == recipe
+    assert again.solid_file == solid
+    assert "solid" not in bundle_recipe(TOML, AUTHOR, APPROVER).as_record()
+    for held, said in ((None, "holds none"), (solid + b"\0", "not the one"), (solid[:-1], "not the one")):
+        with pytest.raises(RecipeRefused, match=said):
+            bundle_recipe(toml, *signatures, solid=held)
+    with pytest.raises(RecipeRefused, match="binds no STL file"):
+        bundle_recipe(TOML, AUTHOR, APPROVER, solid=solid)
+    with pytest.raises(RecipeRefused, match="base64"):
+        verify_bundle(again.model_copy(update={"solid": "not base64!"}), TRUSTED)

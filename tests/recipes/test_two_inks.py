@@ -13,11 +13,12 @@ from audit.quantities import Milligram, MilligramPerSquareMetre, Percent
 from recipes.compile import compile_program, compile_unit
 from recipes.dose import calculate
 from recipes.errors import CompileRefused, DoseRefused, ProofRefused, RecipeRefused
-from recipes.gcode_check import Proof, UnitTarget, examine
+from recipes.gcode_check import examine
 from recipes.library import load_demonstration, load_machine, load_recipe, load_second, recipe_bytes
 from recipes.model import Intake, parse_recipe
 from recipes.order import DoseOrder, Prescription, SecondActive
 from recipes.program import PrintProgram
+from recipes.proof import Proof, UnitTarget
 
 CASE, TODAY = "polypill", "2026-11-20"
 RECIPE = load_recipe(CASE)

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.release import claims
 from audit.release import uniformity as u
+from audit.release.claims import Basis, Uniformity
+from audit.release.tolerance import one_sided_factor, two_sided_factor
 
 DATA_A = [D(x) for x in ["98.2", "99.1", "100.3", "99.8", "101.2", "99.5", "100.1", "98.9", "99.7", "100.0"]]
 DATA_B = [D(x) for x in ["95.2", "96.8", "94.9", "97.1", "96.0", "95.5", "98.0", "96.4", "95.9", "97.2"]]
@@ -88,19 +91,19 @@ ONE_SIDED = {2: "26.2597", 3: "7.6559", 4: "5.1439", 5: "4.2027", 10: "2.9110", 
 
 @pytest.mark.parametrize("n", TWO_SIDED)
 def test_two_sided_factor(n: int) -> None:
-    assert u.two_sided_factor(n) == D(TWO_SIDED[n])
+    assert two_sided_factor(n) == D(TWO_SIDED[n])
 
 
 @pytest.mark.parametrize("n", ONE_SIDED)
 def test_one_sided_factor(n: int) -> None:
-    assert u.one_sided_factor(n) == D(ONE_SIDED[n])
+    assert one_sided_factor(n) == D(ONE_SIDED[n])
 
 
 def test_factors_at_other_contents_and_confidences() -> None:
-    assert u.two_sided_factor(10, 0.99, 0.95) == D("4.4369")
-    assert u.two_sided_factor(43, 0.90, 0.99) == D("2.2228")
-    assert u.one_sided_factor(43, 0.90, 0.99) == D("1.8740")
-    assert u.one_sided_factor(3, 0.90, 0.95) == D("6.1553")
+    assert two_sided_factor(10, 0.99, 0.95) == D("4.4369")
+    assert two_sided_factor(43, 0.90, 0.99) == D("2.2228")
+    assert one_sided_factor(43, 0.90, 0.99) == D("1.8740")
+    assert one_sided_factor(3, 0.90, 0.95) == D("6.1553")
 
 
 @pytest.mark.parametrize(
@@ -136,9 +139,9 @@ def test_capability_oracle() -> None:
     assert [str(round(value, 2)) for value in values] == ["2.16", "1.37", "1.43"]
 
 
-def evaluate(n: int, rsd: str | None = None, value: str = "100") -> u.Uniformity:
+def evaluate(n: int, rsd: str | None = None, value: str = "100") -> Uniformity:
     contents = [D(value) + D(i % 3 - 1) / 2 for i in range(n)]
-    return u.evaluate(contents, [content * 4 for content in contents], "tablet", D(rsd) if rsd else None)
+    return claims.evaluate(contents, [content * 4 for content in contents], Basis("tablet", validated_rsd=D(rsd) if rsd else None))
 
 
 @pytest.mark.parametrize("n", [*range(1, 10), *range(11, 30), 31, 40])
@@ -195,7 +198,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="two values"):
         u.standard_deviation([D(1)])
     with pytest.raises(ValueError, match="one content"):
-        u.evaluate([D(1)], [], "tablet")
-    for factor in (u.two_sided_factor, u.one_sided_factor):
+        claims.evaluate([D(1)], [], Basis("tablet"))
+    for factor in (two_sided_factor, one_sided_factor):
         with pytest.raises(ValueError, match="at least 2"):
             factor(1)

@@ -34,7 +34,13 @@ class Serve:
         self.site, self._said = site, site.parent / "said.txt"
         command = [sys.executable, "-m", "api.cli", "serve", "--site", str(site), "--case", "minoxidil", "--port", "0"]
         with self._said.open("w") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # even where these tests run under nohup
+            )
         until("it is up", lambda: "Ctrl-C ends" in self.said)
 
     @property

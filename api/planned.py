@@ -1,0 +1,45 @@
+"""What `dosewright plan` compiles and says of it. It loads the numerical kernels, so the command imports it when it is run."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from api.cases import Demonstration
+from recipes.compile import compile_program
+from recipes.library import load_machine
+from recipes.order import DoseOrder
+from recipes.program import PrintProgram
+from recipes.proof_text import proof_text
+
+
+def compiled(demonstration: Demonstration, today: date) -> PrintProgram:
+    """Compile and prove the program of a demonstration. Raises what `compile_program` raises."""
+    order = DoseOrder.create(
+        "plan",
+        recipe=demonstration.recipe,
+        ink=demonstration.ink,
+        cartridge=demonstration.cartridge,
+        prescription=demonstration.prescription,
+        second=demonstration.second,
+    )
+    return compile_program(
+        order=order,
+        recipe=demonstration.recipe,
+        ink=demonstration.ink,
+        cartridge=demonstration.cartridge,
+        machine=load_machine(demonstration.recipe.machine),
+        today=today.isoformat(),
+        demonstration=True,
+        second=demonstration.second,
+    )
+
+
+def shown(program: PrintProgram, *, whole_proof: bool) -> str:
+    """Return the arithmetic of the dose and what the proof found: in one line, or whole."""
+    proof = program.proof
+    lines = [f"  {line}" for line in program.dose.arithmetic]
+    lines.append(
+        f"Proof: {program.dose.units} units read back from {proof.lines} lines; net volume within {proof.closure_max:.4f} % of target "
+        f"({proof.step_closure_max:.4f} % in whole motor steps)."
+    )
+    return "\n".join([*lines, proof_text(proof)] if whole_proof else lines)
