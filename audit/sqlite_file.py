@@ -18,6 +18,10 @@ from audit.tables import create_schema
 
 BUSY_SECONDS = 5.0
 _MODE = 0o600
+_LOG_PAGES = 4000
+"""Pages of the write-ahead log before they move into the file: an append changes some six pages, most of them those of the one before."""
+
+_RESTORE = "Keep the file as evidence and restore the store from the backup."
 
 _MEANING: tuple[tuple[str, type[RecordError], str, str], ...] = (
     ("SQLITE_READONLY", StoreReadOnly, "refuses writes", "Check the owner and permissions of the file and its folder."),
@@ -26,7 +30,7 @@ _MEANING: tuple[tuple[str, type[RecordError], str, str], ...] = (
     ("SQLITE_FULL", RecordError, "has no room left", "Free space on the disk, then start again."),
     ("SQLITE_BUSY", RecordError, "is in use by another writer", "Stop the other process: a trail has one writer."),
     ("SQLITE_NOTADB", RecordError, "is not a trail store", "Give the path of the store, or restore it from the backup."),
-    ("SQLITE_CORRUPT", RecordError, "is damaged", "Keep the file as evidence and restore the store from the backup."),
+    ("SQLITE_CORRUPT", RecordError, "is damaged", _RESTORE),
     ("SQLITE_CONSTRAINT", RecordError, "refused the row", "Run `dosewright verify` on the store before anything else."),
 )
 
@@ -47,6 +51,8 @@ def record_errors(path: Path) -> Iterator[None]:
     """Turn every sqlite3.Error in the block into a RecordError."""
     try:
         yield
+    except UnicodeDecodeError as error:  # the driver's own message quotes a damaged name
+        raise RecordError(f"The store {path} is damaged ({error}).", remedy=_RESTORE) from error
     except sqlite3.Error as error:
         raise record_error(path, error) from error
 
@@ -75,6 +81,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             if mode != "wal":
                 raise RecordError(f"The store {path} cannot use write-ahead logging.", remedy="Keep the store on a local disk.")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             connection.execute("PRAGMA recursive_triggers=ON")
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("BEGIN IMMEDIATE")

@@ -1,9 +1,9 @@
 """The trail store: the one writer of a trail, in SQLite.
 
 One transaction holds the entries, the object states they lead to, their attachments and sealed rows, and the head;
-either all of it is on the disk when `append` returns, or nothing is. `append` compares the head on the disk with the
-one it knows and swaps it, so that a second writer is found at its first word. SQLAlchemy owns the schema; the append
-path is driver SQL.
+either all of it is on the disk when `append` returns, or nothing is. Everything is composed first; the transaction then begins
+with the head, compared with the one known here and swapped, so that a second writer is found at its first word. A commit that
+fails leaves open whether it took hold: the head is read back, and says. SQLAlchemy owns the schema; the append path is driver SQL.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
 from audit.canonical import JsonObject, canonical, sha256_hex
-from audit.chain import GENESIS, MerkleTree
+from audit.chain import GENESIS, MerkleTree, leaf_hash
 from audit.checkpoint import SigningKey, VerifierKey, format_checkpoint, parse_checkpoint, verify_note
 from audit.clock import Clock
 from audit.errors import EntryInvalid, HeadMoved, NoteInvalid, RecordError, VerificationError
@@ -31,6 +30,19 @@ from audit.writer_lock import WriterLock
 __all__ = ["CHECKPOINT_INTERVAL", "SYSTEM", "Actor", "Entry", "EntryDraft", "EventKind", "Head", "SealedRow", "Subject", "TrailStore"]
 
 CHECKPOINT_INTERVAL = 256
+_KNOWN_OBJECTS = 1024
+_PAGE = 1024
+_INSERT_ENTRY = "INSERT INTO entries (seq, canonical, digest) VALUES (?, ?, ?)"
+_INSERT_INDEX = "INSERT INTO entry_index (seq, at, kind, actor, subject_type, subject_id) VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_OBJECT = (
+    "INSERT INTO objects (type, id, version, last_seq, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (type, id) DO UPDATE SET "
+    "version = excluded.version, last_seq = excluded.last_seq, state = excluded.state"
+)
+_INSERT_BLOB = "INSERT INTO blobs (sha256, bytes, data) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE sha256 = ?)"
+_PUT_SEALED = {
+    "credentials": "INSERT INTO credentials (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
+    "patients": "INSERT INTO patients (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
+}
 _TYPE = re.compile(r"[a-z][a-z_]*\Z")
 _EVIDENCE = "Do not print and do not sign; run `dosewright verify` on the store, keep it as evidence, restore the backup."
 
@@ -46,13 +58,22 @@ class _Object:
 
 @dataclass(slots=True)
 class _Growth:
-    """What an append has written so far but not yet committed."""
+    """What a transaction writes, and the head, tree and objects that it leads to."""
 
     size: int
     digest: str
     checkpoints: str
     tree: MerkleTree
     objects: dict[tuple[str, str], _Object] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    index: list[tuple[int, str, str, str, str, str]] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    sealed: list[tuple[str, str, bytes]] = field(default_factory=list)
+    notes: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def head(self) -> Head:
+        return Head(self.size, self.digest, self.checkpoints)
 
 
 def checkpoint_link(previous: str, note: str) -> str:
@@ -84,6 +105,9 @@ class TrailStore(TrailReader):
         self._software = software
         self._tree = MerkleTree()
         self._head = Head(0, GENESIS, GENESIS)
+        self._known: dict[tuple[str, str], _Object] = {}
+        self._doubt: tuple[_Growth, tuple[EntryDraft, ...]] | None = None
+        self._settled: tuple[tuple[EntryDraft, ...], list[Entry]] = ((), [])
 
     @classmethod
     def create(cls, path: Path, *, origin: str, key: SigningKey, clock: Clock, software: str, demonstration: bool) -> TrailStore:
@@ -137,23 +161,25 @@ class TrailStore(TrailReader):
     def append(self, *drafts: EntryDraft) -> list[Entry]:
         """Write the drafts as the next entries, with all they change, in one transaction; return them.
 
-        Raises EntryInvalid (a draft does not fit), HeadMoved (another writer), StoreReadOnly, RecordError. After an
-        error nothing of the call is in the store.
+        Raises EntryInvalid (a draft does not fit), HeadMoved (another writer), StoreReadOnly, RecordError. After an error nothing of
+        the call is in the store, but for one case, which the error states: the disk failed so that even the head could not be read
+        back. The next call finds out; given the same drafts again, it returns their entries where they had been written.
         """
         if not drafts:
             return []
         with self._lock:
-            growth = _Growth(self._head.size, self._head.digest, self._head.checkpoints, self._tree.copy())
-            with self._writing():
-                entries = [self._write_entry(draft, growth) for draft in drafts]
-                for (type_, id_), changed in growth.objects.items():
-                    self._write_object(type_, id_, changed)
-                if growth.size // CHECKPOINT_INTERVAL > self._head.size // CHECKPOINT_INTERVAL:
-                    self._write_checkpoint(growth)
-                self._write_head(growth)
-            self._tree = growth.tree
-            self._head = Head(growth.size, growth.digest, growth.checkpoints)
-        return entries
+            self._require_open()
+            self._recall()
+            if self._are_settled(drafts):
+                (_, entries), self._settled = self._settled, ((), [])
+                return entries
+            growth = self._grow(self._tree.copy())
+            for draft in drafts:
+                self._compose(draft, growth)
+            if growth.size // CHECKPOINT_INTERVAL > self._head.size // CHECKPOINT_INTERVAL:
+                self._sign_checkpoint(growth)
+            self._write(growth, drafts)
+            return growth.entries
 
     def checkpoint(self) -> str:
         """Return a signed checkpoint (C2SP note) of the whole trail as it stands; it is stored as well.
@@ -161,12 +187,13 @@ class TrailStore(TrailReader):
         Raises HeadMoved, StoreReadOnly, RecordError.
         """
         with self._lock:
-            growth = _Growth(self._head.size, self._head.digest, self._head.checkpoints, self._tree)
-            with self._writing():
-                row: tuple[str] | None = self._writer.execute("SELECT note FROM checkpoints WHERE size = ?", (growth.size,)).fetchone()
-                note = row[0] if row is not None else self._write_checkpoint(growth)
-                self._write_head(growth)
-            self._head = Head(growth.size, growth.digest, growth.checkpoints)
+            self._require_open()
+            self._recall()
+            with record_errors(self.path):
+                found = self._writer.execute("SELECT note FROM checkpoints WHERE size = ?", (self._head.size,)).fetchone()
+            growth = self._grow(self._tree)
+            note = str(found[0]) if found is not None else self._sign_checkpoint(growth)
+            self._write(growth, ())
             return note
 
     def close(self) -> None:
@@ -193,26 +220,75 @@ class TrailStore(TrailReader):
         if self._closed:
             raise RecordError(f"The store {self.path} is closed.", remedy="Open it again.")
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the database's write lock for the block; compare the head first, commit at the end, undo on any error."""
-        self._require_open()
+    def _grow(self, tree: MerkleTree) -> _Growth:
+        return _Growth(self._head.size, self._head.digest, self._head.checkpoints, tree)
+
+    def _write(self, growth: _Growth, drafts: tuple[EntryDraft, ...]) -> None:
+        """Write in one transaction what has grown; afterwards head, tree and objects here are those on the disk."""
+        rollback(self._writer)
         with record_errors(self.path):
-            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                found = self._writer.execute("SELECT size, digest, checkpoints FROM head WHERE id = 0").fetchone()
-                if found != (self._head.size, self._head.digest, self._head.checkpoints):
-                    raise HeadMoved(
-                        f"The store {self.path} was written by another process: its head is not entry {self._head.size - 1} as known here.",
-                        remedy="Stop the other writer, then open the store again.",
-                    )
-                yield
-                self._writer.execute("COMMIT")
+                self._writer.execute("BEGIN IMMEDIATE")
+                self._write_head(growth)
+                self._write_rows(growth)
             except BaseException:
                 rollback(self._writer)
                 raise
+            self._doubt = growth, drafts
+            try:
+                self._writer.execute("COMMIT")
+            except sqlite3.Error:
+                rollback(self._writer)
+                if not self._settle():
+                    raise
+                return
+        self._adopt()
 
-    def _write_entry(self, draft: EntryDraft, growth: _Growth) -> Entry:
+    def _settle(self) -> bool:
+        """Find out whether the last commit, if it failed, took hold after all; say so. Raises RecordError where the head cannot be read."""
+        if self._doubt is None:
+            return False
+        growth, _ = self._doubt
+        rollback(self._writer)
+        try:
+            found = self._writer.execute("SELECT size, digest, checkpoints FROM head WHERE id = 0").fetchone()
+        except sqlite3.Error as error:
+            raise RecordError(
+                f"The store {self.path} failed in a commit and cannot be read ({error}): entries {self._head.size} to {growth.size - 1} "
+                "may or may not be in it.",
+                remedy="Nothing may move on their strength. The next append finds out; if it cannot, check the disk.",
+            ) from error
+        if found != (growth.size, growth.digest, growth.checkpoints):
+            self._doubt = None
+            return False
+        self._adopt()
+        return True
+
+    def _recall(self) -> None:
+        """Settle what an earlier call had to leave open, and keep the entries of that call for when it is made again."""
+        if self._doubt is not None:
+            growth, drafts = self._doubt
+            self._settled = (drafts, growth.entries) if self._settle() else ((), [])
+
+    def _are_settled(self, drafts: tuple[EntryDraft, ...]) -> bool:
+        """Say whether these very drafts are those of a commit that seemed to have failed: they must not be written twice."""
+        written = self._settled[0]
+        return len(written) == len(drafts) and all(one is other for one, other in zip(written, drafts, strict=True))
+
+    def _adopt(self) -> None:
+        """Take what was committed as what is known."""
+        if self._doubt is None:
+            return
+        growth, _ = self._doubt
+        self._doubt = None
+        self._tree, self._head = growth.tree, growth.head
+        for subject, changed in growth.objects.items():
+            self._known.pop(subject, None)
+            self._known[subject] = changed
+        while len(self._known) > _KNOWN_OBJECTS:
+            del self._known[next(iter(self._known))]
+
+    def _compose(self, draft: EntryDraft, growth: _Growth) -> None:
         _check(draft)
         before = self._present(draft.subject, growth)
         blobs = {name: (sha256_hex(data), data) for name, data in draft.attachments.items()}
@@ -238,55 +314,60 @@ class TrailStore(TrailReader):
             "software": self._software,
         }
         entry = Entry(canonical(body))
-        row = (growth.size, reading.at, draft.kind.value, draft.actor.username, draft.subject.type, draft.subject.id)
-        self._writer.execute("INSERT INTO entries (seq, canonical, digest) VALUES (?, ?, ?)", (growth.size, entry.canonical, entry.digest))
-        self._writer.execute("INSERT INTO entry_index (seq, at, kind, actor, subject_type, subject_id) VALUES (?, ?, ?, ?, ?, ?)", row)
-        self._write_attached(draft, blobs)
+        growth.entries.append(entry)
+        growth.index.append(
+            (growth.size, reading.at, draft.kind.value, draft.actor.username, draft.subject.type, draft.subject.id),
+        )
+        growth.blobs.update(blobs.values())
+        growth.sealed += [(row.table, draft.subject.id, row.sealed) for row in draft.sealed]
         growth.tree.append(entry.canonical)
         growth.objects[draft.subject.type, draft.subject.id] = _Object(before.version + 1, growth.size, {**before.state, **draft.new})
         growth.size, growth.digest = growth.size + 1, entry.digest
-        return entry
 
     def _present(self, subject: Subject, growth: _Growth) -> _Object:
-        known = growth.objects.get((subject.type, subject.id))
+        """Return an object as it stands. What is known here is what is on the disk, or the head there is another."""
+        key = (subject.type, subject.id)
+        known = growth.objects.get(key) or self._known.get(key)
         if known is not None:
             return known
-        row: tuple[int, int, str] | None = self._writer.execute(
-            "SELECT version, last_seq, state FROM objects WHERE type = ? AND id = ?", (subject.type, subject.id)
-        ).fetchone()
+        with record_errors(self.path):
+            row: tuple[int, int, str] | None = self._writer.execute(
+                "SELECT version, last_seq, state FROM objects WHERE type = ? AND id = ?", key
+            ).fetchone()
         return _Object(0, 0, {}) if row is None else _Object(row[0], row[1], json.loads(row[2]))
 
-    def _write_object(self, type_: str, id_: str, changed: _Object) -> None:
-        self._writer.execute(
-            "INSERT INTO objects (type, id, version, last_seq, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (type, id) DO UPDATE SET "
-            "version = excluded.version, last_seq = excluded.last_seq, state = excluded.state",
-            (type_, id_, changed.version, changed.last_seq, canonical(changed.state).decode()),
-        )
+    def _write_rows(self, growth: _Growth) -> None:
+        execute, first = self._writer.execute, growth.size - len(growth.entries)
+        for seq, entry in enumerate(growth.entries, first):
+            execute(_INSERT_ENTRY, (seq, entry.canonical, entry.digest))
+        for row in growth.index:
+            execute(_INSERT_INDEX, row)
+        for key, known in growth.objects.items():
+            execute(_PUT_OBJECT, (*key, known.version, known.last_seq, canonical(known.state).decode()))
+        for sha, data in growth.blobs.items():
+            execute(_INSERT_BLOB, (sha, len(data), data, sha))
+        for table, id_, sealed in growth.sealed:
+            execute(_PUT_SEALED[table], (id_, sealed))
+        for note in growth.notes:
+            execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", note)
 
-    def _write_attached(self, draft: EntryDraft, blobs: dict[str, tuple[str, bytes]]) -> None:
-        for sha, data in blobs.values():
-            if self._writer.execute("SELECT 1 FROM blobs WHERE sha256 = ?", (sha,)).fetchone() is None:
-                self._writer.execute("INSERT INTO blobs (sha256, bytes, data) VALUES (?, ?, ?)", (sha, len(data), data))
-        for row in draft.sealed:
-            statement = {
-                "credentials": "INSERT INTO credentials (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
-                "patients": "INSERT INTO patients (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
-            }[row.table]
-            self._writer.execute(statement, (draft.subject.id, row.sealed))
-
-    def _write_checkpoint(self, growth: _Growth) -> str:
+    def _sign_checkpoint(self, growth: _Growth) -> str:
         note = self._key.sign_note(format_checkpoint(self.origin, growth.size, growth.tree.root()))
-        self._writer.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (growth.size, note))
+        growth.notes.append((growth.size, note))
         growth.checkpoints = checkpoint_link(growth.checkpoints, note)
         return note
 
     def _write_head(self, growth: _Growth) -> None:
+        """Compare the head on the disk with the one known here, and swap it."""
         changed = self._writer.execute(
-            "UPDATE head SET size = ?, digest = ?, checkpoints = ? WHERE id = 0 AND size = ? AND digest = ?",
-            (growth.size, growth.digest, growth.checkpoints, self._head.size, self._head.digest),
+            "UPDATE head SET size = ?, digest = ?, checkpoints = ? WHERE id = 0 AND size = ? AND digest = ? AND checkpoints = ?",
+            (growth.size, growth.digest, growth.checkpoints, self._head.size, self._head.digest, self._head.checkpoints),
         ).rowcount
         if changed != 1:
-            raise HeadMoved(f"The head of the store {self.path} moved during the append.", remedy="Open the store again.")
+            raise HeadMoved(
+                f"The store {self.path} was written by another process: its head is not entry {self._head.size - 1} as known here.",
+                remedy="Stop the other writer, then open the store again.",
+            )
 
     def _load(self) -> None:
         """Walk the entries once: links, head, and the root at the last checkpoint."""
@@ -294,11 +375,16 @@ class TrailStore(TrailReader):
         row: tuple[int, str] | None = self._writer.execute("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         anchored, note = row if row is not None else (0, None)
         root, last = None, GENESIS
-        for (line,) in self._writer.execute("SELECT canonical FROM entries ORDER BY seq"):
-            self._tree.append(line)
-            last = sha256_hex(line)
-            if self._tree.size == anchored:
+        rows = self._writer.execute("SELECT canonical FROM entries ORDER BY seq")
+        while batch := rows.fetchmany(_PAGE):
+            leaves = [leaf_hash(line) for (line,) in batch]
+            before = anchored - self._tree.size
+            if 0 < before <= len(leaves):
+                self._tree.extend(leaves[:before])
                 root = self._tree.root()
+                leaves = leaves[before:]
+            self._tree.extend(leaves)
+            last = sha256_hex(batch[-1][0])
         self._head = super().head
         if (self._head.size, self._head.digest) != (self._tree.size, last):
             raise VerificationError(f"The head of the store {self.path} is not its last entry.", remedy=_EVIDENCE)

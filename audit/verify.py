@@ -69,6 +69,9 @@ def verify_store(path: Path, trusted: Sequence[VerifierKey] = (), *, workers: in
     except sqlite3.Error as error:
         walk.find(str(path), record_error(path, error).message)
         return _report(walk)
+    except UnicodeDecodeError as error:  # the driver's own message quotes a damaged name
+        walk.find(str(path), f"is damaged ({error})")
+        return _report(walk)
     finally:
         connection.close()
 

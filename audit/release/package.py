@@ -28,6 +28,7 @@ from audit.store import TrailStore
 FORMAT = "dosewright-review/1"
 MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
 ADMISSION = "admission.json"
+VERIFIER = "verify.py"
 _ATTACHED = frozenset({"program-planned.gcode", "program.gcode", ADMISSION})
 PICTURES = "pictures/"
 _FOLDERS = ("journal/", "traces/", "corrected/", PICTURES)
@@ -113,7 +114,8 @@ def write_package(
     record = batch_record.build(workstation.lines, cell.lines, batch)
     files[RECORD] = canonical(record)
     files[KEYS] = canonical({"keys": list(dict.fromkeys([workstation.key, cell.key]))})
-    files[README] = resources.files("audit.release").joinpath("templates", "README.txt").read_bytes()
+    for name in (README, VERIFIER):
+        files[name] = resources.files("audit.release").joinpath("templates", name).read_bytes()
     entries = BatchEntries(TrailView(workstation.lines), TrailView(cell.lines), batch)
     attached = dict(_attachments(attached_files(entries), blob))
     files |= attached

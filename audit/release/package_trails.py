@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
+from audit.canonical import JsonObject, JsonValue, canonical, parse_canonical, sha256_hex
 from audit.chain import GENESIS, entry_digest
 from audit.checkpoint import VerifierKey, parse_checkpoint, split_note, verify_note
 from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
@@ -15,7 +15,7 @@ from audit.events import EntryBody, EventKind
 from audit.release import batch_record
 from audit.release.conformity import Disposition, releaser_refusals
 from audit.release.evidence import BatchEntries
-from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, attached_files, checkpoint_name, trail_name
+from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, VERIFIER, attached_files, checkpoint_name, trail_name
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 from audit.report import Finding
 from audit.signatures import verify_signature
@@ -121,13 +121,11 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str,
     if len(line) > _LONGEST_LINE:
         return f"is longer than {_LONGEST_LINE} bytes"
     try:
-        body = json.loads(line)
-        if not isinstance(body, dict) or body.keys() != _MEMBERS:
-            return "does not have exactly the members of an entry"
-        if canonical(body) != line:
-            return "is not in canonical form (RFC 8785)"
-    except (ValueError, RecursionError, EntryInvalid) as error:
-        return f"is not canonical JSON: {error}"
+        body = parse_canonical(line)
+    except EntryInvalid as error:
+        return error.message
+    if not isinstance(body, dict) or body.keys() != _MEMBERS:
+        return "does not have exactly the members of an entry"
     subject, new = as_object(body["subject"]), body["new"]
     if subject.keys() != {"type", "id"} or not isinstance(new, dict) or not isinstance(body["at"], str):
         return "has a member of the wrong type"
@@ -293,7 +291,7 @@ def _attached(state: Checked, entries: BatchEntries) -> None:
         elif sha256_hex(state.files[name]) != sha256:
             state.find(name, "is not the file that the cell's trail names (SHA-256 differs)")
     origins = [entries.workstation.origin or "", entries.cell.origin or ""]
-    fixed = {MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README, *map(trail_name, origins), *map(checkpoint_name, origins)}
+    fixed = {MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README, VERIFIER, *map(trail_name, origins), *map(checkpoint_name, origins)}
     for name in sorted(set(state.files) - fixed - set(wanted)):
         state.find(name, "is not a file of this format that the trails name")
     run = entries.last_run

@@ -1,0 +1,169 @@
+"""Ways to change a store, each as the owner of the disk could, without the store's key."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+from pathlib import Path
+
+from audit import chain, tables
+from audit.canonical import canonical, sha256_hex
+from audit.chain import GENESIS
+from audit.checkpoint import SigningKey, format_checkpoint
+from audit.store import checkpoint_link
+
+KINDS = (
+    "bit of the file", "bit of a value", "swapped", "dropped", "repeated", "re-chained", "truncated", "forged signature", "own key",
+    "row deleted", "row copied",
+)  # fmt: skip
+_COLUMNS = [(table.name, column.name) for table in tables.METADATA.sorted_tables for column in table.columns]
+_TABLES = sorted(tables.DECLARATIONS)
+
+
+def mutate(kind: str, store: Path, to: Path, key: SigningKey, generator: random.Random) -> str | None:
+    """Write a changed copy of a closed store; return a word that a report on it must name, None where nothing it holds was changed.
+
+    `key` is the forger's, of the same name as the store's.
+    """
+    shutil.copyfile(store, to)
+    if kind == "bit of the file":
+        return _flip(store, to, generator)
+    connection = sqlite3.connect(to)
+    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    place = _change(kind, connection, key, generator)
+    for _, sql in triggers:
+        connection.execute(sql)
+    connection.commit()
+    connection.close()
+    return place
+
+
+def _flip(store: Path, to: Path, generator: random.Random) -> str | None:
+    data = bytearray(store.read_bytes())
+    data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+    to.write_bytes(bytes(data))
+    return "" if _contents(to) != _contents(store) else None
+
+
+def _contents(path: Path) -> object:
+    """Return everything that a reader of the file is told."""
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+    connection.text_factory = bytes
+    try:
+        rows = [
+            connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+            for table in (*_TABLES, "sqlite_master")
+            if table != "head"
+        ]
+        return [*rows, connection.execute("SELECT * FROM head").fetchall(), connection.execute("PRAGMA integrity_check").fetchall()]
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        return str(error)
+    finally:
+        connection.close()
+
+
+def _change(kind: str, connection: sqlite3.Connection, key: SigningKey, generator: random.Random) -> str:
+    lines = [row[0] for row in connection.execute("SELECT canonical FROM entries ORDER BY seq")]
+    one, two = sorted(generator.sample(range(1, len(lines)), 2))
+    match kind:
+        case "bit of a value":
+            return _value(connection, generator)
+        case "row deleted" | "row copied":
+            return _row(kind, connection, generator)
+        case "forged signature":
+            size, note = generator.choice(connection.execute("SELECT size, note FROM checkpoints").fetchall())
+            forged = key.sign_note(note.partition("\n\n")[0] + "\n")
+            connection.execute("UPDATE checkpoints SET note = ? WHERE size = ?", (forged, size))
+            _put_head(connection, lines)
+            return "checkpoints"
+        case "swapped":
+            lines[one], lines[two] = lines[two], lines[one]
+        case "dropped":
+            del lines[one]
+        case "repeated":
+            lines.insert(two, lines[one])
+        case "truncated":
+            del lines[two:]
+        case "re-chained" | "own key":
+            _edit(lines, one, generator)
+    _put_entries(connection, lines)
+    if kind == "own key":
+        _sign_anew(connection, lines, key)
+    _put_head(connection, lines)
+    return "entries row seq=0" if kind == "own key" else "checkpoints" if kind in ("re-chained", "truncated") else "entries"
+
+
+def _value(connection: sqlite3.Connection, generator: random.Random) -> str:
+    table, column = generator.choice(_COLUMNS)
+    rowid = "rowid" if table != "objects" else "type || '/' || id"
+    key, value = generator.choice(connection.execute(f"SELECT {rowid}, {column} FROM {table}").fetchall())
+    if isinstance(value, int):
+        changed: object = value ^ 1 << generator.randrange(10, 30)
+    else:
+        data = bytearray(value if isinstance(value, bytes) else value.encode())
+        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        changed = bytes(data)
+    cast = "CAST(? AS TEXT)" if isinstance(value, str) else "?"
+    connection.execute(f"UPDATE {table} SET {column} = {cast} WHERE {rowid} = ?", (changed, key))
+    return table
+
+
+def _row(kind: str, connection: sqlite3.Connection, generator: random.Random) -> str:
+    table = generator.choice([name for name in _TABLES if name != "entries"])
+    rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    row = dict(zip(columns, generator.choice(rows), strict=True))
+    if kind == "row deleted":
+        where = " AND ".join(f"{column} = :{column}" for column in columns)
+        connection.execute(f"DELETE FROM {table} WHERE {where}", row)
+        return table
+    name = columns[0] if table != "objects" else "id"
+    row[name] = row[name] + 700 if isinstance(row[name], int) else f"{row[name]}x"
+    connection.execute(f"INSERT INTO {table} VALUES ({', '.join(f':{column}' for column in columns)})", row)
+    return table
+
+
+def _edit(lines: list[bytes], first: int, generator: random.Random) -> None:
+    """Change one entry and link all after it anew, states and index included where they do not change."""
+    for seq in range(first, len(lines)):
+        entry = json.loads(lines[seq])
+        if seq == first:
+            member = generator.choice(["reason", "name", "role", "device", "software"])
+            entry[member] = f"{entry[member]}x"
+        entry["prev"] = sha256_hex(lines[seq - 1])
+        lines[seq] = canonical(entry)
+
+
+def _put_entries(connection: sqlite3.Connection, lines: list[bytes]) -> None:
+    connection.execute("DELETE FROM entries")
+    connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", [(seq, line, sha256_hex(line)) for seq, line in enumerate(lines)])
+
+
+def _sign_anew(connection: sqlite3.Connection, lines: list[bytes], key: SigningKey) -> None:
+    """Make the whole history the forger's own: key in entry 0 and meta, every link, every checkpoint."""
+    entry = json.loads(lines[0])
+    for text in (entry["new"],):
+        text["verifier_key"] = key.verifier_key
+    lines[0] = canonical(entry)
+    for seq in range(1, len(lines)):
+        following = json.loads(lines[seq])
+        following["prev"] = sha256_hex(lines[seq - 1])
+        lines[seq] = canonical(following)
+    _put_entries(connection, lines)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'verifier_key'", (key.verifier_key,))
+    connection.execute("UPDATE objects SET state = ? WHERE type = 'store'", (canonical(entry["new"]).decode(),))
+    origin = entry["new"]["origin"]
+    for (size,) in connection.execute("SELECT size FROM checkpoints").fetchall():
+        note = key.sign_note(format_checkpoint(origin, size, chain.root(lines[:size])))
+        connection.execute("UPDATE checkpoints SET note = ? WHERE size = ?", (note, size))
+
+
+def _put_head(connection: sqlite3.Connection, lines: list[bytes]) -> None:
+    link = GENESIS
+    for (note,) in connection.execute("SELECT note FROM checkpoints ORDER BY size"):
+        link = checkpoint_link(link, note)
+    connection.execute("UPDATE head SET size = ?, digest = ?, checkpoints = ?", (len(lines), sha256_hex(lines[-1]), link))
