@@ -10,7 +10,7 @@ from audit.events import EventKind
 from audit.quantities import EXACT
 from audit.release.evidence import BatchEntries
 from audit.release.reconciliation import InkBalance, balance
-from audit.release.trail_view import as_list, number_of, text_of
+from audit.release.trail_view import as_list, as_object, number_of, text_of
 
 _PRIMES = ("prime", "prime_2")
 
@@ -52,7 +52,7 @@ def _balance(entries: BatchEntries, head: int, ink: JsonObject, cartridge: JsonO
     rows = list(_units(entries, head))
     weighed = [(verdict, mass) for verdict, mass, _ in rows if mass is not None]
     purges = [unit for _, unit in entries.purge_units] if head == 0 else []
-    issued = EXACT.multiply(EXACT.subtract(filled, number_of(cartridge.get("used")) or Decimal(0)), density)
+    issued = EXACT.multiply(EXACT.subtract(filled, _used_before(entries, serial)), density)
     try:
         return balance(
             serial,
@@ -66,6 +66,16 @@ def _balance(entries: BatchEntries, head: int, ink: JsonObject, cartridge: JsonO
         )
     except ValueError as error:
         return f"{serial}: {error}"
+
+
+def _used_before(entries: BatchEntries, serial: str) -> Decimal:
+    """Return what earlier batches took, in µL: what a run of this batch took is counted with its units."""
+    used = Decimal(0)
+    for entry in entries.workstation.of("cartridge", serial):
+        if entry.kind == EventKind.INK_CARTRIDGE_USED and text_of(as_object(entry.new.get("usage")).get("run")) in entries.runs:
+            break
+        used = number_of(entry.new.get("used")) or used
+    return used
 
 
 def _primed(entries: BatchEntries, head: int) -> Decimal | None:

@@ -56,12 +56,12 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def no_float(text: str) -> None:
+def no_float(text: str) -> int:
     raise ValueError(f"the number {text} is not an integer below 2^53")
 
 
 def integer(text: str) -> int:
-    return int(text) if len(text) < 17 and abs(int(text)) < 1 << 53 else no_float(text)  # type: ignore[return-value]
+    return int(text) if len(text) < 17 and abs(int(text)) < 1 << 53 else no_float(text)
 
 
 def parse(data: bytes, place: str) -> Any:
@@ -141,8 +141,8 @@ def check_note(place: str, note: bytes, keys: list[str]) -> list[str]:
         if not match or len(data) < 5 or base64.b64encode(data).decode() != match[2]:
             find(place, "has a signature line of another form")
             return []
-        if (public := known.get((match[1], data[:4]))) is not None:
-            if not signed(public, data[4:], text + b"\n"):
+        if (signer := known.get((match[1], data[:4]))) is not None:
+            if not signed(signer, data[4:], text + b"\n"):
                 find(place, "its signature does not fit its text")
                 return []
             proved = True
