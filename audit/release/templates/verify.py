@@ -56,18 +56,16 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def no_float(text: str) -> None:
-    raise ValueError(f"the number {text} is not an integer below 2^53")
-
-
 def integer(text: str) -> int:
-    return int(text) if len(text) < 17 and abs(int(text)) < 1 << 53 else no_float(text)  # type: ignore[return-value]
+    if not re.fullmatch("-?[0-9]{1,16}", text) or abs(int(text)) >= 1 << 53:
+        raise ValueError(f"the number {text} is not an integer below 2^53")
+    return int(text)
 
 
 def parse(data: bytes, place: str) -> Any:
     """Read JSON that must be in the one canonical form; None and a finding otherwise."""
     try:
-        value = json.loads(data, parse_float=no_float, parse_int=integer, parse_constant=no_float)
+        value = json.loads(data, parse_float=integer, parse_int=integer, parse_constant=integer)
         if canonical(value) == data:
             return value
         find(place, "is not in canonical form (RFC 8785)")
@@ -96,7 +94,7 @@ def check_container(path: Path, archive: zipfile.ZipFile) -> None:
             directory += b"PK\x01\x02" + struct.pack("<2H", 0x0314, 20) + common
             directory += struct.pack("<3H2L", 0, 0, 0, 0o100644 << 16, position) + name
             left, crc = info.file_size, 0
-            while block := stream.read(min(BLOCK, left)) if left else b"":
+            while left and (block := stream.read(min(BLOCK, left))):
                 left, crc = left - len(block), zlib.crc32(block, crc)
             if left or crc != info.CRC:
                 find(info.filename, "its contents do not have the checksum that the container states")
@@ -141,8 +139,8 @@ def check_note(place: str, note: bytes, keys: list[str]) -> list[str]:
         if not match or len(data) < 5 or base64.b64encode(data).decode() != match[2]:
             find(place, "has a signature line of another form")
             return []
-        if (public := known.get((match[1], data[:4]))) is not None:
-            if not signed(public, data[4:], text + b"\n"):
+        if (signer := known.get((match[1], data[:4]))) is not None:
+            if not signed(signer, data[4:], text + b"\n"):
                 find(place, "its signature does not fit its text")
                 return []
             proved = True
