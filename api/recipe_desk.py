@@ -22,7 +22,7 @@ from api.people import DEVICE, People
 from api.production import json_tree
 from api.recipe_refusals import on_record
 from api.recipe_trust import TrustedPeople
-from api.recipe_versions import TOML, Version, Versions, steps, whole
+from api.recipe_versions import SOLID, TOML, Version, Versions, steps, whole
 from api.release_desk import ReleaseDesk
 from api.security import Permission, Session
 from api.shelf import BUNDLE, effective_entry, recipe_fields
@@ -46,14 +46,15 @@ from recipes.effectivity import (
 from recipes.errors import RecipeRefused
 from recipes.figures import DEMONSTRATION_STATUS, explain
 from recipes.lifecycle import RecipeState, Step, advance
-from recipes.model import parse_recipe
+from recipes.model import Recipe, StlSolid, parse_recipe
 from recipes.store import (
     MEANING_APPROVER,
     MEANING_AUTHOR,
     MEANING_DEVELOPMENT,
     DevelopmentRecipe,
-    RecipeBundle,
     bundle_recipe,
+    solid_file,
+    solid_text,
     verify_bundle,
 )
 
@@ -114,22 +115,28 @@ class RecipeDesk:
 
     # The steps
 
-    def draft(self, session: Session, recipe_toml: str, reason: str) -> JsonObject:
-        """Write down a new version, or a draft that nobody has signed yet anew. Raises RecipeRefused, WrongState, RoleMissing."""
+    def draft(self, session: Session, recipe_toml: str, reason: str, solid: str | None = None) -> JsonObject:
+        """Write down a new version, or a draft that nobody has signed yet anew; `solid` is the STL file that it binds, in base64.
+
+        Raises RecipeRefused, SolidFileRefused, WrongState, RoleMissing.
+        """
         with on_record(self._store, session, "draft", reason):
             actor = actor_of(session, Permission.AUTHOR_RECIPES)
             toml = recipe_toml.encode("utf-8")
             recipe = parse_recipe(toml)
+            file = _solid_file(recipe, solid)
             _need(reason, "why this version is written")
             with self._lock:
                 self._number_is_free(recipe.id, recipe.version, recipe.reference)
                 new: JsonObject = {**recipe_fields(recipe, RecipeState.DRAFT.value), "toml_sha256": sha256_hex(toml), "reason": reason}
                 new |= {"author": None, "approver": None, "development_sha256": None}
+                if file is not None:
+                    new["solid_sha256"] = sha256_hex(file)
                 compared, changes = self.versions.difference(Version(new, toml, recipe))
                 if compared is not None and not changes:
                     raise WrongState(f"Recipe {recipe.reference} says what {compared} says.", remedy="A new version is for a change.")
                 record: JsonObject = {"compared_with": compared, "difference": [change.as_record() for change in changes]}
-                attachments = {TOML: toml, "difference.json": canonical(record)}
+                attachments = {TOML: toml, "difference.json": canonical(record), **({} if file is None else {SOLID: file})}
                 kind, subject = EventKind.RECIPE_VERSION_DRAFTED, Subject("recipe", recipe.reference)
                 self._store.append(EntryDraft(kind, subject, new, actor, DEVICE, reason=reason, attachments=attachments))
         return {"recipe": recipe.reference, "status": "draft", "digest": recipe.digest, **record}
@@ -153,7 +160,8 @@ class RecipeDesk:
         with on_record(self._store, session, reference, Step.APPROVE), self._lock:
             version = self._advanced(session, reference, Step.APPROVE)
             signature = self._sign(session, credentials, Permission.APPROVE_RECIPES, MEANING_APPROVER, version.recipe.digest, reference)
-            data = canonical(bundle_recipe(version.toml, version.signature("author_signature"), signature).as_record())
+            author = version.signature("author_signature")
+            data = canonical(bundle_recipe(version.toml, author, signature, solid=version.solid).as_record())
             new: JsonObject = {
                 "status": RecipeState.APPROVED.value,
                 "approver": signer_of(signature),
@@ -236,7 +244,8 @@ class RecipeDesk:
                 raise WrongState(f"Recipe {reference} is {version.status}.", remedy="Development runs are for versions on their way.")
             digest = version.recipe.digest
             signature = self._sign(session, credentials, Permission.DEVELOP, MEANING_DEVELOPMENT, digest, reference)
-            opened = DevelopmentRecipe(recipe_toml=version.toml.decode("utf-8"), development=signature)
+            toml, solid = version.toml.decode("utf-8"), solid_text(version.solid)
+            opened = DevelopmentRecipe(recipe_toml=toml, development=signature, solid=solid)
             data = canonical(opened.as_record())
             new: JsonObject = {"development_sha256": sha256_hex(data), "development_by": signer_of(signature)}
             kind, attachments = EventKind.RECIPE_DEVELOPMENT_OPENED, {"development-recipe.json": data}
@@ -263,7 +272,7 @@ class RecipeDesk:
             bundle = read_bundle_file(data)
             recipe = verify_bundle(bundle, self._trusted.people())
             self._is_news(recipe.id, recipe.version, recipe.reference)
-            approved = RecipeBundle(recipe_toml=bundle.recipe_toml, signatures=bundle.signatures)
+            approved = bundle.model_copy(update={"effective": None})
             kept, toml = canonical(approved.as_record()), bundle.recipe_toml.encode("utf-8")
             author, approver = bundle.signatures
             new: JsonObject = {
@@ -277,6 +286,9 @@ class RecipeDesk:
                 "imported_sha256": sha256_hex(data),
             }
             attachments = {TOML: toml, BUNDLE: kept, "imported.json": data}
+            if (file := bundle.solid_file) is not None:
+                new["solid_sha256"] = sha256_hex(file)
+                attachments[SOLID] = file
             kind, subject = EventKind.RECIPE_BUNDLE_IMPORTED, Subject("recipe", recipe.reference)
             self._store.append(EntryDraft(kind, subject, new, actor, DEVICE, attachments=attachments))
         signers: JsonObject = {"author": author.manifestation, "approver": approver.manifestation}
@@ -403,6 +415,19 @@ def _quality_or_author(session: Session) -> Permission:
     """Return in which of two rights a person acts who may have either."""
     quality = {role.value for role in session.roles} & {"quality_assurance", "qualified_person"}
     return Permission.APPROVE_RECIPES if quality else Permission.AUTHOR_RECIPES
+
+
+def _solid_file(recipe: Recipe, solid: str | None) -> bytes | None:
+    """Return the STL file of a recipe, judged as a cell will judge it; None for a recipe that binds none."""
+    geometry, file = recipe.geometry, solid_file(solid)
+    if not isinstance(geometry, StlSolid):
+        if file is not None:
+            raise InputInvalid(f"Recipe {recipe.reference} binds no STL file, one was sent.", remedy="Send the recipe alone.")
+        return None
+    from recipes.stl_solid import bound_solid  # numerical kernels load only when a file is judged
+
+    bound_solid(geometry, file)
+    return file
 
 
 def _need(reason: str, what: str) -> None:

@@ -13,6 +13,7 @@ from audit.events import EventKind
 from audit.release.claims import Uniformity
 from audit.release.conformity import Evidence, Item, State
 from audit.release.exceptions import deviation_finding, deviation_key, resolution_of
+from audit.release.legal_routes import REAL_TIME
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
 from audit.signatures import removal_digest, verify_signature, weight_digest
 
@@ -153,6 +154,11 @@ class BatchEntries:
     def release(self) -> JsonObject:
         """What the last run states for the release: use-by, uncertainty of the dose, legal route; empty where it states nothing."""
         return as_object(self.last_run.get("release"))
+
+    @property
+    def real_time(self) -> bool:
+        """Whether the legal route of the recipe lets this place speak of real-time release."""
+        return REAL_TIME in (text_of(as_object(self.release.get("legal_route")).get("statement")) or "").split("; ")
 
     @cached_property
     def releasing_roles(self) -> tuple[str, ...]:

@@ -30,11 +30,15 @@ def mutate(kind: str, store: Path, to: Path, key: SigningKey, generator: random.
     shutil.copyfile(store, to)
     if kind == "bit of the file":
         return _flip(store, to, generator)
+    place: str | None
     connection = sqlite3.connect(to)
     triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")
-    place = _change(kind, connection, key, generator)
+    try:
+        place = _change(kind, connection, key, generator)
+    except sqlite3.IntegrityError:
+        place = None  # the changed key is another row's: SQLite refuses
     for _, sql in triggers:
         connection.execute(sql)
     connection.commit()

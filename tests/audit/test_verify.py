@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from audit import tables, trail_walk, verify_half
-from audit.canonical import canonical
+from audit.canonical import canonical, sha256_hex
 from audit.checkpoint import SigningKey
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.report import Report, VerificationStatus
@@ -341,3 +341,35 @@ def test_true_is_not_taken_for_one(full_path: Path) -> None:
 
     report = tamper(full_path, lie)
     assert any("old is not" in finding.problem for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"new":{"n":2}', b'"new":{"n":2.0}'),
+        (b'"new":{"n":2}', b'"new":{"n": 2}'),
+        (b'"new":{"n":2}', b'"new":{"n":1,"n":2}'),
+        (b'"new":{"n":2}', b'"new":{"n":9007199254740993}'),
+        (b'"device":"cell"', b'"device":"\\u0063ell"'),
+        (b'"reason":null,"role":"system"', b'"role":"system","reason":null'),
+        (b'"zone":"Europe/Paris"', b'"zone":1'),
+        (b'"rate":"1"', b'"rate":1.5'),
+        (b'"zone":"Europe/Paris"}', b'"zone":"Europe/Paris"} '),
+    ],
+)
+def test_another_form_of_an_entry_is_found_where_nothing_else_speaks_against_it(tmp_path: Path, old: bytes, new: bytes) -> None:
+    """The last entry, signed by nobody yet, with its digest and the head remade: its form alone is wrong."""
+    store = new_store(tmp_path / "t.db")
+    for value in (1, 2):
+        store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": value}, SYSTEM, "cell"))
+
+    def act(connection: sqlite3.Connection) -> None:
+        line = connection.execute("SELECT canonical FROM entries WHERE seq = 2").fetchone()[0]
+        assert line.count(old) == 1
+        changed = line.replace(old, new)
+        connection.execute("UPDATE entries SET canonical = ?, digest = ? WHERE seq = 2", (changed, sha256_hex(changed)))
+        connection.execute("UPDATE head SET digest = ?", (sha256_hex(changed),))
+
+    report = tamper(tmp_path / "t.db", act)
+    assert named(report, "entries row seq=2"), [str(finding) for finding in report.findings]
+    store.close()

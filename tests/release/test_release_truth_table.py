@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from audit.errors import ReleaseBlocked
+from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.release.conformity import CONDITIONAL, Item
 
 MASSES = ["467.2", "470.1", "465.8", "468.4", "463.9", "469.3", "466.0", "467.7", "471.2", "464.5"]
@@ -171,6 +172,17 @@ def test_ink_that_is_not_accounted_for_waits_for_its_cause(write_batch: Any, sce
     (found,) = [row for row in batch.record()["evidence"] if row["item"] == Item.INK_RECONCILED.value]
     batch.resolve("ink/C-77", found["detail"].removesuffix("; no cause is assigned"))
     batch.dispose("released")
+
+
+@pytest.mark.parametrize(("run", "issued"), [("B-1-R1", "10800.0"), ("B-9-R1", "10200.0")])
+def test_ink_is_counted_from_before_the_batchs_own_run(run: str, issued: str, write_batch: Any, scenario: Any, unit: Any) -> None:
+    batch = batch_that({}, write_batch, scenario, unit)
+    new = {"used": "500.000 uL", "usage": {"run": run}}
+    batch.workstation.append(
+        EntryDraft(EventKind.INK_CARTRIDGE_USED, Subject("cartridge", "C-77"), new, Actor("olga", "Olga", "operator"), "ws")
+    )
+    (ink,) = batch.record()["ink_use"]
+    assert ink["issued_mg"] == issued
 
 
 def test_a_deviation_that_touches_an_accepted_unit_is_resolved_once_and_for_what_it_says(

@@ -731,7 +731,7 @@ def check_attachments(files, record, workstation, cell, runs):
         need(want.get(prefix + "program-planned.gcode") == state["program_sha256"], "program-planned.gcode", "not the proved one")
         if want.get(prefix + "program.gcode"):
             need(want[prefix + "program.gcode"] == state["program_sent_sha256"], "program.gcode", "not what was sent")
-    fixed = {"manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"}
+    fixed = {"manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt", "verify.py"}
     fixed |= {f"trails/{t.origin}.jsonl" for t in (workstation, cell)} | {f"checkpoints/{t.origin}" for t in (workstation, cell)}
     for name in sorted(set(want) ^ (set(files) - fixed)):
         raise Wrong(name, "missing, or in no trail")

@@ -56,18 +56,16 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def no_float(text: str) -> int:
-    raise ValueError(f"the number {text} is not an integer below 2^53")
-
-
 def integer(text: str) -> int:
-    return int(text) if len(text) < 17 and abs(int(text)) < 1 << 53 else no_float(text)
+    if not re.fullmatch("-?[0-9]{1,16}", text) or abs(int(text)) >= 1 << 53:
+        raise ValueError(f"the number {text} is not an integer below 2^53")
+    return int(text)
 
 
 def parse(data: bytes, place: str) -> Any:
     """Read JSON that must be in the one canonical form; None and a finding otherwise."""
     try:
-        value = json.loads(data, parse_float=no_float, parse_int=integer, parse_constant=no_float)
+        value = json.loads(data, parse_float=integer, parse_int=integer, parse_constant=integer)
         if canonical(value) == data:
             return value
         find(place, "is not in canonical form (RFC 8785)")
@@ -96,7 +94,7 @@ def check_container(path: Path, archive: zipfile.ZipFile) -> None:
             directory += b"PK\x01\x02" + struct.pack("<2H", 0x0314, 20) + common
             directory += struct.pack("<3H2L", 0, 0, 0, 0o100644 << 16, position) + name
             left, crc = info.file_size, 0
-            while block := stream.read(min(BLOCK, left)) if left else b"":
+            while left and (block := stream.read(min(BLOCK, left))):
                 left, crc = left - len(block), zlib.crc32(block, crc)
             if left or crc != info.CRC:
                 find(info.filename, "its contents do not have the checksum that the container states")

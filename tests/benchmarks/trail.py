@@ -1,0 +1,133 @@
+"""The trail's figures: appends beside bare SQLite commits of the same bytes, whole-store checks, and random changes that a check misses."""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from audit.checkpoint import SigningKey
+from audit.clock import SystemClock
+from audit.events import SYSTEM, EntryDraft, EventKind, Subject
+from audit.identity import Identity, Role
+from audit.patients import PatientVault
+from audit.store import TrailStore
+from audit.verify import verify_store
+from tests.audit.conftest import CHEAP, CLOCK, OPERATOR, judged, new_store
+from tests.audit.test_tampering import missed
+from tests.benchmarks import Row
+
+_GROUP = 500
+_LONG = 200_000
+
+
+def _drafts(count: int) -> list[EntryDraft]:
+    return [
+        EntryDraft(
+            kind=EventKind.RUN_STATE_CHANGED,
+            subject=Subject("run", f"B-{n % 50}-R1"),
+            new={"state": "PRINTING", "count": n},
+            actor=SYSTEM,
+            device="cell-1",
+            reason="benchmark",
+        )
+        for n in range(count)
+    ]
+
+
+def _appends(folder: Path, count: int, group: int = 1) -> tuple[float, list[bytes]]:
+    key = SigningKey.generate("bench.store")
+    path = folder / "store.db"
+    store = TrailStore.create(path, origin="bench.store", key=key, clock=SystemClock(), software="bench", demonstration=True)
+    drafts = _drafts(count)
+    began = time.perf_counter()
+    for first in range(0, count, group):
+        store.append(*drafts[first : first + group])
+    rate = count / (time.perf_counter() - began)
+    lines = list(store.lines()) if group == 1 else []
+    store.close()
+    return rate, lines
+
+
+def _bare_commits(folder: Path, lines: list[bytes]) -> float:
+    connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE entries (seq INTEGER PRIMARY KEY, canonical BLOB)")
+    began = time.perf_counter()
+    for seq, line in enumerate(lines):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO entries VALUES (?, ?)", (seq, line))
+        connection.execute("COMMIT")
+    rate = len(lines) / (time.perf_counter() - began)
+    connection.close()
+    return rate
+
+
+def durable_append() -> Row:
+    ours, bare = [], []
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as name:
+            rate, lines = _appends(Path(name), 2000)
+            ours.append(rate)
+            bare.append(_bare_commits(Path(name), lines))
+    value, peer = statistics.median(ours), statistics.median(bare)
+    return Row("trail.durable_append_per_s", f"{value:.0f}", "1/s", "bare SQLite commits", f"{peer:.0f}", f"{value / peer:.2f}")
+
+
+def group_append() -> Row:
+    rates = []
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as name:
+            rates.append(_appends(Path(name), 50_000, _GROUP)[0])
+    return Row("trail.group_append_per_s", f"{statistics.median(rates):.0f}", "1/s", f"none: {_GROUP} entries a transaction", None, None)
+
+
+def _verified(workers: int) -> float:
+    """Return entries a second of the best of three whole-store checks of a long trail."""
+    with tempfile.TemporaryDirectory() as name:
+        _appends(Path(name), _LONG, _GROUP)
+        spans = []
+        for _ in range(3):
+            began = time.perf_counter()
+            report = verify_store(Path(name) / "store.db", workers=workers)
+            spans.append(time.perf_counter() - began)
+            if report.findings:
+                raise RuntimeError(f"a fresh store does not verify: {report.findings[0]}")
+    return _LONG / min(spans)
+
+
+def verify_rate() -> Row:
+    peer = "none: whole store, canonical form, projections rebuilt"
+    return Row("trail.verify_per_s", f"{_verified(1):.0f}", "1/s", peer, None, None)
+
+
+def verify_rate_two() -> Row:
+    return Row("trail.verify_two_processes_per_s", f"{_verified(2):.0f}", "1/s", "none: as above, in two processes", None, None)
+
+
+def mutations_missed() -> Row:
+    """Random changes to a store (kinds in tests/audit/mutations.py) that are not found, or whose place is not named."""
+    count = 1100
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with new_store(folder / "full.db") as store:
+            _fill(store)
+        found = missed(folder / "full.db", folder, count, seed=7)
+    return Row("trail.mutations_missed", str(len(found)), f"of {count}", "none: nothing else has this format", None, None)
+
+
+def _fill(store: TrailStore) -> None:
+    """Write rows into every table."""
+
+    Identity(store, CLOCK, cost=CHEAP).create_person("olga", "Olga Demonstration", [Role.OPERATOR], "twelve letters or more", SYSTEM)
+    for n in range(3):
+        PatientVault(bytes(32)).record(store, f"P{n}", {"name": "Demonstration"}, actor=OPERATOR, device="ws")
+        store.append(judged(n))
+    store.checkpoint()
+    store.append(judged(1, "467.3"))
+
+
+FIGURES = (durable_append, group_append, verify_rate, verify_rate_two, mutations_missed)
