@@ -30,7 +30,7 @@ class ExceptionForm:
             self.code.style("min-width:10rem")
             self.cause = forms.text_field("Cause, and why the units are not affected", wide=True)
             forms.named_account(visitor.session().username)
-            self.password = forms.password_field()
+            self.password = forms.password_field("Your password for this cause")
             forms.submit("Sign the cause")
 
     async def sign(self) -> None:

@@ -103,6 +103,7 @@ def test_table_of_grants() -> None:
         Permission.REVIEW: everyone - {Role.ADMINISTRATOR},
         Permission.RESOLVE: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.TAKE_BACK: production,
+        Permission.RECEIVE_INK: production | {Role.QUALITY_ASSURANCE},
         Permission.DISPOSE: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.EXPORT: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.MANAGE_PEOPLE: {Role.ADMINISTRATOR},

@@ -1,6 +1,7 @@
 """What a patient can swallow: one rule for every family of shapes, held against the exact solid."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -14,6 +15,7 @@ from shape_cases import FAMILIES, hexagon, recipe_of, stl_bytes, stl_geometry, w
 
 from audit.quantities import Milligram, Millimetre, Year
 from recipes.compile import compile_program
+from recipes.designs import swallowing_reasons
 from recipes.errors import CompileRefused
 from recipes.library import CASES, TWO_INK_CASES, load_demonstration, load_machine, load_recipe, load_second
 from recipes.model import DoseOrder, Prescription, Recipe
@@ -123,6 +125,16 @@ def test_two_parts_are_swallowed_as_one():
     with pytest.raises(CompileRefused, match="at its largest"):
         compiled("polypill", bounded(recipe, ("2 years", f"{limit} mm")), age="70 years")
     assert compiled("polypill", bounded(recipe, ("2 years", f"{limit + Decimal('0.10')} mm")), age="70 years")
+
+
+def test_two_parts_that_stand_higher_than_they_are_wide_are_as_large_as_they_are_high():
+    recipe = load_recipe("polypill")
+    parts = [replace(piece.design, largest=Decimal(1)) for piece in compiled("polypill", recipe, age="70 years").basis.pieces[:2]]
+    together = Decimal(sum(part.height for part in parts)) / 1000
+    assert together > 1
+    [reason] = swallowing_reasons(bounded(recipe, ("2 years", f"{together - Decimal('0.001')} mm")), Year(70), parts)
+    assert "at its largest" in reason
+    assert swallowing_reasons(bounded(recipe, ("2 years", f"{together} mm")), Year(70), parts) == []
 
 
 def test_a_capsule_is_judged_by_its_closed_length():
