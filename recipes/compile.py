@@ -30,7 +30,7 @@ from recipes.program import AFTER, BEFORE, ActionProgram, Basis, Piece, PrintPro
 from recipes.proof import UnitProof, UnitTarget
 from recipes.purge_units import plan_purge, purge_reasons
 from recipes.stl_solid import FileSolid, bound_solid
-from recipes.toolpath import UnitPath
+from recipes.strokes import UnitPath
 
 
 def compile_program(

@@ -18,7 +18,8 @@ from recipes.model import Caplet, Cylinder, Dispense, DoseCorrection, Film, Grid
 from recipes.patient_rules import largest_for
 from recipes.shapes import Range, Solid, build_solid, slice_solid
 from recipes.stl_solid import FileSolid
-from recipes.toolpath import UnitPath, plan_dispense, plan_unit
+from recipes.strokes import UnitPath
+from recipes.toolpath import plan_dispense, plan_unit
 
 INCREMENT = Microlitre(2)
 """Largest amount that one line moves with E alone, so that little is under way when a run is stopped."""
