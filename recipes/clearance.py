@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from recipes.designs import Design
 from recipes.machine import Cavity, MachineProfile
-from recipes.toolpath import UnitPath
+from recipes.strokes import UnitPath
 
 
 @dataclass(frozen=True, slots=True)

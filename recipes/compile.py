@@ -30,8 +30,8 @@ from recipes.program import AFTER, BEFORE, ActionProgram, Basis, Piece, PrintPro
 from recipes.proof import UnitProof, UnitTarget
 from recipes.purge_units import plan_purge, purge_reasons
 from recipes.stl_solid import FileSolid, bound_solid
+from recipes.strokes import UnitPath
 from recipes.swallowability import age_reasons
-from recipes.toolpath import UnitPath
 
 
 def compile_program(

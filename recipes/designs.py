@@ -17,8 +17,9 @@ from recipes.exact_designs import ProvenRanges, plan_exact
 from recipes.model import Caplet, Cylinder, Dispense, DoseCorrection, Film, Grid, MachineProfile, Parameter, Recipe, StlSolid, Torus
 from recipes.shapes import Range, Solid, build_solid, slice_solid
 from recipes.stl_solid import FileSolid
+from recipes.strokes import UnitPath
 from recipes.swallowability import size_reasons
-from recipes.toolpath import UnitPath, plan_dispense, plan_unit
+from recipes.toolpath import plan_dispense, plan_unit
 
 INCREMENT = Microlitre(2)
 """Largest amount that one line moves with E alone, so that little is under way when a run is stopped."""

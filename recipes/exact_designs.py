@@ -19,7 +19,7 @@ from recipes.shape_families import Caplet, Film, Grid, StlSolid
 from recipes.shapes import Range
 from recipes.solids import Body, build_body
 from recipes.stl_solid import FileSolid, scale_solid, slice_body
-from recipes.toolpath import UnitPath
+from recipes.strokes import UnitPath
 
 _STATED = Decimal("0.01")
 

@@ -19,7 +19,7 @@ from fractions import Fraction
 from typing import Literal
 
 from audit.quantities import Celsius, Microlitre, MicrolitrePerSecond, MillimetrePerSecond, SquareMillimetre
-from recipes.toolpath import XY, UnitPath
+from recipes.strokes import XY, UnitPath
 
 ProcedureName = Literal["prepare", "heat", "home", "prime", "prime_2", "park", "heat_off"]
 

@@ -15,7 +15,8 @@ from audit.quantities import EXACT, MillimetrePerSecond
 from recipes.errors import GeometryRefused
 from recipes.shapes import Range
 from recipes.solids import Body
-from recipes.toolpath import CHORD_HIGH, CHORD_LOW, COMMANDS_PER_SECOND, XY, Layer, Stroke, UnitPath
+from recipes.strokes import XY, Layer, UnitPath, stroke_of
+from recipes.toolpath import CHORD_HIGH, CHORD_LOW, COMMANDS_PER_SECOND
 
 _FEWEST_CHORDS = 6
 _MOST_BEADS = 60
@@ -47,7 +48,7 @@ def plan_body(body: Body, *, bead_width: Range, speed: MillimetrePerSecond, peri
         if at is not None and body.family == "caplet" and math.dist(points[0], at) > abs(points[0][0]):
             # Layers of a dome have odd and even numbers of beads: they end on the other side.
             points = [(-x, y) for x, y in points]
-        stroke = _stroke(points)
+        stroke = stroke_of(points)
         volume = Fraction(body.volume.value) * Fraction(weight) / total
         z = (body.layer_height * (index + 1)).scaleb(3).to_integral_value(context=EXACT)
         layer = Layer(z=int(z), thickness=float(body.layer_height), volume=volume, strokes=(stroke,))
@@ -228,11 +229,3 @@ def _divided(corners: Sequence[Point], chord: float) -> list[XY]:
 
 def _micrometres(points: Sequence[Point]) -> list[XY]:
     return [(round(x * 1000), round(y * 1000)) for x, y in points]
-
-
-def _stroke(points: Sequence[XY]) -> Stroke:
-    kept = [points[0]]
-    for point in points[1:]:
-        if point != kept[-1]:
-            kept.append(point)
-    return Stroke(points=tuple(kept), length=math.fsum(math.dist(a, b) for a, b in pairwise(kept)) / 1000)

@@ -20,7 +20,8 @@ from shapely.geometry.base import BaseGeometry
 from audit.quantities import Microlitre, MillimetrePerSecond
 from recipes.errors import GeometryRefused
 from recipes.shapes import Range, Slice
-from recipes.toolpath import CHORD_HIGH, CHORD_LOW, COMMANDS_PER_SECOND, XY, Layer, Stroke, UnitPath
+from recipes.strokes import XY, Layer, Stroke, UnitPath, joined, stroke_of
+from recipes.toolpath import CHORD_HIGH, CHORD_LOW, COMMANDS_PER_SECOND
 
 _TRIES = (1.0, 0.96, 1.04, 0.92, 1.08, 0.88, 1.12)
 _OUTLINE_TOLERANCE = 5e-3
@@ -81,7 +82,7 @@ def _fill_with(region: BaseGeometry, width: float, index: int, chord: float, per
             pieces.extend(_walked(line, pieces, chord) for line in (part.exterior, *part.interiors))
     inner = shapely.buffer(region, -width * perimeters, join_style="mitre")
     pieces.extend(_lines(inner, width, chord, turned=index % 2 == 1))
-    return tuple(_stroke(points) for points in _joined(pieces, _GAP * width))
+    return tuple(stroke_of(points) for points in joined(pieces, _GAP * width))
 
 
 def _polygons(region: BaseGeometry) -> list[Polygon]:
@@ -128,25 +129,6 @@ def _divided(points: Sequence[XY], chord: float) -> list[XY]:
         parts = max(1, round(math.dist((x0, y0), (x1, y1)) / 1000 / chord))
         found.extend((x0 + (x1 - x0) * part // parts, y0 + (y1 - y0) * part // parts) for part in range(1, parts + 1))
     return found
-
-
-def _joined(pieces: Sequence[list[XY]], gap: float) -> list[list[XY]]:
-    """Join pieces whose ends lie within a bead or so: the nozzle goes on without stopping the flow."""
-    strokes: list[list[XY]] = []
-    for piece in pieces:
-        if strokes and math.dist(strokes[-1][-1], piece[0]) / 1000 <= gap:
-            strokes[-1].extend(piece)
-        else:
-            strokes.append(list(piece))
-    return strokes
-
-
-def _stroke(points: Sequence[XY]) -> Stroke:
-    kept = [points[0]]
-    for point in points[1:]:
-        if point != kept[-1]:
-            kept.append(point)
-    return Stroke(points=tuple(kept), length=math.fsum(math.dist(a, b) for a, b in pairwise(kept)) / 1000)
 
 
 def _micrometres(coordinates: Sequence[np.ndarray]) -> list[XY]:

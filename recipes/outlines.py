@@ -18,7 +18,7 @@ from recipes.model import Caplet, Cylinder, Dispense, Film, Grid, Recipe, StlSol
 from recipes.shapes import slice_solid
 from recipes.solids import Body, build_body
 from recipes.stl_solid import FileSolid, scale_solid, slice_body
-from recipes.toolpath import XY
+from recipes.strokes import XY
 
 _QUARTER = 12
 _TOLERANCE = 0.004

@@ -8,7 +8,7 @@ from recipes.outlines import outlines_of
 from recipes.pictures import draw_layers, draw_unit
 from recipes.program import PrintProgram, head_of
 from recipes.stl_solid import bound_solid
-from recipes.toolpath import UnitPath
+from recipes.strokes import UnitPath
 
 FOLDER = "pictures/"
 

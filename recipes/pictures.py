@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from recipes.outlines import Outline
-from recipes.toolpath import XY, Layer, UnitPath
+from recipes.strokes import XY, Layer, UnitPath
 
 _INK, _QUIET, _ACCENT = "#1b2a33", "#5c6b73", "#0b5d66"
 _FACE, _TONES = "#eef4f4", ("#d3e1e2", "#c3d5d7", "#b1c8ca", "#9fbabd")

@@ -12,7 +12,7 @@ target by construction. Coordinates are whole micrometres relative to the unit's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -25,8 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from audit.quantities import Microlitre, MillimetrePerSecond
 from recipes.errors import GeometryRefused
 from recipes.shapes import Range, Slice
-
-XY = tuple[int, int]
+from recipes.strokes import XY, Layer, Stroke, UnitPath, joined, stroke_of
 
 COMMANDS_PER_SECOND = 9.0
 """What a serial line streams with ease; chords are made long enough for it."""
@@ -36,53 +35,6 @@ CORNER = math.radians(30)
 _FEWEST_CHORDS = 6
 _OUTLINE_TOLERANCE = 1e-4
 _SLIVER = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Stroke:
-    """One unbroken bead: points in µm relative to the unit's centre; `length` in mm is that of the rounded points."""
-
-    points: tuple[XY, ...]
-    length: float
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer: nozzle height in µm, thickness in mm, exact volume in µL, strokes in order of printing."""
-
-    z: int
-    thickness: float
-    volume: Fraction
-    strokes: tuple[Stroke, ...]
-
-    @property
-    def length(self) -> float:
-        return math.fsum(stroke.length for stroke in self.strokes)
-
-    @property
-    def bead_area(self) -> float:
-        """Cross-section of the bead in mm²: volume over length."""
-        return float(self.volume) / self.length
-
-    @property
-    def bead_width(self) -> float:
-        """Width in mm of a bead of that cross-section and the layer's thickness."""
-        return self.bead_area / self.thickness
-
-
-@dataclass(frozen=True, slots=True)
-class UnitPath:
-    """The path of one unit and the volume it lays down."""
-
-    volume: Microlitre
-    layers: tuple[Layer, ...]
-    radius: int
-    """Largest distance in µm of a point from the centre."""
-
-    @property
-    def height(self) -> int:
-        """Height of the last layer in µm."""
-        return self.layers[-1].z
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +157,7 @@ def _fill_with(
         here = pieces[-1][-1]
     if inwards:
         _append_lines(pieces, lines, here, chord)
-    return tuple(_stroke(points) for points in _joined(pieces, gap=1.6 * width))
+    return tuple(stroke_of(points) for points in joined(pieces, gap=1.6 * width))
 
 
 def _candidates(region: BaseGeometry, bead_width: Range) -> list[tuple[int, float]]:
@@ -332,27 +284,6 @@ def _divided(line: Sequence[XY], chord: float) -> list[XY]:
     (x0, y0), (x1, y1) = line[0], line[-1]
     parts = max(1, round(math.dist(line[0], line[-1]) / 1000 / chord))
     return [(x0 + (x1 - x0) * part // parts, y0 + (y1 - y0) * part // parts) for part in range(parts + 1)]
-
-
-def _joined(pieces: Iterable[list[XY]], gap: float) -> list[list[XY]]:
-    """Join pieces whose ends lie within a bead or so: the nozzle goes on without stopping the flow."""
-    strokes: list[list[XY]] = []
-    for piece in pieces:
-        if strokes and math.dist(strokes[-1][-1], piece[0]) / 1000 <= gap:
-            strokes[-1].extend(piece)
-        else:
-            strokes.append(list(piece))
-    return strokes
-
-
-def _stroke(points: Sequence[XY]) -> Stroke:
-    """Leave out points that rounding has made equal."""
-    kept = [points[0]]
-    for point in points[1:]:
-        if point != kept[-1]:
-            kept.append(point)
-    length = math.fsum(math.dist(a, b) for a, b in pairwise(kept)) / 1000
-    return Stroke(points=tuple(kept), length=length)
 
 
 def _micrometres(coordinates: np.ndarray) -> list[XY]:
