@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,18 +12,28 @@ from api.access import Credentials, actor_of
 from api.errors import InputInvalid, WrongState
 from api.people import DEVICE, People
 from api.security import Permission, Session
-from api.shelf import Shelf
+from api.shelf import Shelf, document_of
 from audit.canonical import JsonObject
 from audit.events import Actor, EntryDraft, EventKind, Subject
-from audit.quantities import Hour, Microlitre, Milligram, QuantityError, decimal_from_text, plain_text, round_to
+from audit.quantities import EXACT, Hour, Microlitre, Milligram, QuantityError, decimal_from_text, plain_text, round_to
 from audit.release.ink_usage import Usage, usage_of
 from audit.release.trail_view import TrailView
 from audit.store import TrailStore
+from printer.standing import local_day
+from recipes.civil_days import days_between
 from recipes.figures import explain
 from recipes.ink_account import reconcile
 from recipes.model import Cartridge, DoseOrder, InkLot, Recipe
 
 MEANING_CHECKED = "preparation checked"
+
+
+class Overview(TypedDict):
+    """Lots and cartridges of a site on one day."""
+
+    today: str
+    inks: list[JsonObject]
+    cartridges: list[JsonObject]
 
 
 class CartridgeWeighing(BaseModel):
@@ -132,6 +143,17 @@ class InkDesk:
             "history": list(history),
         }
 
+    def overview(self) -> Overview:
+        """Return all lots and cartridges as they are today, with what a person has to know of each."""
+        today = local_day(self._store.clock.utc())
+        lots = {state["lot"]: InkLot.model_validate(document_of(InkLot, state)) for state in self._shelf.inks()}
+        cartridges: list[JsonObject] = []
+        for state in self._shelf.cartridges():
+            cartridge = Cartridge.model_validate(document_of(Cartridge, state))
+            lot = lots.get(cartridge.ink_lot)
+            cartridges.append(_shown_cartridge(cartridge, lot, state.get("held") is not None, today))
+        return {"today": today, "inks": [_shown_lot(lot, today) for lot in lots.values()], "cartridges": cartridges}
+
     def note_usage(self, order: DoseOrder, recipe: Recipe, run: str, cell_trail: TrailView, by: Actor) -> None:
         """Count what a run that was closed took from each of its cartridges, and for how long they were at temperature."""
         parts = recipe.parts
@@ -155,6 +177,35 @@ class InkDesk:
     def _unknown(self, type_: str, id_: str) -> None:
         if self._store.state(type_, id_) is not None:
             raise WrongState(f"There is a {type_.replace('_', ' ')} {id_} already.", remedy="Correct the number; what was entered stays.")
+
+
+def _shown_lot(lot: InkLot, today: str) -> JsonObject:
+    return {
+        "lot": lot.lot,
+        "ink": lot.ink,
+        "strength": f"{lot.assay} ± {lot.assay_uncertainty}",
+        "known_by": f"certificate: {lot.certificate}" if lot.preparation is None else "theoretical strength, prepared on site",
+        "expires": lot.expires,
+        "expired": today > lot.expires,
+    }
+
+
+def _shown_cartridge(cartridge: Cartridge, lot: InkLot | None, held: bool, today: str) -> JsonObject:
+    left = days_between(today, cartridge.in_use_until) + 1
+    over = left <= 0 or lot is None or today > lot.expires
+    mass = None if lot is None else EXACT.multiply(cartridge.remaining.value, lot.density.value)
+    return {
+        "serial": cartridge.serial,
+        "ink_lot": cartridge.ink_lot,
+        "remaining": f"{plain_text(round_to(cartridge.remaining.value, 1))} of {cartridge.filled.text} µL",
+        "remaining_mass": None if mass is None else f"{plain_text(round_to(mass, 1))} mg",
+        "opened": cartridge.opened,
+        "in_use_until": cartridge.in_use_until,
+        "clock": f"{left} day{'' if left == 1 else 's'} left, today included" if left > 0 else "its in-use life is over",
+        "warm": None if cartridge.warm is None else f"{plain_text(round_to(cartridge.warm.value, 2))} h",
+        "state": "held" if held else "in-use life over" if left <= 0 else "its ink expired" if over else "in use",
+        "usable": not held and not over,
+    }
 
 
 def _ink(record: Mapping[str, object]) -> InkLot:

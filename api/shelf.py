@@ -145,11 +145,11 @@ class Shelf:
 
     def ink(self, lot: str) -> InkLot:
         """Return an ink lot. Raises NotFound."""
-        return InkLot.model_validate(_of(InkLot, self._object("ink_lot", lot, "ink lot")))
+        return InkLot.model_validate(document_of(InkLot, self._object("ink_lot", lot, "ink lot")))
 
     def cartridge(self, serial: str) -> Cartridge:
         """Return a cartridge as it is now: what closed runs took from it is counted. Raises NotFound."""
-        return Cartridge.model_validate(_of(Cartridge, self._object("cartridge", serial, "cartridge")))
+        return Cartridge.model_validate(document_of(Cartridge, self._object("cartridge", serial, "cartridge")))
 
     def held(self, serial: str) -> str | None:
         """Say why a cartridge is held, None where it is not."""
@@ -169,7 +169,7 @@ class Shelf:
         return state
 
 
-def _of(kind: type[InkLot] | type[Cartridge], state: JsonObject) -> JsonObject:
+def document_of(kind: type[InkLot] | type[Cartridge], state: JsonObject) -> JsonObject:
     """Return what of an object's state is the document itself; entries about it have more."""
     return {name: value for name, value in state.items() if name in kind.model_fields}
 

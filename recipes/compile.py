@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 
-from audit.quantities import Milligram, Millimetre, Year
+from audit.quantities import Milligram, Millimetre
 from recipes.binding import Source, binding_reasons
 from recipes.capability import balance_reasons, total_reasons
 from recipes.clearance import clearance_reasons
@@ -31,6 +31,7 @@ from recipes.proof import UnitProof, UnitTarget
 from recipes.purge_units import plan_purge, purge_reasons
 from recipes.stl_solid import FileSolid, bound_solid
 from recipes.strokes import UnitPath
+from recipes.swallowability import age_reasons
 
 
 def compile_program(
@@ -57,6 +58,7 @@ def compile_program(
     for part, source in zip(recipe.parts, sources, strict=False):
         reasons.extend(ink_reasons(part, source.ink, today))
     reasons.extend(prescription_reasons(recipe, order.prescription, today))
+    reasons.extend(age_reasons(recipe.swallowability, order.prescription.age))
     reasons.extend(release_reasons(recipe, [source.ink for source in sources]))
     reasons.extend(course_reasons(recipe, [(source.ink, source.cartridge) for source in sources], order.prescription.days, today))
     try:
@@ -82,7 +84,7 @@ def compile_program(
         places = lay_out(machine.plate, [plan.units for plan in dose.strengths], 0 if purge is None else purge.units)
     except CompileRefused as refused:
         reasons.extend(refused.reasons)
-    design = _Designer(_bound(recipe, solid, reasons), order.prescription.age, reasons)
+    design = _Designer(_bound(recipe, solid, reasons), reasons)
     designs = [
         design.strengths(plans.strengths, part, head) for part, head, plans in zip(recipe.parts, machine.heads, dose.parts, strict=False)
     ]
@@ -124,7 +126,6 @@ class _Designer:
     """Designs the units of an order; what cannot be designed is added to the reasons."""
 
     file: FileSolid | None
-    age: Year | None
     reasons: list[str]
 
     def strengths(self, plans: Sequence[StrengthPlan], recipe: Recipe, machine: MachineProfile) -> list[Design]:
@@ -136,7 +137,7 @@ class _Designer:
         if isinstance(recipe.geometry, StlSolid) and self.file is None:
             return None
         try:
-            return design_unit(plan, recipe, machine, age=self.age, file=self.file)
+            return design_unit(plan, recipe, machine, file=self.file)
         except GeometryRefused as refused:
             self.reasons.extend(f"{what}: {reason}" for reason in refused.reasons)
         return None

@@ -10,15 +10,15 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import assert_never
 
-from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond, Year, plain_text
+from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond, Year
 from recipes.dose import StrengthPlan
 from recipes.errors import GeometryRefused
 from recipes.exact_designs import ProvenRanges, plan_exact
 from recipes.model import Caplet, Cylinder, Dispense, DoseCorrection, Film, Grid, MachineProfile, Parameter, Recipe, StlSolid, Torus
-from recipes.patient_rules import largest_for
 from recipes.shapes import Range, Solid, build_solid, slice_solid
 from recipes.stl_solid import FileSolid
 from recipes.strokes import UnitPath
+from recipes.swallowability import size_reasons
 from recipes.toolpath import plan_dispense, plan_unit
 
 INCREMENT = Microlitre(2)
@@ -30,11 +30,13 @@ LARGEST_STEP = Decimal("0.5")
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What the units of one strength have in common."""
+    """What the units of one strength have in common; `largest` is the largest dimension of the exact solid in mm, None of a capsule
+    whose length the recipe does not state."""
 
     plan: StrengthPlan
     body: UnitPath | tuple[Fraction, ...]
     shape: Mapping[str, str]
+    largest: Decimal | None
 
     @property
     def height(self) -> int:
@@ -42,10 +44,8 @@ class Design:
         return self.body.height if isinstance(self.body, UnitPath) else 0
 
 
-def design_unit(
-    plan: StrengthPlan, recipe: Recipe, machine: MachineProfile, *, age: Year | None = None, file: FileSolid | None = None
-) -> Design:
-    """Design the units of one strength; `age` of the patient, `file` the checked solid of a recipe that binds an STL file.
+def design_unit(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile, *, file: FileSolid | None = None) -> Design:
+    """Design the units of one strength; `file` is the checked solid of a recipe that binds an STL file.
 
     Raises GeometryRefused where the geometry of the recipe does not give a unit of this volume.
     """
@@ -59,15 +59,15 @@ def design_unit(
                         f"({geometry.capsule_capacity}); choose a lower strength"
                     ]
                 )
-            return Design(
-                plan, plan_dispense(plan.target_volume, increment=line_increment(machine)), MappingProxyType({"family": "dispense"})
-            )
+            length = geometry.capsule_length
+            drops = plan_dispense(plan.target_volume, increment=line_increment(machine))
+            return Design(plan, drops, MappingProxyType({"family": "dispense"}), None if length is None else length.value)
         case Cylinder() | Torus():
             solid = smooth_solid(plan, recipe, machine)
-            return Design(plan, _path(solid, plan, recipe), _shape(solid))
+            return Design(plan, _path(solid, plan, recipe), _shape(solid), Decimal(max(solid.diameter, solid.height)))
         case Caplet() | Film() | Grid() | StlSolid():
-            printed = plan_exact(geometry, plan.target_volume, machine, exact_ranges(recipe), age=age, file=file)
-            return Design(plan, printed.path, printed.shape)
+            printed = plan_exact(geometry, plan.target_volume, machine, exact_ranges(recipe), file=file)
+            return Design(plan, printed.path, printed.shape, printed.body.largest_dimension)
         case _:
             assert_never(geometry)
 
@@ -94,22 +94,11 @@ def stacking_reasons(designs: Sequence[Design]) -> list[str]:
     return reasons
 
 
-def swallowing_reasons(recipe: Recipe, age: Year | None, designs: Sequence[Design]) -> list[str]:
+def swallowing_reasons(recipe: Recipe, age: Year | None, parts: Sequence[Design]) -> list[str]:
     """Return why a patient of this age should not be asked to swallow a unit of these parts (one design each, from the plate up)."""
-    if not recipe.swallowability or age is None:
-        return []
-    largest = largest_for(recipe.swallowability, age)
-    if largest is None:
-        youngest = recipe.swallowability[0].from_age
-        return [f"recipe {recipe.reference} is for patients from {youngest}, the patient is {age} old; choose another form"]
-    sizes = [Decimal(size) for design in designs for name, size in design.shape.items() if name.endswith("_mm")]
-    sizes.append(EXACT.divide(Decimal(sum(design.height for design in designs)), Decimal(1000)))
-    if max(sizes) <= largest.value:
-        return []
-    return [
-        f"a unit of {designs[0].plan.label} would be {plain_text(max(sizes))} mm at its largest, and recipe {recipe.reference} allows "
-        f"{largest} for a patient of {age}; have the dose divided, or choose another form"
-    ]
+    together = EXACT.divide(Decimal(sum(part.height for part in parts)), Decimal(1000)) if len(parts) > 1 else Decimal(0)
+    sizes = [part.largest for part in parts if part.largest is not None]
+    return size_reasons(recipe.swallowability, age, parts[0].plan.label, max([*sizes, together]))
 
 
 def head_reasons(plan: StrengthPlan, machine: MachineProfile) -> list[str]:

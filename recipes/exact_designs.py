@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
-from audit.quantities import EXACT, Microlitre, MillimetrePerSecond, Year
+from audit.quantities import EXACT, Microlitre, MillimetrePerSecond
 from recipes.errors import GeometryRefused
 from recipes.infill import plan_body
 from recipes.machine import MachineProfile
@@ -49,7 +49,6 @@ def plan_exact(
     machine: MachineProfile,
     ranges: ProvenRanges,
     *,
-    age: Year | None,
     file: FileSolid | None,
 ) -> Printed:
     """Design a unit of a volume; `file` is the checked solid of an STL geometry. Raises GeometryRefused with every reason."""
@@ -60,7 +59,7 @@ def plan_exact(
         body = scale_solid(geometry, file, volume, layer_height=layer_height)
     else:
         body = build_body(geometry, volume, layer_height=layer_height, bead_width=bead_width, widening=ranges.correction)
-    if reasons := geometry.bounds.reasons(body.sides, age) + _machine_reasons(body, machine):
+    if reasons := geometry.bounds.reasons(body.sides) + _machine_reasons(body, machine):
         raise GeometryRefused(reasons)
     deviation = 0.0
     if isinstance(geometry, StlSolid):

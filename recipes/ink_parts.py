@@ -124,11 +124,20 @@ class Torus(Document):
 
 
 class Dispense(Document):
-    """A volume dispensed into a capsule body that stands in the tray; `capsule_capacity` is the body's."""
+    """A volume dispensed into a capsule body that stands in the tray; `capsule_capacity` is the body's.
+
+    `capsule_length`: that of the closed capsule, which is swallowed; part of the digest only where it is set.
+    """
 
     family: Literal["dispense"]
     capsule_size: Name
     capsule_capacity: Annotated[Microlitre, Positive]
+    capsule_length: Annotated[Millimetre, Positive] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "capsule_length"}
 
 
 Geometry = Annotated[Cylinder | Torus | Dispense | Caplet | Film | Grid | StlSolid, Field(discriminator="family")]

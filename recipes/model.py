@@ -66,9 +66,10 @@ from recipes.machine import (
 )
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription, Sex
-from recipes.patient_rules import Pack, SwallowBand, checked_swallowing
+from recipes.patient_rules import Pack
 from recipes.release_rules import ReleaseRules, SmallBatchPrior
 from recipes.shape_families import Caplet, Film, Grid, StlSolid
+from recipes.swallowability import SwallowBand, checked_swallowing
 
 __all__ = [
     "DEMONSTRATION_STATUS",
@@ -248,8 +249,8 @@ class Recipe(Document):
     `second_ink`: each unit has a second part, of another ink, printed upon the first by the machine's second head.
 
     `legal_route` says under which law it is printed, `authorised` which words of release this place may use, `pack` how long a unit
-    lasts in it, `swallowability` how large a unit may be at which age. They and `second_ink` are part of the digest only where they
-    are set.
+    lasts in it, `swallowability` how large a unit of any family may be at which age. They and `second_ink` are part of the digest only
+    where they are set.
     """
 
     format: Literal["dosewright-recipe/1"]
@@ -302,8 +303,8 @@ class Recipe(Document):
             release_rule(self.legal_route, self.authorised)
         elif self.authorised:
             raise ValueError("authorised goes with legal_route: state the route")
-        if self.swallowability and not isinstance(self.geometry, Cylinder | Torus):
-            raise ValueError("swallowability goes with cylinder and torus; other families have it in their bounds, if at all")
+        if self.swallowability and isinstance(self.geometry, Dispense) and self.geometry.capsule_length is None:
+            raise ValueError("swallowability of a capsule goes by its closed length: state geometry.capsule_length")
         return self
 
     @model_validator(mode="after")

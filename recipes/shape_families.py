@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, field_validator, model_validator
 
-from audit.quantities import Microlitre, Millimetre, Year
-from recipes.figures import Count, Document, Hex256, NotNegative, PlainNumber, Positive
+from audit.quantities import Microlitre, Millimetre
+from recipes.figures import Count, Document, Hex256, PlainNumber, Positive
 
 
 def _above_zero(value: Decimal) -> Decimal:
@@ -30,24 +30,16 @@ Proportion = Annotated[PlainNumber, AfterValidator(_above_zero)]
 Share = Annotated[PlainNumber, AfterValidator(_share)]
 
 
-class AgeBand(Document):
-    """The longest side of a unit that patients of `from_age` and older are given, up to the next band."""
-
-    from_age: Annotated[Year, NotNegative]
-    largest: Annotated[Millimetre, Positive]
-
-
 class SizeBounds(Document):
     """What a unit may measure, whatever its dose.
 
     `smallest_side` and `largest_side` bound the smallest and the largest of length, width and height; `largest_aspect` their
-    ratio. `swallowable`: the longest side by the age of the patient; empty where a unit is not swallowed whole (dispersed, chewed).
+    ratio. What a patient can swallow is `swallowability` of the recipe.
     """
 
     smallest_side: Annotated[Millimetre, Positive]
     largest_side: Annotated[Millimetre, Positive]
     largest_aspect: Proportion
-    swallowable: tuple[AgeBand, ...] = ()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -55,16 +47,8 @@ class SizeBounds(Document):
             raise ValueError(f"smallest_side {self.smallest_side} must be below largest_side {self.largest_side}")
         return self
 
-    @field_validator("swallowable")
-    @classmethod
-    def _bands_rise(cls, bands: tuple[AgeBand, ...]) -> tuple[AgeBand, ...]:
-        ages = [band.from_age.value for band in bands]
-        if ages != sorted(set(ages)):
-            raise ValueError("each band of swallowable starts at a higher age than the one before")
-        return bands
-
-    def reasons(self, sides: tuple[Decimal, Decimal, Decimal], age: Year | None) -> list[str]:
-        """Return why a unit of these sides (length, width, height in mm) is out of bounds for a patient of this age (None: not stated)."""
+    def reasons(self, sides: tuple[Decimal, Decimal, Decimal]) -> list[str]:
+        """Return why a unit of these sides (length, width, height in mm) is out of bounds."""
         low, high = min(sides), max(sides)
         reasons = []
         if low < self.smallest_side.value:
@@ -75,22 +59,7 @@ class SizeBounds(Document):
             reasons.append(f"the unit is {high:.2f} mm at its largest side, the recipe allows {self.largest_side}; choose a lower strength")
         if high > low * self.largest_aspect:
             reasons.append(f"the unit is {high / low:.1f} times as long as it is thin, the recipe allows {self.largest_aspect}")
-        return reasons + self._swallowed(high, age)
-
-    def _swallowed(self, largest: Decimal, age: Year | None) -> list[str]:
-        if not self.swallowable:
-            return []
-        if age is None:
-            return ["the recipe bounds the size by the patient's age, and no age is stated; state it"]
-        band = next((band for band in reversed(self.swallowable) if age >= band.from_age), None)
-        if band is None:
-            return [f"at {age} the recipe has no size that can be swallowed, its bands begin at {self.swallowable[0].from_age}"]
-        if largest > band.largest.value:
-            return [
-                f"the unit is {largest:.2f} mm long; a patient of {age} is given {band.largest} at most: "
-                "split the dose over more units, or choose another dosage form"
-            ]
-        return []
+        return reasons
 
 
 class Caplet(Document):

@@ -38,7 +38,7 @@ class Body:
 
     `formula_volume` is that of the decimal sizes. `straight`: the straight part of a caplet's plan; `corner`: corner radius of a
     film; `crown`: domed height of a caplet; `strands` of a grid and their width `strand`; `plan_reach` of a
-    solid from a file.
+    solid from a file, and `longest`, the largest distance between two of its points.
     """
 
     family: Literal["caplet", "film", "grid", "stl"]
@@ -57,6 +57,7 @@ class Body:
     strands: int = 0
     strand: Decimal = Decimal(0)
     plan_reach: float = 0.0
+    longest: float = 0.0
 
     @property
     def sides(self) -> tuple[Decimal, Decimal, Decimal]:
@@ -74,6 +75,11 @@ class Body:
         if self.family == "caplet":
             return float(self.length) / 2
         return math.hypot(float(self.length / 2 - self.corner), float(self.width / 2 - self.corner)) + float(self.corner)
+
+    @property
+    def largest_dimension(self) -> Decimal:
+        """The largest side; of a solid from a file, which may lie in it at any angle, the largest distance between two points."""
+        return Decimal(self.longest) if self.family == "stl" else max(self.sides)
 
     @property
     def smallest_feature(self) -> Decimal:

@@ -31,6 +31,7 @@ _VOLUME_AGREES = 1e-9
 _LARGEST_DEVIATION = 0.05
 _NODE_DECIMALS = 6
 _MICROMETRE = Decimal("0.001")
+_SAME_POINT = 1e-12
 _CUTS = (0.0, 0.01, -0.01, 0.03, -0.03)
 """Where a layer is cut beside its middle, in thicknesses, should the middle run along a facet."""
 
@@ -142,7 +143,24 @@ def scale_solid(geometry: StlSolid, file: FileSolid, volume: Microlitre, *, laye
         layers=layers,
         mesh=mesh,
         plan_reach=float(np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 1]).max()),
+        longest=longest_distance(mesh),
     )
+
+
+def longest_distance(mesh: trimesh.Trimesh) -> float:
+    """Return the largest distance between two points of a solid, in mm.
+
+    Only points of the hull count, and of these only such as lie far enough from the middle to be an end of a distance already found.
+    """
+    points = np.asarray(mesh.convex_hull.vertices, dtype=np.float64)
+    radii = np.linalg.norm(points - (points.min(axis=0) + points.max(axis=0)) / 2, axis=1)
+    longest = float(np.linalg.norm(points - points[radii.argmax()], axis=1).max())
+    far = points[radii >= (longest - radii.max()) * (1 - _SAME_POINT)]
+    for row in far:
+        if longest >= 2 * float(radii.max()) * (1 - _SAME_POINT):
+            break
+        longest = max(longest, float(np.linalg.norm(far - row, axis=1).max()))
+    return longest
 
 
 def slice_body(body: Body, *, nozzle: float, overhang: float) -> tuple[tuple[Slice, ...], float]:

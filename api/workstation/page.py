@@ -27,6 +27,7 @@ from api.workstation import panels
 from api.workstation.alarm_panel import AlarmPanel
 from api.workstation.care import REFRESH_S, CarePanel
 from api.workstation.closing import ClosingPanel
+from api.workstation.inks import InksPage
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
@@ -150,7 +151,7 @@ class RunningPage:
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
-            ui.html(panels.RECIPES + panels.LOG_OUT, sanitize=False)
+            ui.html(panels.INKS + panels.RECIPES + panels.LOG_OUT, sanitize=False)
         self._banner = Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
             self._cells = CellStrip(visitor.cell, tuple(self._views)) if self.others else None
@@ -278,6 +279,13 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         session_of(request).role_for(Permission.SEE)
         ui.colors(primary="#1d6f58")
         RecipesPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), version)
+        return None
+
+    @ui.page("/inks", title="Dosewright: inks and cartridges", favicon=_LOGO)
+    async def inks(request: Request, cartridge: str = "") -> Response | None:
+        session_of(request).role_for(Permission.SEE)
+        ui.colors(primary="#1d6f58")
+        InksPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), cartridge)
         return None
 
     nicegui_app.on_shutdown(workstation.close)

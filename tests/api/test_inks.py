@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,13 +15,17 @@ from hypothesis import strategies as st
 
 from api import cli_inks
 from api.errors import InputInvalid
+from api.ink_desk import _shown_cartridge
+from api.ink_forms import prepared_lot, received_cartridge, received_lot
 from audit.events import SYSTEM
-from audit.quantities import GramPerMillilitre, Hour, Microlitre, Milligram
+from audit.quantities import Day, GramPerMillilitre, Hour, Microlitre, Milligram
 from audit.release.ink_usage import Usage, usage_of
 from audit.release.trail_view import TrailView
+from recipes.civil_days import added
 from recipes.ink_account import SMALLEST_MASS, reconcile
 from recipes.inks import cartridge_reasons
 from recipes.library import load_demonstration, load_machine, load_recipe
+from recipes.model import InkLot
 
 TODAY = "2026-11-20"
 _, INK, CARTRIDGE = load_demonstration("cyclophosphamide", TODAY)
@@ -171,3 +176,83 @@ def test_a_file_of_an_ink_is_read_or_refused(tmp_path: Path, monkeypatch: pytest
         cli_inks.receive(file)
     with pytest.raises(InputInvalid, match="cannot be read"):
         cli_inks.receive(tmp_path / "none.toml")
+
+
+def test_the_page_is_told_what_is_left_until_when_and_what_is_held(bench: Any) -> None:
+    desk = bench.workstation.inks
+    found = desk.overview()
+    [lot], [cartridge] = found["inks"], found["cartridges"]
+    assert lot["strength"] == "39.6 mg/g ± 0.4 mg/g" and lot["expired"] is (found["today"] > lot["expires"])
+    # 9500 uL at 1.20 g/mL
+    assert (cartridge["remaining"], cartridge["remaining_mass"], cartridge["warm"]) == ("9500.0 of 9500 µL", "11400.0 mg", None)
+    desk._count("CYC-DEMO-01-A", usage(), SYSTEM)
+    [cartridge] = desk.overview()["cartridges"]
+    assert (cartridge["remaining_mass"], cartridge["warm"]) == ("4248.5 mg", "0.80 h")
+    for gross in ("25000", "20000"):
+        weigh(bench, gross)
+    [cartridge] = desk.overview()["cartridges"]
+    assert (cartridge["state"], cartridge["usable"]) == ("held", False)
+
+
+@pytest.mark.parametrize(
+    ("left", "clock", "state"),
+    [(0, "1 day left, today included", "in use"), (5, "6 days left", "in use"), (-1, "its in-use life is over", "in-use life over")],
+)
+def test_the_in_use_clock_counts_today_as_usable(left: int, clock: str, state: str) -> None:
+    cartridge = CARTRIDGE.model_copy(update={"in_use_until": added(TODAY, Day(left))})
+    shown = _shown_cartridge(cartridge, INK.model_copy(update={"expires": "2030-01-01"}), False, TODAY)
+    assert str(shown["clock"]).startswith(clock) and shown["state"] == state and shown["usable"] is (left >= 0)
+    expired = _shown_cartridge(cartridge, INK.model_copy(update={"expires": "2026-11-19"}), False, TODAY)
+    assert expired["usable"] is False
+
+
+LOT_FIELDS = {
+    "lot": "CYC-9", "ink": "cyclophosphamide-40", "moiety": "cyclophosphamide", "basis": "anhydrous", "expires": "2027-06-30",
+    "assay": "39.60", "assay_uncertainty": "0.2", "density": "1.20", "density_uncertainty": "0.01", "concentration_rsd": "",
+    "certificate": "COA-9",
+}  # fmt: skip
+
+
+def test_what_is_typed_of_a_lot_is_the_lot_with_its_decimals() -> None:
+    record = received_lot(LOT_FIELDS)
+    assert record["assay"] == "39.60 mg/g" and "concentration_rsd" not in record
+    assert InkLot.model_validate(record).certificate == "COA-9"
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "words"),
+    [
+        ("assay", "39,6", "Assay, mg/g: '39,6' has a comma"),
+        ("assay", "4e1", "Assay, mg/g: '4e1' is not a number"),
+        ("density", " ", "Density, g/mL: nothing is entered"),
+        ("expires", "2027-02-30", "Expires: '2027-02-30' is not a date"),
+        ("expires", "20270630", "Expires: '20270630' is not a date"),
+        ("concentration_rsd", "x", "RSD, % (if stated): 'x' is not a number"),
+        ("certificate", "", "Certificate of analysis: nothing is entered"),
+    ],
+)
+def test_what_cannot_be_read_is_named_as_its_field_is(name: str, typed: str, words: str) -> None:
+    with pytest.raises(InputInvalid, match=re.escape(words)):
+        received_lot({**LOT_FIELDS, name: typed})
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    with pytest.raises(InputInvalid) as refused:
+        received_cartridge({"serial": "", "filled": "much", "opened": "today", "in_use_until": "2026-11-27", "ink_lot": "CYC-1"})
+    assert all(label in str(refused.value) for label in ("Serial number", "Filled, µL", "Opened on", "Correct these fields"))
+    assert "In use until" not in str(refused.value)
+
+
+def test_a_preparation_has_the_strength_of_its_weighings() -> None:
+    top = {**LOT_FIELDS, "procedure": "P-1", "method": "mixer", "minutes": "10", "weighed_by": "operator"}
+    row = {"lot": "L-1", "expires": "2027-06-30", "mass_uncertainty": "2", "balance": "PB-2"}
+    active = {**row, "name": "active", "mass": "4280", "content": "93.46", "content_uncertainty": "0.5"}
+    record = prepared_lot(top, [active, {**row, "name": "base", "mass": "95720"}], day=TODAY, checker="second")
+    lot = InkLot.model_validate(record)  # refuses a strength that the weighings do not give, and too small an uncertainty
+    assert lot.preparation is not None and str(lot.assay) == "40.00 mg/g"
+    with pytest.raises(InputInvalid, match="operator weighed active and cannot check it"):
+        prepared_lot(top, [active, {**row, "name": "base", "mass": "95720"}], day=TODAY, checker="operator")
+    with pytest.raises(
+        InputInvalid, match=r"Mixing time, minutes: 'ten' is not a whole number; .*component 2, Mass, mg: nothing is entered"
+    ):
+        prepared_lot({**top, "minutes": "ten"}, [active, {**row, "name": "base", "mass": ""}], day=TODAY, checker="second")

@@ -1,4 +1,4 @@
-"""Ink prepared on site, the use-by of a batch, legal routes, and what can be swallowed."""
+"""Ink prepared on site, the use-by of a batch, and legal routes."""
 
 import pytest
 from hypothesis import given
@@ -8,12 +8,11 @@ from pydantic import ValidationError
 from audit.quantities import Day
 from audit.release.legal_routes import PHARMACIST_RELEASE, ROUTES, release_rule
 from recipes.civil_days import added
-from recipes.compile import compile_program
 from recipes.dose import calculate
-from recipes.errors import CompileRefused, RecipeRefused
+from recipes.errors import RecipeRefused
 from recipes.inks import course_reasons, specification_mismatches, use_by
-from recipes.library import CASES, TWO_INK_CASES, load_demonstration, load_machine, load_recipe, load_second, recipe_bytes
-from recipes.model import Cartridge, DoseOrder, InkLot, Prescription, Recipe, parse_recipe
+from recipes.library import CASES, TWO_INK_CASES, load_demonstration, load_recipe, load_second, recipe_bytes
+from recipes.model import Cartridge, InkLot, parse_recipe
 from recipes.preparation import Preparation
 
 TODAY = "2026-11-20"
@@ -169,31 +168,6 @@ def test_a_recipe_names_its_route_and_nothing_that_the_route_does_not_allow():
         with pytest.raises(RecipeRefused, match=words):
             with_lines("sildenafil", lines)
     assert not {"legal_route", "authorised", "swallowability"} & set(RECIPE.as_record())
-
-
-BANDS = (("2 years", "5 mm"), ("6 years", "10 mm"), ("12 years", "15 mm"))
-
-
-def swallowed(**changes):
-    """The program of a hydrocortisone order under bands of the EMA's draft guideline on paediatric medicines (2011)."""
-    base, (prescription, ink, cartridge) = load_recipe("hydrocortisone"), load_demonstration("hydrocortisone", TODAY)
-    bands = [{"from_age": age, "largest_dimension": largest} for age, largest in BANDS]
-    recipe = Recipe.model_validate(base.as_record() | {"swallowability": bands, "sources": {**base.sources, "swallowability": "test"}})
-    order = DoseOrder.create(
-        "T", recipe=recipe, ink=ink, cartridge=cartridge, prescription=Prescription.model_validate(prescription.as_record() | changes)
-    )
-    machine = load_machine(recipe.machine)
-    return compile_program(order=order, recipe=recipe, ink=ink, cartridge=cartridge, machine=machine, today=TODAY, demonstration=True)
-
-
-def test_a_unit_is_no_larger_than_its_patient_can_swallow():
-    assert swallowed().units[0].shape["diameter_mm"] == "4.47"
-    with pytest.raises(CompileRefused, match=r"a unit of 4 mg would be 5\.\d+ mm at its largest, .* allows 5 mm for a patient of 3 years"):
-        swallowed(prescribed="19.3 mg/m2", schedule=[{"time": "morning"}, {"time": "noon"}, {"time": "night"}])
-    older = {"age": "6 years", "body_confirmed": "test"}
-    assert swallowed(prescribed="19.3 mg/m2", schedule=[{"time": "morning"}, {"time": "noon"}, {"time": "night"}], **older)
-    with pytest.raises(CompileRefused, match="is for patients from 2 years"):
-        swallowed(age="1.5 years", body_confirmed="test")
 
 
 def test_a_cartridge_that_was_changed_is_another_one():

@@ -19,14 +19,14 @@ from shape_cases import FAMILIES, hexagon, recipe_of, stl_bytes, stl_geometry, w
 from shapely import MultiLineString
 from trimesh.intersections import mesh_multiplane
 
-from audit.quantities import Microlitre, Milligram, Millimetre, MillimetrePerSecond, Year
+from audit.quantities import Microlitre, Milligram, Millimetre, MillimetrePerSecond
 from recipes.compile import compile_program, compile_unit
 from recipes.errors import CompileRefused, GeometryRefused, ProofRefused
 from recipes.gcode_check import UnitTarget, examine
 from recipes.infill import layer_weights, plan_body
 from recipes.library import load_demonstration
 from recipes.model import DoseOrder, Intake
-from recipes.shape_families import Caplet, Film, Grid, SizeBounds
+from recipes.shape_families import Caplet, Film, Grid
 from recipes.shapes import Range
 from recipes.solids import PI, build_body
 from recipes.toolpath import CHORD_HIGH
@@ -44,16 +44,13 @@ def geometry_of(name):
     return FAMILIES[name], None
 
 
-def compiled(name, dose="20", *, days=1, changes=None, parameters=None, age=None):
+def compiled(name, dose="20", *, days=1, changes=None, parameters=None):
     geometry, solid = geometry_of(name)
     recipe, machine = recipe_of(geometry, parameters=parameters), wide_machine()
     prescription, ink, cartridge = load_demonstration("cyclophosphamide", TODAY)
-    rule = recipe.dose.model_copy(update={"basis": "mg", "bsa_formula": None, "body": None})
-    sources = {name: source for name, source in recipe.sources.items() if name != "dose.body"}
-    recipe = recipe.model_copy(update={"dose": rule, "sources": sources})
-    prescription = prescription.model_copy(
-        update={"prescribed": Milligram(dose), "schedule": (Intake(time="once"),), "days": days, "age": age}
-    )
+    rule = recipe.dose.model_copy(update={"basis": "mg", "bsa_formula": None})
+    recipe = recipe.model_copy(update={"dose": rule})
+    prescription = prescription.model_copy(update={"prescribed": Milligram(dose), "schedule": (Intake(time="once"),), "days": days})
     ink = ink.model_copy(update=changes or {})
     order = DoseOrder.create("O", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
     return compile_program(
@@ -222,7 +219,6 @@ REFUSED = [
     ("caplet", {"largest_side": "10 mm"}, "largest side"),
     ("caplet", {"smallest_side": "8 mm"}, "smallest side"),
     ("caplet", {"largest_aspect": "1.5"}, "times as long"),
-    ("caplet", {"swallowable": [{"from_age": "6 years", "largest": "8 mm"}]}, "no age is stated"),
 ]
 
 
@@ -231,21 +227,6 @@ def test_a_unit_out_of_bounds_is_refused(monkeypatch, name, bound, said):
     monkeypatch.setitem(FAMILIES, name, FAMILIES[name] | {"bounds": FAMILIES[name]["bounds"] | bound})
     with pytest.raises(CompileRefused, match=said):
         compiled(name)
-
-
-def test_what_can_be_swallowed_goes_by_age():
-    bounds = SizeBounds.model_validate(
-        {
-            "smallest_side": "1 mm",
-            "largest_side": "20 mm",
-            "largest_aspect": "9",
-            "swallowable": [{"from_age": "6 years", "largest": "8 mm"}, {"from_age": "12 years", "largest": "16 mm"}],
-        }
-    )
-    sides = (Decimal(12), Decimal(6), Decimal(4))
-    assert bounds.reasons(sides, Year(12)) == []
-    assert "8 mm at most" in bounds.reasons(sides, Year(11))[0]
-    assert "bands begin at 6 years" in bounds.reasons(sides, Year(3))[0]
 
 
 def test_the_proof_knows_each_shape_by_its_own_formula():

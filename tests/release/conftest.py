@@ -135,10 +135,10 @@ class SampleBatch:
         kind, subject = EventKind.BATCH_EXCEPTION_RESOLVED, Subject("exception", f"{self.batch}/{exception}")
         self.workstation.append(EntryDraft(kind, subject, new, person(changes.get("actor", username)), "ws"))
 
-    def dispose(self, disposition: str, username: str = "quinn") -> None:
-        """Sign the batch as the workstation does; raises ReleaseBlocked."""
+    def dispose(self, disposition: str, username: str = "quinn", meaning: str | None = None) -> None:
+        """Sign the batch as the workstation does, or with another `meaning`; raises ReleaseBlocked."""
         body = batch_record.decide(*self.lines(), self.batch, disposition, releaser=username, role=ROLES[username])
-        signature = self.sign(username, disposition, batch_record.record_sha256(body))
+        signature = self.sign(username, meaning or batch_record.disposition_meaning(body), batch_record.record_sha256(body))
         # An entry between the reading of the record and its signature: the record must not depend on it.
         note = EntryDraft(
             EventKind.PERSON_SIGNATURE_GIVEN, Subject("person", username), {"digest": signature["digest"]}, person(username), "ws"
