@@ -110,13 +110,14 @@ def write_package(
     files = {trail_name(trail.origin): b"".join(line + b"\n" for line in trail.lines) for trail in (workstation, cell)} | {
         checkpoint_name(trail.origin): trail.checkpoint.encode() for trail in (workstation, cell)
     }
-    record = batch_record.build(workstation.lines, cell.lines, batch)
+    views = TrailView(workstation.lines), TrailView(cell.lines)
+    record = batch_record.build(*views, batch)
     files[RECORD] = canonical(record)
     files[DOCUMENT] = render_record(record, files[RECORD])
     files[KEYS] = canonical({"keys": list(dict.fromkeys([workstation.key, cell.key]))})
     for name in (README, VERIFIER):
         files[name] = resources.files("audit.release").joinpath("templates", name).read_bytes()
-    entries = BatchEntries(TrailView(workstation.lines), TrailView(cell.lines), batch)
+    entries = BatchEntries(*views, batch)
     files |= dict(_attachments(attached_files(entries), blob))
     manifest = {"format": FORMAT, "created": created, "files": {name: sha256_hex(data) for name, data in files.items()}}
     files[MANIFEST] = canonical(manifest)
