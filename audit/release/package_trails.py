@@ -15,8 +15,10 @@ from audit.events import EntryBody, EventKind
 from audit.release import batch_record
 from audit.release.conformity import Disposition, releaser_refusals
 from audit.release.evidence import BatchEntries
+from audit.release.object_states import ObjectStates
 from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, VERIFIER, attached_files, checkpoint_name, trail_name
-from audit.release.trail_view import Lines, TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
+from audit.release.stretches import Lines, Members
+from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 from audit.report import Finding
 from audit.signatures import verify_signature
 
@@ -30,7 +32,7 @@ _MOST_WRONG = 100
 class Checked:
     """The files under check, what was found so far, and what was looked at."""
 
-    files: dict[str, bytes]
+    files: Members
     findings: list[Finding] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -83,17 +85,28 @@ def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject
 def check_trail(state: Checked, origin: str) -> TrailView | None:
     """Step 5: each line is the canonical bytes of entry number `line`, linked to the one before; nothing after the last line feed."""
     name = trail_name(origin)
-    data = state.files.get(name)
+    data = state.files.stretches.get(name)
     if data is None:
         state.find(name, "is missing")
         return None
-    if not data.endswith(b"\n"):
+    if data[len(data) - 1 :] != b"\n":
         state.find(name, "does not end with a line feed after its last entry")
-    if data.count(b"\n") > len(data) // _SHORTEST_LINE + _MOST_WRONG:  # it may be a gigabyte of line feeds
+    if sum(block.count(b"\n") for block in data.blocks()) > len(data) // _SHORTEST_LINE + _MOST_WRONG:  # it may be all line feeds
         state.find(name, "has lines that are too short to be entries")
         return None
-    previous, states, sound, wrong = GENESIS, dict[tuple[str, str], JsonObject](), True, 0
     lines = Lines(data)
+    with ObjectStates() as states:
+        if not _sound(state, name, lines, states):
+            return None
+    view = TrailView(lines)
+    if view.origin != origin:
+        state.find(f"{name} line 1 (entry 0)", f"states the origin {view.origin}")
+    return view
+
+
+def _sound(state: Checked, name: str, lines: Lines, states: ObjectStates) -> bool:
+    """Check each line; say whether there are any, and whether all can be read as entries."""
+    previous, sound, wrong = GENESIS, True, 0
     for seq, line in enumerate(lines):
         problem = _entry_problem(seq, line, previous, states)
         if problem:
@@ -101,17 +114,12 @@ def check_trail(state: Checked, origin: str) -> TrailView | None:
             sound, wrong = sound and problem.startswith("its "), wrong + 1
         if wrong > _MOST_WRONG:
             state.find(name, f"is not read beyond line {seq + 1}")
-            return None
+            return False
         previous = entry_digest(line)
-    if not sound or not lines:
-        return None
-    view = TrailView(lines)
-    if view.origin != origin:
-        state.find(f"{name} line 1 (entry 0)", f"states the origin {view.origin}")
-    return view
+    return sound and len(lines) > 0
 
 
-def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str, str], JsonObject]) -> str | None:
+def _entry_problem(seq: int, line: bytes, previous: str, states: ObjectStates) -> str | None:
     """Return what is wrong with an entry. Problems that begin with `its` leave the entry readable."""
     if len(line) > _LONGEST_LINE:
         return f"is longer than {_LONGEST_LINE} bytes"
@@ -124,7 +132,7 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str,
     subject, new = as_object(body["subject"]), body["new"]
     if subject.keys() != {"type", "id"} or not isinstance(new, dict) or not isinstance(body["at"], str):
         return "has a member of the wrong type"
-    known = states.setdefault((str(subject["type"]), str(subject["id"])), {})
+    known = states.of(str(subject["type"]), str(subject["id"]))
     before = {name: known.get(name) for name in new}
     known.update(new)
     if body["seq"] != seq:
@@ -273,7 +281,7 @@ def _attached(state: Checked, entries: BatchEntries) -> None:
     for name, sha256 in sorted(wanted.items()):
         if name not in state.files:
             state.find(name, "is missing, though the cell's trail names it")
-        elif sha256_hex(state.files[name]) != sha256:
+        elif state.files.stretches[name].sha256() != sha256:
             state.find(name, "is not the file that the cell's trail names (SHA-256 differs)")
     origins = [entries.workstation.origin or "", entries.cell.origin or ""]
     fixed = {MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README, VERIFIER, *map(trail_name, origins), *map(checkpoint_name, origins)}

@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import overload
 
 import orjson
 
@@ -87,33 +86,6 @@ class TrailEntry:
         return {text_of(item.get("name")) or "": text_of(item.get("sha256")) or "" for item in items}
 
 
-class Lines(Sequence[bytes]):
-    """The lines of a trail file, each without its line feed, found in the file's own bytes: nothing is copied but the line asked for."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._ends = array("Q")
-        end = data.find(b"\n")
-        while end >= 0:
-            self._ends.append(end)
-            end = data.find(b"\n", end + 1)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        at = range(len(self))[index]
-        return self._data[self._ends[at - 1] + 1 if at else 0 : self._ends[at]]
-
-
 _CHUNK = 1024
 
 
@@ -121,7 +93,7 @@ class _Index:
     """Where the entries of each subject and kind are, and the tree in chunks: some forty bytes an entry, whatever the entries hold."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
-        marks, self.seqs, self.chunks = array("q"), array("Q"), list[bytes]()
+        marks, self.seqs, self.chunks = array("q"), array("L"), list[bytes]()
         leaves: list[bytes] = []
         for seq, line in enumerate(lines):
             entry = _parse(seq, line)

@@ -188,7 +188,8 @@ class Trail:
             if canonical(entry["old"]) != canonical({name: state.get(name) for name in entry["new"]}):
                 find(place, "its `old` is not what the entries before lead to")
             state.update(entry["new"])
-            if key[0] in ("batch", "run", "person") or entry["attachments"] or b'"signer"' in line:
+            wanted = key[0] in ("batch", "person") or entry["kind"] == "run.record.created"
+            if wanted or entry["attachments"] or b'"signer"' in line:
                 self.kept.append(entry)
         elif entry is not None:
             find(place, "does not have exactly the members of an entry")
