@@ -10,7 +10,17 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import problems, routes_care, routes_devices, routes_people, routes_production, routes_recipes, routes_records
+from api import (
+    problems,
+    routes_care,
+    routes_devices,
+    routes_exceptions,
+    routes_inks,
+    routes_people,
+    routes_production,
+    routes_recipes,
+    routes_records,
+)
 from api.dependencies import Answer
 from api.errors import WorkstationError
 from api.security import API, Frontier, Guard
@@ -26,6 +36,8 @@ _ROUTERS = (
     routes_devices.router,
     routes_care.router,
     routes_recipes.router,
+    routes_inks.router,
+    routes_exceptions.router,
 )
 
 

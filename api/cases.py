@@ -84,6 +84,10 @@ def _entry(first: Prescription, changes: Changes) -> PrescriptionEntry:
         per=first.per,
         schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
         days=days,
+        measured=first.measured or "",
+        prescriber=first.prescriber or "",
+        number=first.number or "",
+        body_confirmed=first.body_confirmed or "",
         **({} if first.second is None else second_fields(first.second)),
     )
 

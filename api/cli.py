@@ -7,7 +7,21 @@ import sys
 import typer
 from rich.console import Console
 
-from api import cli_alarms, cli_check, cli_demo, cli_devices, cli_plan, cli_recipe, cli_replay, cli_serve, cli_trends, cli_verify, cli_weigh
+from api import (
+    cli_alarms,
+    cli_check,
+    cli_demo,
+    cli_devices,
+    cli_inks,
+    cli_plan,
+    cli_recipe,
+    cli_replay,
+    cli_serve,
+    cli_solid,
+    cli_trends,
+    cli_verify,
+    cli_weigh,
+)
 from api.demo_desk import Refused
 from audit.errors import DosewrightError
 from audit.quantities import QuantityError
@@ -31,9 +45,12 @@ app.command("verify")(cli_verify.verify)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
 app.command("trends")(cli_trends.trends)
+app.command("solid")(cli_solid.solid)
 app.command("devices")(cli_devices.devices)
 app.command("weigh")(cli_weigh.weigh)
 app.add_typer(cli_check.app, name="check")
+app.add_typer(cli_inks.ink, name="ink")
+app.add_typer(cli_inks.cartridge, name="cartridge")
 app.add_typer(cli_recipe.app, name="recipe")
 
 

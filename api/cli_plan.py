@@ -38,7 +38,8 @@ def plan(
     for number, amount in enumerate(doses, start=1):
         changes = Changes(recipe, height, weight, amount, units, basis, ink_assay, ink_expires, cartridge_ml)
         file = out if len(doses) == 1 else out.with_stem(f"{out.stem}-{number}")
-        program = compiled(load_case(case, changes, today), today)
+        demonstration = load_case(case, changes, today)
+        program = compiled(demonstration, today)
         try:
             file.write_bytes(program.planned)
         except OSError as error:
@@ -46,6 +47,6 @@ def plan(
                 f"The program cannot be written to {file}: {error.strerror}.", remedy="Name a file in a folder that you may write."
             ) from None
         console.print("Demonstration, not for patients", style="bold")
-        console.print(shown(program, whole_proof=proof), markup=False)
+        console.print(shown(program, [ink for ink, _ in demonstration.sources], whole_proof=proof), markup=False)
         console.print(f"Program: {file}, SHA-256 {program.sha256}", markup=False)
     console.print(f"Next: {command_name()} demo --case {case}")

@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli_options import Url, User, ask_password
+from api.cli_solid import content_of
 from api.demo_desk import Desk
 from api.errors import InputInvalid
 from recipes.model import parse_recipe
+from recipes.store import solid_text
 
 app = typer.Typer(help="Recipes: versions, differences, life cycle, signed bundles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -88,13 +90,20 @@ def diff(
 
 
 @app.command("submit")
-def submit(file: Annotated[Path, typer.Argument(help="The recipe file.")], reason: Why, url: Url = _URL, user: User = "engineer") -> None:
+def submit(
+    file: Annotated[Path, typer.Argument(help="The recipe file.")],
+    reason: Why,
+    url: Url = _URL,
+    user: User = "engineer",
+    solid: Annotated[Path | None, typer.Option(help="The STL file that the recipe binds.")] = None,
+) -> None:
     """Write down a recipe file as a new version, show its difference, sign it as the author, and hand it in for review."""
     content = _read(file)
     reference = parse_recipe(content, str(file)).reference
     desk = _desk(url, user)
     try:
-        drafted = desk.post("/recipe-versions", {"recipe_toml": content.decode("utf-8"), "reason": reason})
+        body = {"recipe_toml": content.decode("utf-8"), "reason": reason}
+        drafted = desk.post("/recipe-versions", body if solid is None else body | {"solid": solid_text(content_of(solid))})
         _print_difference(_console(), drafted)
         desk.post(f"/recipe-versions/{reference}/submit", {"signature": {"password": desk.password}})
     finally:

@@ -11,6 +11,7 @@ _CLOSED = frozenset({"awaiting review", "rejected"})
 """A development batch is never released: it ends as reviewed or rejected."""
 _NOT_ASKED = frozenset({Item.RECIPE_EFFECTIVE.value})
 """Before a version is effective, no batch of it can meet this item."""
+_GOOD = frozenset({State.MET.value, State.NOT_REQUIRED.value})
 
 
 def confirmatory_batch(name: str, record: JsonObject, status: str) -> ConfirmatoryBatch:
@@ -19,7 +20,7 @@ def confirmatory_batch(name: str, record: JsonObject, status: str) -> Confirmato
     exceptions = [
         f"{item.get('item')}: {item.get('state')} ({item.get('detail')})"[:200]
         for item in map(_object, _list(record.get("evidence")))
-        if item.get("state") != State.MET.value and item.get("item") not in _NOT_ASKED
+        if item.get("state") not in _GOOD and item.get("item") not in _NOT_ASKED
     ]
     rows = [_object(row) for row in _list(record.get("strengths"))]
     first = tuple(Milligram(str(row["strength_mg"])) for row in rows if row.get("part", 1) == 1)

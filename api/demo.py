@@ -296,6 +296,10 @@ def _fields(entry: PrescriptionEntry) -> dict[str, JsonValue]:
         "per": entry.per,
         "schedule": entry.schedule,
         "days": entry.days,
+        "measured": entry.measured,
+        "prescriber": entry.prescriber,
+        "number": entry.number,
+        "body_confirmed": entry.body_confirmed,
     }
 
 

@@ -8,6 +8,7 @@ DosewrightError
     ├── NotFound            AP-010  no such order, batch, recipe, cell
     ├── WrongState          AP-011  the object is not in a state that allows it
     ├── EntriesDiffer       AP-012  the second person's entry differs from the first
+    ├── PrintedBefore       AP-013  the same prescription was printed already
     ├── InputInvalid        AP-014  a value cannot be read
     ├── NotLoggedIn         AP-020  no session
     ├── CrossOrigin         AP-021  the request comes from another site's page
@@ -50,6 +51,10 @@ class WrongState(WorkstationError):
 
 class EntriesDiffer(WorkstationError):
     code = "AP-012"
+
+
+class PrintedBefore(WorkstationError):
+    code = "AP-013"
 
 
 class InputInvalid(WorkstationError):

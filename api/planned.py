@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
 from api.cases import Demonstration
 from recipes.compile import compile_program
 from recipes.library import load_machine
-from recipes.order import DoseOrder
+from recipes.order import DoseOrder, InkLot
 from recipes.program import PrintProgram
 from recipes.proof_text import proof_text
+from recipes.uncertainty import uncertainties
 
 
 def compiled(demonstration: Demonstration, today: date) -> PrintProgram:
@@ -34,10 +36,11 @@ def compiled(demonstration: Demonstration, today: date) -> PrintProgram:
     )
 
 
-def shown(program: PrintProgram, *, whole_proof: bool) -> str:
-    """Return the arithmetic of the dose and what the proof found: in one line, or whole."""
+def shown(program: PrintProgram, inks: Iterable[InkLot], *, whole_proof: bool) -> str:
+    """Return the arithmetic of the dose, its uncertainty, and what the proof found: in one line, or whole."""
     proof = program.proof
     lines = [f"  {line}" for line in program.dose.arithmetic]
+    lines += [f"  {found.text}" for found in uncertainties(program.dose, inks, program.basis.machine)]
     lines.append(
         f"Proof: {program.dose.units} units read back from {proof.lines} lines; net volume within {proof.closure_max:.4f} % of target "
         f"({proof.step_closure_max:.4f} % in whole motor steps)."

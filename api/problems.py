@@ -32,6 +32,7 @@ _BY_CODE: Mapping[str, HTTPStatus] = {
     "AP-010": HTTPStatus.NOT_FOUND,
     "AP-011": HTTPStatus.CONFLICT,
     "AP-012": HTTPStatus.CONFLICT,
+    "AP-013": HTTPStatus.CONFLICT,
     "AP-014": HTTPStatus.UNPROCESSABLE_ENTITY,
     "AP-020": HTTPStatus.UNAUTHORIZED,
     "AP-021": HTTPStatus.FORBIDDEN,

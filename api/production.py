@@ -18,14 +18,14 @@ from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory, CellPort
 from api.errors import CellUnsuitable, EntriesDiffer, NotFound, WorkstationError, WrongState
 from api.machine_fit import machine_of, machine_reasons
+from api.order_checks import OrderChecks
+from api.order_recipe import keep_to_development, recipe_name, recipe_ordered
 from api.people import DEVICE, People
 from api.security import Permission, Session
 from api.shelf import Shelf
 from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, canonical
-from audit.errors import RoleMissing
 from audit.events import Actor, EntryDraft, EventKind, Subject
-from audit.identity import Role
 from audit.store import TrailStore
 from printer.recipe_lock import DEVELOPMENT
 from recipes.bsa import asks_for_age_and_sex
@@ -70,6 +70,10 @@ class OrderRequest(BaseModel):
     second_prescribed: str = Field(default="", max_length=40)
     second_unit: str = Field(default="", max_length=10)
     second_per: str = Field(default="", max_length=10)
+    measured: str = Field(default="", max_length=10)
+    prescriber: str = Field(default="", max_length=200)
+    number: str = Field(default="", max_length=64)
+    body_confirmed: str = Field(default="", max_length=200)
 
     def prescription(self) -> Prescription:
         """Read the fields. Raises PrescriptionRefused with every field that cannot be read."""
@@ -105,6 +109,10 @@ class SecondEntry(BaseModel):
                 per=first.per,
                 schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
                 days=str(first.days),
+                measured=first.measured or "",
+                prescriber=first.prescriber or "",
+                number=first.number or "",
+                body_confirmed=first.body_confirmed or "",
                 **({} if first.second is None else _second_fields(first.second, self.second_prescribed)),
             )
         )
@@ -136,24 +144,32 @@ class Production:
         self._demonstration = demonstration
         self._lock = threading.RLock()
         self._mounting: dict[str, str] = {}
+        self._checks = OrderChecks(store, self.batches)
 
     def preview(self, request: OrderRequest) -> JsonObject:
         """Return the dose with its arithmetic; nothing is entered. Raises PrescriptionRefused, DoseRefused, NotFound."""
         recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
         second = self._shelf.ink(request.second_ink_lot) if request.second_ink_lot else None
-        result = calculate(recipe, request.prescription(), ink, second)
+        prescription = request.prescription()
+        self._checks.believe(recipe, prescription)
+        result = calculate(recipe, prescription, ink, second)
         return {"dose": result.as_record(), "arithmetic": list(result.arithmetic)}
 
     def enter_order(self, session: Session, request: OrderRequest, credentials: Credentials) -> JsonObject:
         """Enter and sign an order. Raises what `preview` raises, and what a signature may."""
         actor = actor_of(session, Permission.ENTER_ORDER)
         development = self._shelf.is_development(request.recipe)
-        _keep_to_development(actor, development)
+        keep_to_development(actor, development)
         recipe, ink = self._shelf.recipe(request.recipe), self._shelf.ink(request.ink_lot)
         cartridge, prescription = self._shelf.cartridge(request.cartridge), request.prescription()
         second = self._second_source(request.second_ink_lot, request.second_cartridge)
+        self._checks.believe(recipe, prescription)
         result = calculate(recipe, prescription, ink, None if second is None else second[0])
+        self._checks.not_held([request.cartridge, *([request.second_cartridge] if second else [])], self._shelf.held)
+        self._checks.fit_in_time(recipe, [(ink, cartridge), *([] if second is None else [second])], prescription.days)
         with self._lock:
+            if not development:
+                self._checks.printed_once(prescription)
             order_id = self._next("order", "O")
             order = DoseOrder.create(order_id, recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription, second=second)
             subject = Subject("order", order_id)
@@ -215,7 +231,9 @@ class Production:
                     f"Order {order_id} is {state.get('status')}.", remedy="A second person confirms it first; an order makes one batch."
                 )
             order = DoseOrder.model_validate(state["order"])
-            _keep_to_development(actor, state.get("purpose") is not None)
+            keep_to_development(actor, state.get("purpose") is not None)
+            if state.get("purpose") is None:
+                self._checks.printed_once(order.prescription)
             recipe = self.recipe_of(order_id)
             if reasons := machine_reasons(recipe, machine):
                 raise CellUnsuitable(f"{cell} cannot take order {order_id}: {'; '.join(reasons)}.", remedy="Choose another cell.")
@@ -259,8 +277,12 @@ class Production:
                 remedy = "A run is requested once; again only where the gates before the print refused it."
                 raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy=remedy)
             state = self.order(str(batch["order"]))
-            _keep_to_development(actor, batch.get("purpose") is not None)
+            keep_to_development(actor, batch.get("purpose") is not None)
             order = DoseOrder.model_validate(state["order"])
+            with self._lock:
+                if batch.get("purpose") is None:
+                    self._checks.printed_once(order.prescription, but=batch_id)
+                self._checks.not_held(order.cartridges, self._shelf.held)
             with ExitStack() as held:
                 for cartridge in order.cartridges:
                     held.enter_context(self._mounted(cartridge, str(batch["cell"])))
@@ -283,7 +305,7 @@ class Production:
             "order": state["order"],
             "entered": state["entered"],
             "confirmed": state["confirmed"],
-            "recipe_bundle": self._shelf.printable(_name_of(order, state)),
+            "recipe_bundle": self._shelf.printable(recipe_name(order, state)),
             "ink_lot": self._shelf.ink(order.ink_lot).as_record(),
             "cartridge": self._shelf.cartridge(order.cartridge).as_record(),
             "line_clearance": {"done_by": actor.username, "signature": None},
@@ -319,21 +341,21 @@ class Production:
     def start(self, session: Session, batch_id: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
         batch, run = self._running(batch_id)
-        _keep_to_development(actor, batch.get("purpose") is not None)
+        keep_to_development(actor, batch.get("purpose") is not None)
         self._cell(batch).start(run, actor_record(actor))
         return {"batch": batch_id, "run": run, "asked": "start"}
 
     def pause(self, session: Session, batch_id: str, reason: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
         batch, run = self._running(batch_id)
-        _keep_to_development(actor, batch.get("purpose") is not None)
+        keep_to_development(actor, batch.get("purpose") is not None)
         self._cell(batch).pause(run, actor_record(actor), reason)
         return {"batch": batch_id, "run": run, "asked": "pause"}
 
     def resume(self, session: Session, batch_id: str, reason: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
         batch, run = self._running(batch_id)
-        _keep_to_development(actor, batch.get("purpose") is not None)
+        keep_to_development(actor, batch.get("purpose") is not None)
         self._cell(batch).resume(run, actor_record(actor), reason)
         return {"batch": batch_id, "run": run, "asked": "resume"}
 
@@ -371,15 +393,7 @@ class Production:
 
     def recipe_of(self, order_id: str) -> Recipe:
         """Return the recipe version that an order is written for. Raises WrongState where it is not the one that is printed now."""
-        state = self.order(order_id)
-        order = DoseOrder.model_validate(state["order"])
-        recipe = self._shelf.recipe(_name_of(order, state))
-        if (recipe.version, recipe.digest) != (order.recipe_version, order.recipe_digest):
-            raise WrongState(
-                f"Order {order_id} is for recipe {order.recipe}@{order.recipe_version}, effective now is {recipe.reference}.",
-                remedy="Write a new order.",
-            )
-        return recipe
+        return recipe_ordered(self._shelf, order_id, self.order(order_id))
 
     def asks_for_age_and_sex(self, order_id: str) -> bool:
         """Whether a second person has to enter them: the formula needs them, or the first person has stated them."""
@@ -451,20 +465,6 @@ def json_tree(value: Mapping[str, object]) -> dict[str, Json]:
     """Return a record as plain lists and dicts, as a cell takes it."""
     tree: dict[str, Json] = json.loads(canonical(value))
     return tree
-
-
-def _name_of(order: DoseOrder, state: JsonObject) -> str:
-    """Return by which name the shelf finds the recipe of an order: a version of its own where the order is for development."""
-    return order.recipe if state.get("purpose") is None else f"{order.recipe}@{order.recipe_version}"
-
-
-def _keep_to_development(actor: Actor, development: bool) -> None:
-    """Refuse a process engineer what is for patients. Raises RoleMissing."""
-    if actor.role == Role.PROCESS_ENGINEER and not development:
-        raise RoleMissing(
-            f"{actor.username} acts as process engineer: development runs only.",
-            remedy="Let an operator or a pharmacist make what is for patients.",
-        )
 
 
 def _signer(state: JsonObject, field: str) -> str | None:

@@ -8,8 +8,7 @@ refused is on record too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -21,8 +20,9 @@ from api.confirmation import confirmatory_batch
 from api.errors import InputInvalid, WrongState
 from api.people import DEVICE, People
 from api.production import json_tree
+from api.recipe_refusals import on_record
 from api.recipe_trust import TrustedPeople
-from api.recipe_versions import TOML, Version, Versions, steps, whole
+from api.recipe_versions import SOLID, TOML, Version, Versions, steps, whole
 from api.release_desk import ReleaseDesk
 from api.security import Permission, Session
 from api.shelf import BUNDLE, effective_entry, recipe_fields
@@ -46,20 +46,20 @@ from recipes.effectivity import (
 from recipes.errors import RecipeRefused
 from recipes.figures import DEMONSTRATION_STATUS, explain
 from recipes.lifecycle import RecipeState, Step, advance
-from recipes.model import parse_recipe
+from recipes.model import Recipe, StlSolid, parse_recipe
 from recipes.store import (
     MEANING_APPROVER,
     MEANING_AUTHOR,
     MEANING_DEVELOPMENT,
     DevelopmentRecipe,
-    RecipeBundle,
     bundle_recipe,
+    solid_file,
+    solid_text,
     verify_bundle,
 )
 
 MEANING_RETURNED = "recipe returned"
 REVIEW_DAYS = 364
-_LONGEST_TEXT = 2000
 
 
 class RecipeDesk:
@@ -115,29 +115,35 @@ class RecipeDesk:
 
     # The steps
 
-    def draft(self, session: Session, recipe_toml: str, reason: str) -> JsonObject:
-        """Write down a new version, or a draft that nobody has signed yet anew. Raises RecipeRefused, WrongState, RoleMissing."""
-        with self._on_record(session, "draft", reason):
+    def draft(self, session: Session, recipe_toml: str, reason: str, solid: str | None = None) -> JsonObject:
+        """Write down a new version, or a draft that nobody has signed yet anew; `solid` is the STL file that it binds, in base64.
+
+        Raises RecipeRefused, SolidFileRefused, WrongState, RoleMissing.
+        """
+        with on_record(self._store, session, "draft", reason):
             actor = actor_of(session, Permission.AUTHOR_RECIPES)
             toml = recipe_toml.encode("utf-8")
             recipe = parse_recipe(toml)
+            file = _solid_file(recipe, solid)
             _need(reason, "why this version is written")
             with self._lock:
                 self._number_is_free(recipe.id, recipe.version, recipe.reference)
                 new: JsonObject = {**recipe_fields(recipe, RecipeState.DRAFT.value), "toml_sha256": sha256_hex(toml), "reason": reason}
                 new |= {"author": None, "approver": None, "development_sha256": None}
+                if file is not None:
+                    new["solid_sha256"] = sha256_hex(file)
                 compared, changes = self.versions.difference(Version(new, toml, recipe))
                 if compared is not None and not changes:
                     raise WrongState(f"Recipe {recipe.reference} says what {compared} says.", remedy="A new version is for a change.")
                 record: JsonObject = {"compared_with": compared, "difference": [change.as_record() for change in changes]}
-                attachments = {TOML: toml, "difference.json": canonical(record)}
+                attachments = {TOML: toml, "difference.json": canonical(record), **({} if file is None else {SOLID: file})}
                 kind, subject = EventKind.RECIPE_VERSION_DRAFTED, Subject("recipe", recipe.reference)
                 self._store.append(EntryDraft(kind, subject, new, actor, DEVICE, reason=reason, attachments=attachments))
         return {"recipe": recipe.reference, "status": "draft", "digest": recipe.digest, **record}
 
     def submit(self, session: Session, reference: str, credentials: Credentials) -> JsonObject:
         """Hand a draft in for review, signed by its author."""
-        with self._on_record(session, reference, Step.SUBMIT), self._lock:
+        with on_record(self._store, session, reference, Step.SUBMIT), self._lock:
             version = self._advanced(session, reference, Step.SUBMIT)
             signature = self._sign(session, credentials, Permission.AUTHOR_RECIPES, MEANING_AUTHOR, version.recipe.digest, reference)
             new: JsonObject = {
@@ -151,10 +157,11 @@ class RecipeDesk:
 
     def approve(self, session: Session, reference: str, credentials: Credentials) -> JsonObject:
         """Approve what another person wrote; the bundle of both signatures is made."""
-        with self._on_record(session, reference, Step.APPROVE), self._lock:
+        with on_record(self._store, session, reference, Step.APPROVE), self._lock:
             version = self._advanced(session, reference, Step.APPROVE)
             signature = self._sign(session, credentials, Permission.APPROVE_RECIPES, MEANING_APPROVER, version.recipe.digest, reference)
-            data = canonical(bundle_recipe(version.toml, version.signature("author_signature"), signature).as_record())
+            author = version.signature("author_signature")
+            data = canonical(bundle_recipe(version.toml, author, signature, solid=version.solid).as_record())
             new: JsonObject = {
                 "status": RecipeState.APPROVED.value,
                 "approver": signer_of(signature),
@@ -167,7 +174,7 @@ class RecipeDesk:
 
     def give_back(self, session: Session, reference: str, credentials: Credentials, reason: str) -> JsonObject:
         """Return a version to its author, with the reason. A changed content then needs a new number."""
-        with self._on_record(session, reference, Step.RETURN), self._lock:
+        with on_record(self._store, session, reference, Step.RETURN), self._lock:
             version = self._advanced(session, reference, Step.RETURN)
             _need(reason, "why it is returned")
             permission = _quality_or_author(session)
@@ -186,7 +193,7 @@ class RecipeDesk:
         self, session: Session, reference: str, credentials: Credentials, *, reason: str, review_by: str = "", batches: tuple[str, ...] = ()
     ) -> JsonObject:
         """Make an approved version effective in place of the former one. Raises RecipeRefused with what is missing of its ground."""
-        with self._on_record(session, reference, Step.MAKE_EFFECTIVE), self._lock:
+        with on_record(self._store, session, reference, Step.MAKE_EFFECTIVE), self._lock:
             version = self._advanced(session, reference, Step.MAKE_EFFECTIVE)
             _need(reason, "why it becomes effective")
             superseded = self._superseded(session, version)
@@ -213,7 +220,7 @@ class RecipeDesk:
 
     def retire(self, session: Session, reference: str, credentials: Credentials, reason: str) -> JsonObject:
         """Withdraw a version: it is printed no more, and no step leads back."""
-        with self._on_record(session, reference, Step.RETIRE), self._lock:
+        with on_record(self._store, session, reference, Step.RETIRE), self._lock:
             version = self._advanced(session, reference, Step.RETIRE)
             _need(reason, "why it is withdrawn")
             permission = _quality_or_author(session)
@@ -231,13 +238,14 @@ class RecipeDesk:
 
     def open_for_development(self, session: Session, reference: str, credentials: Credentials) -> JsonObject:
         """Open a version that is not effective for development runs: what is made by it is not for patients."""
-        with self._on_record(session, reference, "open for development"), self._lock:
+        with on_record(self._store, session, reference, "open for development"), self._lock:
             version = self.versions.get(reference)
             if version.status not in (RecipeState.DRAFT.value, RecipeState.IN_REVIEW.value, RecipeState.APPROVED.value):
                 raise WrongState(f"Recipe {reference} is {version.status}.", remedy="Development runs are for versions on their way.")
             digest = version.recipe.digest
             signature = self._sign(session, credentials, Permission.DEVELOP, MEANING_DEVELOPMENT, digest, reference)
-            opened = DevelopmentRecipe(recipe_toml=version.toml.decode("utf-8"), development=signature)
+            toml, solid = version.toml.decode("utf-8"), solid_text(version.solid)
+            opened = DevelopmentRecipe(recipe_toml=toml, development=signature, solid=solid)
             data = canonical(opened.as_record())
             new: JsonObject = {"development_sha256": sha256_hex(data), "development_by": signer_of(signature)}
             kind, attachments = EventKind.RECIPE_DEVELOPMENT_OPENED, {"development-recipe.json": data}
@@ -248,7 +256,7 @@ class RecipeDesk:
 
     def export(self, session: Session, reference: str) -> bytes:
         """Return the signed bundle of an approved version as a file; the export is an entry. Raises NotFound."""
-        with self._on_record(session, reference, "export"), self._lock:
+        with on_record(self._store, session, reference, "export"), self._lock:
             data = write_bundle_file(self.versions.bundle(self.versions.get(reference)))
             new: JsonObject = {"exported_sha256": sha256_hex(data)}
             self._append(EventKind.RECIPE_BUNDLE_EXPORTED, reference, new, session, Permission.CHANGE_RECIPES, None)
@@ -259,12 +267,12 @@ class RecipeDesk:
 
         Raises RecipeRefused (changed, unsigned, self-approved, unknown signer), WrongState (stale, or a number used for other content).
         """
-        with self._on_record(session, "import", sha256_hex(data)), self._lock:
+        with on_record(self._store, session, "import", sha256_hex(data)), self._lock:
             actor = actor_of(session, Permission.APPROVE_RECIPES)
             bundle = read_bundle_file(data)
             recipe = verify_bundle(bundle, self._trusted.people())
             self._is_news(recipe.id, recipe.version, recipe.reference)
-            approved = RecipeBundle(recipe_toml=bundle.recipe_toml, signatures=bundle.signatures)
+            approved = bundle.model_copy(update={"effective": None})
             kept, toml = canonical(approved.as_record()), bundle.recipe_toml.encode("utf-8")
             author, approver = bundle.signatures
             new: JsonObject = {
@@ -278,6 +286,9 @@ class RecipeDesk:
                 "imported_sha256": sha256_hex(data),
             }
             attachments = {TOML: toml, BUNDLE: kept, "imported.json": data}
+            if (file := bundle.solid_file) is not None:
+                new["solid_sha256"] = sha256_hex(file)
+                attachments[SOLID] = file
             kind, subject = EventKind.RECIPE_BUNDLE_IMPORTED, Subject("recipe", recipe.reference)
             self._store.append(EntryDraft(kind, subject, new, actor, DEVICE, attachments=attachments))
         signers: JsonObject = {"author": author.manifestation, "approver": approver.manifestation}
@@ -399,23 +410,24 @@ class RecipeDesk:
                 told[cell] = error.message
         return told
 
-    @contextmanager
-    def _on_record(self, session: Session, reference: str, step: str) -> Iterator[None]:
-        """Leave an entry where what follows is refused."""
-        try:
-            yield
-        except DosewrightError as error:
-            new: JsonObject = {"step": str(step)[:200], "refused_code": error.code, "refused": error.message[:_LONGEST_TEXT]}
-            actor = Actor(session.username, session.name, "/".join(sorted(self._roles(session))))
-            subject = Subject("recipe_request", reference[:100] or "nothing")
-            self._store.append(EntryDraft(EventKind.RECIPE_REQUEST_REFUSED, subject, new, actor, DEVICE))
-            raise
-
 
 def _quality_or_author(session: Session) -> Permission:
     """Return in which of two rights a person acts who may have either."""
     quality = {role.value for role in session.roles} & {"quality_assurance", "qualified_person"}
     return Permission.APPROVE_RECIPES if quality else Permission.AUTHOR_RECIPES
+
+
+def _solid_file(recipe: Recipe, solid: str | None) -> bytes | None:
+    """Return the STL file of a recipe, judged as a cell will judge it; None for a recipe that binds none."""
+    geometry, file = recipe.geometry, solid_file(solid)
+    if not isinstance(geometry, StlSolid):
+        if file is not None:
+            raise InputInvalid(f"Recipe {recipe.reference} binds no STL file, one was sent.", remedy="Send the recipe alone.")
+        return None
+    from recipes.stl_solid import bound_solid  # numerical kernels load only when a file is judged
+
+    bound_solid(geometry, file)
+    return file
 
 
 def _need(reason: str, what: str) -> None:

@@ -16,17 +16,18 @@ from recipes.lifecycle import TRANSITIONS, RecipeState, RecipeVersion, Step, adv
 from recipes.model import Recipe, parse_recipe
 from recipes.store import RecipeBundle, read_bundle
 
-TOML = "recipe.toml"
+TOML, SOLID = "recipe.toml", "solid.stl"
 _SETTLED = ("effective", "superseded", "retired")
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version: its state as recorded and its file. `subject` is `id@version`."""
+    """One version: its state as recorded, its file, and the STL file that it binds, if any."""
 
     state: JsonObject
     toml: bytes
     recipe: Recipe
+    solid: bytes | None = None
 
     @property
     def reference(self) -> str:
@@ -74,7 +75,9 @@ class Versions:
             known = ", ".join(f"{item.get('id')}@{item.get('version')}" for item in self.states())
             raise NotFound(f"There is no recipe version {reference!r}.", remedy=f"Known are: {known or 'none'}.")
         toml = self._toml(state)
-        return Version(state, toml, parse_recipe(toml, f"the file of {reference}"))
+        sha256 = state.get("solid_sha256")
+        solid = self._store.blob(sha256) if isinstance(sha256, str) else None
+        return Version(state, toml, parse_recipe(toml, f"the file of {reference}"), solid)
 
     def find(self, reference: str) -> Version | None:
         return None if self._store.state("recipe", reference) is None else self.get(reference)

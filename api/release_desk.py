@@ -15,6 +15,7 @@ from pathlib import Path
 from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory, CellPort
 from api.errors import CellTrailInvalid, InputInvalid, NotFound, WrongState
+from api.ink_desk import InkDesk
 from api.people import DEVICE, People
 from api.production import Production, json_tree
 from api.security import Permission, Session
@@ -25,8 +26,11 @@ from audit.checkpoint import Checkpoint, SigningKey, VerifierKey, parse_checkpoi
 from audit.errors import NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
+from audit.release.evidence import BatchEntries
+from audit.release.trail_view import TrailView
 from audit.signatures import removal_digest
 from audit.store import TrailStore
+from recipes.model import DoseOrder
 
 _PAGE = 2000
 _GENESIS = "0" * 64
@@ -82,12 +86,15 @@ class ReleaseDesk:
     a cell that hangs holds up no other.
     """
 
-    def __init__(self, store: TrailStore, key: SigningKey, people: People, production: Production, cells: CellDirectory) -> None:
+    def __init__(
+        self, store: TrailStore, key: SigningKey, people: People, production: Production, cells: CellDirectory, inks: InkDesk
+    ) -> None:
         self._store = store
         self._key = key
         self._people = people
         self._production = production
         self._cells = cells
+        self._inks = inks
 
     def close_run(self, session: Session, batch_id: str) -> JsonObject:
         """Tie the cell's trail to the batch when its run is over. Raises WrongState, CellTrailInvalid, CellUnreachable."""
@@ -110,6 +117,10 @@ class ReleaseDesk:
                 "cell_size": trail.checkpoint.size,
                 "cell_root": base64.b64encode(trail.checkpoint.root).decode(),
             }
+            # Counted first: a run that is closed cannot be counted again, one that was counted is not counted twice.
+            order_id = str(batch["order"])
+            order, recipe = DoseOrder.model_validate(self._production.order(order_id)["order"]), self._production.recipe_of(order_id)
+            self._inks.note_usage(order, recipe, str(batch["run"]), TrailView(trail.lines), actor)
             self._store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
         return {"batch": batch_id, **new}
 
@@ -162,7 +173,7 @@ class ReleaseDesk:
                 session,
                 credentials,
                 permission=Permission.DISPOSE,
-                meaning=disposition,
+                meaning=batch_record.disposition_meaning(record),
                 digest=batch_record.record_sha256(record),
                 subject=subject,
             )
@@ -199,6 +210,17 @@ class ReleaseDesk:
                 created=self._store.clock.utc().at,
             )
             return path.read_bytes()
+
+    def entries(self, batch_id: str) -> BatchEntries:
+        """Return the batch's entries as the two trails show them now. Raises WrongState before a run, CellTrailInvalid, CellUnreachable."""
+        batch = self._production.batch(batch_id)
+        if not isinstance(batch.get("run"), str):
+            raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to review before a run.")
+        return BatchEntries(TrailView(list(self._store.lines())), TrailView(self._trail(batch).lines), batch_id)
+
+    def turn(self, batch_id: str) -> threading.RLock:
+        """Return the lock under which a batch's acts are taken one after the other."""
+        return self._turn(batch_id)
 
     def _turn(self, batch_id: str) -> threading.RLock:
         return self._cells.turn(str(self._production.batch(batch_id)["cell"]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials
@@ -101,6 +102,19 @@ def batches(services: Services, session: _See) -> Answers:
 @router.get("/batches/{batch}")
 def batch(services: Services, session: _See, batch: str) -> Answer:
     return {"batch": batch, **services.production.batch(batch)}
+
+
+@router.get("/batches/{batch}/pictures")
+def pictures(services: Services, session: _See, batch: str) -> Sequence[str]:
+    """Name the pictures of the batch's units: the solid of each strength, and its layers."""
+    return services.pictures.names(batch)
+
+
+@router.get("/batches/{batch}/pictures/{name}", response_class=Response, responses={200: {"content": {"image/svg+xml": {}}}})
+def picture(services: Services, session: _See, batch: str, name: str) -> Response:
+    """Return one picture as SVG; it is what the cell recorded before anything was printed."""
+    headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "private, max-age=300"}
+    return Response(services.pictures.picture(batch, name), media_type="image/svg+xml", headers=headers)
 
 
 @router.post("/batches", status_code=HTTPStatus.CREATED)

@@ -13,7 +13,7 @@ from api.dependencies import Answer, Answers, Services
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 from recipes.bundle_file import LARGEST_BUNDLE_FILE
-from recipes.store import LARGEST_FILE
+from recipes.store import LARGEST_FILE, LARGEST_SOLID
 
 router = APIRouter(prefix="/api/v1", tags=["recipes"])
 _REFUSED = EventKind.RECIPE_REQUEST_REFUSED
@@ -39,9 +39,10 @@ class _Body(BaseModel):
 
 
 class NewVersion(_Body):
-    """A recipe file as text, and why this version is written."""
+    """A recipe file as text, why this version is written, and in base64 the STL file that it binds."""
 
     recipe_toml: str = Field(max_length=LARGEST_FILE)
+    solid: str | None = Field(default=None, max_length=LARGEST_SOLID)
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -84,7 +85,7 @@ def recipe(services: Services, session: _See, recipe: str) -> Answer:
 @router.post("/recipe-versions", status_code=HTTPStatus.CREATED)
 def draft(services: Services, session: _Draft, body: NewVersion) -> Answer:
     """Write down a version as a draft; the answer is its difference from the former one."""
-    return services.recipes.draft(session, body.recipe_toml, body.reason)
+    return services.recipes.draft(session, body.recipe_toml, body.reason, body.solid)
 
 
 @router.get("/recipe-versions/{version}")

@@ -45,12 +45,15 @@ class Permission(StrEnum):
     CREATE_BATCH = "create a batch"
     RUN = "run a batch"
     CARE = "check or clean a cell"
+    RECEIVE_INK = "receive, prepare or weigh ink"
     STOP = "stop a cell"
     ACKNOWLEDGE = "acknowledge an alarm"
     SHELVE = "shelve an alarm"
     CONFIRM_REMOVAL = "confirm a removal"
     CONFIRM_WEIGHT = "weigh a unit as the second person"
     REVIEW = "review a batch"
+    RESOLVE = "resolve an exception"
+    TAKE_BACK = "take a cartridge back"
     DISPOSE = "sign a disposition"
     EXPORT = "export a package"
     SEARCH_TRAIL = "search the trail"
@@ -70,12 +73,15 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.CREATE_BATCH: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.RUN: frozenset({Role.OPERATOR, Role.PROCESS_ENGINEER}),
     Permission.CARE: frozenset({Role.OPERATOR, Role.PHARMACIST}),
+    Permission.RECEIVE_INK: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
     Permission.STOP: _ANYONE,
     Permission.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.SHELVE: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.CONFIRM_REMOVAL: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.CONFIRM_WEIGHT: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.REVIEW: _GMP,
+    Permission.RESOLVE: frozenset({Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
+    Permission.TAKE_BACK: frozenset({Role.OPERATOR, Role.PHARMACIST}),
     Permission.DISPOSE: frozenset({Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
     Permission.EXPORT: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE}),
     Permission.SEARCH_TRAIL: _ANYONE,

@@ -145,10 +145,16 @@ class Shelf:
 
     def ink(self, lot: str) -> InkLot:
         """Return an ink lot. Raises NotFound."""
-        return InkLot.model_validate(self._object("ink_lot", lot, "ink lot"))
+        return InkLot.model_validate(_of(InkLot, self._object("ink_lot", lot, "ink lot")))
 
     def cartridge(self, serial: str) -> Cartridge:
-        return Cartridge.model_validate(self._object("cartridge", serial, "cartridge"))
+        """Return a cartridge as it is now: what closed runs took from it is counted. Raises NotFound."""
+        return Cartridge.model_validate(_of(Cartridge, self._object("cartridge", serial, "cartridge")))
+
+    def held(self, serial: str) -> str | None:
+        """Say why a cartridge is held, None where it is not."""
+        found = (self._store.state("cartridge", serial) or {}).get("held")
+        return found if isinstance(found, str) else None
 
     def inks(self) -> list[JsonObject]:
         return [state for _, state in self._store.objects("ink_lot")]
@@ -161,6 +167,11 @@ class Shelf:
         if state is None:
             raise NotFound(f"There is no {word} {id_!r}.", remedy="Receive it first, or correct the number.")
         return state
+
+
+def _of(kind: type[InkLot] | type[Cartridge], state: JsonObject) -> JsonObject:
+    """Return what of an object's state is the document itself; entries about it have more."""
+    return {name: value for name, value in state.items() if name in kind.model_fields}
 
 
 def _whole(value: JsonValue) -> int:

@@ -9,7 +9,10 @@ from api.allocation import Allocation
 from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
+from api.exception_desk import ExceptionDesk
+from api.ink_desk import InkDesk
 from api.people import People
+from api.pictures import PictureDesk
 from api.production import Production
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
@@ -46,6 +49,9 @@ class Workstation:
     recipes: RecipeDesk
     allocation: Allocation
     weighing: WeighingDesk
+    inks: InkDesk
+    pictures: PictureDesk
+    exceptions: ExceptionDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -63,7 +69,8 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     people = People(identity, sessions, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
-    release = ReleaseDesk(store, key, people, production, cells)
+    inks = InkDesk(store, people, shelf)
+    release = ReleaseDesk(store, key, people, production, cells, inks)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
     return Workstation(
         settings=settings,
@@ -80,4 +87,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         recipes=RecipeDesk(store, people, cells, release, trusted, demonstration=settings.demonstration),
         allocation=Allocation(store, production),
         weighing=WeighingDesk(people, production, cells),
+        inks=inks,
+        pictures=PictureDesk(production, cells),
+        exceptions=ExceptionDesk(store, people, production, release),
     )

@@ -44,12 +44,17 @@ class EventKind(StrEnum):
     RECIPE_REQUEST_REFUSED = "recipe.request.refused"
     INK_LOT_RECEIVED = "ink.lot.received"
     INK_CARTRIDGE_RECEIVED = "ink.cartridge.received"
+    INK_LOT_PREPARED = "ink.lot.prepared"
+    INK_CARTRIDGE_USED = "ink.cartridge.used"
+    INK_CARTRIDGE_WEIGHED = "ink.cartridge.weighed"
+    INK_CARTRIDGE_RETURNED = "ink.cartridge.returned"
     CELL_RECORD_ENROLLED = "cell.record.enrolled"
     ORDER_PRESCRIPTION_ENTERED = "order.prescription.entered"
     ORDER_PRESCRIPTION_CONFIRMED = "order.prescription.confirmed"
     BATCH_RECORD_CREATED = "batch.record.created"
     BATCH_RUN_REQUESTED = "batch.run.requested"
     BATCH_RUN_CLOSED = "batch.run.closed"
+    BATCH_EXCEPTION_RESOLVED = "batch.exception.resolved"
     BATCH_DISPOSITION_SIGNED = "batch.disposition.signed"
     BATCH_PACKAGE_EXPORTED = "batch.package.exported"
     RECORD_STORE_VERIFIED = "record.store.verified"
@@ -130,12 +135,17 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.RECIPE_REQUEST_REFUSED: ("recipe_request", "a step or an import was refused, with the reason"),
         EventKind.INK_LOT_RECEIVED: ("ink_lot", "an ink lot with its certificate"),
         EventKind.INK_CARTRIDGE_RECEIVED: ("cartridge", "a cartridge of an ink lot"),
+        EventKind.INK_LOT_PREPARED: ("ink_lot", "an ink prepared on site: its record, and the signature of who checked it"),
+        EventKind.INK_CARTRIDGE_USED: ("cartridge", "what a closed run took from the cartridge, and how long it was at temperature"),
+        EventKind.INK_CARTRIDGE_WEIGHED: ("cartridge", "a weighing, and whether it agrees with what runs took; one that does not is held"),
+        EventKind.INK_CARTRIDGE_RETURNED: ("ink_return", "a cartridge came back from a batch; what is left in it was weighed"),
         EventKind.CELL_RECORD_ENROLLED: ("cell", "a cell's origin and verifier key are known to this workstation"),
         EventKind.ORDER_PRESCRIPTION_ENTERED: ("order", "a prescription was entered and signed"),
         EventKind.ORDER_PRESCRIPTION_CONFIRMED: ("order", "a second person confirmed it"),
         EventKind.BATCH_RECORD_CREATED: ("batch", "a batch was opened for an order"),
         EventKind.BATCH_RUN_REQUESTED: ("batch", "a cell was asked for a run"),
         EventKind.BATCH_RUN_CLOSED: ("batch", "a run ended; the cell's origin, size and root tie the two trails"),
+        EventKind.BATCH_EXCEPTION_RESOLVED: ("exception", "a person other than the operator assigned a cause to an exception and signed"),
         EventKind.BATCH_DISPOSITION_SIGNED: ("batch", "released, partly released or rejected, with the signature"),
         EventKind.BATCH_PACKAGE_EXPORTED: ("batch", "a review package was written"),
         EventKind.RECORD_STORE_VERIFIED: ("store", "the store was verified, with the outcome"),

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from audit.canonical import canonical, sha256_hex
+from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor
 from audit.quantities import Milligram, Percent
@@ -33,12 +33,14 @@ from printer.planned_units import correction_rule, limits_of, planned_purge, pla
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates
 from printer.recipe_lock import DEVELOPMENT, printable_recipe, recipe_gate
 from printer.register_file import judge_register
+from printer.release_facts import release_facts
 from printer.supply_gate import supply_gate, supply_of
 from recipes.capability import balance_reasons, external_reasons
 from recipes.compile import compile_program
 from recipes.machine import MachineProfile
 from recipes.model import Recipe
 from recipes.order import Cartridge, DoseOrder, InkLot
+from recipes.picture_files import picture_files
 from recipes.program import PrintProgram
 from recipes.proof_text import proof_text
 from recipes.store import DEVELOPER_ROLE, DevelopmentRecipe, RecipeBundle
@@ -277,8 +279,9 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
                 else {"second_concentration_rsd_validation": _number(recipe.second_ink.concentration_rsd_validation)}
             ),
             "partial_release_permitted": recipe.control.partial_release,
+            "release": release_facts(recipe, program, _sources(job), machine, admission.today),
             **({"purpose": DEVELOPMENT} if job.development else {}),
-            **({} if recipe.control.release is None else {"release_rules": recipe.control.release.as_rules()}),
+            **_release_facts(recipe),
             "demonstration": admission.demonstration,
             "rate": admission.rate,
         },
@@ -290,6 +293,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
             "proof.json": canonical(program.proof.as_record()),
             "proof.txt": proof_text(program.proof).encode("utf-8"),
             "dose.json": canonical(program.dose.as_record()),
+            **picture_files(program, job.recipe_bundle.solid_file),
         },
         header=program.preamble,
         actions=_actions(program, machine),
@@ -324,6 +328,7 @@ def _supplies(admission: Admission, recipe: Recipe) -> tuple[Supply, ...]:
             rate=admission.rate,
             today=admission.standing.today,
             left_of_day_s=left,
+            longest_warm=part.ink.longest_at_temperature,
         )
         for (ink, cartridge), head, part in zip(_sources(admission.job), admission.machine.heads, recipe.parts, strict=False)
     )
@@ -346,6 +351,14 @@ def _second_head(recipe: Recipe, machine: MachineProfile, job: Job) -> SecondHea
         return None
     part = recipe.parts[1]
     return SecondHead(limits_of(part), machine.heads[1].e_area, correction_rule(part, second[0]))
+
+
+def _release_facts(recipe: Recipe) -> JsonObject:
+    """Return what release rests on beyond what is stated of every run; nothing where the recipe sets no rules of release."""
+    if recipe.control.release is None:
+        return {}
+    primes = [part.parameters.prime_volume.set_point.text for part in recipe.parts]
+    return {"release_rules": recipe.control.release.as_rules(), "prime_volumes_uL": [*primes]}
 
 
 def _number(value: Percent | None) -> str | None:

@@ -130,6 +130,10 @@ class CellClient:
     def checkpoint(self) -> str:
         return str(self._ask("checkpoint", {}))
 
+    def pictures(self, run: str) -> dict[str, JsonValue]:
+        """Return the pictures recorded with a run, SVG text by name; empty for a run that has none."""
+        return _object(self._ask("pictures", {"run": run}))
+
     def blob(self, sha256: str) -> bytes:
         return base64.b64decode(str(self._ask("blob", {"sha256": sha256}, timeout_s=30.0)), validate=True)
 

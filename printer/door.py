@@ -31,6 +31,7 @@ from printer.recipe_door import RecipeDoor
 from printer.recipe_lock import DEVELOPMENT
 from printer.server import Handler
 from recipes.machine import MachineProfile
+from recipes.picture_files import FOLDER as PICTURES
 
 _TRAIL_LIMIT = 5000
 _ALARM_ENTRIES = 20_000
@@ -81,6 +82,7 @@ class Door:
             **self._recipes.handlers(),
             "trail": self._trail,
             "checkpoint": lambda _: self._cell.store.checkpoint(),
+            "pictures": self._pictures,
             "blob": lambda body: base64.b64encode(self._cell.store.blob(str(body["sha256"]))).decode("ascii"),
         }
 
@@ -142,6 +144,17 @@ class Door:
                 for unit in program.units
             ],
             "gates": [dict(gate.as_record()) for gate in admitted.plan.static_gates],
+        }
+
+    def _pictures(self, body: Mapping[str, JsonValue]) -> Answer:
+        """Return the pictures that were recorded with a run, by their file name."""
+        store, run = self._cell.store, str(body["run"])
+        created = store.search(kind=EventKind.RUN_RECORD_CREATED, subject_type="run", subject_id=run, limit=1)
+        return {
+            item["name"].removeprefix(PICTURES): store.blob(item["sha256"]).decode("ascii", errors="replace")
+            for entry in created
+            for item in entry.attachments
+            if item["name"].startswith(PICTURES)
         }
 
     def _next_run(self, job: Job) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
-from audit.quantities import EXACT, Microlitre
+from audit.quantities import EXACT, Hour, Microlitre
 from printer.plan import PlannedUnit, Supply
 from printer.readiness import Gate
 from printer.supply import minutes, time_needed_us
@@ -19,18 +19,32 @@ _NAME = "ink lot and cartridge"
 
 
 def supply_of(
-    ink: InkLot, cartridge: Cartridge, *, heel: Microlitre, prime: Microlitre, rate: str, today: str, left_of_day_s: int
+    ink: InkLot,
+    cartridge: Cartridge,
+    *,
+    heel: Microlitre,
+    prime: Microlitre,
+    rate: str,
+    today: str,
+    left_of_day_s: int,
+    longest_warm: Hour | None = None,
 ) -> Supply:
     """Return what a cartridge can give, and until when: the last day of use is the earlier of its own and its ink's, and counts whole.
 
     `left_of_day_s` is how much of `today` is left at the site, in seconds; `rate` that of process time.
+    `longest_warm` is how long the ink may be at temperature, over all runs of the cartridge; what earlier runs took of it is gone.
     """
     last = min(cartridge.in_use_until, ink.expires)
     what = f"cartridge {cartridge.serial} may be used" if last == cartridge.in_use_until else f"ink lot {ink.lot} may be used"
     days = (date.fromisoformat(last) - date.fromisoformat(today)).days
     life = EXACT.multiply(Decimal(max(0, days * _DAY_S + left_of_day_s)), Decimal(rate))
+    what = f"{what} until {last}"
+    if longest_warm is not None:
+        left = EXACT.multiply(max(Decimal(0), longest_warm.value - (cartridge.warm or Hour(0)).value), Decimal(3600))
+        if left < life:
+            life, what = left, f"cartridge {cartridge.serial} may be at temperature for {longest_warm} over all runs"
     return Supply(
-        what=f"{what} until {last}",
+        what=what,
         give_nl=int((cartridge.remaining - heel).value * 1000),
         prime_nl=int(prime.value * 1000),
         life_us=int(life * 1_000_000),

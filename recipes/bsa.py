@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from audit.quantities import EXACT, Centimetre, Kilogram, SquareMetre, Year
 from recipes.errors import DoseRefused
+from recipes.growth import height_slip, weight_slip
 from recipes.model import BsaFormula, Sex
 
 
@@ -183,12 +184,12 @@ def implausible(
     elif method.height is not None and height is not None and not method.height[0] <= height <= method.height[1]:
         reasons.append(
             f"height {height} is outside {method.height[0].text} to {method.height[1]}, the range of {method.name} here; "
-            "measure again and enter the height in centimetres"
+            f"measure again and enter the height in centimetres{height_slip(height)}"
         )
     if not method.weight[0] <= weight <= method.weight[1]:
         reasons.append(
             f"weight {weight} is outside {method.weight[0].text} to {method.weight[1]}, the range of {method.name} here; "
-            "weigh again and enter the weight in kilograms"
+            f"weigh again and enter the weight in kilograms{weight_slip(weight)}"
         )
     if method.adults and (sex is None or age is None):
         reasons.append(f"{method.name} holds for adults and by sex; enter age and sex")

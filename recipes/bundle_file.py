@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from audit.canonical import canonical
 from recipes.errors import RecipeRefused
 from recipes.figures import Document, explain
-from recipes.store import RecipeBundle
+from recipes.store import LARGEST_SOLID, RecipeBundle
 
-LARGEST_BUNDLE_FILE = 1_000_000
+LARGEST_BUNDLE_FILE = 1_000_000 + LARGEST_SOLID
 _ASK_AGAIN = "Ask the site that signed it for the file as it was exported."
 
 

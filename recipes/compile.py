@@ -16,14 +16,15 @@ from audit.quantities import Milligram, Millimetre, Year
 from recipes.binding import Source, binding_reasons
 from recipes.capability import balance_reasons, total_reasons
 from recipes.clearance import clearance_reasons
-from recipes.designs import Design, design_unit, head_reasons, scale_design, stacking_reasons
+from recipes.designs import Design, design_unit, head_reasons, scale_design, stacking_reasons, swallowing_reasons
 from recipes.dose import DoseResult, StrengthPlan, calculate
 from recipes.errors import CompileRefused, DoseRefused, GeometryRefused, SolidFileRefused
 from recipes.gcode_check import prove
 from recipes.gcode_writer import Motion, ProcedureName, Written, write_dispense, write_preamble, write_unit
-from recipes.inks import cartridge_reasons, ink_reasons
+from recipes.inks import cartridge_reasons, course_reasons, ink_reasons, release_reasons
 from recipes.model import Cartridge, DoseCorrection, DoseOrder, InkLot, MachineProfile, Recipe, StlSolid
 from recipes.plate import Place, lay_out, purge_places
+from recipes.plausibility import prescription_reasons
 from recipes.procedures import micrometres, plan_motion, write_actions
 from recipes.program import AFTER, BEFORE, ActionProgram, Basis, Piece, PrintProgram, UnitProgram, head_of, procedure_bytes
 from recipes.proof import UnitProof, UnitTarget
@@ -55,6 +56,9 @@ def compile_program(
     reasons = binding_reasons(order, recipe, sources, machine)
     for part, source in zip(recipe.parts, sources, strict=False):
         reasons.extend(ink_reasons(part, source.ink, today))
+    reasons.extend(prescription_reasons(recipe, order.prescription, today))
+    reasons.extend(release_reasons(recipe, [source.ink for source in sources]))
+    reasons.extend(course_reasons(recipe, [(source.ink, source.cartridge) for source in sources], order.prescription.days, today))
     try:
         dose = calculate(recipe, order.prescription, ink, None if second is None else second[0])
     except DoseRefused as refused:
@@ -82,6 +86,8 @@ def compile_program(
     designs = [
         design.strengths(plans.strengths, part, head) for part, head, plans in zip(recipe.parts, machine.heads, dose.parts, strict=False)
     ]
+    for parts in zip(*designs, strict=False):
+        reasons.extend(swallowing_reasons(recipe, order.prescription.age, parts))
     purged = None if purge is None else design.one(purge, recipe, machine, "purge unit")
     for parts in zip(*designs, strict=False) if len(designs) > 1 else ():
         reasons.extend(stacking_reasons(parts))

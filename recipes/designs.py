@@ -10,11 +10,12 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import assert_never
 
-from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond, Year
+from audit.quantities import EXACT, Microlitre, Millimetre, MillimetrePerSecond, Year, plain_text
 from recipes.dose import StrengthPlan
 from recipes.errors import GeometryRefused
 from recipes.exact_designs import ProvenRanges, plan_exact
 from recipes.model import Caplet, Cylinder, Dispense, DoseCorrection, Film, Grid, MachineProfile, Parameter, Recipe, StlSolid, Torus
+from recipes.patient_rules import largest_for
 from recipes.shapes import Range, Solid, build_solid, slice_solid
 from recipes.stl_solid import FileSolid
 from recipes.toolpath import UnitPath, plan_dispense, plan_unit
@@ -61,10 +62,10 @@ def design_unit(
                 plan, plan_dispense(plan.target_volume, increment=line_increment(machine)), MappingProxyType({"family": "dispense"})
             )
         case Cylinder() | Torus():
-            solid = _solid(plan, recipe, machine)
+            solid = smooth_solid(plan, recipe, machine)
             return Design(plan, _path(solid, plan, recipe), _shape(solid))
         case Caplet() | Film() | Grid() | StlSolid():
-            printed = plan_exact(geometry, plan.target_volume, machine, _ranges(recipe), age=age, file=file)
+            printed = plan_exact(geometry, plan.target_volume, machine, exact_ranges(recipe), age=age, file=file)
             return Design(plan, printed.path, printed.shape)
         case _:
             assert_never(geometry)
@@ -92,6 +93,24 @@ def stacking_reasons(designs: Sequence[Design]) -> list[str]:
     return reasons
 
 
+def swallowing_reasons(recipe: Recipe, age: Year | None, designs: Sequence[Design]) -> list[str]:
+    """Return why a patient of this age should not be asked to swallow a unit of these parts (one design each, from the plate up)."""
+    if not recipe.swallowability or age is None:
+        return []
+    largest = largest_for(recipe.swallowability, age)
+    if largest is None:
+        youngest = recipe.swallowability[0].from_age
+        return [f"recipe {recipe.reference} is for patients from {youngest}, the patient is {age} old; choose another form"]
+    sizes = [Decimal(size) for design in designs for name, size in design.shape.items() if name.endswith("_mm")]
+    sizes.append(EXACT.divide(Decimal(sum(design.height for design in designs)), Decimal(1000)))
+    if max(sizes) <= largest.value:
+        return []
+    return [
+        f"a unit of {designs[0].plan.label} would be {plain_text(max(sizes))} mm at its largest, and recipe {recipe.reference} allows "
+        f"{largest} for a patient of {age}; have the dose divided, or choose another form"
+    ]
+
+
 def head_reasons(plan: StrengthPlan, machine: MachineProfile) -> list[str]:
     """Return why this head cannot dose a unit of this size."""
     reasons = []
@@ -110,7 +129,8 @@ def line_increment(machine: MachineProfile) -> Microlitre:
     return min(INCREMENT, machine.bounded_exposure / 2)
 
 
-def _solid(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Solid:
+def smooth_solid(plan: StrengthPlan, recipe: Recipe, machine: MachineProfile) -> Solid:
+    """Return the cylinder or torus of a strength. Raises GeometryRefused."""
     geometry = recipe.geometry
     layer = _range(recipe.parameters.layer_height)
     if isinstance(geometry, Torus):
@@ -145,7 +165,8 @@ def _expected_speed(recipe: Recipe) -> MillimetrePerSecond:
     return MillimetrePerSecond(EXACT.divide(parameters.flow_rate.set_point.value, bead))
 
 
-def _ranges(recipe: Recipe) -> ProvenRanges:
+def exact_ranges(recipe: Recipe) -> ProvenRanges:
+    """Return what a recipe allows of layers and beads, with room for the largest correction of its dose."""
     rule = recipe.control.dose_correction
     correction = rule.largest.fraction if isinstance(rule, DoseCorrection) else Decimal(0)
     return ProvenRanges(_range(recipe.parameters.layer_height), _bead_range(recipe), _expected_speed(recipe), correction)

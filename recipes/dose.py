@@ -144,7 +144,8 @@ def _calculate(recipe: Recipe, prescription: Prescription, ink: InkLot) -> DoseR
     _refuse(_form_reasons(recipe, prescription, ink))
     per = prescription.per
     lines: list[str] = []
-    bsa, calculated = _amount(recipe, prescription, lines)
+    bsa, amount = _amount(recipe, prescription, lines)
+    calculated = _capped(recipe, amount, per, lines)
     intakes = _share(prescription, calculated)
     daily = calculated if per == "day" else calculated * len(intakes)
     reasons: list[str] = []
@@ -154,6 +155,7 @@ def _calculate(recipe: Recipe, prescription: Prescription, ink: InkLot) -> DoseR
         daily_rounded = daily_rounded + plan.label * len(plan.intakes)
     daily_rounded = _tidy(daily_rounded)
     reasons.extend(_daily_reasons(recipe, daily, daily_rounded))
+    reasons.extend(_cap_reasons(recipe, daily_rounded if per == "day" else plans[0].label))
     _refuse(reasons)
     if len(prescription.schedule) > 1:
         deviation = _deviation(daily, daily_rounded)
@@ -207,14 +209,18 @@ def _amount(recipe: Recipe, prescription: Prescription, lines: list[str]) -> tup
                 needed = "the weight; enter it" if method.height is None else "height and weight; enter both"
                 raise DoseRefused([f"a dose in mg/m2 by {method.name} needs {needed}"])
             bsa = body_surface_area(formula, height, weight, sex=prescription.sex, age=prescription.age)
-            amount = Milligram(EXACT.multiply(prescribed.value, bsa.value))
+            cap = recipe.dose.bsa_cap
+            used = bsa if cap is None else min(bsa, cap)
+            amount = Milligram(EXACT.multiply(prescribed.value, used.value))
             body = ", ".join(
                 str(part) for part in (height, weight, *((prescription.sex, prescription.age) if method.adults else ())) if part
             )
             lines.append(f"Body surface area ({method.name}, {method.expression}) of {body}: {bsa.rounded(6).text} m²")
             if (warned := caution(formula, weight)) is not None:
                 lines.append(f"Caution: {warned}")
-            lines.append(f"Calculated: {prescribed.text} mg/m² per {per} × {bsa.rounded(6).text} m² = {amount.rounded(4)} per {per}")
+            if used is not bsa:
+                lines.append(f"Capped: the recipe calculates from {used.text} m² at most")
+            lines.append(f"Calculated: {prescribed.text} mg/m² per {per} × {used.rounded(6).text} m² = {amount.rounded(4)} per {per}")
             return bsa, amount
         case MilligramPerKilogram():
             if prescription.weight is None:
@@ -229,6 +235,22 @@ def _amount(recipe: Recipe, prescription: Prescription, lines: list[str]) -> tup
             lines.append(f"Prescribed: {prescribed} per {per}")
             return None, prescribed
     raise DoseRefused([f"recipe {recipe.reference} names no formula for {prescribed.unit}; correct the recipe"])
+
+
+def _capped(recipe: Recipe, amount: Milligram, per: str, lines: list[str]) -> Milligram:
+    """Bring an amount down to the recipe's cap, before it is shared and rounded, and say so."""
+    cap = recipe.dose.amount_cap
+    if cap is None or amount <= cap:
+        return amount
+    lines.append(f"Capped: {amount.rounded(4)} per {per} is above the recipe's cap; {cap} per {per} is used")
+    return cap
+
+
+def _cap_reasons(recipe: Recipe, rounded: Milligram) -> list[str]:
+    cap = recipe.dose.amount_cap
+    if cap is None or rounded <= cap:
+        return []
+    return [f"rounded to the grid the amount would be {rounded}, above the cap of recipe {recipe.reference}, {cap}; have less prescribed"]
 
 
 def _stated_body(prescription: Prescription) -> tuple[str, ...]:
@@ -272,7 +294,7 @@ def _plans(
         mass = fill_mass(label, ink.assay)
         volume = volume_of(mass, ink.density)
         units = len(members) * prescription.days
-        lines.append(f"Fill mass: {label} × 1000 ÷ {ink.assay} (assay of ink lot {ink.lot}) = {mass.rounded(2)} of ink per unit")
+        lines.append(f"Fill mass: {label} × 1000 ÷ {ink.assay} ({ink.strength_text}) = {mass.rounded(2)} of ink per unit")
         lines.append(f"Fill volume: {mass.rounded(2)} ÷ {ink.density} = {volume.rounded(2).text} µL per unit")
         lines.append(f"Units of {label}: {len(members)} per day × {prescription.days} days = {units}")
         names = tuple(intake.time for intake, _ in members)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from audit.quantities import (
     EXACT,
@@ -26,6 +26,7 @@ from audit.quantities import (
     SquareMetre,
 )
 from recipes.figures import Count, Document, Identifier, Name, NotNegative, Parameter, PlainNumber, Positive
+from recipes.patient_rules import BodyRule
 from recipes.shape_families import Caplet, Film, Grid, StlSolid
 
 DoseBasis = Literal["mg/m2", "mg/kg", "mg"]
@@ -47,7 +48,12 @@ class Active(Document):
 
 
 class DoseRule(Document):
-    """What may be prescribed and how it is rounded. Masses are of the stated active, per unit unless named daily."""
+    """What may be prescribed and how it is rounded. Masses are of the stated active, per unit unless named daily.
+
+    Caps come before rounding, and the arithmetic says so: `bsa_cap` is the largest body surface that a dose is calculated from,
+    `amount_cap` the largest amount per day or per dose, as `per` says; it holds for the rounded amount too. `body`: what else must be on
+    a prescription. `amount_cap` and `body` are part of the digest only where they are set.
+    """
 
     minimum: Annotated[Milligram, Positive]
     maximum: Annotated[Milligram, Positive]
@@ -60,6 +66,13 @@ class DoseRule(Document):
     daily_maximum: Annotated[Milligram, Positive]
     largest_daily_deviation: Annotated[Percent, Positive]
     largest_days: Count
+    amount_cap: Annotated[Milligram, Positive] | None = None
+    body: BodyRule | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name not in ("amount_cap", "body")}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -70,11 +83,17 @@ class DoseRule(Document):
                 raise ValueError(f"{name} {bound} is not a multiple of the grid {self.grid}")
         if (self.basis == "mg/m2") != (self.bsa_formula is not None):
             raise ValueError("bsa_formula belongs to a recipe with basis mg/m2, and to no other")
+        if self.bsa_cap is not None and self.bsa_formula is None:
+            raise ValueError("bsa_cap belongs to a recipe with a bsa_formula, and to no other")
         return self
 
 
 class InkSpecification(Document):
-    """What an ink lot's certificate must say to serve this recipe; strength in mg of the stated active per g of ink."""
+    """What an ink lot's certificate must say to serve this recipe; strength in mg of the stated active per g of ink.
+
+    `on_site`: whether an ink prepared on site may serve it, whose strength is theoretical: nobody has assayed it. Refused where
+    it is not set, and then not part of the digest.
+    """
 
     ink: Identifier
     strength: Parameter[MilligramPerGram]
@@ -82,6 +101,12 @@ class InkSpecification(Document):
     largest_assay_uncertainty: Annotated[Percent, Positive]
     largest_density_uncertainty: Annotated[Percent, Positive]
     longest_at_temperature: Annotated[Hour, Positive]
+    on_site: Literal["permitted"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "on_site"}
 
 
 class Cylinder(Document):

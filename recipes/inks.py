@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_FLOOR
 
 from audit.quantities import EXACT, Microlitre
+from audit.release.legal_routes import REAL_TIME
+from recipes.civil_days import added, days_between
 from recipes.errors import InkRefused
 from recipes.figures import Q
 from recipes.model import Cartridge, InkLot, MachineProfile, Parameter, Recipe
@@ -43,6 +46,13 @@ def specification_mismatches(recipe: Recipe, ink: InkLot) -> tuple[str, ...]:
     specification = recipe.ink
     if ink.ink != specification.ink:
         reasons.append(f"{what} is ink {ink.ink}, the recipe needs {specification.ink}; choose another lot")
+    if ink.preparation is not None and specification.on_site is None:
+        reasons.append(
+            f"{what} was prepared on site and its strength is theoretical, which recipe {recipe.reference} does not permit; "
+            "take a lot with a certificate of analysis"
+        )
+    if ink.preparation is not None:
+        reasons.extend(f"{what}: {reason}; discard the lot" for reason in ink.preparation.expired)
     reasons.extend(_outside(what, "strength", ink.assay, specification.strength))
     reasons.extend(_outside(what, "density", ink.density, specification.density))
     for name, uncertainty, value, largest in (
@@ -60,6 +70,53 @@ def ink_reasons(recipe: Recipe, ink: InkLot, today: str) -> tuple[str, ...]:
     if _iso(today) > ink.expires:
         reasons.append(f"ink lot {ink.lot} expired on {ink.expires}, today is {today}; quarantine it and choose a lot in date")
     return tuple(reasons)
+
+
+def release_reasons(recipe: Recipe, inks: Sequence[InkLot]) -> tuple[str, ...]:
+    """Return why units of these inks could not be released as the recipe says: theoretical strength is not for real-time release."""
+    if REAL_TIME not in recipe.authorised:
+        return ()
+    return tuple(
+        f"ink lot {ink.lot} has a theoretical strength, and recipe {recipe.reference} is for real-time release; take an assayed lot"
+        for ink in inks
+        if ink.preparation is not None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UseBy:
+    """The last day on which the units of a batch may be used, and what sets it."""
+
+    day: str
+    because: str
+
+
+def use_by(recipe: Recipe, sources: Sequence[tuple[InkLot, Cartridge]], today: str) -> UseBy | None:
+    """Return the use-by of units printed today: the earliest of their life in the pack, the inks' expiry and the cartridges' in-use life.
+
+    None where the recipe states no pack: how long its units last is then not known, and the batch has no use-by.
+    """
+    if recipe.pack is None:
+        return None
+    ends = [
+        UseBy(added(_iso(today), recipe.pack.unit_life), f"a unit lasts {recipe.pack.unit_life.text} days in {recipe.pack.description}")
+    ]
+    for ink, cartridge in sources:
+        ends.append(UseBy(ink.expires, f"ink lot {ink.lot} expires"))
+        ends.append(UseBy(cartridge.in_use_until, f"cartridge {cartridge.serial} is in use until then"))
+    return min(ends, key=lambda end: end.day)
+
+
+def course_reasons(recipe: Recipe, sources: Sequence[tuple[InkLot, Cartridge]], days: int, today: str) -> tuple[str, ...]:
+    """Return why a course of this many days, begun on the day of printing, cannot be printed today; empty if it can."""
+    end = use_by(recipe, sources, today)
+    if end is None:
+        return ()
+    fitting = days_between(today, end.day) + 1
+    if days <= fitting:
+        return ()
+    rest = f"print {fitting} days at most" if fitting > 0 else "nothing can be printed from it"
+    return (f"a course of {days} days runs past the use-by of the batch, {end.day} ({end.because}); {rest}, or take a fresher cartridge",)
 
 
 def batch_need(recipe: Recipe, units: Sequence[Microlitre]) -> Microlitre:
@@ -91,6 +148,9 @@ def cartridge_reasons(
             f"{what} is entered with {cartridge.filled}, the head {machine.id} takes {machine.cartridge_capacity.text} at most; "
             "correct the entry"
         )
+    longest = recipe.ink.longest_at_temperature
+    if cartridge.warm is not None and cartridge.warm >= longest:
+        reasons.append(f"{what} was at temperature for {cartridge.warm.rounded(2)}, {longest} are allowed; discard it and open another")
     usable = cartridge.remaining - machine.cartridge_heel
     need = batch_need(recipe, units)
     if need > usable:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from audit.quantities import Microlitre, Milligram, MilligramPerSecond, Percent, Second
+from audit.release.legal_routes import Authorisation, LegalRoute, release_rule
 from recipes.errors import RecipeRefused
 from recipes.figures import (
     DEMONSTRATION_STATUS,
@@ -65,6 +66,7 @@ from recipes.machine import (
 )
 from recipes.machine_devices import FirmwareRequirement, PressureSensor
 from recipes.order import Cartridge, DoseOrder, InkLot, Intake, Prescribed, Prescription, Sex
+from recipes.patient_rules import Pack, SwallowBand, checked_swallowing
 from recipes.release_rules import ReleaseRules, SmallBatchPrior
 from recipes.shape_families import Caplet, Film, Grid, StlSolid
 
@@ -222,20 +224,32 @@ class Handling(Document):
 
 
 class LabelTexts(Document):
-    """Texts for the label of a released pack."""
+    """Texts for the label of a released pack. `excipients` are those that a label has to name; part of the digest where there are any."""
 
     product: Name
     directions: Name
     storage: Name
     warnings: tuple[Name, ...]
+    excipients: tuple[Name, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value or name != "excipients"}
+
+
+_SET_OR_NOT = frozenset({"second_ink", "legal_route", "authorised", "pack", "swallowability"})
 
 
 class Recipe(Document):
     """A master recipe: what is printed, from which ink, on which machine, within which ranges.
 
     `machine_digest` is that of the machine profile it was validated on, so that the recipe's signatures cover the profile.
-    `second_ink`: each unit has a second part, of another ink, printed upon the first by the machine's second head. It is part of the
-    digest only where there is one.
+    `second_ink`: each unit has a second part, of another ink, printed upon the first by the machine's second head.
+
+    `legal_route` says under which law it is printed, `authorised` which words of release this place may use, `pack` how long a unit
+    lasts in it, `swallowability` how large a unit may be at which age. They and `second_ink` are part of the digest only where they
+    are set.
     """
 
     format: Literal["dosewright-recipe/1"]
@@ -261,6 +275,10 @@ class Recipe(Document):
     handling: Handling
     label: LabelTexts
     second_ink: SecondInk | None = None
+    legal_route: LegalRoute | None = None
+    authorised: tuple[Authorisation, ...] = ()
+    pack: Pack | None = None
+    swallowability: tuple[SwallowBand, ...] = ()
     sources: dict[str, str]
 
     @field_validator("unit_mass_tolerance")
@@ -268,10 +286,25 @@ class Recipe(Document):
     def _bands_from_zero(cls, bands: tuple[ToleranceBand, ...]) -> tuple[ToleranceBand, ...]:
         return checked_bands(bands)
 
+    @field_validator("swallowability")
+    @classmethod
+    def _rising_ages(cls, bands: tuple[SwallowBand, ...]) -> tuple[SwallowBand, ...]:
+        return checked_swallowing(bands)
+
     @model_serializer(mode="wrap")
-    def _without_a_second_ink(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         tree: dict[str, object] = handler(self)
-        return {name: value for name, value in tree.items() if value is not None or name != "second_ink"}
+        return {name: value for name, value in tree.items() if value or name not in _SET_OR_NOT}
+
+    @model_validator(mode="after")
+    def _lawful(self) -> Self:
+        if self.legal_route is not None:
+            release_rule(self.legal_route, self.authorised)
+        elif self.authorised:
+            raise ValueError("authorised goes with legal_route: state the route")
+        if self.swallowability and not isinstance(self.geometry, Cylinder | Torus):
+            raise ValueError("swallowability goes with cylinder and torus; other families have it in their bounds, if at all")
+        return self
 
     @model_validator(mode="after")
     def _sourced(self) -> Self:

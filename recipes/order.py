@@ -9,6 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from audit.quantities import (
     Centimetre,
     GramPerMillilitre,
+    Hour,
     Kilogram,
     Microlitre,
     Milligram,
@@ -19,6 +20,7 @@ from audit.quantities import (
     Year,
 )
 from recipes.figures import Count, Document, Hex256, Identifier, IsoDate, Name, NotNegative, Positive
+from recipes.preparation import Preparation
 
 
 def without_unset_second(tree: dict[str, object]) -> dict[str, object]:
@@ -38,7 +40,10 @@ class VersionedRecipe(Protocol):
 
 
 class InkLot(Document):
-    """An ink lot as its certificate of analysis states it; uncertainties are expanded (k = 2)."""
+    """An ink lot as its certificate of analysis states it; uncertainties are expanded (k = 2).
+
+    An ink prepared on site has a `preparation` in place of a certificate, and `assay` is then its theoretical strength.
+    """
 
     lot: Identifier
     ink: Identifier
@@ -49,12 +54,42 @@ class InkLot(Document):
     density: Annotated[GramPerMillilitre, Positive]
     density_uncertainty: Annotated[GramPerMillilitre, Positive]
     concentration_rsd: Annotated[Percent, NotNegative] | None = None
-    certificate: Name
+    certificate: Name | None = None
     expires: IsoDate
+    preparation: Preparation | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_it_came(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name not in ("certificate", "preparation")}
+
+    @model_validator(mode="after")
+    def _of_one_origin(self) -> Self:
+        made = self.preparation
+        if (made is None) == (self.certificate is None):
+            raise ValueError("an ink lot has a certificate of analysis, or a preparation record where it was prepared on site: one of them")
+        if made is None:
+            return self
+        places = -int(self.assay.value.as_tuple().exponent)
+        if made.strength.rounded(places) != self.assay:
+            raise ValueError(f"the weighings give {made.strength.rounded(places)}, the ink is entered with {self.assay}")
+        if made.strength_uncertainty > self.assay_uncertainty:
+            raise ValueError(f"assay_uncertainty must be {made.strength_uncertainty.rounded(4)} or more, as the weighings give it")
+        return self
+
+    @property
+    def strength_text(self) -> str:
+        """How its strength is known, as every place that shows it says."""
+        return (
+            f"assay of ink lot {self.lot}" if self.preparation is None else f"theoretical strength of ink lot {self.lot}, prepared on site"
+        )
 
 
 class Cartridge(Document):
-    """A filled cartridge of one ink lot. `used` is what earlier runs took from it."""
+    """A filled cartridge of one ink lot. `used` is what earlier runs can have taken from it at most, `warm` their hours at temperature.
+
+    `warm` is part of the digest only where there are any.
+    """
 
     serial: Identifier
     ink_lot: Identifier
@@ -62,6 +97,12 @@ class Cartridge(Document):
     used: Annotated[Microlitre, NotNegative] = Microlitre(0)
     opened: IsoDate
     in_use_until: IsoDate
+    warm: Annotated[Hour, NotNegative] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        tree: dict[str, object] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None or name != "warm"}
 
     @model_validator(mode="after")
     def _not_overdrawn(self) -> Self:
@@ -94,11 +135,15 @@ class SecondActive(Document):
     per: Literal["day", "dose"]
 
 
+_STATED_OR_NOT = frozenset({"sex", "age", "measured", "prescriber", "number", "body_confirmed"})
+
+
 class Prescription(Document):
     """A prescription as written: the patient by pseudonym, what is prescribed per day or per dose, and for how long.
 
     `sex` and `age` are stated where the recipe's formula of body surface asks for them. `second`: what is prescribed of a second
-    active in the same units. These three are part of the digest only where they are stated.
+    active in the same units. `measured` is the day of height and weight, `prescriber` and `number` are those of the prescription,
+    `body_confirmed` names who measured an unusual patient again. What is not stated is not part of the digest.
     """
 
     patient: Identifier
@@ -113,11 +158,15 @@ class Prescription(Document):
     schedule: Annotated[tuple[Intake, ...], Field(min_length=1, max_length=12)]
     days: Annotated[int, Field(strict=True, ge=1, le=366)]
     second: SecondActive | None = None
+    measured: IsoDate | None = None
+    prescriber: Name | None = None
+    number: Identifier | None = None
+    body_confirmed: Name | None = None
 
     @model_serializer(mode="wrap")
-    def _without_a_second(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _without_what_is_not_stated(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         tree = without_unset_second(handler(self))
-        return {name: value for name, value in tree.items() if value is not None or name not in ("sex", "age")}
+        return {name: value for name, value in tree.items() if value is not None or name not in _STATED_OR_NOT}
 
     @field_validator("second")
     @classmethod

@@ -43,6 +43,7 @@ class PrescriptionEntry:
 
     `schedule` lists the times of the day, separated by semicolons, each with its part of the daily amount where the
     parts differ: `morning 2; midday 1; evening 1`. The fields of the second active are empty where one is prescribed.
+    `measured` is the ISO date of height and weight; `body_confirmed` names who measured an unusual patient again.
     """
 
     patient: str
@@ -62,6 +63,10 @@ class PrescriptionEntry:
     second_prescribed: str = ""
     second_unit: str = ""
     second_per: str = ""
+    measured: str = ""
+    prescriber: str = ""
+    number: str = ""
+    body_confirmed: str = ""
 
 
 def read_prescription(entry: PrescriptionEntry) -> Prescription:
@@ -100,6 +105,10 @@ def read_prescription(entry: PrescriptionEntry) -> Prescription:
             schedule=schedule,
             days=days,
             second=second,
+            measured=entry.measured.strip() or None,
+            prescriber=entry.prescriber.strip() or None,
+            number=entry.number.strip() or None,
+            body_confirmed=entry.body_confirmed.strip() or None,
         )
     except ValidationError as error:
         raise PrescriptionRefused([explain(error) + "; correct the field named"]) from error

@@ -55,7 +55,7 @@ class RecipeBundle(Document):
     @property
     def solid_file(self) -> bytes | None:
         """The bytes of the STL file. Raises RecipeRefused where they are not base64."""
-        return _decoded(self.solid)
+        return solid_file(self.solid)
 
 
 class DevelopmentRecipe(Document):
@@ -73,10 +73,16 @@ class DevelopmentRecipe(Document):
     @property
     def solid_file(self) -> bytes | None:
         """The bytes of the STL file. Raises RecipeRefused where they are not base64."""
-        return _decoded(self.solid)
+        return solid_file(self.solid)
 
 
-def _decoded(solid: str | None) -> bytes | None:
+def solid_text(solid: bytes | None) -> str | None:
+    """Return an STL file as bundles carry it."""
+    return None if solid is None else base64.b64encode(solid).decode("ascii")
+
+
+def solid_file(solid: str | None) -> bytes | None:
+    """Return the bytes of an STL file from a bundle. Raises RecipeRefused where they are not base64."""
     if solid is None:
         return None
     try:
@@ -99,8 +105,9 @@ def bundle_recipe(
     Raises RecipeRefused.
     """
     parse_recipe(recipe_toml)
-    text = None if solid is None else base64.b64encode(solid).decode("ascii")
-    bundle = RecipeBundle(recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver), solid=text, effective=effective)
+    bundle = RecipeBundle(
+        recipe_toml=recipe_toml.decode("utf-8"), signatures=(author, approver), solid=solid_text(solid), effective=effective
+    )
     _checked_recipe(bundle)
     return bundle
 

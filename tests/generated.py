@@ -8,14 +8,19 @@ import json
 import pkgutil
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 from audit.errors import DosewrightError
 from audit.events import MEANINGS
+from audit.quantities import Centimetre, Kilogram, Year, round_to
 from printer.alarm_states import TABLE, AlarmEvent, AlarmState, Either
 from printer.alarm_states import mermaid as alarm_diagram
 from printer.alarms import DEFINITIONS, AlarmClass, AlarmDefinition
 from printer.states import mermaid
+from recipes.bsa import METHODS, body_surface_area
+from recipes.errors import DoseRefused
+from recipes.model import BsaFormula, Sex
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("audit", "recipes", "firmware_bridge", "printer", "api")
@@ -35,6 +40,68 @@ def cell_page() -> str:
     if not (found and ended):
         raise ValueError("docs/cell.md has lost the marks around its diagram of states")
     return f"{before}{begin}\n```mermaid\n{mermaid()}```\n\n{end}{after}"
+
+
+BODIES = (("3", "50"), ("10", "75"), ("18", "110"), ("30", "135"), ("70", "175"))
+"""Weight in kg and a typical height in cm, at which all formulas are shown."""
+
+
+def dose_page() -> str:
+    """The page on the dose with its tables of body surface made anew; the rest of it is written by hand."""
+    text = (ROOT / "docs/dose.md").read_text(encoding="utf-8")
+    begin, end = "<!-- body surface: made from the code by `make docs` -->\n", "<!-- end of body surface -->"
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError("docs/dose.md has lost the marks around its tables of body surface")
+    return f"{before}{begin}\n{_formulas()}\n{_surfaces()}\n{_accepted()}\n{end}{after}"
+
+
+def _formulas() -> str:
+    rows = [f"| {m.name} | {m.expression} | {m.source}; {m.validity} |" for m in METHODS.values()]
+    return "| formula | expression | source and validity |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _surfaces() -> str:
+    names = [m.name for m in METHODS.values() if not m.adults]
+    adults = [f"{m.name}, woman / man" for m in METHODS.values() if m.adults]
+    head = f"| | {' | '.join([*names, *adults])} | spread of the first {len(names)} |\n|{'---|' * (len(METHODS) + 2)}\n"
+    return head + "".join(_surface_row(Kilogram(kg), Centimetre(cm)) for kg, cm in BODIES)
+
+
+def _surface_row(weight: Kilogram, height: Centimetre) -> str:
+    for_all = [_surface(key, height, weight) for key, method in METHODS.items() if not method.adults]
+    for_adults = [
+        " / ".join(dict.fromkeys(_four(_surface(key, height, weight, sex=sex, age=Year(40))) for sex in ("female", "male")))
+        for key, method in METHODS.items()
+        if method.adults
+    ]
+    found = [round_to(value, 4) for value in for_all if value is not None]
+    spread = round_to((max(found) / min(found) - 1) * 100, 1)
+    return f"| {weight}, {height} | {' | '.join([*map(_four, for_all), *for_adults])} | {spread} % |\n"
+
+
+def _surface(key: BsaFormula, height: Centimetre, weight: Kilogram, *, sex: Sex | None = None, age: Year | None = None) -> Decimal | None:
+    try:
+        return body_surface_area(key, height, weight, sex=sex, age=age).value
+    except DoseRefused:
+        return None
+
+
+def _four(value: Decimal | None) -> str:
+    return "refused" if value is None else f"{round_to(value, 4)}"
+
+
+def _accepted() -> str:
+    rows = []
+    for m in METHODS.values():
+        height = "not asked for" if m.height is None else _span(*m.height)
+        rows.append(f"| {m.name}{', from 18 years' if m.adults else ''} | {height} | {_span(*m.weight)} |")
+    return "| formula | height accepted | weight accepted |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _span(low: Centimetre | Kilogram, high: Centimetre | Kilogram) -> str:
+    return f"{low.text} to {high}"
 
 
 def error_codes() -> str:
@@ -137,6 +204,7 @@ def http_interface() -> str:
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/reference/run-states.md": run_states,
     "docs/cell.md": cell_page,
+    "docs/dose.md": dose_page,
     "docs/reference/error-codes.md": error_codes,
     "docs/reference/event-kinds.md": event_kinds,
     "docs/reference/alarms.md": alarm_list,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from html import escape
 
 from nicegui import ui
@@ -11,12 +11,12 @@ from nicegui import ui
 from api.access import Credentials
 from api.security import Session
 from api.status import CellStatus
-from api.workstation import forms
+from api.workstation import exceptions, forms
 from api.workstation.pieces import Parts
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 
-_MARKS = {"met": "✓", "not met": "✕", "missing": "○"}
+_MARKS = {"met": "✓", "not met": "✕", "missing": "○", "not required": "–"}
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:
@@ -35,7 +35,7 @@ def review_html(record: JsonObject) -> str:
     word = str(record.get("disposition") if signed else proposal.get("disposition", "held"))
     heading = "Signed" if signed else "Proposed"
     reasons = "".join(f"<li>✕ {escape(reason)}</li>" for reason in _texts(proposal.get("reasons")))
-    evidence = sorted(_objects(record.get("evidence")), key=lambda item: item.get("state") == "met")
+    evidence = sorted(_objects(record.get("evidence")), key=lambda item: item.get("state") in ("met", "not required"))
     rows = "".join(
         f"<li>{_MARKS.get(str(item.get('state')), '○')} {escape(str(item.get('item')))}: {escape(str(item.get('state')))}"
         f' <span class="dw-quiet">({escape(str(item.get("detail")))})</span></li>'
@@ -55,6 +55,7 @@ class ClosingPanel:
         self._facts: tuple[JsonValue, ...] = ()
         self._status = CellStatus(cell=visitor.cell)
         self._record: JsonObject | None = None
+        self._exceptions: list[JsonObject] = []
         self._fetched = 0
         with ui.element("section").classes("dw-card dw-stack") as self._card:
             ui.html("<h2>Review and disposition</h2>", sanitize=False)
@@ -93,6 +94,8 @@ class ClosingPanel:
 
     def _reviewed(self, record: JsonObject, batch: str, batch_status: str) -> None:
         ui.html(review_html(record), sanitize=False).classes("w-full")
+        if batch_status == "awaiting review":
+            exceptions.offer(self._visitor, batch, self._exceptions, record, self._reviewer(batch))
         self._signing(record, batch, batch_status)
 
     def _facts_now(self) -> tuple[JsonValue, ...]:
@@ -110,11 +113,12 @@ class ClosingPanel:
 
         return close
 
-    def _reviewer(self, batch: str) -> Callable[[], object]:
-        release = self._visitor.workstation.release
+    def _reviewer(self, batch: str) -> Callable[[], Awaitable[object]]:
+        release, desk = self._visitor.workstation.release, self._visitor.workstation.exceptions
 
         def fetch(session: Session) -> None:
             facts = self._facts_now()
+            self._exceptions = desk.exceptions(batch)
             self._facts, self._record = facts, release.review(batch)
             self._fetched += 1
 

@@ -26,8 +26,12 @@ from recipes.model import Recipe
 
 _FIELDS = (
     ("patient", "Patient (pseudonym)", ""),
+    ("number", "Prescription number", ""),
+    ("prescriber", "Prescriber", ""),
     ("height_cm", "Height, cm", ""),
     ("weight_kg", "Weight, kg", ""),
+    ("measured", "Measured on, YYYY-MM-DD", ""),
+    ("body_confirmed", "If unusual: measured again by", ""),
     ("prescribed", "Prescribed amount", ""),
     ("schedule", "Times of day", "once daily"),
     ("days", "Days", ""),
@@ -267,7 +271,8 @@ class IntakePanel:
 
 
 def _asks(recipe: Recipe) -> bool:
-    return asks_for_age_and_sex(part.dose.bsa_formula for part in recipe.parts)
+    asked = any("age" in part.dose.body.asks for part in recipe.parts if part.dose.body is not None)
+    return asked or bool(recipe.swallowability) or asks_for_age_and_sex(part.dose.bsa_formula for part in recipe.parts)
 
 
 def _sex_field() -> ui.select:

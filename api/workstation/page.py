@@ -31,6 +31,7 @@ from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
 from api.workstation.recipes import RecipesPage
+from api.workstation.unit_pictures import PicturePanel
 from api.workstation.visitor import Visitor
 from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
@@ -163,6 +164,7 @@ class RunningPage:
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
                     self._grid = Changing()
+                self._pictures = PicturePanel(visitor)
             with ui.element("div").classes("dw-col").props(INERT):
                 self._alarms = AlarmPanel(visitor)
                 with ui.element("section").classes("dw-card"):
@@ -199,6 +201,7 @@ class RunningPage:
         view = await run.io_bound(self._feed.view)
         if view is not None:
             self._show(view)
+            await self._pictures.refresh(view.status)
 
     async def add_plain_parts(self) -> None:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""

@@ -13,15 +13,18 @@ are as the trail holds them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.errors import ReleaseBlocked
 from audit.events import EventKind
 from audit.quantities import plain_text, round_to
-from audit.release.conformity import Disposition, Proposal, propose, releaser_refusals
+from audit.release.conformity import RELEASING, Disposition, Evidence, Proposal, propose, releaser_refusals
 from audit.release.evidence import BatchEntries, gather
+from audit.release.evidence_further import further, resolutions
+from audit.release.evidence_links import links_of
+from audit.release.ink_use import balances
 from audit.release.strengths import content_of, either, strengths_of
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of, view_of
 
@@ -90,7 +93,14 @@ def decide(
     reasons = [text_of(reason) or "" for reason in as_list(proposal.get("reasons"))] if closed else []
     if closed and not reasons:
         reasons = [f"the evidence opens {', '.join(text_of(value) or '' for value in as_list(proposal.get('open')))}, not {disposition}"]
-    reasons += releaser_refusals(decision.disposition, releaser, role, operators=entries.operators, entered_by=entries.entered_by)
+    reasons += releaser_refusals(
+        decision.disposition,
+        releaser,
+        role,
+        operators=entries.operators,
+        entered_by=entries.entered_by,
+        roles=entries.releasing_roles,
+    )
     if entries.workstation.last("batch", batch_id, EventKind.BATCH_DISPOSITION_SIGNED):
         reasons.append("the batch has been signed already")
     if reasons:
@@ -106,6 +116,13 @@ def signed_body(record: JsonObject) -> bytes:
 def record_sha256(record: JsonObject) -> str:
     """Return the SHA-256 hex of `signed_body`."""
     return sha256_hex(signed_body(record))
+
+
+def disposition_meaning(record: JsonObject) -> str:
+    """Return what the signature under a disposition means: a release under a legal route has that route's words."""
+    disposition = text_of(record.get("disposition")) or ""
+    statement = text_of(as_object(as_object(record.get("release")).get("legal_route")).get("statement"))
+    return f"{disposition}: {statement}" if statement and _disposition(disposition) in RELEASING else disposition
 
 
 def disposition_entry(record: JsonObject, signature: JsonObject) -> tuple[JsonObject, dict[str, bytes]]:
@@ -138,7 +155,8 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
     strengths, results, names = strengths_of(entries, units)
     planned = sum(count_of(as_object(strength)["units_planned"]) or 0 for strength in strengths if as_object(strength).get("part") != 2)
     accepted = sum(as_object(unit)["verdict"] == "accepted" for unit in units)
-    evidence = gather(entries, results, names)
+    found = (*gather(entries, results, names), *further(entries))
+    evidence = [replace(item, entries=links_of(item.item, entries.relevant)) for item in found]
     proposal = propose(evidence, planned=planned, accepted=accepted)
     demonstration = any(entry.body.get("demonstration") is not False for _, entry in entries.relevant)
     return {
@@ -157,6 +175,7 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "ink": entries.ink,
         "cartridge": entries.cartridge,
         **({"second_ink": entries.second_ink, "second_cartridge": entries.second_cartridge} if entries.second_ink else {}),
+        **({"release": entries.release} if entries.release else {}),
         "cell": {"name": batch.get("cell"), "origin": entries.cell.origin, "machine": batch.get("machine")},
         "runs": [_run(entries, run) for run in entries.runs],
         "units_planned": planned,
@@ -167,7 +186,9 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "units": list[JsonValue](units),
         "alarms": [_alarm(id_, found) for id_, found in entries.alarms],
         "deviations": [{"deviation": id_, **state} for id_, state in entries.deviations],
-        "evidence": [{"item": e.item.value, "state": e.state.value, "detail": e.detail} for e in evidence],
+        "exceptions": list[JsonValue](resolutions(entries)),
+        "ink_use": [ink.as_record() for ink in balances(entries)[0]],
+        "evidence": [_evidence(item) for item in evidence],
         "proposal": _proposal(proposal),
         "disposition": decision.disposition.value if decision else Disposition.HELD.value,
         "releaser": decision.releaser if decision else None,
@@ -179,6 +200,11 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         },
         "entries": [{"trail": trail, "seq": e.seq, "kind": e.kind, "sha256": e.sha256} for trail, e in entries.relevant],
     }
+
+
+def _evidence(found: Evidence) -> JsonObject:
+    links: list[JsonValue] = [{"trail": link.trail, "seq": link.seq} for link in found.entries]
+    return {"item": found.item.value, "state": found.state.value, "detail": found.detail, "entries": links}
 
 
 def _notice(purpose: str | None, *, demonstration: bool) -> str | None:

@@ -45,7 +45,7 @@ class Basis:
 
     `active_mg` on the label and `unit_mass_mg` aimed at; `validated_rsd` of concentration in finished units (recipe) and `certificate_rsd`
     (ink), in %; `target` content in % of label; `assay_expanded_percent`: expanded uncertainty (k = 2) of the ink's assay, in % of it;
-    `prior` as the recipe states it.
+    `prior` as the recipe states it; `real_time`: whether this place is authorised for real-time release under the recipe's legal route.
     """
 
     form: DosageForm
@@ -56,6 +56,12 @@ class Basis:
     target: Decimal = _HUNDRED
     assay_expanded_percent: Decimal | None = None
     prior: Prior | None = None
+    real_time: bool = False
+
+    @property
+    def judged_by(self) -> str:
+        """On what the units are judged; *real-time release* is said only where the place is authorised for it."""
+        return "by real-time release on mass" if self.real_time else "on the mass of every unit"
 
     @property
     def applicability(self) -> Applicability:
@@ -194,7 +200,7 @@ def _claim(contents: Sequence[Decimal], statistic: Statistic, outside: int, basi
             verdict = "would not comply at stage 1 if tested; stage 2 would test 20 further units"
         case StageOutcome.NOT_MET:
             verdict = f"would not comply if tested (stage 2{far})"
-    return name, f"{name}, n = {n}: {verdict}, by real-time release on mass ({basis.applicability.text})"
+    return name, f"{name}, n = {n}: {verdict}, {basis.judged_by} ({basis.applicability.text})"
 
 
 def _large(contents: Sequence[Decimal], basis: Basis) -> str:
@@ -208,7 +214,7 @@ def _large(contents: Sequence[Decimal], basis: Basis) -> str:
     verdict = "would be met" if found.met else "would not be met"
     return (
         f"Ph. Eur. 2.9.47, alternative 1 (k = {plain_text(found.row.k)}, {found.outside_l2} of at most {found.row.c2} outside L2), "
-        f"{verdict} if tested, by real-time release on mass"
+        f"{verdict} if tested, {basis.judged_by}"
     )
 
 

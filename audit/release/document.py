@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 
 import typst
 
@@ -22,6 +23,8 @@ from audit.quantities import plain_text, round_to
 from audit.release.batch_record import record_sha256
 from audit.release.conformity import State
 from audit.release.document_chart import chart, shape
+from audit.release.document_picture import chosen_pictures
+from audit.release.evidence_links import links_text
 from audit.release.trail_view import as_list, as_object, count_of, number_of, text_of
 
 NONE = "–"
@@ -29,8 +32,10 @@ _EXTRA_GLYPHS = frozenset("–—‘’“”…·×÷−±√≤≥≈→←µ�
 _LONGEST_TEXT = 600
 
 
-def render_record(record: JsonObject, record_json: bytes) -> bytes:
+def render_record(record: JsonObject, record_json: bytes, pictures: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
     """Return the PDF of a record; `record_json` (its canonical bytes) is attached as record.json.
+
+    `pictures` are attachments of the run's creation by name (`pictures/…svg`); only drawings of a plain form are drawn.
 
     Raises RecordError where the record lacks what a document needs or typst cannot set it.
     """
@@ -39,7 +44,11 @@ def render_record(record: JsonObject, record_json: bytes) -> bytes:
         template = resources.files("audit.release").joinpath("templates", "record.typ").read_bytes()
         (root / "record.typ").write_bytes(template)
         (root / "record.json").write_bytes(record_json)
-        (root / "data.json").write_text(json.dumps(_printable(_view(record)), ensure_ascii=False), encoding="utf-8")
+        drawn, rows, left_out = chosen_pictures(pictures)
+        for name, data in drawn.items():
+            (root / name).write_bytes(data)
+        view = _view(record) | {"pictures": rows, "pictures_left_out": left_out}
+        (root / "data.json").write_text(json.dumps(_printable(view), ensure_ascii=False), encoding="utf-8")
         try:
             return typst.compile(
                 root / "record.typ", root=root, ignore_system_fonts=True, pdf_standards=["a-3b"], timestamp=_timestamp(record)
@@ -152,6 +161,20 @@ def _weighed(record: JsonObject) -> list[JsonObject]:
     return rows
 
 
+def _ink(ink: JsonObject) -> str:
+    """Return an ink lot with how its strength is known: nobody has assayed one that was prepared on site."""
+    known = "assay" if ink.get("preparation") is None else "prepared on site, theoretical strength"
+    return f"{_show(ink.get('lot'))}, {known} {_show(ink.get('assay'))}, {_show(ink.get('density'))}"
+
+
+def _release(record: JsonObject) -> list[tuple[str, str]]:
+    """Return use-by and the words of the legal route, where the run states them."""
+    release = as_object(record.get("release"))
+    end, route = as_object(release.get("use_by")), as_object(release.get("legal_route"))
+    facts = [("Use by", f"{_show(end.get('day'))} ({_show(end.get('because'))})")] if end else []
+    return [*facts, *([("Release as", f"{_show(route.get('title'))}: {_show(route.get('statement'))}")] if route else [])]
+
+
 def _second(record: JsonObject) -> list[tuple[str, str]]:
     """Return the facts of the second ink, where there is one."""
     second, ink = as_object(as_object(record.get("prescription")).get("second")), as_object(record.get("second_ink"))
@@ -160,7 +183,7 @@ def _second(record: JsonObject) -> list[tuple[str, str]]:
     prescribed = " per ".join(_show(second.get(name)) for name in ("prescribed", "per") if second.get(name) is not None)
     return [
         ("Second active", f"{_show(second.get('moiety'))} {prescribed}"),
-        ("Second ink lot", f"{_show(ink.get('lot'))}, assay {_show(ink.get('assay'))}, {_show(ink.get('density'))}"),
+        ("Second ink lot", _ink(ink)),
         ("Second cartridge", _show(as_object(record.get("second_cartridge")).get("serial"))),
     ]
 
@@ -180,10 +203,11 @@ def _facts(record: JsonObject) -> list[JsonValue]:
             ("Patient", ", ".join([_show(prescription.get("patient")), *body])),
             ("Prescribed", (prescribed or NONE) + course),
             ("Recipe", _show(recipe.get("reference"))),
-            ("Ink lot", f"{_show(ink.get('lot'))}, assay {_show(ink.get('assay'))}, {_show(ink.get('density'))}"),
+            ("Ink lot", _ink(ink)),
             ("Cartridge", _show(as_object(record.get("cartridge")).get("serial"))),
             *_second(record),
             ("Cell", f"{_show(cell.get('name'))}, {_show(cell.get('machine'))}" + ("" if rate in ("1", NONE) else f", clock rate {rate}")),
+            *_release(record),
             ("Units", f"{_show(record.get('units_accepted'))} accepted of {_show(record.get('units_planned'))} planned"),
             ("Run", "; ".join(f"{_moment(run.get('began'))} – {_moment(run.get('last'))[11:]} UTC" for run in runs) or NONE),
         ]
@@ -310,7 +334,9 @@ def _details(record: JsonObject) -> JsonObject:
     evidence = _objects(record.get("evidence"))
     return {
         "not_met": [
-            f"{_show(e.get('item'))}: {_show(e.get('state'))} ({_show(e.get('detail'))})" for e in evidence if e.get("state") != State.MET
+            f"{_show(e.get('item'))}: {_show(e.get('state'))} ({_show(e.get('detail'))})"
+            for e in evidence
+            if e.get("state") not in (State.MET, State.NOT_REQUIRED)
         ],
         "bad_units": _rows(_bad_unit(unit) for unit in units if unit.get("verdict") != "accepted"),
         "alarms": _rows(_alarm(alarm) for alarm in _objects(record.get("alarms"))),
@@ -318,7 +344,7 @@ def _details(record: JsonObject) -> JsonObject:
             (_show(d.get("deviation")), _show(d.get("unit_n")), _show(d.get("text")), _show(d.get("status")))
             for d in _objects(record.get("deviations"))
         ),
-        "evidence": _rows((_show(e.get("item")), _show(e.get("state")), _show(e.get("detail"))) for e in evidence),
+        "evidence": _rows(_evidence(e) for e in evidence),
         "units": _rows(_unit(unit) for unit in _weighed(record)),
         "purge_units": _rows(_purge(purge) for purge in _objects(record.get("purge_units"))),
         "corrections": _rows(_correction(found) for found in _objects(record.get("corrections"))),
@@ -345,6 +371,13 @@ def _details(record: JsonObject) -> JsonObject:
         ),
         "digests": _digests(record, runs),
     }
+
+
+def _evidence(found: JsonObject) -> tuple[str, ...]:
+    """One item as a row, with the entries that it rests on."""
+    links = [(_show(link.get("trail")), count_of(link.get("seq")) or 0) for link in _objects(found.get("entries"))]
+    detail = " ".join(text for text in (_show(found.get("detail")), f"[{links_text(links)}]" if links else "") if text)
+    return _show(found.get("item")), _show(found.get("state")), detail
 
 
 def _unit(unit: JsonObject) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from audit.errors import EntryInvalid, RecordError, VerificationError
 from audit.events import EventKind
 from audit.release.claims import Uniformity
 from audit.release.conformity import Evidence, Item, State
+from audit.release.exceptions import deviation_finding, deviation_key, resolution_of
+from audit.release.legal_routes import REAL_TIME
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
 from audit.signatures import removal_digest, verify_signature, weight_digest
 
@@ -148,6 +150,21 @@ class BatchEntries:
         signer = text_of(as_object(self.order.get("entered")).get("signer"))
         return (signer,) if signer else ()
 
+    @cached_property
+    def release(self) -> JsonObject:
+        """What the last run states for the release: use-by, uncertainty of the dose, legal route; empty where it states nothing."""
+        return as_object(self.last_run.get("release"))
+
+    @property
+    def real_time(self) -> bool:
+        """Whether the legal route of the recipe lets this place speak of real-time release."""
+        return REAL_TIME in (text_of(as_object(self.release.get("legal_route")).get("statement")) or "").split("; ")
+
+    @cached_property
+    def releasing_roles(self) -> tuple[str, ...]:
+        """The roles that the legal route of the recipe names for a release; none where it states no route."""
+        return tuple(text_of(role) or "" for role in as_list(as_object(self.release.get("legal_route")).get("roles")))
+
     def fact(self, name: str) -> JsonValue:
         """Return a figure that the run, the batch or the recipe entry states; the cell's own statement comes first."""
         return next((source[name] for source in (self.last_run, self.batch, self.recipe) if source.get(name) is not None), None)
@@ -166,9 +183,13 @@ class BatchEntries:
             ("recipe", reference),
             ("cell", text_of(self.batch.get("cell")) or ""),
         }
-        mine = [("workstation", entry) for entry in self.workstation if entry.subject in wanted]
+        mine = [("workstation", entry) for entry in self.workstation if entry.subject in wanted or self._of_this_batch(entry)]
         cell = [("cell", entry) for entry in self.cell if self._of_a_run(entry)]
         return (*mine, *cell)
+
+    def _of_this_batch(self, entry: TrailEntry) -> bool:
+        type_, id_ = entry.subject
+        return type_ in ("exception", "ink_return") and id_.startswith(f"{self.batch_id}/")
 
     def _of_a_run(self, entry: TrailEntry) -> bool:
         type_, id_ = entry.subject
@@ -184,7 +205,7 @@ def _nested(state: JsonObject, field: str) -> JsonObject:
 
 
 def gather(entries: BatchEntries, uniformity: Iterable[Uniformity], names: Iterable[str] = ()) -> tuple[Evidence, ...]:
-    """Return one piece of evidence for each item of `conformity.Item`.
+    """Return one piece of evidence for each item of `conformity.Item` up to the statistic; `evidence_further` has the others.
 
     `names`: the active that each statistic is of, where a unit has several; a claim then names it.
     """
@@ -420,9 +441,18 @@ def _deviations(entries: BatchEntries) -> Evidence:
         unit = count_of(deviation.get("unit_n"))
         return unit is None or (id_.rpartition("/")[0], unit) in accepted
 
-    touching = [id_ for id_, deviation in entries.deviations if text_of(deviation.get("status")) != "closed" and touches(id_, deviation)]
-    detail = f"open: {', '.join(touching)}" if touching else f"{len(entries.deviations)} opened, none touches an accepted unit"
-    return _decide(Item.NO_OPEN_DEVIATION, not touching, detail)
+    def is_open(id_: str, deviation: JsonObject) -> bool:
+        finding = deviation_finding(deviation)
+        resolution = resolution_of(entries.workstation, entries.batch_id, deviation_key(id_), finding, entries.operators)
+        return text_of(deviation.get("status")) != "closed" and (resolution is None or not resolution.counts)
+
+    touching = [id_ for id_, deviation in entries.deviations if touches(id_, deviation)]
+    left = [id_ for id_, deviation in entries.deviations if id_ in touching and is_open(id_, deviation)]
+    found = f"{len(entries.deviations)} opened"
+    if left:
+        return _decide(Item.NO_OPEN_DEVIATION, False, f"open: {', '.join(left)}")
+    resolved = f"the {len(touching)} that touch an accepted unit are resolved" if touching else "none touches an accepted unit"
+    return _decide(Item.NO_OPEN_DEVIATION, True, f"{found}, {resolved}")
 
 
 def _statistic(uniformity: tuple[Uniformity, ...], names: tuple[str, ...]) -> Evidence:

@@ -31,7 +31,8 @@ MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note
 ADMISSION = "admission.json"
 VERIFIER = "verify.py"
 _ATTACHED = frozenset({"program-planned.gcode", "program.gcode", ADMISSION})
-_FOLDERS = ("journal/", "traces/", "corrected/")
+PICTURES = "pictures/"
+_FOLDERS = ("journal/", "traces/", "corrected/", PICTURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,12 @@ def write_package(
     views = TrailView(workstation.lines), TrailView(cell.lines)
     record = batch_record.build(*views, batch)
     files[RECORD] = canonical(record)
-    files[DOCUMENT] = render_record(record, files[RECORD])
     files[KEYS] = canonical({"keys": list(dict.fromkeys([workstation.key, cell.key]))})
     for name in (README, VERIFIER):
         files[name] = resources.files("audit.release").joinpath("templates", name).read_bytes()
-    entries = BatchEntries(*views, batch)
-    files |= dict(_attachments(attached_files(entries), blob))
+    attached = dict(_attachments(attached_files(BatchEntries(*views, batch)), blob))
+    files |= attached
+    files[DOCUMENT] = render_record(record, files[RECORD], {name: data for name, data in attached.items() if name.startswith(PICTURES)})
     contents: dict[str, Content] = {name: Stretch(data, 0, len(data)) for name, data in files.items()}
     contents |= {trail_name(trail.origin): TrailContent(trail.lines) for trail in (workstation, cell)}
     manifest = canonical({"format": FORMAT, "created": created, "files": {name: data.sha256() for name, data in contents.items()}})

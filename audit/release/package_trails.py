@@ -270,7 +270,16 @@ def _disposition(state: Checked, built: JsonObject, workstation: TrailView, entr
         state.find(
             place, f"the disposition {disposition!r} was not open: {'; '.join(map(str, as_list(as_object(built['proposal'])['reasons'])))}"
         )
-    refused = releaser_refusals(Disposition(str(disposition)), signer, role, operators=entries.operators, entered_by=entries.entered_by)
+    if signature.get("meaning") != (meaning := batch_record.disposition_meaning(built)):
+        state.find(place, f"its signature does not mean {meaning!r}")
+    refused = releaser_refusals(
+        Disposition(str(disposition)),
+        signer,
+        role,
+        operators=entries.operators,
+        entered_by=entries.entered_by,
+        roles=entries.releasing_roles,
+    )
     for reason in refused:
         state.find(place, reason)
 

@@ -76,6 +76,7 @@ class _Ink:
             target=_HUNDRED if target is None else target,
             assay_expanded_percent=EXACT.divide(EXACT.multiply(uncertainty, _HUNDRED), assay) if assay and uncertainty else None,
             prior=self.prior,
+            real_time=entries.real_time,
         )
 
 

@@ -58,8 +58,11 @@ def load_demonstration(case: str, today: str) -> tuple[Prescription, InkLot, Car
     """
     document = _demonstration(case)
     lot, opened = _dated_source(document, "", today)
+    prescription = document.get("prescription")
+    if isinstance(prescription, dict) and "measured_days_ago" in prescription:
+        prescription = _dated(prescription, {"measured": "measured_days_ago"}, date.fromisoformat(today))
     try:
-        return Prescription.model_validate(document.get("prescription")), InkLot.model_validate(lot), Cartridge.model_validate(opened)
+        return Prescription.model_validate(prescription), InkLot.model_validate(lot), Cartridge.model_validate(opened)
     except ValidationError as error:
         raise _invalid(case, error) from error
 

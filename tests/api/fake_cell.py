@@ -103,6 +103,7 @@ class FakeCell:
         self.jobs: list[dict[str, JsonValue]] = []
         self.refusal: tuple[str, ...] = ()
         self.tamper = False
+        self.drawings: dict[str, str] = {}
         (folder / "cell-1" / "address.json").write_text(json.dumps({"host": "127.0.0.1", "port": 1}), encoding="utf-8")
 
     def connect(self, entry: CellEntry, settings: Settings, host: str, port: int) -> FakeCell:
@@ -195,6 +196,9 @@ class FakeCell:
 
     def checkpoint(self) -> str:
         return self.store.checkpoint()
+
+    def pictures(self, run: str) -> dict[str, JsonValue]:
+        return dict(self.drawings)
 
     def blob(self, sha256: str) -> bytes:
         return self.store.blob(sha256)

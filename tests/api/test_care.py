@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -68,12 +69,13 @@ def prepared(bench: Any) -> str:
     order = {
         "recipe": "cyclophosphamide", "ink_lot": "CYC-DEMO-01", "cartridge": "CYC-DEMO-01-A", "patient": "demonstration-001",
         "moiety": "cyclophosphamide", "basis": "anhydrous", "height_cm": "124.5", "weight_kg": "24.1", "prescribed": "40", "unit": "mg/m2",
-        "per": "day", "schedule": "morning 1; evening 1", "days": "7",
+        "per": "day", "schedule": "morning 1; evening 1", "days": "7", "age_years": "7", "measured": datetime.now(UTC).date().isoformat(),
+        "prescriber": "test prescriber", "number": "RX-1",
     }  # fmt: skip
     entered = bench.ask("pharmacist", "POST", "/orders", {"order": order, "signature": bench.signature("pharmacist")})
     assert entered.status_code == 201, entered.text
     number = entered.json()["order"]
-    entry = {"height_cm": "124.5", "weight_kg": "24.1", "prescribed": "40"}
+    entry = {"height_cm": "124.5", "weight_kg": "24.1", "prescribed": "40", "age_years": "7"}
     body = {"entry": entry, "signature": bench.signature("second")}
     assert bench.ask("second", "POST", f"/orders/{number}/confirm", body).status_code == 200
     return str(bench.ask("operator", "POST", "/batches", {"order": number, "cell": "cell-1"}).json()["batch"])

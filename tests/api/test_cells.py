@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +175,11 @@ def test_the_old_connection_to_a_cell_that_came_back_is_closed(three: Site) -> N
 
 
 def test_the_workstation_says_which_cell_can_take_an_order(bench: Any) -> None:
-    figures = {"height_cm": "110", "weight_kg": "18", "prescribed": "25"}
+    figures = {"height_cm": "110", "weight_kg": "18", "prescribed": "25", "age_years": "5"}
     form = {
         "recipe": "cyclophosphamide", "ink_lot": "CYC-DEMO-01", "cartridge": "CYC-DEMO-01-A", "patient": "test-1", "unit": "mg/m2",
         "moiety": "cyclophosphamide", "basis": "anhydrous", "per": "day", "schedule": "once daily", "days": "14", **figures,
+        "measured": datetime.now(UTC).date().isoformat(), "prescriber": "test prescriber", "number": "RX-1",
     }  # fmt: skip
     order = bench.ask("pharmacist", "POST", "/orders", {"order": form, "signature": bench.signature("pharmacist")}).json()["order"]
     assert bench.ask("second", "POST", f"/orders/{order}/confirm", {"entry": figures, "signature": bench.signature("second")}).is_success

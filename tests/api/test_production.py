@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from api.production import MEANING_CONFIRMED, MEANING_ENTERED
+from api.production import MEANING_CONFIRMED, MEANING_ENTERED, OrderRequest
+from api.repeats import printed_before
 from audit.signatures import verify_signature
 from printer import admission
 from recipes.order import DoseOrder
@@ -25,8 +27,12 @@ ORDER = {
     "per": "day",
     "schedule": "once daily",
     "days": "14",
+    "age_years": "5",
+    "measured": datetime.now(UTC).date().isoformat(),
+    "prescriber": "test prescriber",
+    "number": "RX-1",
 }
-AGAIN = {"height_cm": "110", "weight_kg": "18", "prescribed": "25"}
+AGAIN = {"height_cm": "110", "weight_kg": "18", "prescribed": "25", "age_years": "5"}
 
 
 def enter(bench: Any, **changes: str) -> Any:
@@ -173,12 +179,81 @@ def test_release_is_blocked_with_reasons_and_nothing_is_signed(bench: Any) -> No
 
 
 def test_age_and_sex_that_were_stated_are_entered_again_blind(bench: Any) -> None:
-    order = enter(bench, sex="female", age_years="7.5").json()["order"]
+    order = enter(bench, sex="female", age_years="4.5").json()["order"]
     production = bench.workstation.production
     assert production.asks_for_age_and_sex(order)
-    for wrong in ({}, {"sex": "male", "age_years": "7.5"}, {"sex": "female", "age_years": "75"}):
+    for wrong in ({}, {"sex": "male", "age_years": "4.5"}, {"sex": "female", "age_years": "45"}):
         refused = confirm(bench, order, **wrong)
-        assert refused.status_code == 409 and "7.5" not in refused.json()["detail"] and "female" not in refused.json()["detail"]
+        assert refused.status_code == 409 and "4.5" not in refused.json()["detail"] and "female" not in refused.json()["detail"]
     assert "age" in refused.json()["detail"]
-    assert confirm(bench, order, sex="female", age_years="7.5").status_code == 200
-    assert not production.asks_for_age_and_sex(enter(bench).json()["order"])
+    assert confirm(bench, order, sex="female", age_years="4.5").status_code == 200
+
+
+def printed(bench: Any, **changes: str) -> str:
+    """Have a batch of this order asked for at its cell."""
+    order = enter(bench, **changes).json()["order"]
+    assert confirm(bench, order).status_code == 200
+    batch = str(bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"}).json()["batch"])
+    assert bench.ask("operator", "POST", f"/batches/{batch}/run").status_code == 200
+    return batch
+
+
+def test_an_order_that_was_printed_is_not_printed_again(bench: Any) -> None:
+    waiting = enter(bench).json()["order"]
+    assert confirm(bench, waiting).status_code == 200
+    printed(bench)
+    again = enter(bench)
+    assert again.status_code == 409 and again.json()["code"] == "AP-013"
+    assert again.json()["detail"] == "Prescription RX-1 of this patient was printed already, as order O00002, batch B00001."
+    assert "new prescription" in again.json()["remedy"]
+    # what was entered before it was printed does not get in either
+    late = bench.ask("operator", "POST", "/batches", {"order": waiting, "cell": "cell-1"})
+    assert late.status_code == 409 and late.json()["code"] == "AP-013"
+    # another figure under the same number is still that prescription; another number or patient is another one
+    assert enter(bench, days="7").json()["code"] == "AP-013"
+    assert enter(bench, number="RX-2").status_code == 201
+    assert enter(bench, patient="test-2").status_code == 201
+
+
+def test_a_batch_opened_twice_is_run_once(bench: Any) -> None:
+    batches = []
+    for _ in range(2):
+        order = enter(bench).json()["order"]
+        assert confirm(bench, order).status_code == 200
+        batches.append(bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"}).json()["batch"])
+    assert bench.ask("operator", "POST", f"/batches/{batches[0]}/run").status_code == 200
+    refused = bench.ask("operator", "POST", f"/batches/{batches[1]}/run")
+    assert refused.status_code == 409 and refused.json()["code"] == "AP-013" and len(bench.cell.jobs) == 1
+
+
+def test_what_was_rejected_was_not_supplied(bench: Any) -> None:
+    prescription = OrderRequest.model_validate(ORDER).prescription()
+    order = {
+        "order": {**DoseOrder.model_validate(bench.workstation.store.state("order", enter(bench).json()["order"])["order"]).as_record()}
+    }
+    orders = {"O1": order}
+    batch = {"batch": "B1", "order": "O1", "run": "B1-R1"}
+    assert "batch B1" in str(printed_before(prescription, [batch], orders))
+    assert printed_before(prescription, [{**batch, "disposition": "rejected"}], orders) is None
+    assert printed_before(prescription, [{"batch": "B1", "order": "O1"}], orders) is None
+    bare = prescription.model_copy(update={"number": None, "weight": None})
+    assert "the same course" in str(printed_before(bare, [batch], orders))
+    assert printed_before(bare.model_copy(update={"days": 7}), [batch], orders) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weight_kg": "39.7"}, "it may be in pounds: 39.7 pounds are 18.01 kg"),
+        ({"height_cm": "1.10"}, "it may be in m: 1.10 m are 110"),
+        ({"height_cm": "43.3"}, "it may be in inches: 43.3 inches are 110.0 cm"),
+        ({"weight_kg": "18000"}, "it may be in g"),
+        ({"measured": "2020-01-01"}, "measure again"),
+        ({"measured": "1.1.2026"}, "measured"),
+        ({"prescriber": ""}, "asks for the prescriber"),
+        ({"days": "15"}, "a course of 15 days runs past the use-by of the batch"),
+    ],
+)
+def test_an_order_that_cannot_be_believed_is_refused_with_the_likely_slip(bench: Any, changes: dict[str, str], words: str) -> None:
+    answer = enter(bench, **changes)
+    assert answer.status_code == 422 and words in answer.json()["detail"], answer.json()["detail"]

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shape_cases import with_a_solid
 
 from audit.checkpoint import SigningKey, VerifierKey
 from audit.signatures import sign_with_key
 from audit.verify import verify_store
 from recipes.library import load_recipe, recipe_bytes
 from recipes.model import parse_recipe
-from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, read_bundle, verify_effective
+from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, read_bundle, solid_text, verify_effective
 
 CASE = "hydrocortisone"
 FIRST = recipe_bytes(CASE).decode()
@@ -45,6 +46,34 @@ def effective(bench: Any, number: int, new: str = "171 degC") -> str:
     ):
         assert answer.status_code in (200, 201), answer.text
     return reference
+
+
+def test_an_stl_file_goes_with_its_recipe_through_every_step(bench: Any) -> None:
+    toml, solid = with_a_solid(recipe_bytes("cyclophosphamide").replace(b"version = 1", b"version = 2", 1))
+    body: dict[str, object] = {"recipe_toml": toml.decode(), "reason": "a hexagon is told from a round one"}
+    for sent, words in ((None, "not at hand"), (solid_text(solid[:-50]), "not the one"), ("no base64", "not base64")):
+        refused(bench, bench.ask("engineer", "POST", "/recipe-versions", body | ({} if sent is None else {"solid": sent})), words)
+    refused(
+        bench,
+        bench.ask("engineer", "POST", "/recipe-versions", {"recipe_toml": version(2), "reason": "why", "solid": solid_text(solid)}),
+        "binds no",
+    )
+    body["solid"] = solid_text(solid)
+    assert bench.ask("engineer", "POST", "/recipe-versions", body).status_code == 201
+    reference = "cyclophosphamide@2"
+    for by, what, more in (
+        ("engineer", "submit", {}),
+        ("engineer", "development", {}),
+        ("quality", "approve", {}),
+        ("quality", "effective", {"reason": "validated"}),
+    ):
+        answer = step(bench, by, what, reference, **more)
+        assert answer.status_code in (200, 201), answer.text
+    bundle = read_bundle(bench.ask("operator", "GET", "/recipes/cyclophosphamide").json())
+    assert bundle.effective is not None and bundle.solid_file == solid
+    state = bench.workstation.store.state("recipe", reference)
+    opened = json.loads(bench.workstation.store.blob(state["development_sha256"]))
+    assert opened["solid"] == solid_text(solid)
 
 
 def status(bench: Any, reference: str) -> object:

@@ -134,8 +134,15 @@ class Workplace:
         _, ink, cartridge = load_demonstration(self.stack.case, today())
         entry = load_case(self.stack.case, Changes(), datetime.now(UTC).date()).entry
         serial = cartridge.serial if cartridge_number == 1 else f"{cartridge.serial}-{cartridge_number}"
-        order = {**asdict(entry), "recipe": self.stack.case, "ink_lot": ink.lot, "cartridge": serial, "days": str(days)}
-        again = {name: getattr(entry, name) for name in ("height_cm", "weight_kg", "prescribed")}
+        order = {
+            **asdict(entry),
+            "recipe": self.stack.case,
+            "ink_lot": ink.lot,
+            "cartridge": serial,
+            "days": str(days),
+            "number": f"RX-{cartridge_number}",
+        }
+        again = {name: getattr(entry, name) for name in ("height_cm", "weight_kg", "sex", "age_years", "prescribed")}
         with self.desk("pharmacist") as first, self.desk("second") as second:
             number = str(first.post("/orders", {"order": order, "signature": first.signature})["order"])
             second.post(f"/orders/{number}/confirm", {"entry": again, "signature": second.signature})

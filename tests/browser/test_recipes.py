@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from api import cli
 from recipes.library import recipe_bytes
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -54,3 +56,31 @@ def test_a_version_goes_through_its_life(workplace: Any, visit: Visit, watch: An
     kinds = [line for line in cell.trail(0) if '"recipe.version.effective"' in line]
     assert len(kinds) == 1 and VERSION in kinds[0]
     watch.assert_quiet()
+
+
+@pytest.mark.parametrize("workplace", [{}], indirect=True)
+def test_the_command_does_what_the_page_does(workplace: Any, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    def recipe(who: str, *arguments: str, status: int = 0) -> str:
+        monkeypatch.setenv("DOSEWRIGHT_PASSWORD", workplace.password(who))
+        assert cli.run(["recipe", *arguments, "--url", workplace.base, "--user", who]) == status
+        out, err = capsys.readouterr()
+        return str(out + err)
+
+    file, exported = tmp_path / "minoxidil-2.toml", tmp_path / "bundle.json"
+    toml = recipe_bytes("minoxidil").replace(b"version = 1", b"version = 2", 1).replace(b"30 degC", b"31 degC", 1)
+    file.write_bytes(toml)
+    said = recipe("engineer", "submit", str(file), "--reason", "flows more evenly")
+    assert "parameters.nozzle_temperature.set_point: 30 degC -> 31 degC" in said and "is in review" in said
+    assert "none of the roles" in recipe("engineer", "approve", VERSION, status=2)
+    assert "no signed bundle" in recipe("quality", "export", VERSION, "--out", str(exported), status=2)
+    assert "is approved" in recipe("quality", "approve", VERSION)
+    assert "not for patients" in recipe("engineer", "develop", VERSION)
+    assert "0 to 1096 days" in recipe("quality", "effective", VERSION, "--reason", "x", "--review-by", "2099-01-01", status=2)
+    said = recipe("quality", "effective", VERSION, "--reason", "validated")
+    assert "in place of minoxidil@1" in said and "cell-1: told" in said
+    assert "1 field changed from minoxidil@1" in recipe("qp", "diff", VERSION, "minoxidil@1")
+    assert "superseded" in recipe("operator", "list") and "made effective" not in recipe("operator", "list")
+    assert "not open: retire" in recipe("operator", "show", VERSION)
+    recipe("qp", "export", VERSION, "--out", str(exported))
+    assert "is stale: this site has minoxidil@2, effective" in recipe("quality", "import", str(exported), status=2)
+    assert "cell-1: told" in recipe("quality", "retire", VERSION, "--reason", "ink is gone")

@@ -24,30 +24,37 @@ UNITS = 14
 K = 2.4
 
 
+def without(content: bytes, section: str, *sources: str) -> bytes:
+    """A recipe file without a section and the sources of its figures."""
+    kept, skipping = [], False
+    for line in content.decode("utf-8").splitlines():
+        if line.startswith("["):
+            skipping = line == f"[{section}]"
+        if not skipping and not line.startswith(tuple(f'"{source}' for source in (section, *sources))):
+            kept.append(line)
+    return ("\n".join(kept) + "\n").encode("utf-8")
+
+
 def uncorrected_recipe(case: str = CASE) -> bytes:
     """The recipe without correction and start-up calibration, all else the same."""
-    lines, kept, skipping = recipe_bytes(case).decode("utf-8").splitlines(), [], False
-    for line in lines:
-        if line.startswith("["):
-            skipping = line == "[control.start_up_calibration]"
-        if skipping or line.startswith(('"control.dose_correction"', '"control.start_up_calibration"')):
-            continue
-        kept.append('dose_correction = "off"' if line.startswith("dose_correction") else line)
-    return ("\n".join(kept) + "\n").encode("utf-8")
+    text = without(recipe_bytes(case), "control.start_up_calibration", "control.dose_correction").decode("utf-8").splitlines()
+    return ("\n".join('dose_correction = "off"' if line.startswith("dose_correction") else line for line in text) + "\n").encode("utf-8")
 
 
 @functools.cache
 def prepared(corrected: bool, units: int = UNITS, content: bytes | None = None) -> Admitted:
-    """A course of one unit a day; `content`: another recipe than the library's."""
-    found = content or (recipe_bytes(CASE) if corrected else uncorrected_recipe())
+    """A course of one unit a day, however long a unit keeps in its pack; `content`: another recipe than the library's."""
+    found = without(content or (recipe_bytes(CASE) if corrected else uncorrected_recipe()), "pack")
     recipe = parse_recipe(found)
     prescription, ink, cartridge = load_demonstration(recipe.id, TODAY)
     prescription = prescription.model_copy(update={"days": units, "schedule": prescription.schedule[:1]})
+    cartridge = cartridge.model_copy(update={"in_use_until": ink.expires})
     order = DoseOrder.create("O-1", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
     return admitted(
         demonstration_job(
             recipe.id,
             order=order,
+            cartridge=cartridge,
             entered=signature("pharmacist", MEANING_ENTERED, order.sha256),
             confirmed=signature("operator", MEANING_CONFIRMED, order.sha256),
             recipe_bundle=signed_bundle(found),

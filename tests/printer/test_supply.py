@@ -151,12 +151,13 @@ def test_the_gate_counts_the_last_day_whole(last: str, left_s: int, met: bool) -
 def test_a_run_that_would_outlast_the_life_of_its_ink_is_refused_before_anything_moves() -> None:
     job = demonstration_job("minoxidil")
     cartridge = job.cartridge.model_copy(update={"in_use_until": TODAY})
-    order = job.order.model_copy(update={"cartridge_digest": cartridge.digest})
+    one_day = job.order.prescription.model_copy(update={"days": 1})  # a longer course would run past its use-by, and not be compiled
+    order = job.order.model_copy(update={"cartridge_digest": cartridge.digest, "prescription": one_day})
     signed = {
         "entered": signature("pharmacist", MEANING_ENTERED, order.sha256),
         "confirmed": signature("operator", MEANING_CONFIRMED, order.sha256),
     }
-    late = STANDING.model_copy(update={"left_of_day_s": 600})
+    late = STANDING.model_copy(update={"left_of_day_s": 300})
     cell = simulated("minoxidil", job=job.model_copy(update={"cartridge": cartridge, "order": order, **signed}), standing=late)
     cell.command(Operation.PREPARE)
     cell.until(lambda machine: machine.phase is Phase.DONE)

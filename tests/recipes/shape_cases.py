@@ -90,3 +90,12 @@ def wide_machine(case: str = "cyclophosphamide"):
         | {"largest_unit_diameter": type(machine.plate.largest_unit_diameter)(Decimal(36))}
     )
     return machine.model_copy(update={"plate": plate})
+
+
+def with_a_solid(toml: bytes) -> tuple[bytes, bytes]:
+    """A recipe file that binds the STL file of a hexagonal tablet in place of a cylinder, and that file."""
+    geometry = stl_geometry(hexagon())
+    rows = [f'{name} = "{value}"' for name, value in geometry.items() if isinstance(value, str)]
+    bounds = ", ".join(f'{name} = "{value}"' for name, value in geometry["bounds"].items())
+    table = "\n".join([*rows, f"perimeters = {geometry['perimeters']}", f"bounds = {{ {bounds} }}"])
+    return toml.decode().replace('family = "cylinder"\nheight_to_diameter = "0.4"', table).encode(), stl_bytes(hexagon())

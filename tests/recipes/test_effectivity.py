@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from pydantic import ValidationError
 
+from audit.checkpoint import SigningKey
 from audit.quantities import Milligram
-from recipes.effectivity import EXEMPT, ConfirmatoryBatch, EffectiveStatement, confirmation_reasons, demonstration_statement, ground_reasons
+from audit.signatures import Signature, sign_with_key
+from recipes.effectivity import (
+    EXEMPT,
+    MEANING_EFFECTIVE,
+    ConfirmatoryBatch,
+    EffectiveStatement,
+    SignedStatement,
+    check_statement,
+    confirmation_reasons,
+    demonstration_statement,
+    ground_reasons,
+)
+from recipes.errors import RecipeRefused
 from recipes.library import load_recipe, recipe_bytes
 from recipes.model import parse_recipe
 
@@ -84,3 +99,19 @@ def test_a_review_is_due_within_three_years() -> None:
         EffectiveStatement(recipe="a@1", recipe_digest="0" * 64, effective_from="2026-11-20", review_by="2029-11-21")
     with pytest.raises(ValidationError, match="0 to 1096 days"):
         EffectiveStatement(recipe="a@1", recipe_digest="0" * 64, effective_from="2026-11-20", review_by="2026-11-19")
+
+
+def test_its_author_does_not_make_it_effective_whatever_roles_they_hold() -> None:
+    keys = {name: SigningKey.generate(f"site/{name}") for name in ("erin", "quinn")}
+    trusted = {keys["erin"].verifier_key: {"process_engineer", "quality_assurance"}, keys["quinn"].verifier_key: {"quality_assurance"}}
+    statement = demonstration_statement(RECIPE, "2026-11-20")
+
+    def signed(who: str, role: str, meaning: str, digest: str) -> Signature:
+        at = "2026-11-20T08:00:00.000000Z"
+        return sign_with_key(keys[who], signer=who, name=who, role=role, meaning=meaning, digest=digest, at=at, zone="UTC")
+
+    author = signed("erin", "process_engineer", "recipe author", RECIPE.digest)
+    for who, refused in (("erin", True), ("quinn", False)):
+        made = SignedStatement(statement=statement, signature=signed(who, "quality_assurance", MEANING_EFFECTIVE, statement.digest))
+        with pytest.raises(RecipeRefused, match="may not make it effective") if refused else nullcontext():
+            check_statement(made, RECIPE, author, trusted, "2026-11-20")

@@ -20,7 +20,7 @@ def test_a_page_has_each_limit_with_its_margin_and_each_unit():
     assert "The proof holds." in text
     rows = {line.split("  ")[0]: line for line in text.splitlines()}
     assert rows["prime volume"].split()[2:] == ["120.000", "80", "to", "200", "uL", "33.3"]
-    assert rows["flow rate"].split()[-1] == "38.3"
+    assert rows["flow rate"].split()[-1] == "38.4"
     assert rows["bead width"].split()[-1] == "35.4"
     assert [line.split()[:2] for line in text.splitlines() if line[:1].isdigit() and "lines," not in line] == [
         ["1", "389.310"],

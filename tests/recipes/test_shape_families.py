@@ -48,8 +48,9 @@ def compiled(name, dose="20", *, days=1, changes=None, parameters=None, age=None
     geometry, solid = geometry_of(name)
     recipe, machine = recipe_of(geometry, parameters=parameters), wide_machine()
     prescription, ink, cartridge = load_demonstration("cyclophosphamide", TODAY)
-    rule = recipe.dose.model_copy(update={"basis": "mg", "bsa_formula": None})
-    recipe = recipe.model_copy(update={"dose": rule})
+    rule = recipe.dose.model_copy(update={"basis": "mg", "bsa_formula": None, "body": None})
+    sources = {name: source for name, source in recipe.sources.items() if name != "dose.body"}
+    recipe = recipe.model_copy(update={"dose": rule, "sources": sources})
     prescription = prescription.model_copy(
         update={"prescribed": Milligram(dose), "schedule": (Intake(time="once"),), "days": days, "age": age}
     )

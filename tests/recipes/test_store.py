@@ -1,7 +1,7 @@
 """Recipe bundles: who signed, what was signed, and every way in which that can be wrong."""
 
 import pytest
-from shape_cases import hexagon, stl_bytes, stl_geometry
+from shape_cases import with_a_solid
 
 from audit.checkpoint import SigningKey
 from audit.signatures import sign_with_key
@@ -93,18 +93,8 @@ def test_a_bundle_of_a_wrong_form_is_refused(change):
         read_bundle(bundle_recipe(TOML, AUTHOR, APPROVER).as_record() | change)
 
 
-def with_a_solid():
-    """A recipe file that binds the STL file of a hexagonal tablet, and that file."""
-    geometry = stl_geometry(hexagon())
-    rows = [f'{name} = "{value}"' for name, value in geometry.items() if isinstance(value, str)]
-    bounds = ", ".join(f'{name} = "{value}"' for name, value in geometry["bounds"].items())
-    table = "\n".join([*rows, f"perimeters = {geometry['perimeters']}", f"bounds = {{ {bounds} }}"])
-    text = TOML.decode().replace('family = "cylinder"\nheight_to_diameter = "0.4"', table)
-    return text.encode(), stl_bytes(hexagon())
-
-
 def test_a_recipe_travels_with_the_solid_that_it_binds():
-    toml, solid = with_a_solid()
+    toml, solid = with_a_solid(TOML)
     recipe = parse_recipe(toml)
     signatures = (
         signed("erin", MEANING_AUTHOR, "process_engineer", recipe.digest),

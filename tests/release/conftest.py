@@ -16,6 +16,7 @@ from audit.checkpoint import SigningKey
 from audit.clock import UtcReading
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
+from audit.release.exceptions import resolution_digest, resolution_entry
 from audit.release.package import TrailExport, write_package
 from audit.signatures import removal_digest, weight_digest
 from audit.store import TrailStore
@@ -50,6 +51,15 @@ class Unit:
     removed: bool = True
     external: str = ""
     """Weighed on an external balance: "" (not), "two people", or what is wrong with it."""
+    readings: str = ""
+    """Raw readings: "" (those of the mass), "none", "of another unit"."""
+    bare: bool = False
+    """Without trace and journal."""
+    flow_factor: str = "1"
+    corrected: str = ""
+    """The decision to correct: "" (none), "proved", or what is wrong with it."""
+    later: str = ""
+    """A verdict that a later entry gives."""
 
 
 def plain_units(*masses: str) -> tuple[Unit, ...]:
@@ -81,6 +91,9 @@ class Scenario:
     batch_facts: JsonObject = field(default_factory=dict)
     seed: bytes = b""
     refused_before: bool = False
+    primed: bool = False
+    remaining_mg: str | None = None
+    """What the cartridge still held, in mg, when it was weighed back."""
 
 
 @dataclass
@@ -112,6 +125,15 @@ class SampleBatch:
             "scripted": True,
         }
         return {**body, "value": base64.b64encode(self.people[username].sign(canonical(body))).decode()}
+
+    def resolve(self, exception: str, finding: str, username: str = "quentin", **changes: str) -> None:
+        """Resolve an exception as the workstation does, with nothing checked."""
+        fields = {"finding": finding, "code": "material", "cause": "an air bubble in the cartridge", "signed": finding, **changes}
+        sha256 = resolution_digest(self.batch, exception, fields["signed"], fields["code"], fields["cause"])
+        signature = self.sign(username, "exception resolved", sha256)
+        new = resolution_entry(self.batch, exception, finding, fields["code"], fields["cause"], signature)
+        kind, subject = EventKind.BATCH_EXCEPTION_RESOLVED, Subject("exception", f"{self.batch}/{exception}")
+        self.workstation.append(EntryDraft(kind, subject, new, person(changes.get("actor", username)), "ws"))
 
     def dispose(self, disposition: str, username: str = "quinn") -> None:
         """Sign the batch as the workstation does; raises ReleaseBlocked."""
@@ -178,6 +200,8 @@ class Writer:
 
     def _people_and_materials(self) -> None:
         for name, key in self.batch.people.items():
+            if self.scenario.omit == "account" and name == "olga":
+                continue
             self.ws(
                 EventKind.PERSON_ACCOUNT_CREATED, f"person/{name}", {"username": name, "full_name": NAMES[name], "roles": [ROLES[name]]}
             )
@@ -272,6 +296,8 @@ class Writer:
                 {"gate": "balance check", "met": met, "evidence": "0.0 mg"},
             ]
             self.cell(EventKind.RUN_GATES_PASSED if met else EventKind.RUN_GATES_REFUSED, "run/B-1-R1", {"gates": gates})
+        if self.scenario.primed:
+            self.cell(EventKind.RUN_ACTION_INTENDED, "run/B-1-R1", {"action": "prime", "action_sha256": "0" * 64})
         for state in ("PREFLIGHT", "READY", "PREPARING", "PRINTING"):
             self.cell(EventKind.RUN_STATE_CHANGED, "run/B-1-R1", {"state": state})
         for n, unit in enumerate(self.scenario.units, 1):
@@ -298,6 +324,9 @@ class Writer:
             closed: JsonObject = {"status": "awaiting review", "cell_origin": "cell-1.example", "cell_size": size, "cell_root": root}
             self.ws(EventKind.BATCH_RUN_CLOSED, "batch/B-1", closed)
         self._removals()
+        if self.scenario.remaining_mg is not None:
+            back: JsonObject = {"batch": "B-1", "cartridge": "C-77", "remaining_mg": self.scenario.remaining_mg}
+            self.ws(EventKind.INK_CARTRIDGE_RETURNED, "ink_return/B-1/C-77", back, person("olga"))
 
     def _refused_run(self) -> None:
         """A run that its gates refused, before the one that printed."""
@@ -362,8 +391,12 @@ class Writer:
             "moiety": "cyclophosphamide",
             "basis": "anhydrous",
             "concentration_rsd_validation": self.scenario.rsd,
+            "equipment": "cell-1@1",
+            "equipment_digest": "f" * 64,
             **self.scenario.facts,
         }
+        if self.scenario.omit == "equipment":
+            del new["equipment"], new["equipment_digest"]
         attachments = {
             "program-planned.gcode": planned,
             "order.json": b"{}",
@@ -387,9 +420,12 @@ class Writer:
             "target_volume_uL": target[1],
             "low_mg": low,
             "high_mg": high,
-            "gcode_sha256": "d" * 64,
+            "gcode_sha256": sha256_hex(b"G1 corrected\n") if unit.corrected else "d" * 64,
+            "flow_factor": unit.flow_factor,
             "state": "printing",
         }
+        if unit.corrected:
+            self._correction(n, unit)
         self.cell(EventKind.UNIT_PRINT_INTENDED, subject, intended)
         if unit.verdict == "":
             return
@@ -402,9 +438,26 @@ class Writer:
             self.cell(EventKind.UNIT_PRINT_SCRAPPED, subject, judged, attachments=files)
             return
         judged |= {"expanded_uncertainty_mg": "0.62", "pressure_max_kPa": "187.4", "nozzle_min_C": "39.6", "nozzle_max_C": "40.3"}
+        if unit.mass is not None and unit.readings != "none":
+            after = Decimal("87000.0") + Decimal(unit.mass) + (Decimal("5.0") if unit.readings == "of another unit" else 0)
+            judged |= {"gross_before_mg": "87000.0", "gross_after_mg": str(after), "drift_correction_mg": "0.00"}
+        if unit.bare:
+            files = {}
         if unit.external:
             judged |= self._external(f"B-1-R1/{n:03d}", unit)
         self.cell(EventKind.UNIT_WEIGHT_JUDGED, subject, judged, attachments=files)
+        if unit.later:
+            self.cell(EventKind.UNIT_WEIGHT_JUDGED, subject, {"verdict": unit.later, "reasons": []})
+
+    def _correction(self, n: int, unit: Unit) -> None:
+        name = f"corrected/unit-{n:03d}"
+        files = {f"{name}.gcode": b"G1 corrected\n", f"{name}-proof.json": b"{}"}
+        if unit.corrected == "not proved":
+            del files[f"{name}-proof.json"]
+        if unit.corrected == "other bytes":
+            files[f"{name}.gcode"] = b"G1 something else\n"
+        new: JsonObject = {"flow_factor": unit.flow_factor, "largest_percent": "5", "gcode_sha256": sha256_hex(b"G1 corrected\n")}
+        self.cell(EventKind.DOSE_CORRECTION_DECIDED, f"correction/B-1-R1/{n:03d}", new, attachments=files)
 
     def _external(self, id_: str, unit: Unit) -> JsonObject:
         value = unit.mass or ""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from audit.errors import ReleaseBlocked
+from audit.release.conformity import CONDITIONAL, Evidence, Item, State, propose, releaser_refusals
 from audit.release.conformity import Disposition as Di
-from audit.release.conformity import Evidence, Item, State, propose, releaser_refusals
 
 
 def evidence(lacking: Item | None = None, state: State = State.MET) -> list[Evidence]:
@@ -34,6 +34,12 @@ def test_any_one_item_lacking_closes_release(item: Item, state: State) -> None:
 def test_an_item_not_given_counts_as_missing(item: Item) -> None:
     proposal = propose([entry for entry in evidence() if entry.item is not item], planned=1, accepted=1)
     assert proposal.disposition is Di.HELD and item.value in proposal.reasons[0] and "missing" in proposal.reasons[0]
+
+
+@pytest.mark.parametrize("item", Item)
+def test_only_what_a_recipe_may_leave_out_can_be_not_required(item: Item) -> None:
+    opened = propose(evidence(item, State.NOT_REQUIRED), planned=1, accepted=1).open
+    assert (Di.RELEASED in opened) is (item in CONDITIONAL)
 
 
 def test_rejection_is_open_once_the_run_has_ended_and_only_then() -> None:

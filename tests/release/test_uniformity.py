@@ -152,7 +152,7 @@ def test_other_n_is_never_called_a_2_9_40_test(n: int) -> None:
 
 @pytest.mark.parametrize("n", [10, 30])
 def test_words_for_10_and_30(n: int) -> None:
-    assert "would comply if tested, by real-time release on mass" in evaluate(n, "1.5").claim
+    assert "would comply if tested, on the mass of every unit" in evaluate(n, "1.5").claim
     assert "would not comply" in evaluate(n, "1.5", "80").claim
     for rsd in (None, "2.1"):
         assert "not applicable" in evaluate(n, rsd).claim and "comply" not in evaluate(n, rsd).claim

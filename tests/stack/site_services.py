@@ -38,13 +38,16 @@ class Site:
         request = OrderRequest.model_validate(
             {
                 **fields,
+                "number": f"RX-{len(production.orders()) + 1}",
                 "recipe": demonstration.recipe.id,
                 "ink_lot": demonstration.ink.lot,
                 "cartridge": cartridge or demonstration.cartridge.serial,
             }
         )
         order = str(production.enter_order(self.session("pharmacist"), request, self.credentials("pharmacist"))["order"])
-        again = SecondEntry(height_cm=entry.height_cm, weight_kg=entry.weight_kg, prescribed=entry.prescribed)
+        again = SecondEntry(
+            height_cm=entry.height_cm, weight_kg=entry.weight_kg, prescribed=entry.prescribed, sex=entry.sex, age_years=entry.age_years
+        )
         production.confirm_order(self.session("second"), order, again, self.credentials("second"))
         return order
 

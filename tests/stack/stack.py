@@ -25,7 +25,6 @@ from pydantic import JsonValue
 
 from api.demo_register import CLEANING_METHOD
 from api.processes import Child, Children, read_bench, start_bench, start_cell, wait_for_file
-from api.shelf import Shelf
 from api.site import CELL, create_site, write_cell_configuration
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
@@ -227,7 +226,7 @@ class Stack:
                 ).as_record()
                 for username, meaning in (("pharmacist", MEANING_ENTERED), ("second", MEANING_CONFIRMED))
             ]
-            bundle = Shelf(store).bundle(self.case)
+            bundle = json.loads(store.blob(str((store.state("recipe", recipe.reference) or {})["bundle_sha256"])))
         finally:
             store.close()
         return {

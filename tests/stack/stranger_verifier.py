@@ -64,6 +64,8 @@ RECORD_MEMBERS = {
     "units",
     "alarms",
     "deviations",
+    "exceptions",
+    "ink_use",
     "evidence",
     "proposal",
     "disposition",
@@ -568,6 +570,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
         ("workstation", e, workstation.lines[e["seq"]])
         for e in workstation.entries[: sizes[0]]
         if (e["subject"]["type"], e["subject"]["id"]) in subjects
+        or (e["subject"]["type"] in ("exception", "ink_return") and e["subject"]["id"].startswith(f"{record['batch']}/"))
     ]
     for entry in cell.entries[: sizes[1]]:
         kind, identity = entry["subject"]["type"], entry["subject"]["id"]
@@ -587,7 +590,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
 
 
 def check_record(record, workstation, cell):
-    members = set(record) - {"purpose"}
+    members = set(record) - {"release", "purpose"}
     need(members in (RECORD_MEMBERS, RECORD_MEMBERS | {"second_ink", "second_cartridge"}), "record.json", "members")
     need(record["format"] == "dosewright-record/1", "record.json", "format")
     dispositions = workstation.of("batch.disposition.signed", record["batch"])
@@ -600,6 +603,8 @@ def check_record(record, workstation, cell):
         )
     runs = [e["subject"]["id"] for e in cell.of("run.record.created", size=sizes[1]) if e["new"].get("batch") == record["batch"]]
     batch, _ = check_states(record, workstation, cell, runs, sizes)
+    stated = cell.state("run", runs[-1], sizes[1]).get("release") if runs else None
+    need(record.get("release") == (stated or None), "record.json", "release")
     number, _, unit = record["ink"]["assay"].partition(" ")
     need(unit == "mg/g", "record.json", "unit of the assay")
     second = None
@@ -618,12 +623,21 @@ def check_record(record, workstation, cell):
 def check_proposal(record):
     accepted = sum(unit["verdict"] == "accepted" for unit in record["units"])
     need(record["units_accepted"] == accepted, "record.json", "units_accepted")
+    may_be_left_out = [item for item in record["evidence"] if item["state"] == "not required"]
     need(
-        len(record["evidence"]) == 12 and all(i["state"] in ("met", "not met", "missing") for i in record["evidence"]),
+        len(record["evidence"]) == 20
+        and all(i["state"] in ("met", "not met", "missing", "not required") for i in record["evidence"])
+        and all(i["item"].startswith(("share of rejected units", "ink issued")) for i in may_be_left_out),
         "record.json",
         "evidence",
     )
-    met = all(item["state"] == "met" for item in record["evidence"])
+    used = {(entry["trail"], entry["seq"]) for entry in record["entries"]}
+    need(
+        all((link["trail"], link["seq"]) in used for i in record["evidence"] for link in i["entries"]),
+        "record.json",
+        "links of the evidence",
+    )
+    met = all(item["state"] in ("met", "not required") for item in record["evidence"])
     ended = all(run["ended"] for run in record["runs"]) and record["runs"]
     may = set()
     if ended:
@@ -664,8 +678,12 @@ def check_disposition(record, workstation, cell, signed, dispositions, runs):
     need(record["disposition"] == signed["disposition"] == signed["status"], place, "disposition")
     need(signed["disposition"] in record["proposal"]["open"], place, "not open")
     need(signed["cell_root"] == cell.root(signed["cell_size"]), place, "cell_root")
-    may = {"qualified_person", "pharmacist"} | ({"quality_assurance"} if signed["disposition"] == "rejected" else set())
+    route = record.get("release", {}).get("legal_route") if signed["disposition"] != "rejected" else None
+    may = set(route["roles"]) if route else {"qualified_person", "pharmacist"}
+    may |= {"quality_assurance"} if signed["disposition"] == "rejected" else set()
     need(signer["role"] in may, place, "role")
+    means = f"{signed['disposition']}: {route['statement']}" if route else signed["disposition"]
+    need(signer["meaning"] == means, place, "meaning")
     if signed["disposition"] != "rejected":
         makers = {e["actor"] for e in workstation.of("batch.run.requested", record["batch"])}
         makers |= {e["actor"] for run in runs for e in cell.of("run.command.received", run)}
@@ -706,7 +724,7 @@ def check_attachments(files, record, workstation, cell, runs):
             subject = entry["subject"]
             if subject == {"id": run, "type": "run"} or (subject["type"] in PRINTED and subject["id"].startswith(run + "/")):
                 for item in entry["attachments"]:
-                    name, kinds = item["name"], ("journal/", "traces/", "corrected/")
+                    name, kinds = item["name"], ("journal/", "traces/", "corrected/", "pictures/")
                     if name.endswith((".gcode", "admission.json")) or name.startswith(kinds):
                         want[prefix + name] = item["sha256"]
         state = cell.state("run", run)

@@ -23,7 +23,7 @@ from recipes.library import load_demonstration
 
 pytestmark = pytest.mark.stack
 SECOND = {"username": "second", "name": "Demonstration second pharmacist", "role": "pharmacist"}
-STRANGER = {"username": "engineer", "name": "Demonstration process engineer", "role": "process_engineer"}
+STRANGER = {"username": "quality", "name": "Demonstration quality assurance", "role": "quality_assurance"}
 
 
 @pytest.fixture

@@ -305,7 +305,9 @@ def check_files(files: dict[str, str], batch: str, cell: Trail, trails: list[Tra
         run = subject["id"] if subject["type"] == "run" else subject["id"].rpartition("/")[0]
         if run in runs and subject["type"] in ("run", "unit", "part", "calibration", "correction"):
             for item in entry["attachments"]:
-                if re.match(r"(program-planned\.gcode|program\.gcode|admission\.json)\Z|journal/|traces/|corrected/", item["name"]):
+                if re.match(
+                    r"(program-planned\.gcode|program\.gcode|admission\.json)\Z|journal/|traces/|corrected/|pictures/", item["name"]
+                ):
                     wanted[("" if run == runs[-1] else f"runs/{run}/") + item["name"]] = item["sha256"]
     for name in sorted(wanted):
         if files.get(name) != wanted[name]:

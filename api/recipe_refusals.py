@@ -1,0 +1,28 @@
+"""What was asked of recipes and refused, as entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.people import DEVICE
+from api.security import Session
+from audit.canonical import JsonObject
+from audit.errors import DosewrightError
+from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.store import TrailStore
+
+_LONGEST_TEXT = 2000
+
+
+@contextmanager
+def on_record(store: TrailStore, session: Session, reference: str, step: str) -> Iterator[None]:
+    """Leave an entry where what follows is refused: by whom, of what, why not."""
+    try:
+        yield
+    except DosewrightError as error:
+        new: JsonObject = {"step": str(step)[:200], "refused_code": error.code, "refused": error.message[:_LONGEST_TEXT]}
+        actor = Actor(session.username, session.name, "/".join(sorted(role.value for role in session.roles)))
+        subject = Subject("recipe_request", reference[:100] or "nothing")
+        store.append(EntryDraft(EventKind.RECIPE_REQUEST_REFUSED, subject, new, actor, DEVICE))
+        raise

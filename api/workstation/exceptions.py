@@ -1,0 +1,87 @@
+"""What holds a batch and a person may judge, on the page: a form for each open exception, and one for the cartridge that comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from html import escape
+
+from nicegui import ui
+
+from api.access import Credentials
+from api.exception_desk import Cause, ReturnedCartridge
+from api.workstation import forms
+from api.workstation.visitor import Visitor
+from audit.canonical import JsonObject
+from audit.release.exceptions import ReasonCode
+
+NOT_WEIGHED_BACK = "it was not weighed back"
+
+Done = Callable[[], Awaitable[object]]
+
+
+class ExceptionForm:
+    """One open exception with its finding; the cause is signed over exactly the finding shown. Lifetime: that of the review shown."""
+
+    def __init__(self, visitor: Visitor, batch: str, exception: str, finding: str, done: Done) -> None:
+        self._visitor, self._batch, self._exception, self._finding, self._done = visitor, batch, exception, finding, done
+        ui.html(exception_html(exception, finding), sanitize=False)
+        with forms.form(self.sign):
+            self.code = ui.select([code.value for code in ReasonCode], label="Kind of cause").props("outlined dense")
+            self.code.style("min-width:10rem")
+            self.cause = forms.text_field("Cause, and why the units are not affected", wide=True)
+            forms.named_account(visitor.session().username)
+            self.password = forms.password_field("Your password for this cause")
+            forms.submit("Sign the cause")
+
+    async def sign(self) -> None:
+        """Sign what was entered; nothing is chosen for the person."""
+        credentials = Credentials(password=str(self.password.value or ""))
+        self.password.value = ""
+        if self.code.value is None or not str(self.cause.value or "").strip():
+            ui.notify("State the kind of cause and the cause.", type="warning", position="bottom")
+            return
+        cause = Cause(
+            exception=self._exception, finding=self._finding, reason_code=ReasonCode(str(self.code.value)), cause=str(self.cause.value)
+        )
+        desk = self._visitor.workstation.exceptions
+        if await self._visitor.act(lambda session: desk.resolve(session, self._batch, cause, credentials), "The cause is signed."):
+            await self._done()
+
+
+class CartridgeForm:
+    """The cartridge that comes back from a batch, weighed. Lifetime: that of the review shown."""
+
+    def __init__(self, visitor: Visitor, batch: str, done: Done) -> None:
+        self._visitor, self._batch, self._done = visitor, batch, done
+        ui.html("<p><b>Weigh the cartridge back.</b> The recipe asks where its ink went.</p>", sanitize=False)
+        with forms.form(self.take_back):
+            self.serial = forms.text_field("Scan the cartridge")
+            self.remaining = forms.text_field("Ink left in it, mg")
+            self.balance = forms.text_field("Serial number of the balance")
+            forms.submit("Record the ink left")
+
+    async def take_back(self) -> None:
+        """Record what was entered."""
+        entered = [str(field.value or "").strip() for field in (self.serial, self.remaining, self.balance)]
+        if not all(entered):
+            ui.notify("Scan the cartridge, and enter the ink left and the balance.", type="warning", position="bottom")
+            return
+        cartridge = ReturnedCartridge(serial=entered[0], remaining_mg=entered[1], balance_serial=entered[2])
+        desk = self._visitor.workstation.exceptions
+        if await self._visitor.act(lambda session: desk.take_back(session, self._batch, cartridge), "The ink left is recorded."):
+            await self._done()
+
+
+def exception_html(exception: str, finding: str) -> str:
+    """Name an exception and its finding in words."""
+    return f"<p><b>Exception: {escape(exception)}.</b> {escape(finding)}. A person who did not run the batch assigns its cause.</p>"
+
+
+def offer(visitor: Visitor, batch: str, exceptions: Sequence[JsonObject], record: JsonObject, done: Done) -> None:
+    """Show a form for the cartridge where it is missing, and one for each open exception."""
+    evidence = record.get("evidence")
+    items = [item for item in evidence if isinstance(item, dict)] if isinstance(evidence, list) else []
+    if any(NOT_WEIGHED_BACK in str(item.get("detail")) for item in items):
+        CartridgeForm(visitor, batch, done)
+    for found in exceptions:
+        ExceptionForm(visitor, batch, str(found["exception"]), str(found["finding"]), done)

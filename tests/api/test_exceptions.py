@@ -1,0 +1,110 @@
+"""Exceptions and returned cartridges through the interface: who may, when, and what is signed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.events import EventKind
+from audit.release.evidence_further import resolutions
+from audit.signatures import verify_signature
+
+_SPEC = importlib.util.spec_from_file_location("orders_for_exceptions", Path(__file__).with_name("test_production.py"))
+assert _SPEC is not None and _SPEC.loader is not None
+_PRODUCTION = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_PRODUCTION)
+
+RUN, CARTRIDGE = "B00001-R1", "CYC-DEMO-01-A"
+RULES = {"largest_reject_rate_percent": "20", "ink_reconciliation_percent": "5"}
+
+
+@pytest.fixture
+def batch(bench: Any) -> str:
+    """A batch awaiting review whose run rejected one unit of two, with a deviation."""
+    name: str = _PRODUCTION.make_batch(bench)
+    bench.ask("operator", "POST", f"/batches/{name}/run")
+    cell = bench.cell
+    cell.record(EventKind.RUN_STATE_CHANGED, "run", RUN, {"state": "PRINTING", "release_rules": RULES, "prime_volumes_uL": ["300"]})
+    for n, verdict in ((1, "accepted"), (2, "rejected")):
+        unit = f"{RUN}/{n:03d}"
+        cell.record(EventKind.UNIT_PRINT_INTENDED, "unit", unit, {"n": n, "strength_mg": "18.5", "target_mass_mg": "467.17"})
+        cell.record(EventKind.UNIT_WEIGHT_JUDGED, "unit", unit, {"verdict": verdict, "mass_mg": "467.0", "reasons": []})
+    deviation = {"run": RUN, "unit_n": 2, "text": "mass out of tolerance", "status": "open"}
+    cell.record(EventKind.DEVIATION_RECORD_OPENED, "deviation", f"{RUN}/D01", deviation)
+    cell.record(EventKind.RUN_RECORD_CLOSED, "run", RUN, {"state": "AWAITING_REVIEW", "ended": "FINISHED"})
+    cell.status_now = {**cell.status_now, "run": RUN, "batch": name, "state": "AWAITING_REVIEW"}
+    assert bench.ask("qp", "POST", f"/batches/{name}/close").status_code == 200
+    return name
+
+
+def exceptions(bench: Any, batch: str) -> dict[str, str]:
+    return {row["exception"]: row["finding"] for row in bench.ask("quality", "GET", f"/batches/{batch}/exceptions").json()}
+
+
+def resolve(bench: Any, batch: str, username: str = "quality", **changes: str) -> Any:
+    cause = {"exception": "reject-rate", "reason_code": "material", "cause": "an air bubble in the cartridge", **changes}
+    cause.setdefault("finding", exceptions(bench, batch).get(cause["exception"], "nothing"))
+    body = {"cause": cause, "signature": bench.signature(username)}
+    return bench.ask(username, "POST", f"/batches/{batch}/exceptions/resolution", body)
+
+
+def test_open_exceptions_are_listed_with_what_was_found(bench: Any, batch: str) -> None:
+    assert exceptions(bench, batch) == {
+        f"deviation/{RUN}/D01": "unit 2: mass out of tolerance",
+        "reject-rate": "1 of 2 printed units rejected or scrapped, 50.0 %, limit 20 %",
+    }
+
+
+def test_a_cause_is_signed_over_the_finding_and_the_exception_is_gone(bench: Any, batch: str) -> None:
+    answer = resolve(bench, batch)
+    assert answer.status_code == 200, answer.text
+    assert list(exceptions(bench, batch)) == [f"deviation/{RUN}/D01"]
+    assert resolve(bench, batch, exception=f"deviation/{RUN}/D01").status_code == 200
+    assert exceptions(bench, batch) == {}
+    entries = bench.workstation.release.entries(batch)
+    assert [row["problem"] for row in resolutions(entries)] == ["", ""]
+    for row in bench.workstation.store.search(kind="batch.exception."):
+        verify_signature(row.new["signature"])
+        assert row.actor.username == "quality"
+    record = bench.ask("qp", "GET", f"/batches/{batch}/review").json()
+    found = next(item for item in record["evidence"] if item["item"].startswith("share of rejected"))
+    assert found["state"] == "met" and "material: an air bubble" in found["detail"]
+
+
+@pytest.mark.parametrize(
+    ("username", "changes", "status", "words"),
+    [
+        ("operator", {}, 403, "may not resolve"),
+        ("quality", {"cause": "unclear"}, 409, "no cause is stated"),
+        ("quality", {"reason_code": "unknown"}, 422, "reason_code"),
+        ("quality", {"finding": "1 of 9"}, 409, "not what was shown"),
+        ("quality", {"exception": "uniformity"}, 404, "no open exception"),
+    ],
+)
+def test_what_is_refused_leaves_no_entry(bench: Any, batch: str, username: str, changes: dict[str, str], status: int, words: str) -> None:
+    answer = resolve(bench, batch, username, **changes)
+    assert answer.status_code == status and words in answer.text, answer.text
+    assert bench.workstation.store.search(kind="batch.exception.") == []
+
+
+def test_a_cartridge_is_weighed_back_once(bench: Any, batch: str) -> None:
+    body = {"serial": CARTRIDGE, "remaining_mg": "9000.0", "balance_serial": "B-7"}
+    path = f"/batches/{batch}/cartridge-returns"
+    for changes, status in (({"serial": "other"}, 404), ({"remaining_mg": "9,0"}, 422), ({"remaining_mg": "-1"}, 422)):
+        assert bench.ask("operator", "POST", path, {**body, **changes}).status_code == status
+    assert bench.ask("operator", "POST", path, body).status_code == 201
+    assert bench.ask("operator", "POST", path, body).status_code == 409
+    record = bench.ask("qp", "GET", f"/batches/{batch}/review").json()
+    (ink,) = record["ink_use"]
+    assert ink["remaining_mg"] == "9000.0" and ink["printed_mg"] == "467.0" and ink["rejected_mg"] == "467.0"
+    assert f"ink/{CARTRIDGE}" in exceptions(bench, batch) or float(ink["unaccounted_percent"]) <= 5
+
+
+def test_nothing_is_resolved_before_the_run_is_closed_or_after_the_disposition(bench: Any, batch: str) -> None:
+    body = {"disposition": "rejected", "comment": "", "signature": bench.signature("qp")}
+    finding = exceptions(bench, batch)["reject-rate"]
+    assert bench.ask("qp", "POST", f"/batches/{batch}/disposition", body).status_code == 200
+    assert resolve(bench, batch, finding=finding).status_code == 409
