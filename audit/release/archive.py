@@ -12,10 +12,11 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit.errors import RecordError
+from audit.release.stretches import Content, Members, Source, Stretch, in_memory
 from audit.report import Finding
 
 LARGEST_PACKAGE = 1 << 30
@@ -26,7 +27,6 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
 _DATE = 0x21  # 1980-01-01, the first day that the format can hold
 _MODE = 0o100644 << 16
-_BLOCK = 1 << 20
 _INFLATION = 32  # a package packed again shrinks by less than this
 
 
@@ -34,7 +34,7 @@ _INFLATION = 32  # a package packed again shrinks by less than this
 class Archive:
     """Contents by name, and what is wrong with the container."""
 
-    files: Mapping[str, bytes]
+    files: Members
     findings: tuple[Finding, ...]
 
 
@@ -47,6 +47,11 @@ def check_name(name: str) -> str | None:
 
 def write_archive(files: Mapping[str, bytes]) -> bytes:
     """Return the container of these files. Raises RecordError for a bad name or a package beyond the limits."""
+    return b"".join(archive_blocks({name: Stretch(data, 0, len(data)) for name, data in files.items()}))
+
+
+def archive_blocks(files: Mapping[str, Content]) -> Iterator[bytes]:
+    """Give the container of these files block by block. Raises RecordError for a bad name or a package beyond the limits."""
     for name in files:
         if problem := check_name(name):
             raise RecordError(f"{name!r} cannot be in a review package: {problem}.", remedy="Rename it where it is made.")
@@ -54,35 +59,45 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
         raise RecordError(
             f"The review package exceeds {MOST_MEMBERS} files or {LARGEST_PACKAGE} bytes.", remedy="Export fewer runs at a time."
         )
-    return _serialise([(name.encode("ascii"), data) for name, data in sorted(files.items())])
+    for _, piece in _pieces([(name.encode("ascii"), data) for name, data in sorted(files.items())]):
+        yield from piece.blocks()
 
 
 def _serialise(members: list[tuple[bytes, bytes]]) -> bytes:
-    return b"".join(piece for _, piece in _pieces(members))
+    pieces = _pieces([(name, Stretch(data, 0, len(data))) for name, data in members])
+    return b"".join(block for _, piece in pieces for block in piece.blocks())
 
 
-def _pieces(members: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, bytes]]:
+def _pieces(members: Sequence[tuple[bytes, Content]]) -> Iterator[tuple[str, Content]]:
     """Give the container of these members piece by piece, each with its place; contents are not copied."""
     directory: list[tuple[str, bytes]] = []
     position = 0
     for name, data in members:
         shown = name.decode("ascii", "backslashreplace")
-        common = (0, 0, 0, _DATE, zlib.crc32(data), len(data), len(data), len(name), 0)
+        common = (0, 0, 0, _DATE, data.checksum(), len(data), len(data), len(name), 0)
         header = _LOCAL.pack(b"PK\x03\x04", 20, *common) + name
         entry = _CENTRAL.pack(b"PK\x01\x02", 0x0314, 20, *common, 0, 0, 0, _MODE, position) + name
         directory.append((f"container, directory entry of {shown}", entry))
-        yield f"container, header of {shown}", header
+        yield f"container, header of {shown}", _piece(header)
         yield shown, data
         position += len(header) + len(data)
-    yield from directory
+    for place, entry in directory:
+        yield place, _piece(entry)
     length = sum(len(entry) for _, entry in directory)
-    yield "container, end record", _END.pack(b"PK\x05\x06", 0, 0, len(members), len(members), length, position, 0)
+    yield "container, end record", _piece(_END.pack(b"PK\x05\x06", 0, 0, len(members), len(members), length, position, 0))
 
 
-def read_archive(data: bytes) -> Archive:
-    """Read a container strictly; where it is not the one container of its contents, say where, and read on as far as possible."""
+def _piece(data: bytes) -> Content:
+    return Stretch(data, 0, len(data))
+
+
+def read_archive(data: Source) -> Archive:
+    """Read a container strictly; where it is not the one container of its contents, say where, and read on as far as possible.
+
+    The contents are read from `data` when they are asked for.
+    """
     if len(data) > LARGEST_PACKAGE:
-        return Archive({}, (Finding("container", f"is larger than {LARGEST_PACKAGE} bytes"),))
+        return Archive(in_memory({}), (Finding("container", f"is larger than {LARGEST_PACKAGE} bytes"),))
     members = _walk(data)
     findings = _name_findings([name for name, _ in members])
     different = _first_difference(members, data)
@@ -90,24 +105,25 @@ def read_archive(data: bytes) -> Archive:
         place, offset = different or ("container", 0)
         findings.append(Finding(place, f"byte {offset} of the container is not what the format prescribes for these contents"))
         # A re-packed archive may still be readable in the ordinary way; its contents are then checked as well.
-        return Archive(_ordinary(data) or _by_name(members), tuple(findings))
+        ordinary = _ordinary(data[:])
+        return Archive(in_memory(ordinary) if ordinary else _by_name(members), tuple(findings))
     return Archive(_by_name(members), tuple(findings))
 
 
-def _by_name(members: list[tuple[bytes, bytes]]) -> dict[str, bytes]:
-    return {name.decode("ascii", "replace"): content for name, content in reversed(members)}
+def _by_name(members: Sequence[tuple[bytes, Stretch]]) -> Members:
+    return Members({name.decode("ascii", "replace"): content for name, content in reversed(members)})
 
 
-def _walk(data: bytes) -> list[tuple[bytes, bytes]]:
+def _walk(data: Source) -> list[tuple[bytes, Stretch]]:
     """Follow the local headers from the first byte, as long as they are well-formed."""
-    members: list[tuple[bytes, bytes]] = []
+    members: list[tuple[bytes, Stretch]] = []
     position = 0
     while data[position : position + 4] == b"PK\x03\x04" and len(data) - position >= _LOCAL.size and len(members) <= MOST_MEMBERS:
-        *_, size, name_length, extra_length = _LOCAL.unpack_from(data, position)
+        *_, size, name_length, extra_length = _LOCAL.unpack(data[position : position + _LOCAL.size])
         start = position + _LOCAL.size + name_length + extra_length
         if start + size > len(data):
             break
-        members.append((data[position + _LOCAL.size : position + _LOCAL.size + name_length], data[start : start + size]))
+        members.append((data[position + _LOCAL.size : position + _LOCAL.size + name_length], Stretch(data, start, size)))
         position = start + size
     return members
 
@@ -125,12 +141,12 @@ def _name_findings(names: list[bytes]) -> list[Finding]:
     return findings
 
 
-def _first_difference(members: list[tuple[bytes, bytes]], data: bytes) -> tuple[str, int] | None:
+def _first_difference(members: Sequence[tuple[bytes, Stretch]], data: Source) -> tuple[str, int] | None:
     """Return the place and the offset of the first byte that differs from the container of these members, or None."""
     position = 0
     for place, piece in _pieces(members):
-        for start in range(0, len(piece), _BLOCK):
-            wanted, found = piece[start : start + _BLOCK], data[position : position + min(_BLOCK, len(piece) - start)]
+        for wanted in piece.blocks():
+            found = data[position : position + len(wanted)]
             if found != wanted:
                 pairs = zip(wanted, found, strict=False)
                 return place, position + next((i for i, (one, two) in enumerate(pairs) if one != two), min(len(wanted), len(found)))

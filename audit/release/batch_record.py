@@ -26,7 +26,7 @@ from audit.release.evidence_further import further, resolutions
 from audit.release.evidence_links import links_of
 from audit.release.ink_use import balances
 from audit.release.strengths import content_of, either, strengths_of
-from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
+from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of, view_of
 
 FORMAT = "dosewright-record/1"
 NOTICE = "Demonstration, not for patients"
@@ -57,13 +57,13 @@ class Decision:
     releaser: str
 
 
-def build(workstation_lines: Sequence[bytes], cell_lines: Sequence[bytes], batch_id: str) -> JsonObject:
-    """Return the record of a batch as the trails (each from entry 0) show it.
+def build(workstation_lines: Sequence[bytes] | TrailView, cell_lines: Sequence[bytes] | TrailView, batch_id: str) -> JsonObject:
+    """Return the record of a batch as the trails (each from entry 0, or a view of it) show it.
 
     Signed: the record as it was signed, with all signatures. Not signed: disposition `held`, with the proposal and its
     reasons. Raises RecordError for an unknown batch, VerificationError for lines that are not entries.
     """
-    workstation, cell = TrailView(workstation_lines), TrailView(cell_lines)
+    workstation, cell = view_of(workstation_lines), view_of(cell_lines)
     signed = workstation.last("batch", batch_id, EventKind.BATCH_DISPOSITION_SIGNED)
     if signed is None:
         body = _body(BatchEntries(workstation, cell, batch_id), None)

@@ -79,8 +79,8 @@ class BatchEntries:
         """The batch's runs in order of creation."""
         return tuple(
             entry.subject[1]
-            for entry in self.cell
-            if entry.kind == EventKind.RUN_RECORD_CREATED and text_of(entry.new.get("batch")) == self.batch_id
+            for entry in self.cell.of_kind(EventKind.RUN_RECORD_CREATED)
+            if text_of(entry.new.get("batch")) == self.batch_id
         )
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,9 +19,10 @@ from audit.checkpoint import SigningKey, VerifierKey, parse_checkpoint, split_no
 from audit.errors import RecordError, StoreReadOnly, VerificationError
 from audit.reader import TrailReader
 from audit.release import batch_record
-from audit.release.archive import LARGEST_PACKAGE, read_archive, write_archive
+from audit.release.archive import LARGEST_PACKAGE, archive_blocks, read_archive
 from audit.release.document import render_record
 from audit.release.evidence import BatchEntries
+from audit.release.stretches import Content, FileSource, StoreLines, Stretch, TrailContent
 from audit.release.trail_view import TrailView
 from audit.store import TrailStore
 
@@ -39,14 +40,14 @@ class TrailExport:
     """A trail as its writer gives it out: canonical lines from entry 0, a signed checkpoint, the verifier key's text."""
 
     origin: str
-    lines: tuple[bytes, ...]
+    lines: Sequence[bytes]
     checkpoint: str
     key: str
 
     @classmethod
     def from_store(cls, store: TrailStore) -> TrailExport:
-        """Take a checkpoint of an open store and export the lines that it covers."""
-        return cls.from_lines(tuple(store.lines()), store.checkpoint(), store.verifier_key)
+        """Take a checkpoint of an open store and export the lines that it covers; they are read from the store as they are wanted."""
+        return cls._from(store, store.checkpoint())
 
     @classmethod
     def from_reader(cls, reader: TrailReader) -> TrailExport:
@@ -54,10 +55,15 @@ class TrailExport:
         note = reader.last_checkpoint()
         if note is None:
             raise RecordError("The store has no checkpoint.", remedy="Let its own process take one.")
-        return cls.from_lines(tuple(reader.lines()), note, reader.verifier_key)
+        return cls._from(reader, note)
 
     @classmethod
-    def from_lines(cls, lines: tuple[bytes, ...], checkpoint: str, key: str) -> TrailExport:
+    def _from(cls, reader: TrailReader, note: str) -> TrailExport:
+        lines = StoreLines(reader, parse_checkpoint(split_note(note)[0]).size)
+        return cls(reader.origin, lines, note, reader.verifier_key)
+
+    @classmethod
+    def from_lines(cls, lines: Sequence[bytes], checkpoint: str, key: str) -> TrailExport:
         """Pair a checkpoint with the lines that it covers; lines beyond it are left out. Raises RecordError for too few lines."""
         stated = parse_checkpoint(split_note(checkpoint)[0])
         if stated.size > len(lines):
@@ -108,22 +114,22 @@ def write_package(
     `blob` gives an attachment of the cell's trail by its SHA-256; `key` is the workstation's; `created` is RFC 3339 UTC. Raises
     RecordError (unknown batch, missing or damaged attachment, limits) and StoreReadOnly (the folder refuses).
     """
-    files = {trail_name(trail.origin): b"".join(line + b"\n" for line in trail.lines) for trail in (workstation, cell)} | {
-        checkpoint_name(trail.origin): trail.checkpoint.encode() for trail in (workstation, cell)
-    }
-    record = batch_record.build(workstation.lines, cell.lines, batch)
+    files = {checkpoint_name(trail.origin): trail.checkpoint.encode() for trail in (workstation, cell)}
+    views = TrailView(workstation.lines), TrailView(cell.lines)
+    record = batch_record.build(*views, batch)
     files[RECORD] = canonical(record)
     files[KEYS] = canonical({"keys": list(dict.fromkeys([workstation.key, cell.key]))})
     for name in (README, VERIFIER):
         files[name] = resources.files("audit.release").joinpath("templates", name).read_bytes()
-    entries = BatchEntries(TrailView(workstation.lines), TrailView(cell.lines), batch)
-    attached = dict(_attachments(attached_files(entries), blob))
+    attached = dict(_attachments(attached_files(BatchEntries(*views, batch)), blob))
     files |= attached
     files[DOCUMENT] = render_record(record, files[RECORD], {name: data for name, data in attached.items() if name.startswith(PICTURES)})
-    manifest = {"format": FORMAT, "created": created, "files": {name: sha256_hex(data) for name, data in files.items()}}
-    files[MANIFEST] = canonical(manifest)
-    files[NOTE] = key.sign_note(f"{FORMAT}\n{sha256_hex(files[MANIFEST])}\n").encode()
-    _write(path, write_archive(files))
+    contents: dict[str, Content] = {name: Stretch(data, 0, len(data)) for name, data in files.items()}
+    contents |= {trail_name(trail.origin): TrailContent(trail.lines) for trail in (workstation, cell)}
+    manifest = canonical({"format": FORMAT, "created": created, "files": {name: data.sha256() for name, data in contents.items()}})
+    note = key.sign_note(f"{FORMAT}\n{sha256_hex(manifest)}\n").encode()
+    contents |= {name: Stretch(data, 0, len(data)) for name, data in ((MANIFEST, manifest), (NOTE, note))}
+    _write(path, archive_blocks(contents))
     return path
 
 
@@ -137,12 +143,12 @@ def _attachments(wanted: Mapping[str, str], blob: Callable[[str], bytes]) -> Ite
         yield name, data
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, blocks: Iterable[bytes]) -> None:
     try:
         descriptor, draft = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
+                stream.writelines(blocks)
                 stream.flush()
                 os.fsync(stream.fileno())
             Path(draft).replace(path)
@@ -177,7 +183,8 @@ def read_package(path: Path) -> Package:
     Refused: names that are not plain relative paths, a name twice, more than 10 000 files or 1 GiB, compression, bytes before,
     between or after the members. Use `verify_package` before believing the contents.
     """
-    archive = read_archive(read_bytes(path))
+    with open_package(path) as source:
+        archive = read_archive(source[:])
     if archive.findings:
         raise VerificationError(
             f"{path.name} is not a sound review package: {archive.findings[0]}.", remedy="Get the package again from its site."
@@ -190,14 +197,15 @@ def read_package(path: Path) -> Package:
     return Package(archive.files)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file of at most the largest size a package may have. Raises RecordError where it cannot be read."""
+def open_package(path: Path) -> FileSource:
+    """Open a file of at most the largest size a package may have. Raises RecordError where it cannot be read."""
     try:
-        with path.open("rb") as stream:
-            if os.fstat(stream.fileno()).st_size > LARGEST_PACKAGE:
-                raise RecordError(
-                    f"{path} is larger than {LARGEST_PACKAGE} bytes, the most a review package may have.", remedy="Check the path."
-                )
-            return stream.read()
+        source = FileSource(path)
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
+    if len(source) > LARGEST_PACKAGE:
+        with source:
+            raise RecordError(
+                f"{path} is larger than {LARGEST_PACKAGE} bytes, the most a review package may have.", remedy="Check the path."
+            )
+    return source

@@ -18,8 +18,9 @@ from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.checkpoint import VerifierKey, split_note, verify_note
 from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
 from audit.release.archive import read_archive
-from audit.release.package import DOCUMENT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, read_bytes
+from audit.release.package import DOCUMENT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, open_package
 from audit.release.package_trails import Checked, check_trails
+from audit.release.stretches import FileSource
 from audit.release.trail_view import as_list, as_object, text_of
 from audit.report import Report
 
@@ -40,8 +41,13 @@ def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None) -> 
     `trusted` are verifier keys from outside the package (C2SP). Without them the report can at best say *internally consistent,
     signer not established*. Raises RecordError only where the file cannot be read.
     """
-    archive = read_archive(read_bytes(path))
-    state = Checked(dict(archive.files))
+    with open_package(path) as source:
+        return _verify(source, trusted or ())
+
+
+def _verify(source: FileSource, trusted: Sequence[VerifierKey]) -> Report:
+    archive = read_archive(source)
+    state = Checked(archive.files)
     state.findings.extend(archive.findings)  # step 1
     if not {MANIFEST, RECORD} & archive.files.keys():
         state.find("container", f"is not a review package: it holds neither {MANIFEST} nor {RECORD}; get the package again from its site")
@@ -53,20 +59,21 @@ def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None) -> 
     record = _json_file(state, RECORD)
     origins = check_trails(state, keys, record)
     _document(state)
-    established = _trusted(state, trusted or (), origins)
+    established = _trusted(state, trusted, origins)
     findings = tuple(dict.fromkeys(state.findings))[:_MOST_FINDINGS]
     return Report(findings=findings, signer_established=established and not findings, checked=tuple(state.said))
 
 
 def _json_file(state: Checked, name: str) -> JsonObject:
     """Return the object in a JSON file that must be in canonical form; a finding and an empty object otherwise."""
-    data = state.files.get(name)
-    if data is None:
+    held = state.files.stretches.get(name)
+    if held is None:
         state.find(name, "is missing")
         return {}
-    if len(data) > _LARGEST_JSON:
+    if len(held) > _LARGEST_JSON:
         state.find(name, f"is larger than {_LARGEST_JSON} bytes")
         return {}
+    data = held[:]
     try:
         found = json.loads(data)
         if canonical(found) != data:
@@ -112,12 +119,12 @@ def _manifest(state: Checked) -> None:
     for name in sorted(set(state.files) - set(named) - {MANIFEST, NOTE}):
         state.find(name, "is in the container but not in the manifest")
     for name, sha256 in sorted(named.items()):
-        data = state.files.get(name)
+        data = state.files.stretches.get(name)
         if name in (MANIFEST, NOTE):
             state.find(MANIFEST, f"names {name}, which it must not")
         elif data is None:
             state.find(name, "is named in the manifest but missing")
-        elif sha256_hex(data) != sha256:
+        elif data.sha256() != sha256:
             state.find(name, "is not the file that the manifest names (SHA-256 differs)")
     for name in (README, DOCUMENT):
         if name not in named:
@@ -127,10 +134,12 @@ def _manifest(state: Checked) -> None:
 
 def _document(state: Checked) -> None:
     """Step 10: the record attached to the PDF is record.json, byte for byte."""
-    data, record = state.files.get(DOCUMENT), state.files.get(RECORD)
-    if data is None or record is None:
+    held = state.files.stretches.get(DOCUMENT)
+    record = state.files.get(RECORD)
+    if held is None or record is None:
         return
-    if len(data) > _LARGEST_DOCUMENT or not any(_is_stream_of(record, data, start) for start in _streams(data)):
+    data = held[:_LARGEST_DOCUMENT]
+    if len(held) > _LARGEST_DOCUMENT or not any(_is_stream_of(record, data, start) for start in _streams(data)):
         state.find(DOCUMENT, "does not carry record.json as its attachment")
     state.say("10 record.pdf: carries record.json")
 

@@ -16,6 +16,7 @@ from audit.errors import NoteInvalid, VerificationError
 from audit.events import Entry, EventKind
 from audit.release.package import KEYS, RECORD, Package, attached_file, trail_name
 from audit.release.package_trails import Checked, check_checkpoint, check_trail
+from audit.release.stretches import in_memory
 from audit.release.trail_view import as_list, as_object, text_of
 
 _AGAIN = "Run `dosewright verify` on it, and get it again from its site."
@@ -44,7 +45,7 @@ class RecordedRun:
 def recorded_runs(package: Package) -> tuple[RecordedRun, ...]:
     """Return the runs of the batch in order of their creation. Raises VerificationError at the first place that is not sound."""
     batch, origin = _named(package)
-    state = Checked(dict(package.files))
+    state = Checked(in_memory(package.files))
     view = check_trail(state, origin)
     if view is not None:
         check_checkpoint(state, origin, view, _keys(package))

@@ -15,13 +15,16 @@ from audit.events import EntryBody, EventKind
 from audit.release import batch_record
 from audit.release.conformity import Disposition, releaser_refusals
 from audit.release.evidence import BatchEntries
+from audit.release.object_states import ObjectStates
 from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, VERIFIER, attached_files, checkpoint_name, trail_name
+from audit.release.stretches import Lines, Members
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 from audit.report import Finding
 from audit.signatures import verify_signature
 
 _MEMBERS = frozenset(EntryBody.__required_keys__)
 _LONGEST_LINE = 1 << 22
+_SHORTEST_LINE = 200
 _MOST_WRONG = 100
 
 
@@ -29,7 +32,7 @@ _MOST_WRONG = 100
 class Checked:
     """The files under check, what was found so far, and what was looked at."""
 
-    files: dict[str, bytes]
+    files: Members
     findings: list[Finding] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -82,41 +85,41 @@ def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject
 def check_trail(state: Checked, origin: str) -> TrailView | None:
     """Step 5: each line is the canonical bytes of entry number `line`, linked to the one before; nothing after the last line feed."""
     name = trail_name(origin)
-    data = state.files.get(name)
+    data = state.files.stretches.get(name)
     if data is None:
         state.find(name, "is missing")
         return None
-    if not data.endswith(b"\n"):
+    if data[len(data) - 1 :] != b"\n":
         state.find(name, "does not end with a line feed after its last entry")
-    previous, states, sound, wrong = GENESIS, dict[tuple[str, str], JsonObject](), True, 0
-    lines: list[bytes] = []
-    for seq, line in enumerate(_lines(data)):
-        problem = _entry_problem(seq, line, previous, states)
-        if problem:
-            state.find(f"{name} line {seq + 1} (entry {seq})", problem)
-            sound, wrong = sound and problem.startswith("its "), wrong + 1
-        if wrong > _MOST_WRONG:
-            state.find(name, f"is not read beyond line {seq + 1}")
-            return None
-        lines.append(line)
-        previous = entry_digest(line)
-    if not sound or not lines:
+    if sum(block.count(b"\n") for block in data.blocks()) > len(data) // _SHORTEST_LINE + _MOST_WRONG:  # it may be all line feeds
+        state.find(name, "has lines that are too short to be entries")
         return None
+    lines = Lines(data)
+    with ObjectStates() as states:
+        if not _sound(state, name, lines, states):
+            return None
     view = TrailView(lines)
     if view.origin != origin:
         state.find(f"{name} line 1 (entry 0)", f"states the origin {view.origin}")
     return view
 
 
-def _lines(data: bytes) -> Iterator[bytes]:
-    """Give the lines that end with a line feed, one at a time: what is not a trail may be a gigabyte of line feeds."""
-    start = 0
-    while (end := data.find(b"\n", start)) >= 0:
-        yield data[start:end]
-        start = end + 1
+def _sound(state: Checked, name: str, lines: Lines, states: ObjectStates) -> bool:
+    """Check each line; say whether there are any, and whether all can be read as entries."""
+    previous, sound, wrong = GENESIS, True, 0
+    for seq, line in enumerate(lines):
+        problem = _entry_problem(seq, line, previous, states)
+        if problem:
+            state.find(f"{name} line {seq + 1} (entry {seq})", problem)
+            sound, wrong = sound and problem.startswith("its "), wrong + 1
+        if wrong > _MOST_WRONG:
+            state.find(name, f"is not read beyond line {seq + 1}")
+            return False
+        previous = entry_digest(line)
+    return sound and len(lines) > 0
 
 
-def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str, str], JsonObject]) -> str | None:
+def _entry_problem(seq: int, line: bytes, previous: str, states: ObjectStates) -> str | None:
     """Return what is wrong with an entry. Problems that begin with `its` leave the entry readable."""
     if len(line) > _LONGEST_LINE:
         return f"is longer than {_LONGEST_LINE} bytes"
@@ -129,7 +132,7 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str,
     subject, new = as_object(body["subject"]), body["new"]
     if subject.keys() != {"type", "id"} or not isinstance(new, dict) or not isinstance(body["at"], str):
         return "has a member of the wrong type"
-    known = states.setdefault((str(subject["type"]), str(subject["id"])), {})
+    known = states.of(str(subject["type"]), str(subject["id"]))
     before = {name: known.get(name) for name in new}
     known.update(new)
     if body["seq"] != seq:
@@ -141,7 +144,7 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: dict[tuple[str,
 
 def check_checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequence[VerifierKey]) -> str:
     """Step 6: the checkpoint is signed by the key of the trail's first entry and states the trail's size and root. Return that key."""
-    name, own = checkpoint_name(origin), text_of(view.entries[0].new.get("verifier_key")) or ""
+    name, own = checkpoint_name(origin), text_of(view[0].new.get("verifier_key")) or ""
     # The key's name is the trail's origin (C2SP), so that the key of one trail can never vouch for another.
     text = state.note(name, [key for key in keys if key.text == own and key.name == origin])
     if text is None:
@@ -162,13 +165,13 @@ def check_checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequenc
 
 def _enrolment(state: Checked, workstation: TrailView, cell: TrailView, name: str) -> None:
     """Step 6: the workstation knows this cell by the key that signs its trail, and its own key signed the manifest."""
-    enrolled, own = workstation.state("cell", name), cell.entries[0].new.get("verifier_key")
+    enrolled, own = workstation.state("cell", name), cell[0].new.get("verifier_key")
     if not enrolled:
         state.find(trail_name(workstation.origin or ""), f"does not enrol the cell {name!r}")
     elif (enrolled.get("verifier_key"), enrolled.get("origin")) != (own, cell.origin):
         state.find(trail_name(workstation.origin or ""), f"enrols the cell {name!r} with another key or origin")
     try:
-        key = VerifierKey.parse(text_of(workstation.entries[0].new.get("verifier_key")) or "")
+        key = VerifierKey.parse(text_of(workstation[0].new.get("verifier_key")) or "")
         verify_note(state.files.get(NOTE, b"").decode("utf-8"), [key])
     except (UnicodeDecodeError, NoteInvalid):
         state.find(NOTE, "is not signed by the workstation's key")
@@ -220,9 +223,8 @@ def _signature_problem(signature: JsonObject, entry: TrailEntry, workstation: Tr
 def _guarded(state: Checked, workstation: TrailView, cell: TrailView, record: JsonObject) -> None:
     """Steps 8 and 9, with any shape of entry that defeats the rebuilding turned into a finding."""
     batch = text_of(record.get("batch")) or ""
-    lines = [[canonical(entry.body) for entry in view] for view in (workstation, cell)]
     try:
-        built = batch_record.build(lines[0], lines[1], batch)
+        built = batch_record.build(workstation, cell, batch)
         _record(state, built, workstation, batch)
         entries = BatchEntries(workstation, cell, batch)
         _disposition(state, built, workstation, entries)
@@ -288,7 +290,7 @@ def _attached(state: Checked, entries: BatchEntries) -> None:
     for name, sha256 in sorted(wanted.items()):
         if name not in state.files:
             state.find(name, "is missing, though the cell's trail names it")
-        elif sha256_hex(state.files[name]) != sha256:
+        elif state.files.stretches[name].sha256() != sha256:
             state.find(name, "is not the file that the cell's trail names (SHA-256 differs)")
     origins = [entries.workstation.origin or "", entries.cell.origin or ""]
     fixed = {MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README, VERIFIER, *map(trail_name, origins), *map(checkpoint_name, origins)}

@@ -7,13 +7,16 @@ is missing or of another type reads as None, never as an exception in the middle
 from __future__ import annotations
 
 import base64
-import json
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import orjson
+
 from audit.canonical import JsonObject, JsonValue
-from audit.chain import entry_digest, root
+from audit.chain import MerkleTree, entry_digest, leaf_hash
 from audit.errors import VerificationError
 from audit.events import EventKind
 from audit.quantities import QuantityError, decimal_from_text
@@ -83,37 +86,97 @@ class TrailEntry:
         return {text_of(item.get("name")) or "": text_of(item.get("sha256")) or "" for item in items}
 
 
-class TrailView:
-    """The entries of one trail, from entry 0, and the objects that they make. Immutable."""
+_CHUNK = 1024
+
+
+class _Index:
+    """Where the entries of each subject and kind are, and the tree in chunks: some forty bytes an entry, whatever the entries hold."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
-        self._lines = tuple(lines)
-        self.entries = tuple(_parse(seq, line) for seq, line in enumerate(self._lines))
+        marks, self.seqs, self.chunks = array("q"), array("L"), list[bytes]()
+        leaves: list[bytes] = []
+        for seq, line in enumerate(lines):
+            entry = _parse(seq, line)
+            type_, id_ = entry.subject
+            keys: list[tuple[str, ...]] = [(type_, id_), (entry.kind,)]
+            at = id_.find("/")
+            while at >= 0:
+                keys.append((type_, id_[:at], ""))
+                at = id_.find("/", at + 1)
+            for key in keys:
+                marks.append(hash(key))
+                self.seqs.append(seq)
+            leaves.append(leaf_hash(line))
+            if len(leaves) == _CHUNK:
+                self._chunk(leaves)
+                leaves = []
+        self.marks = marks.tobytes()
 
-    @property
-    def size(self) -> int:
-        return len(self.entries)
+    def _chunk(self, leaves: list[bytes]) -> None:
+        tree = MerkleTree()
+        tree.extend(leaves)
+        self.chunks.append(tree.root())
+
+    def find(self, key: tuple[str, ...], size: int) -> list[int]:
+        """Return the numbers below `size` that may be of the key, in order; the caller leaves out what shares its hash."""
+        mark, found = hash(key).to_bytes(8, sys.byteorder, signed=True), list[int]()
+        at = self.marks.find(mark)
+        while at >= 0:
+            if at % 8 == 0:
+                seq = self.seqs[at // 8]
+                if seq >= size:
+                    break
+                found.append(seq)
+            at = self.marks.find(mark, at + 1)
+        return found
+
+
+class TrailView:
+    """The entries of one trail, from entry 0, and the objects that they make. Immutable.
+
+    An entry is parsed when it is asked for, so that a view of a long trail is small.
+    """
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        """Raises VerificationError for lines that are not entries."""
+        self._lines = lines
+        self.size = len(lines)
+        self._index = _Index(lines)
 
     @property
     def origin(self) -> str | None:
         """The origin that entry 0 gives the trail."""
-        return text_of(self.entries[0].new.get("origin")) if self.entries else None
+        return text_of(self[0].new.get("origin")) if self.size else None
 
     def first(self, size: int) -> TrailView:
         """Return the view of the first `size` entries."""
-        return self if size >= self.size else TrailView(self._lines[:size])
+        if size >= self.size:
+            return self
+        view = object.__new__(TrailView)
+        view._lines, view.size, view._index = self._lines, max(size, 0), self._index
+        return view
 
     def root(self, size: int | None = None) -> str:
         """Return the base64 RFC 6962 root over the first `size` lines."""
-        return base64.b64encode(root(self._lines[:size])).decode("ascii")
+        wanted = self.size if size is None else min(size, self.size)
+        tree, whole = MerkleTree(), wanted // _CHUNK
+        for chunk in self._index.chunks[:whole]:
+            tree.append_subtrees(_CHUNK, (chunk,))
+        tree.extend([leaf_hash(self._lines[seq]) for seq in range(whole * _CHUNK, wanted)])
+        return base64.b64encode(tree.root()).decode("ascii")
 
     def of(self, type_: str, id_: str) -> list[TrailEntry]:
-        return [entry for entry in self.entries if entry.subject == (type_, id_)]
+        found = (self[seq] for seq in self._index.find((type_, id_), self.size))
+        return [entry for entry in found if entry.subject == (type_, id_)]
+
+    def of_kind(self, kind: EventKind) -> list[TrailEntry]:
+        return [entry for seq in self._index.find((kind.value,), self.size) if (entry := self[seq]).kind == kind]
 
     def under(self, type_: str, parent: str) -> dict[str, list[TrailEntry]]:
         """Return the entries of each object `type/parent/…`, in order of appearance."""
         found: dict[str, list[TrailEntry]] = {}
-        for entry in self.entries:
+        for seq in self._index.find((type_, parent, ""), self.size):
+            entry = self[seq]
             kind, id_ = entry.subject
             if kind == type_ and id_.startswith(f"{parent}/"):
                 found.setdefault(id_, []).append(entry)
@@ -124,10 +187,18 @@ class TrailView:
         return fold(self.of(type_, id_))
 
     def last(self, type_: str, id_: str, kind: EventKind) -> TrailEntry | None:
-        return next((entry for entry in reversed(self.entries) if entry.kind == kind and entry.subject == (type_, id_)), None)
+        return next((entry for entry in reversed(self.of(type_, id_)) if entry.kind == kind), None)
+
+    def __getitem__(self, seq: int) -> TrailEntry:
+        return _parse(seq, self._lines[range(self.size)[seq]])
 
     def __iter__(self) -> Iterator[TrailEntry]:
-        return iter(self.entries)
+        return (self[seq] for seq in range(self.size))
+
+
+def view_of(trail: Sequence[bytes] | TrailView) -> TrailView:
+    """Return the view of a trail given as its lines, or the view itself."""
+    return trail if isinstance(trail, TrailView) else TrailView(trail)
 
 
 def fold(entries: Sequence[TrailEntry]) -> JsonObject:
@@ -139,8 +210,8 @@ def fold(entries: Sequence[TrailEntry]) -> JsonObject:
 
 def _parse(seq: int, line: bytes) -> TrailEntry:
     try:
-        body = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        body = orjson.loads(line)
+    except ValueError as error:
         raise VerificationError(f"Entry {seq} of the trail is not JSON: {error}.", remedy="Take the trail from its store again.") from error
     if not isinstance(body, dict):
         raise VerificationError(f"Entry {seq} of the trail is not an object.", remedy="Take the trail from its store again.")

@@ -18,22 +18,21 @@ from audit.verify import verify_store
 from tests.audit.conftest import CHEAP, CLOCK, OPERATOR, judged, new_store
 from tests.audit.test_tampering import missed
 from tests.benchmarks import Row
+from tests.benchmarks.package_memory import million_entries
 
 _GROUP = 500
 _LONG = 200_000
 
 
-def _drafts(count: int) -> list[EntryDraft]:
+def drafts(count: int, first: int = 0, kind: EventKind = EventKind.RUN_STATE_CHANGED) -> list[EntryDraft]:
+    """Entries as a run writes them: of fifty runs at once, or of units that each have two entries."""
+    subjects = [
+        Subject("run", f"B-{n % 50}-R1") if kind == EventKind.RUN_STATE_CHANGED else Subject("unit", f"A-{n // 400}-R1/{n // 2 % 200:03d}")
+        for n in range(first, first + count)
+    ]
     return [
-        EntryDraft(
-            kind=EventKind.RUN_STATE_CHANGED,
-            subject=Subject("run", f"B-{n % 50}-R1"),
-            new={"state": "PRINTING", "count": n},
-            actor=SYSTEM,
-            device="cell-1",
-            reason="benchmark",
-        )
-        for n in range(count)
+        EntryDraft(kind=kind, subject=subject, new={"state": "PRINTING", "count": n}, actor=SYSTEM, device="cell-1", reason="benchmark")
+        for n, subject in enumerate(subjects, first)
     ]
 
 
@@ -41,10 +40,10 @@ def _appends(folder: Path, count: int, group: int = 1) -> tuple[float, list[byte
     key = SigningKey.generate("bench.store")
     path = folder / "store.db"
     store = TrailStore.create(path, origin="bench.store", key=key, clock=SystemClock(), software="bench", demonstration=True)
-    drafts = _drafts(count)
+    made = drafts(count)
     began = time.perf_counter()
     for first in range(0, count, group):
-        store.append(*drafts[first : first + group])
+        store.append(*made[first : first + group])
     rate = count / (time.perf_counter() - began)
     lines = list(store.lines()) if group == 1 else []
     store.close()
@@ -130,4 +129,4 @@ def _fill(store: TrailStore) -> None:
     store.append(judged(1, "467.3"))
 
 
-FIGURES = (durable_append, group_append, verify_rate, verify_rate_two, mutations_missed)
+FIGURES = (durable_append, group_append, verify_rate, verify_rate_two, mutations_missed, million_entries)

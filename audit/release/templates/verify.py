@@ -188,7 +188,8 @@ class Trail:
             if canonical(entry["old"]) != canonical({name: state.get(name) for name in entry["new"]}):
                 find(place, "its `old` is not what the entries before lead to")
             state.update(entry["new"])
-            if key[0] in ("batch", "run", "person") or entry["attachments"] or b'"signer"' in line:
+            wanted = key[0] in ("batch", "person") or entry["kind"] == "run.record.created"
+            if wanted or entry["attachments"] or b'"signer"' in line:
                 self.kept.append(entry)
         elif entry is not None:
             find(place, "does not have exactly the members of an entry")
@@ -304,7 +305,9 @@ def check_files(files: dict[str, str], batch: str, cell: Trail, trails: list[Tra
         run = subject["id"] if subject["type"] == "run" else subject["id"].rpartition("/")[0]
         if run in runs and subject["type"] in ("run", "unit", "part", "calibration", "correction"):
             for item in entry["attachments"]:
-                if re.match(r"(program-planned\.gcode|program\.gcode|admission\.json)\Z|journal/|traces/|corrected/", item["name"]):
+                if re.match(
+                    r"(program-planned\.gcode|program\.gcode|admission\.json)\Z|journal/|traces/|corrected/|pictures/", item["name"]
+                ):
                     wanted[("" if run == runs[-1] else f"runs/{run}/") + item["name"]] = item["sha256"]
     for name in sorted(wanted):
         if files.get(name) != wanted[name]:
