@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from audit.quantities import (
     EXACT,
     Celsius,
+    Day,
     GramPerMillilitre,
     Hour,
     Kilopascal,
@@ -91,8 +92,9 @@ class DoseRule(Document):
 class InkSpecification(Document):
     """What an ink lot's certificate must say to serve this recipe; strength in mg of the stated active per g of ink.
 
-    `on_site`: whether an ink prepared on site may serve it, whose strength is theoretical: nobody has assayed it. Refused where
-    it is not set, and then not part of the digest.
+    `on_site`: whether an ink prepared on site may serve it, whose strength is theoretical: nobody has assayed it; refused where it is
+    not set. `longest_in_use`: how long a cartridge may be used once it is opened. `rheology` and `storage` in words. What is not set is
+    not part of the digest.
     """
 
     ink: Identifier
@@ -101,12 +103,15 @@ class InkSpecification(Document):
     largest_assay_uncertainty: Annotated[Percent, Positive]
     largest_density_uncertainty: Annotated[Percent, Positive]
     longest_at_temperature: Annotated[Hour, Positive]
+    longest_in_use: Annotated[Day, Positive] | None = None
+    rheology: Name | None = None
+    storage: Name | None = None
     on_site: Literal["permitted"] | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         tree: dict[str, object] = handler(self)
-        return {name: value for name, value in tree.items() if value is not None or name != "on_site"}
+        return {name: value for name, value in tree.items() if value is not None}
 
 
 class Cylinder(Document):

@@ -143,6 +143,12 @@ def cartridge_reasons(
         reasons.append(f"{what} was to be used until {cartridge.in_use_until}, today is {today}; discard it and open another")
     if cartridge.opened > today:
         reasons.append(f"{what} is entered as opened on {cartridge.opened}, which is after today, {today}; correct the date")
+    in_use = recipe.ink.longest_in_use
+    if in_use is not None and days_between(cartridge.opened, cartridge.in_use_until) > in_use.value:
+        reasons.append(
+            f"{what} was opened on {cartridge.opened} and is entered as in use until {cartridge.in_use_until}, recipe {recipe.reference} "
+            f"allows {in_use}; correct the entry"
+        )
     if cartridge.filled > machine.cartridge_capacity:
         reasons.append(
             f"{what} is entered with {cartridge.filled}, the head {machine.id} takes {machine.cartridge_capacity.text} at most; "

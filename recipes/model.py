@@ -239,7 +239,7 @@ class LabelTexts(Document):
         return {name: value for name, value in tree.items() if value or name != "excipients"}
 
 
-_SET_OR_NOT = frozenset({"second_ink", "legal_route", "authorised", "pack", "swallowability"})
+_SET_OR_NOT = frozenset({"second_ink", "legal_route", "authorised", "pack", "swallowability", "indication", "training"})
 
 
 class Recipe(Document):
@@ -249,8 +249,8 @@ class Recipe(Document):
     `second_ink`: each unit has a second part, of another ink, printed upon the first by the machine's second head.
 
     `legal_route` says under which law it is printed, `authorised` which words of release this place may use, `pack` how long a unit
-    lasts in it, `swallowability` how large a unit of any family may be at which age. They and `second_ink` are part of the digest only
-    where they are set.
+    lasts in it, `swallowability` how large a unit of any family may be at which age, `indication` what it is for and `training` what its
+    operators have learnt, in words. They and `second_ink` are part of the digest only where they are set.
     """
 
     format: Literal["dosewright-recipe/1"]
@@ -279,6 +279,8 @@ class Recipe(Document):
     legal_route: LegalRoute | None = None
     authorised: tuple[Authorisation, ...] = ()
     pack: Pack | None = None
+    indication: Name | None = None
+    training: Name | None = None
     swallowability: tuple[SwallowBand, ...] = ()
     sources: dict[str, str]
 

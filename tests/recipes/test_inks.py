@@ -54,6 +54,20 @@ def test_a_lot_outside_the_specification_is_refused(changes, words):
     assert "CYC-DEMO-01" in reason
 
 
+@pytest.mark.parametrize(("until", "fits"), [("2026-12-04", True), ("2026-12-05", False)])
+def test_a_cartridge_is_in_use_no_longer_than_the_recipe_allows(until, fits):
+    reasons = found(cartridge(opened=TODAY, in_use_until=until))
+    assert ("allows 14 d" in "".join(reasons)) is not fits
+
+
+def test_what_a_recipe_does_not_state_is_no_part_of_its_digest():
+    stated = {"indication", "training"}
+    tree = RECIPE.as_record()
+    assert stated <= set(tree) and {"longest_in_use", "rheology", "storage"} <= set(tree["ink"])
+    older = load_recipe("minoxidil").as_record()
+    assert not stated & set(older) and not {"longest_in_use", "rheology", "storage"} & set(older["ink"])
+
+
 @pytest.mark.parametrize("assay", ["38 mg/g", "42 mg/g"])
 def test_the_ends_of_the_specification_belong_to_it(assay):
     assert specification_mismatches(RECIPE, lot(assay=assay)) == ()
