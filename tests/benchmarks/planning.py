@@ -122,11 +122,11 @@ def _beside(figure: str, slicer: Slicer, files: list[Path], volumes: list[float]
 
 
 def _unit_row(prescriptions: tuple[Prescription, ...]) -> Row:
-    """The mean of the 28 programs of one unit; beside it how the cost grows: 14 units of one dose, as many of as many doses."""
+    """The mean of the 28 programs of one unit; beside it how the cost grows: 7 and 14 units of one dose."""
     each = [min(_seconds(lambda one=one: compiled(one)) for _ in range(ROUNDS)) * 1000 for one in prescriptions]
-    few, many = (prescriptions[UNITS // 2].model_copy(update={"days": days}) for days in (14, 28))
+    few, many = (prescriptions[UNITS // 2].model_copy(update={"days": days}) for days in (7, 14))
     grown = [min(_seconds(lambda one=one: compiled(one)) for _ in range(ROUNDS)) * 1000 for one in (few, many)]
-    setting = f"none: 100 mg {each[0]:.1f}, 500 mg {each[-1]:.1f}; units of one dose together: 14 {grown[0]:.1f}, 28 {grown[1]:.1f}"
+    setting = f"none: 100 mg {each[0]:.1f}, 500 mg {each[-1]:.1f}; units of one dose together: 7 {grown[0]:.1f}, 14 {grown[1]:.1f}"
     return Row("dose.unit_ms", f"{statistics.mean(each):.1f}", "ms", setting, None, None)
 
 
