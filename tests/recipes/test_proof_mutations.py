@@ -34,4 +34,6 @@ def test_no_harmful_corruption_of_many_passes_the_proof():
     sys.stdout.write(found.text + "\n")
     assert found.missed == []
     assert found.harmful.total() >= 2500
-    assert all(found.harmful[how.__name__] for how in CORRUPTIONS if how.__name__ != "changed_header")
+    # A printer does not read header and brackets: changed, they do no harm there, and are refused all the same.
+    unread = {"changed_header", "changed_bracket"}
+    assert all(found.harmful[how.__name__] for how in CORRUPTIONS if how.__name__ not in unread)
