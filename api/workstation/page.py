@@ -151,7 +151,7 @@ class RunningPage:
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
-            ui.html(panels.INKS + panels.RECIPES + panels.LOG_OUT, sanitize=False)
+            ui.html(panels.WAYS, sanitize=False)
         self._banner = Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
             self._cells = CellStrip(visitor.cell, tuple(self._views)) if self.others else None

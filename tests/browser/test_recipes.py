@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ def sign(page: Page, place: Any, who: str, step: str, **fields: str) -> None:
     form.get_by_role("button", name=f"Sign: {step}").click()
 
 
+def assert_apart(page: Page) -> None:
+    """The ways in the head of the page stand beside each other and beside STOP, none over another."""
+    names = (("link", "Inks"), ("link", "Recipes"), ("button", "Log out"), ("button", "Stop the printer now"))
+    boxes = [page.get_by_role(role, name=name).bounding_box() for role, name in names]  # type: ignore[arg-type]
+    assert all(boxes)
+    for left, right in pairwise(box for box in boxes if box):
+        assert left["x"] + left["width"] <= right["x"]
+
+
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
 def test_a_version_goes_through_its_life(workplace: Any, visit: Visit, watch: Any) -> None:
     toml = recipe_bytes("minoxidil").decode().replace("version = 1", "version = 2", 1).replace("30 degC", "31 degC", 1)
@@ -32,6 +42,7 @@ def test_a_version_goes_through_its_life(workplace: Any, visit: Visit, watch: An
         desk.post("/recipe-versions", {"recipe_toml": toml, "reason": "flows more evenly <b>at</b> 31 degC"})
 
     engineer = visit("engineer", watch=watch)
+    assert_apart(engineer)
     engineer.get_by_role("link", name="Recipes").click()
     engineer.get_by_role("link", name=VERSION).click()
     expect(engineer.locator(".dw-difference tbody tr")).to_have_count(1)
