@@ -12,6 +12,7 @@ from api import (
     cli_check,
     cli_demo,
     cli_devices,
+    cli_fhir,
     cli_inks,
     cli_plan,
     cli_recipe,
@@ -52,6 +53,7 @@ app.add_typer(cli_check.app, name="check")
 app.add_typer(cli_inks.ink, name="ink")
 app.add_typer(cli_inks.cartridge, name="cartridge")
 app.add_typer(cli_recipe.app, name="recipe")
+app.add_typer(cli_fhir.app, name="fhir")
 
 
 @app.command("version")

@@ -1,0 +1,331 @@
+"""A prescription that comes in as FHIR: read exactly, or named as what it is."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.errors import InputInvalid
+from api.interop.fhir_amounts import UNITS, amount, shares, times_of_day
+from api.interop.fhir_request import LARGEST, Active, age_in_years, read_request
+from audit.quantities import plain_text
+
+TODAY = date(2026, 11, 20)
+ACTIVES = [Active("cyclophosphamide", "anhydrous"), Active("hydrocortisone", "base")]
+UCUM = "http://unitsofmeasure.org"
+
+# HL7's own example MedicationRequest/medrx0318 (FHIR R5, 5.0.0), without its narrative.
+MEDRX0318: dict[str, Any] = {
+    "resourceType": "MedicationRequest",
+    "id": "medrx0318",
+    "contained": [
+        {
+            "resourceType": "Medication",
+            "id": "med0301",
+            "code": {
+                "coding": [{"system": "http://hl7.org/fhir/sid/ndc", "code": "0409-6531-02"}],
+                "text": "Vancomycin Hydrochloride (VANCOMYCIN HYDROCHLORIDE)",
+            },
+        }
+    ],
+    "identifier": [{"use": "official", "system": "http://www.bmc.nl/portal/prescriptions", "value": "12345689"}],
+    "status": "active",
+    "intent": "order",
+    "medication": {"reference": {"reference": "#med0301"}},
+    "subject": {"reference": "Patient/pat1", "display": "Donald Duck"},
+    "encounter": {"reference": "Encounter/f001", "display": "encounter who leads to this prescription"},
+    "authoredOn": "2015-01-15",
+    "requester": {"reference": "Practitioner/f007", "display": "Patrick Pump"},
+    "dosageInstruction": [
+        {
+            "sequence": 1,
+            "text": "500mg IV q6h x 3 days",
+            "timing": {
+                "event": ["2020-01-01"],
+                "repeat": {"boundsPeriod": {"start": "2020-01-01", "end": "2020-01-10"}, "frequency": 1, "period": 6, "periodUnit": "h"},
+            },
+            "doseAndRate": [
+                {
+                    "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/dose-rate-type", "code": "ordered"}]},
+                    "doseQuantity": {"value": 500, "unit": "mg", "system": UCUM, "code": "mg"},
+                }
+            ],
+        }
+    ],
+}
+
+
+def quantity(value: float | int, code: str) -> dict[str, Any]:
+    return {"value": value, "unit": code, "system": UCUM, "code": code}
+
+
+def observation(name: str, loinc: str, value: float | int, code: str, day: str, status: str = "final") -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": name,
+        "status": status,
+        "code": {"coding": [{"system": "http://loinc.org", "code": loinc}]},
+        "subject": {"reference": "Patient/p"},
+        "effectiveDateTime": day,
+        "valueQuantity": quantity(value, code),
+    }
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    body = {
+        "resourceType": "MedicationRequest",
+        "id": "m",
+        "status": "active",
+        "intent": "order",
+        "identifier": [{"system": "urn:example", "value": "RX-7"}],
+        "medicationCodeableConcept": {"text": "Cyclophosphamide"},
+        "subject": {"reference": "Patient/p"},
+        "requester": {"display": "demonstration prescriber"},
+        "dosageInstruction": [
+            {
+                "timing": {"repeat": {"boundsDuration": quantity(14, "d"), "frequency": 1, "period": 1, "periodUnit": "d"}},
+                "doseAndRate": [{"doseQuantity": quantity(25, "mg/m2")}],
+            }
+        ],
+    }
+    return {name: value for name, value in {**body, **changes}.items() if value is not None}
+
+
+PATIENT = {
+    "resourceType": "Patient",
+    "id": "p",
+    "gender": "female",
+    "birthDate": "2021-03-01",
+    "name": [{"family": "Demonstration", "given": ["Patient"]}],
+    "identifier": [{"system": "urn:example", "value": "0001"}],
+}
+BODY = [observation("h", "8302-2", 1.1, "m", "2026-11-18"), observation("w", "29463-7", 18, "kg", "2026-11-18")]
+
+
+def bundle(*resources: dict[str, Any]) -> bytes:
+    entries = [{"fullUrl": f"urn:uuid:{number}", "resource": resource} for number, resource in enumerate(resources)]
+    return json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode()
+
+
+def read(*resources: dict[str, Any]) -> Any:
+    return read_request(bundle(*resources), ACTIVES, today=TODAY)
+
+
+def test_the_worked_prescription_comes_out_as_it_is_typed_by_hand() -> None:
+    found = read(request(), PATIENT, *BODY)
+    assert found.fields == {
+        "moiety": "cyclophosphamide",
+        "basis": "anhydrous",
+        "prescribed": "25",
+        "unit": "mg/m2",
+        "per": "dose",
+        "schedule": "once daily",
+        "days": "14",
+        "sex": "female",
+        "age_years": "5",
+        "height_cm": "110",
+        "weight_kg": "18",
+        "measured": "2026-11-18",
+        "prescriber": "demonstration prescriber",
+        "number": "RX-7",
+    }
+    assert found.identity == {"name": "Patient Demonstration", "born": "2021-03-01", "identifier": "0001"}
+    assert any("basis" in finding for finding in found.findings)
+
+
+def test_hl7s_own_example_is_read_up_to_what_this_place_cannot_take() -> None:
+    with pytest.raises(InputInvalid, match="single moments"):
+        read(MEDRX0318)
+    without_event = copy.deepcopy(MEDRX0318)
+    del without_event["dosageInstruction"][0]["timing"]["event"]
+    found = read(without_event)
+    assert found.fields == {
+        "prescribed": "500",
+        "unit": "mg",
+        "per": "dose",
+        "schedule": "first dose; second dose; third dose; fourth dose",
+        "days": "10",
+        "prescriber": "Patrick Pump",
+        "number": "12345689",
+    }
+    assert any("Vancomycin Hydrochloride" in finding for finding in found.findings)
+    assert any("without its Patient" in finding for finding in found.findings)
+
+
+def test_unequal_doses_of_a_day_become_its_amount_and_parts() -> None:
+    def dose(value: float, when: str) -> dict[str, Any]:
+        return {
+            "timing": {"repeat": {"boundsDuration": quantity(10, "d"), "when": [when], "frequency": 1, "period": 1, "periodUnit": "d"}},
+            "doseAndRate": [{"doseQuantity": quantity(value, "mg")}],
+        }
+
+    found = read(
+        request(
+            medicationCodeableConcept={"text": "hydrocortisone"},
+            dosageInstruction=[dose(2.5, "MORN"), dose(1.25, "NOON"), dose(1.25, "EVE")],
+        )
+    )
+    assert (found.fields["prescribed"], found.fields["unit"], found.fields["per"]) == ("5", "mg", "day")
+    assert (found.fields["schedule"], found.fields["days"]) == ("morning 2; midday 1; evening 1", "10")
+
+
+def _dosage(**changes: Any) -> list[dict[str, Any]]:
+    item = copy.deepcopy(request()["dosageInstruction"][0])
+    return [{**item, **changes}]
+
+
+def _repeat(**changes: Any) -> list[dict[str, Any]]:
+    repeat = {"frequency": 1, "period": 1, "periodUnit": "d", **changes}
+    return _dosage(timing={"repeat": {name: value for name, value in repeat.items() if value is not None}})
+
+
+REFUSED = {
+    "a draft": (request(status="draft"), "status is draft"),
+    "a plan": (request(intent="plan"), "is a plan"),
+    "not to be given": (request(doNotPerform=True), "doNotPerform"),
+    "implicit rules": (request(implicitRules="urn:example:rules"), "implicit rules"),
+    "a modifier": (request(modifierExtension=[{"url": "urn:example:not", "valueBoolean": True}]), "modifier extension"),
+    "a modifier deep inside": (
+        request(dosageInstruction=_dosage(modifierExtension=[{"url": "urn:example:not", "valueBoolean": True}])),
+        "dosageInstruction has a modifier",
+    ),
+    "as needed": (request(dosageInstruction=_dosage(asNeededBoolean=True)), "as needed"),
+    "no dosage": (request(dosageInstruction=None), "no dosage"),
+    "micrograms by another code": (
+        request(dosageInstruction=_dosage(doseAndRate=[{"doseQuantity": {"value": 250, "unit": "mcg"}}])),
+        "'mcg'",
+    ),
+    "tablets": (
+        request(dosageInstruction=_dosage(doseAndRate=[{"doseQuantity": {"value": 2, "system": "urn:example", "code": "TAB"}}])),
+        "'TAB'",
+    ),
+    "a bound": (
+        request(dosageInstruction=_dosage(doseAndRate=[{"doseQuantity": {**quantity(25, "mg"), "comparator": "<"}}])),
+        "a bound and no amount",
+    ),
+    "a range": (
+        request(dosageInstruction=_dosage(doseAndRate=[{"doseRange": {"low": quantity(10, "mg"), "high": quantity(20, "mg")}}])),
+        "a range or a rate",
+    ),
+    "nothing": (request(dosageInstruction=_dosage(doseAndRate=[{"doseQuantity": quantity(0, "mg")}])), "no value above zero"),
+    "weekdays": (request(dosageInstruction=_repeat(dayOfWeek=["mon"])), "dayOfWeek"),
+    "every other day": (request(dosageInstruction=_repeat(period=2)), "every 2 d"),
+    "five times in two days": (request(dosageInstruction=_repeat(frequency=5, period=2)), "every 2 d"),
+    "once a week": (request(dosageInstruction=_repeat(periodUnit="wk")), "every 1 wk"),
+    "up to": (request(dosageInstruction=_repeat(frequencyMax=3)), "frequencyMax"),
+    "three times, two named": (request(dosageInstruction=_repeat(frequency=3, timeOfDay=["07:00:00", "19:00:00"])), "names 2 times"),
+    "a taper": (
+        request(dosageInstruction=[*_repeat(boundsDuration=quantity(3, "d")), *_repeat(boundsDuration=quantity(4, "d"), when=["EVE"])]),
+        "not amounts per dose in one unit|different numbers",
+    ),
+    "half a day": (request(dosageInstruction=_repeat(boundsDuration=quantity(1.5, "d"))), "whole number of days"),
+    "no such element": (request(dose="25 mg"), "not valid FHIR"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_change_the_meaning_is_refused_and_named(name: str) -> None:
+    body, words = REFUSED[name]
+    with pytest.raises(InputInvalid, match=words) as refused:
+        read(body, PATIENT)
+    assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no JSON"),
+        (b"[]", "no FHIR resource"),
+        (b'{"resourceType": "Bundle", "type": "collection"}', "holds 0 MedicationRequests"),
+        (b'{"resourceType": "Nothing"}', "not valid FHIR"),
+        (b'{"resourceType": "MedicationRequest", "status": NaN}', "NaN is no number"),
+        (b"[" * 100_000, "no JSON"),
+        (b" " * (LARGEST + 1), "larger than"),
+        (bundle(request(), request(id="n")), r"2 MedicationRequests \(m, n\)"),
+    ],
+)
+def test_what_is_no_single_prescription_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(InputInvalid, match=words):
+        read_request(data, ACTIVES, today=TODAY)
+
+
+def test_a_salt_in_the_name_is_not_taken_for_the_moiety() -> None:
+    found = read(request(medicationCodeableConcept={"text": "Cyclophosphamide monohydrate"}))
+    assert "moiety" not in found.fields and "basis" not in found.fields
+    assert any("Cyclophosphamide monohydrate" in finding for finding in found.findings)
+
+
+def test_of_several_measurements_the_last_final_one_counts() -> None:
+    found = read(
+        request(),
+        PATIENT,
+        observation("a", "29463-7", 17, "kg", "2026-10-01"),
+        observation("b", "29463-7", 18000, "g", "2026-11-18"),
+        observation("c", "29463-7", 40, "kg", "2026-11-19", status="entered-in-error"),
+        observation("d", "8302-2", 110, "cm", "2026-11-10"),
+    )
+    assert (found.fields["weight_kg"], found.fields["height_cm"], found.fields["measured"]) == ("18", "110", "2026-11-10")
+    assert any("different days" in finding for finding in found.findings)
+
+
+def test_two_values_of_one_day_are_not_chosen_between() -> None:
+    found = read(
+        request(), PATIENT, observation("a", "29463-7", 17, "kg", "2026-11-18"), observation("b", "29463-7", 18, "kg", "2026-11-18")
+    )
+    assert "weight_kg" not in found.fields
+    assert any("weight_kg: several values" in finding for finding in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("born", "age"),
+    [("2026-11-20", ""), ("2026-10-21", ""), ("2026-10-20", "0.08"), ("2026-05-20", "0.5"), ("2024-11-21", "1.92"), ("2024-11-20", "2")],
+)
+def test_an_age_counts_whole_months_then_whole_years(born: str, age: str) -> None:
+    assert age_in_years(date.fromisoformat(born), TODAY) == age
+
+
+@given(st.decimals(min_value="0.0001", max_value=9999, places=4, allow_nan=False), st.sampled_from(sorted(UNITS)))
+def test_an_amount_keeps_every_digit(value: Decimal, code: str) -> None:
+    if value <= 0:
+        return
+    text = json.dumps({"system": UCUM, "code": code}).replace("}", f', "value": {plain_text(value)}}}')
+    found = amount(json.loads(text, parse_float=Decimal), "the amount")
+    assert found.value == value * UNITS[code][2]
+
+
+@given(st.lists(st.decimals(min_value="0.25", max_value=50, places=2, allow_nan=False), min_size=1, max_size=6))
+def test_parts_stand_to_each_other_as_the_amounts(amounts: list[Decimal]) -> None:
+    parts = shares(amounts)
+    assert all(part > 0 for part in parts)
+    assert all(amounts[0] * part == each * parts[0] for each, part in zip(amounts, parts, strict=True))
+
+
+@pytest.mark.parametrize(("code", "count"), [("QD", 1), ("BID", 2), ("TID", 3), ("QID", 4)])
+def test_a_timing_by_code_alone_is_read(code: str, count: int) -> None:
+    assert len(times_of_day({"code": {"coding": [{"code": code}]}})) == count
+
+
+def test_the_workstation_reads_for_those_who_enter_orders_and_keeps_nothing(bench: Any) -> None:
+    size = bench.workstation.store.size
+    answer = bench.client.post(
+        "/api/v1/fhir/prescription",
+        content=bundle(request(), PATIENT, *BODY),
+        headers={"Authorization": f"Bearer {bench.token('pharmacist')}", "Content-Type": "application/fhir+json"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["fields"]["height_cm"] == "110" and answer.json()["fields"]["basis"] == "anhydrous"
+    assert bench.workstation.store.size == size + 1, "the log-in alone"
+
+
+@pytest.mark.parametrize(("content", "status"), [(b" " * (LARGEST + 1), 422), (b"{", 422)])
+def test_what_cannot_be_read_is_one_problem(bench: Any, content: bytes, status: int) -> None:
+    headers = {"Authorization": f"Bearer {bench.token('pharmacist')}"}
+    answer = bench.client.post("/api/v1/fhir/prescription", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, "AP-014")
