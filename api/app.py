@@ -18,18 +18,24 @@ from api import (
     routes_inks,
     routes_interop,
     routes_people,
+    routes_process,
     routes_production,
     routes_recipes,
     routes_records,
 )
-from api.dependencies import Answer
+from api.body_limits import BodyLimits
 from api.errors import WorkstationError
+from api.feed import FeedPlaces
+from api.idempotency import ANSWERS_FILE, Idempotency, KeptAnswers
+from api.log_in_rate import FailedLogIns, LogInRate
+from api.metrics import Measured, Metrics
+from api.problem_responses import PROBLEMS, Problem
 from api.security import API, Frontier, Guard
 from api.wiring import Workstation, build_workstation
 from audit.errors import DosewrightError
 from audit.version import __version__
 
-_OPEN_TO_ALL = frozenset({f"{API}/session", f"{API}/health", "/login"})
+_OPEN_TO_ALL = frozenset({f"{API}/session", f"{API}/health", f"{API}/ready", "/login"})
 _ROUTERS = (
     routes_people.router,
     routes_production.router,
@@ -40,6 +46,7 @@ _ROUTERS = (
     routes_inks.router,
     routes_exceptions.router,
     routes_interop.router,
+    routes_process.router,
 )
 
 
@@ -54,25 +61,33 @@ def guards(app: FastAPI) -> Iterator[tuple[APIRoute, Guard | None]]:
 
 def openapi_document() -> dict[str, object]:
     """Return the description of the HTTP interface, without a site."""
-    app = FastAPI(title="Dosewright", version=__version__)
+    app = _application(openapi_url=None)
+    return app.openapi()
+
+
+def _application(*, openapi_url: str | None) -> FastAPI:
+    """Return the application with its routes and the answers that each may give."""
+    app = FastAPI(title="Dosewright", version=__version__, openapi_url=openapi_url, docs_url=None, redoc_url=None, responses=PROBLEMS)
     for router in _ROUTERS:
         app.include_router(router)
-    return app.openapi()
+    describe = app.openapi
+
+    def described() -> dict[str, object]:
+        document = describe()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend the description
+    return app
 
 
 def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
     """Build the application. Raises WorkstationError when a route declares no permission."""
-    app = FastAPI(title="Dosewright", version=__version__, openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None)
+    app = _application(openapi_url=f"{API}/openapi.json")
     app.state.workstation = workstation
+    app.state.metrics = metrics = Metrics(workstation)
+    app.state.feed_places = FeedPlaces()
     problems.install(app)
-    for router in _ROUTERS:
-        app.include_router(router)
-
-    @app.get(f"{API}/health")
-    def health() -> Answer:
-        """Say that the process answers; nothing of the site is shown."""
-        return {"status": "up"}
-
     undeclared = sorted(
         f"{sorted(route.methods or ())} {route.path}" for route, found in guards(app) if found is None and route.path not in _OPEN_TO_ALL
     )
@@ -82,6 +97,11 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
         from api.workstation.page import mount  # NiceGUI is loaded only where its page is wanted
 
         mount(app, workstation)
+    # The last one added is the first that a request meets.
+    app.add_middleware(Idempotency, answers=KeptAnswers(workstation.settings.path(ANSWERS_FILE), workstation.clock))
+    app.add_middleware(BodyLimits)
+    app.add_middleware(LogInRate, failed=FailedLogIns(workstation.clock))
+    app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(Frontier, sessions=workstation.sessions, hosts=frozenset(workstation.settings.allowed_hosts))
     return app
 

@@ -33,7 +33,7 @@ COOKIE = "dosewright_session"
 API = "/api/v1"
 _ANYONE = frozenset(Role)
 _GMP = _ANYONE - {Role.ADMINISTRATOR}
-_PUBLIC = frozenset({("GET", "/login"), ("POST", f"{API}/session"), ("GET", f"{API}/health")})
+_PUBLIC = frozenset({("GET", "/login"), ("POST", f"{API}/session"), ("GET", f"{API}/health"), ("GET", f"{API}/ready")})
 
 
 class Permission(StrEnum):

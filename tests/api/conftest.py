@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its test client wants another distribution of httpx than the product uses
     from starlette.testclient import TestClient
 
-TODAY = "2026-11-20"
+# The services read the machine's clock: what they are given is dated from the day on which the tests run.
+TODAY = datetime.now(UTC).date().isoformat()
 
 
 def _load_fake_cell() -> ModuleType:

@@ -10,6 +10,7 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import demo_runs
@@ -141,7 +142,7 @@ def test_a_device_that_is_not_there(command: Command, tmp_path: Path, port: str)
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store") / "site"
-    _, ink, cartridge = load_demonstration("minoxidil", "2026-11-20")
+    _, ink, cartridge = load_demonstration("minoxidil", datetime.now(UTC).date().isoformat())
     create_site(folder, inks=[(ink, cartridge)])
     return folder
 
