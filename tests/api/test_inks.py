@@ -27,7 +27,7 @@ from recipes.inks import cartridge_reasons
 from recipes.library import load_demonstration, load_machine, load_recipe
 from recipes.model import InkLot
 
-TODAY = "2026-11-20"
+TODAY = datetime.now(UTC).date().isoformat()
 _, INK, CARTRIDGE = load_demonstration("cyclophosphamide", TODAY)
 LOT = INK.as_record() | {"lot": "CYC-2"}
 
@@ -200,9 +200,9 @@ def test_the_page_is_told_what_is_left_until_when_and_what_is_held(bench: Any) -
 )
 def test_the_in_use_clock_counts_today_as_usable(left: int, clock: str, state: str) -> None:
     cartridge = CARTRIDGE.model_copy(update={"in_use_until": added(TODAY, Day(left))})
-    shown = _shown_cartridge(cartridge, INK.model_copy(update={"expires": "2030-01-01"}), False, TODAY)
+    shown = _shown_cartridge(cartridge, INK.model_copy(update={"expires": added(TODAY, Day(400))}), False, TODAY)
     assert str(shown["clock"]).startswith(clock) and shown["state"] == state and shown["usable"] is (left >= 0)
-    expired = _shown_cartridge(cartridge, INK.model_copy(update={"expires": "2026-11-19"}), False, TODAY)
+    expired = _shown_cartridge(cartridge, INK.model_copy(update={"expires": added(TODAY, Day(-1))}), False, TODAY)
     assert expired["usable"] is False
 
 
