@@ -14,6 +14,7 @@ from rich.console import Console
 from api.errors import InputInvalid
 from audit.checkpoint import VerifierKey
 from audit.errors import NoteInvalid
+from audit.places import is_url
 from audit.report import Report, VerificationStatus
 
 _LARGEST_KEY_FILE = 1 << 16
@@ -47,8 +48,11 @@ def _keys_of(path: Path) -> list[VerifierKey]:
     return found
 
 
-def check(path: Path, trusted: Sequence[VerifierKey]) -> Report:
-    """Check one file: a store by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
+def check(place: str, trusted: Sequence[VerifierKey]) -> Report:
+    """Check a store at a URL, or one file: a store by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
+    if is_url(place):
+        return _check_store(place, trusted)
+    path = Path(place)
     if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise InputInvalid(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", remedy="Name a review package or a store.")
     try:
@@ -57,16 +61,20 @@ def check(path: Path, trusted: Sequence[VerifierKey]) -> Report:
     except OSError as error:
         raise InputInvalid(f"{path} cannot be read: {error.strerror}.", remedy="Name a review package or a store.") from None
     if start == _SQLITE or path.suffix == ".db":
-        from audit.verify import verify_store
-
-        return verify_store(path, trusted, workers=min(2, os.cpu_count() or 1))
+        return _check_store(path, trusted)
     from audit.release.package_check import verify_package
 
     return verify_package(path, trusted or None)
 
 
+def _check_store(place: Path | str, trusted: Sequence[VerifierKey]) -> Report:
+    from audit.verify import verify_store
+
+    return verify_store(place, trusted, workers=min(2, os.cpu_count() or 1))
+
+
 def verify(
-    paths: Annotated[list[Path], typer.Argument(help="Review packages (.zip) and stores (.db).")],
+    places: Annotated[list[str], typer.Argument(help="Review packages (.zip) and stores (.db, or a postgresql:// address).")],
     trusted_key: Annotated[
         list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
     ] = None,
@@ -77,7 +85,7 @@ def verify(
     Exit status: 0 verified; 1 a finding; 3 internally consistent, but nothing from outside says who signed; 2 an error.
     """
     trusted = read_keys(trusted_key or [])
-    reports = {str(path): check(path, trusted) for path in paths}
+    reports = {place: check(place, trusted) for place in places}
     if as_json:
         print(json.dumps({name: _record(report) for name, report in reports.items()}, indent=1))
     else:

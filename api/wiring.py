@@ -63,7 +63,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     settings = load_settings(folder)
     clock = SystemClock(zone=settings.zone, sync=settings.clock_sync)
     key = SigningKey.load(settings.path(settings.signing_key))
-    store = TrailStore.open(settings.path(settings.store), key=key, clock=clock, software=SOFTWARE)
+    store = TrailStore.open(settings.store_place, key=key, clock=clock, software=SOFTWARE)
     sessions = Sessions(clock, settings.session_minutes)
     identity = Identity(store, clock)
     people = People(identity, sessions, demonstration=settings.demonstration)
