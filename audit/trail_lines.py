@@ -105,8 +105,8 @@ def _read_attachments(texts: Sequence[str]) -> list[Sequence[AttachmentBody]] | 
 
 
 def object_texts(objects: Sequence[JsonObject]) -> str:
-    """Return the canonical texts of objects whose names are in order, with a comma between each two."""
-    return orjson.dumps(objects)[1:-1].decode()
+    """Return the canonical texts of objects, with a comma between each two."""
+    return orjson.dumps(objects, option=orjson.OPT_SORT_KEYS)[1:-1].decode()
 
 
 def _types(reason: type) -> tuple[type, ...]:

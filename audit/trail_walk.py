@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -70,14 +70,18 @@ class TrailWalk:
 
     def take(self, rows: Sequence[Row], anchors: Sequence[int] = ()) -> None:
         """Check the next rows, BATCH of them but at the end; `anchors` are the tree sizes, ascending, whose roots are wanted."""
-        if not {type(row[1]) for row in rows} <= {bytes}:
+        if not rows:
+            return
+        columns = [*zip(*rows, strict=True)]
+        if {*map(type, columns[1])} != {bytes}:
             rows = [self._with_bytes(row) for row in rows]
-        lines = [row[1] for row in rows]
-        links = [sha256(line).hexdigest() for line in lines]
-        if rows and not self._take_flat(rows, lines, links):
+            columns = [*zip(*rows, strict=True)]
+        lines: tuple[bytes, ...] = columns[1]
+        links = [hashed.hexdigest() for hashed in map(sha256, lines)]
+        if not self._take_flat(columns, links):
             for row, link in zip(rows, links, strict=True):
                 self._take_one(row, link)
-        self._batch([sha256(b"\x00" + line).digest() for line in lines], anchors)
+        self._batch([hashed.digest() for hashed in map(sha256, map(b"\x00".__add__, lines))], anchors)
 
     def _with_bytes(self, row: Row) -> Row:
         """A damaged file may give anything: name what is not bytes, and go on with bytes."""
@@ -105,31 +109,32 @@ class TrailWalk:
             self.find(seq, "digest is not the SHA-256 of the canonical bytes")
         self.size += 1
 
-    def _take_flat(self, rows: Sequence[Row], lines: list[bytes], links: list[str]) -> bool:
+    def _take_flat(self, columns: Sequence[tuple[Any, ...]], links: list[str]) -> bool:
         """Take rows that have nothing wrong with them but, at most, their `old`; say whether they were such. If not, nothing has changed.
 
         Each question is asked of all rows at once, column by column.
         """
+        seqs, lines, digests, *indexed = columns
         read = read_flat(lines) if self.size and self.demonstration is not None else None
         if read is None:
             return False
-        seqs, _, digests, *indexed = zip(*rows, strict=True)
         if not (
-            seqs == (*range(self.expected, self.expected + len(rows)),)
+            seqs == (*range(self.expected, self.expected + len(seqs)),)
             and read.seq == (*map(str, seqs),)
             and digests == (*links,)
             and read.prev == (self.last, *links[:-1])
             and [read.at, read.kind, read.actor, read.subject_type, read.subject_id] == indexed
-            and read.demonstration.count("true" if self.demonstration else "false") == len(rows)
+            and read.demonstration.count("true" if self.demonstration else "false") == len(seqs)
         ):
             return False
         self._merge(seqs, lines, read)
-        for seq, items in zip(seqs, read.attachments, strict=True):
-            for item in items:
-                self.blobs.setdefault(item["sha256"], (item["bytes"], seq))
+        if any(read.attachments):
+            for seq, items in zip(seqs, read.attachments, strict=True):
+                for item in items:
+                    self.blobs.setdefault(item["sha256"], (item["bytes"], seq))
         self.expected, self.last = seqs[-1] + 1, links[-1]
-        self.size += len(rows)
-        self.indexed += len(rows)
+        self.size += len(seqs)
+        self.indexed += len(seqs)
         return True
 
     def _merge(self, seqs: Sequence[int], lines: Sequence[bytes], read: Columns) -> None:
@@ -141,11 +146,15 @@ class TrailWalk:
             if known is None:
                 known = objects[key] = ObjectState()
             state = known.state
-            if later and not state.keys() >= new.keys():
-                self._need(known, new, old)
-            before.append(dict(zip(new, map(state.get, new))))  # noqa: B905
             known.version += 1
             known.last_seq = seq
+            if state.keys() == new.keys():
+                before.append(state)
+                known.state = new
+                continue
+            if later:
+                self._need(known, new, old)
+            before.append({name: state.get(name) for name in new})
             state.update(new)
         # Each `old` holds one closing brace, so where the texts together are the same, each is: none of the others holds more than one.
         if object_texts(before) == ",".join(read.old):
