@@ -18,6 +18,7 @@ from api import (
     cli_replay,
     cli_serve,
     cli_solid,
+    cli_trail,
     cli_trends,
     cli_verify,
     cli_weigh,
@@ -44,6 +45,7 @@ app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
+app.command("trail")(cli_trail.trail)
 app.command("trends")(cli_trends.trends)
 app.command("solid")(cli_solid.solid)
 app.command("devices")(cli_devices.devices)
