@@ -23,6 +23,8 @@ from audit.trail_search import StoredTrail, TrailFilter, find_all
 
 _MOST = 1_000_000
 _LONGEST_VALUE = 60
+_WIDE = 220
+"""Columns where the output goes into a file or another program."""
 
 
 def trail(
@@ -50,7 +52,7 @@ def trail(
         "person": person, "role": role, "device": device, "object": object, "since": since, "until": until, "reason": reason, "text": text,
     }  # fmt: skip
     wanted = read_filter(fields, kind or (), preset)
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     with TrailReader(store) as reader:
         source = StoredTrail(reader)
         if history:
