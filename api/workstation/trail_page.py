@@ -31,7 +31,7 @@ _PRESETS = {
 }  # fmt: skip
 _LABELS = {
     "person": "Person", "role": "Role", "device": "Device", "object": "Object (type, or type/id)", "since": "From (day)",
-    "until": "To (day)", "reason": "Words in the reason", "text": "Words anywhere",
+    "until": "To (day)", "reason": "Words in the reason", "text": "Words anywhere", "kind": "Kind",
 }  # fmt: skip
 _EXPORTERS = GRANTS[Permission.EXPORT]
 _KEPT = ("trail", "preset", "kind", "order", *FIELDS)
@@ -51,16 +51,20 @@ def filter_of(query: Mapping[str, str]) -> TrailFilter:
 def form_html(query: Mapping[str, str], trails: tuple[str, ...]) -> str:
     """The question as a form."""
 
+    def asking(name: str, label: str, control: str) -> str:
+        return f'<div><label for="find-{name}">{label}</label>{control}</div>'
+
     def choice(name: str, label: str, options: Mapping[str, str]) -> str:
         items = "".join(
             f'<option value="{escape(value)}"{" selected" if value == query[name] else ""}>{escape(said)}</option>'
             for value, said in options.items()
         )
-        return f'<label>{label}<select name="{name}">{items}</select></label>'
+        return asking(name, label, f'<select id="find-{name}" name="{name}">{items}</select>')
 
-    def field(name: str) -> str:
+    def field(name: str, more: str = "") -> str:
         kind = "date" if name in ("since", "until") and len(query[name]) in (0, 10) else "text"
-        return f'<label>{_LABELS[name]}<input type="{kind}" name="{name}" value="{escape(query[name])}" maxlength="{LONGEST}"></label>'
+        value = f'value="{escape(query[name])}" maxlength="{LONGEST}"'
+        return asking(name, _LABELS[name], f'<input type="{kind}" id="find-{name}" name="{name}" {value}{more}>')
 
     roles = {"": "any", **{role.value: role.value.replace("_", " ") for role in Role}, "system": "system"}
     named = {"" if name == WORKSTATION else name: name for name in trails}
@@ -68,7 +72,7 @@ def form_html(query: Mapping[str, str], trails: tuple[str, ...]) -> str:
         '<form method="get" action="/trail" class="dw-find" role="search">'
         f"{choice('trail', 'Trail of', named)}{choice('preset', 'Show', _PRESETS)}{field('person')}{choice('role', 'Role', roles)}"
         f"{field('object')}{field('device')}{field('since')}{field('until')}{field('reason')}{field('text')}"
-        f'<label>Kind<input type="text" name="kind" value="{escape(query["kind"])}" maxlength="{LONGEST}" placeholder="alarm."></label>'
+        f"{field('kind', ' placeholder=alarm.')}"
         f"{choice('order', 'Order', {'': 'newest first', 'oldest': 'oldest first'})}"
         f'<div class="dw-find-act"><button class="dw-plain">Search</button><a class="dw-plain" href="/trail">Clear</a></div></form>'
     )
@@ -101,7 +105,7 @@ class TrailPageView:
         with ui.element("div").classes("dw-body dw-one"), ui.element("div").classes("dw-col").props(INERT):
             if self._history:
                 title = f"What changed in {self._history.replace('/', ' ', 1)}"
-                back = f'<p><a href="{link(self._query)}">Back to the search</a></p>'
+                back = f'<p class="dw-back"><a href="{link(self._query)}">Back to the search</a></p>'
                 self._card(title, back + str(answer))
             else:
                 self._card("Search the trail", form_html(self._query, self._desk.trails))

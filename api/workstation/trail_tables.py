@@ -11,11 +11,12 @@ from itertools import islice
 from urllib.parse import urlencode
 
 from audit.events import Entry, Subject
-from audit.object_history import FieldChange, ObjectHistory, SignatureStanding, changes_of
+from audit.object_history import FieldChange, HistoryRow, ObjectHistory, SignatureStanding, changes_of
 from audit.trail_export import value_text
 from audit.trail_search import TrailPage
 
 _LONGEST = 120
+_SIGNATURE = frozenset({"signer", "name", "role", "meaning", "at", "zone", "digest", "key", "value"})
 _NOTHING = '<i class="dw-quiet">nothing</i>'
 
 
@@ -62,14 +63,34 @@ def _details(entry: Entry, changes: Sequence[FieldChange]) -> str:
 
 
 def changes_html(changes: Sequence[FieldChange]) -> str:
-    """Old and new side by side, value by value."""
+    """Old and new side by side, value by value; the parts of a new signature in one line."""
+    signatures = {
+        path: said
+        for change in changes
+        if (path := change.path.removesuffix(".signer")) != change.path
+        if (said := _signature_of(path, changes))
+    }
     rows = "".join(
+        f"<tr><td><code>{escape(path)}</code></td><td>{_NOTHING}</td><td><b>{escape(said)}</b></td><td></td></tr>"
+        for path, said in signatures.items()
+    )
+    rows += "".join(
         f"<tr><td><code>{escape(change.path)}</code></td><td>{_value(change.old)}</td><td><b>{_value(change.new)}</b></td>"
         f"<td>{escape(change.unit)}</td></tr>"
         for change in changes
+        if change.path.rpartition(".")[0] not in signatures and not (change.old is None and change.new is None)
     )
     head = "<tr><th>Field</th><th>Old</th><th>New</th><th>Unit</th></tr>"
-    return f'<table class="dw-table dw-difference"><thead>{head}</thead><tbody>{rows}</tbody></table>' if rows else ""
+    return f'<table class="dw-table dw-sides"><thead>{head}</thead><tbody>{rows}</tbody></table>' if rows else ""
+
+
+def _signature_of(path: str, changes: Sequence[FieldChange]) -> str:
+    """Return the line of a signature that came with these changes at a path, or nothing: it came whole, where nothing was."""
+    parts = {change.path.removeprefix(f"{path}."): change for change in changes if change.path.startswith(f"{path}.")}
+    if not parts.keys() >= _SIGNATURE or any(change.old is not None for change in parts.values()):
+        return ""
+    said = {name: value_text(parts[name].new) for name in _SIGNATURE}
+    return f"signature of {said['name']} ({said['signer']}), {said['role']}: {said['meaning']}, {said['at']} [{said['zone']}]"
 
 
 def _value(value: object) -> str:
@@ -92,23 +113,28 @@ def _when(entry: Entry) -> str:
 def history_html(history: ObjectHistory, most: int) -> str:
     """Its signatures first, then every entry of the object with old beside new, newest first."""
     shown = list(islice(reversed(history.rows), most))
-    rows = "".join(
-        f'<tr><td class="dw-keep">{row.entry.seq}</td><td>{_when(row.entry)}</td><td>{_who(row.entry)}</td>'
-        f"<td><b>{escape(row.entry.kind)}</b>{changes_html(row.changes) or '<p class=dw-quiet>no value changed</p>'}</td>"
-        f"<td>{escape(row.entry.reason or '')}</td></tr>"
-        for row in shown
-    )
-    head = "<tr><th>Entry</th><th>When (UTC)</th><th>Who</th><th>What changed</th><th>Why</th></tr>"
+    rows = "".join(_row_html(row) for row in shown)
     left = len(history.rows) - len(shown)
     older = f'<p class="dw-quiet">{left} older entries are not shown here; the export holds all.</p>' if left else ""
-    table = f'<table class="dw-table dw-trail"><thead>{head}</thead><tbody>{rows}</tbody></table>'
-    return f"{signatures_html(history.signatures)}{table}{older}"
+    return f"{signatures_html(history.signatures)}{rows}{older}"
+
+
+def _row_html(row: HistoryRow) -> str:
+    entry, actor = row.entry, row.entry.actor
+    who = f"{escape(actor.name)} ({escape(actor.username)}), {escape(actor.role.replace('_', ' '))}"
+    when = f"{escape(entry.at[:10])} {escape(entry.at[11:19])} UTC, zone {escape(entry.zone)}"
+    why = f"<p>Reason: {escape(entry.reason)}</p>" if entry.reason else ""
+    changed = changes_html(row.changes) or '<p class="dw-quiet">no value changed</p>'
+    return (
+        f'<article class="dw-entry"><h3 class="dw-title">Entry {entry.seq}: {escape(entry.kind)}</h3>'
+        f"<p>{who} <span class='dw-quiet'>· {when} · at {escape(entry.device)}</span></p>{why}{changed}</article>"
+    )
 
 
 def signatures_html(signatures: Sequence[SignatureStanding]) -> str:
     """Each signature with whether it still stands under what it was given for."""
     rows = "".join(_signature(signature) for signature in signatures)
-    return f'<h3>Signatures</h3><ul class="dw-list dw-signatures">{rows}</ul>' if rows else ""
+    return f'<h3 class="dw-title">Signatures</h3><ul class="dw-list dw-signatures">{rows}</ul>' if rows else ""
 
 
 def _signature(signature: SignatureStanding) -> str:
