@@ -22,6 +22,7 @@ from api import (
     routes_production,
     routes_recipes,
     routes_records,
+    routes_trail,
 )
 from api.body_limits import BodyLimits
 from api.errors import WorkstationError
@@ -47,6 +48,7 @@ _ROUTERS = (
     routes_exceptions.router,
     routes_interop.router,
     routes_process.router,
+    routes_trail.router,
 )
 
 

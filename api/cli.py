@@ -20,6 +20,7 @@ from api import (
     cli_serve,
     cli_solid,
     cli_store,
+    cli_trail,
     cli_trends,
     cli_verify,
     cli_weigh,
@@ -47,6 +48,7 @@ app.command("verify")(cli_verify.verify)
 app.command("create-store")(cli_store.create_store)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
+app.command("trail")(cli_trail.trail)
 app.command("trends")(cli_trends.trends)
 app.command("solid")(cli_solid.solid)
 app.command("devices")(cli_devices.devices)

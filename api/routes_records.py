@@ -1,16 +1,15 @@
-"""Review, disposition, package, and the trail."""
+"""Review, disposition and package."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials
-from api.dependencies import Answer, Answers, Services
+from api.dependencies import Answer, Services
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 
@@ -25,8 +24,6 @@ class Disposition(BaseModel):
     signature: Credentials
 
 
-_See = Annotated[Session, Depends(guard(Permission.SEE))]
-_Search = Annotated[Session, Depends(guard(Permission.SEARCH_TRAIL))]
 _Review = Annotated[Session, Depends(guard(Permission.REVIEW))]
 _Close = Annotated[Session, Depends(guard(Permission.REVIEW, EventKind.BATCH_RUN_CLOSED))]
 _Removal = Annotated[Session, Depends(guard(Permission.CONFIRM_REMOVAL, EventKind.UNIT_REMOVAL_CONFIRMED))]
@@ -69,29 +66,3 @@ def package(services: Services, session: _Export, batch: str) -> Response:
     """Write and download the review package; the export is recorded, so this is not a GET."""
     data = services.release.export(session, batch)
     return Response(data, media_type="application/zip", headers={"Content-Disposition": 'attachment; filename="review-package.zip"'})
-
-
-@router.get("/trail")
-def trail(
-    services: Services,
-    session: _Search,
-    kind: str | None = None,
-    actor: str | None = None,
-    subject_type: str | None = None,
-    subject_id: str | None = None,
-    after_seq: Annotated[int | None, Query(ge=0)] = None,
-    before_seq: Annotated[int | None, Query(ge=0)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> Answers:
-    """Search the workstation's trail; entries in order."""
-    found = services.store.search(
-        kind=kind, actor=actor, subject_type=subject_type, subject_id=subject_id, after_seq=after_seq, before_seq=before_seq, limit=limit
-    )
-    return [json.loads(entry.canonical) for entry in found]
-
-
-@router.get("/trail/checkpoint")
-def checkpoint(services: Services, session: _See) -> Answer:
-    """Return origin, size and verifier key of the workstation's trail, and its last signed checkpoint."""
-    store = services.store
-    return {"origin": store.origin, "size": store.size, "verifier_key": store.verifier_key, "checkpoint": store.last_checkpoint()}

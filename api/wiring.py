@@ -20,6 +20,7 @@ from api.release_desk import ReleaseDesk
 from api.security import Sessions
 from api.settings import Settings, load_settings
 from api.shelf import Shelf
+from api.trail_desk import TrailDesk
 from api.weighing_desk import WeighingDesk
 from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
@@ -52,6 +53,7 @@ class Workstation:
     inks: InkDesk
     pictures: PictureDesk
     exceptions: ExceptionDesk
+    trail: TrailDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -90,4 +92,5 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         inks=inks,
         pictures=PictureDesk(production, cells),
         exceptions=ExceptionDesk(store, people, production, release),
+        trail=TrailDesk(store, cells),
     )

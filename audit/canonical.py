@@ -59,7 +59,7 @@ _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _SIMPLE = frozenset({str, int, bool, type(None)})
 
 
-def _plain(value: object, depth: int) -> bool:
+def is_plain(value: object, depth: int) -> bool:
     """Say whether a value is made of the plain types alone, in the domain but for the size of its integers."""
     if depth > _DEPTH_LIMIT:
         return False
@@ -74,7 +74,7 @@ def _plain(value: object, depth: int) -> bool:
         return type(value) in _SIMPLE
     if _SIMPLE.issuperset(map(type, items)):
         return depth < _DEPTH_LIMIT
-    return all(_plain(item, depth + 1) for item in items if type(item) not in _SIMPLE)
+    return all(is_plain(item, depth + 1) for item in items if type(item) not in _SIMPLE)
 
 
 def canonical(value: object) -> bytes:
@@ -84,7 +84,7 @@ def canonical(value: object) -> bytes:
     nesting beyond 64 levels and every other type. Source: RFC 8785 §3.2.
     """
     try:
-        if _plain(value, 0):
+        if is_plain(value, 0):
             return orjson.dumps(value, option=_OPTIONS)
     except TypeError:
         pass  # a key that is no text, an integer too large, a lone surrogate: the walk below names the place
@@ -106,7 +106,7 @@ def parse_canonical(data: bytes) -> JsonValue:
     except ValueError as error:
         raise EntryInvalid(f"is not JSON: {error}") from error
     try:
-        if _plain(value, 0) and orjson.dumps(value, option=_OPTIONS) == data:
+        if is_plain(value, 0) and orjson.dumps(value, option=_OPTIONS) == data:
             return value
     except TypeError:
         pass  # an integer too large: said below

@@ -64,7 +64,7 @@ class MerkleTree:
 
     def extend(self, leaves: Sequence[bytes]) -> None:
         """Add many leaves given their leaf hashes: level by level, which is cheaper than one by one."""
-        nodes, remaining, added = list(leaves), self._size, list[bytes]()
+        nodes, remaining, added, sha256 = list(leaves), self._size, list[bytes](), hashlib.sha256
         self._size += len(nodes)
         while nodes:
             if remaining & 1:
@@ -72,7 +72,7 @@ class MerkleTree:
             if len(nodes) & 1:
                 added.append(nodes.pop())
             pairs = iter(nodes)
-            nodes = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+            nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs)]  # noqa: B905
             remaining >>= 1
         self._peaks.extend(reversed(added))
 

@@ -58,6 +58,7 @@ class EventKind(StrEnum):
     BATCH_DISPOSITION_SIGNED = "batch.disposition.signed"
     BATCH_PACKAGE_EXPORTED = "batch.package.exported"
     RECORD_STORE_VERIFIED = "record.store.verified"
+    RECORD_SELECTION_EXPORTED = "record.selection.exported"
     CELL_PROCESS_STARTED = "cell.process.started"
     CELL_PROCESS_STOPPED = "cell.process.stopped"
     CELL_CLOCK_STEPPED = "cell.clock.stepped"
@@ -149,6 +150,10 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.BATCH_DISPOSITION_SIGNED: ("batch", "released, partly released or rejected, with the signature"),
         EventKind.BATCH_PACKAGE_EXPORTED: ("batch", "a review package was written"),
         EventKind.RECORD_STORE_VERIFIED: ("store", "the store was verified, with the outcome"),
+        EventKind.RECORD_SELECTION_EXPORTED: (
+            "export",
+            "entries were exported: what was asked for, how many, the file's digest",
+        ),
         EventKind.CELL_PROCESS_STARTED: ("cell", "the cell process began"),
         EventKind.CELL_PROCESS_STOPPED: ("cell", "the cell process ended in order"),
         EventKind.CELL_CLOCK_STEPPED: ("cell", "UTC moved against process time"),

@@ -10,34 +10,20 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
-from audit.canonical import JsonObject, JsonValue, parse_canonical
+from audit.canonical import JsonObject
 from audit.chain import GENESIS, MerkleTree, fold_peaks
-from audit.errors import EntryInvalid
 from audit.events import EntryBody, EventKind
+from audit.trail_lines import Columns, object_texts, read_flat, read_objects, shape_problem
 
+_OLD: Final = "old is not the state that the earlier entries lead to"
 INDEX_COLUMNS: Final = ("at", "kind", "actor", "subject_type", "subject_id")
-_MEMBERS: Final = tuple(sorted(EntryBody.__required_keys__))
-_SUBJECT: Final = ("id", "type")
-_SIMPLE: Final = frozenset({str, int, bool, type(None)})
-_STRICT: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
-
-def _types(reason: type) -> tuple[type, ...]:
-    known: dict[str, type] = {
-        "attachments": list, "clock": dict, "demonstration": bool, "new": dict, "old": dict, "reason": reason, "seq": int,
-        "subject": dict, "unit": dict,
-    }  # fmt: skip
-    return tuple(known.get(name, str) for name in _MEMBERS)
-
-
-_TYPES: Final = frozenset({_types(str), _types(type(None))})
-
-BATCH: Final = 4096
-"""Entries taken at once. A power of two, so that the trees over whole batches are subtrees of the tree over all."""
+BATCH: Final = 256
+"""Entries taken at once: as many as a processor keeps close. A power of two, so that trees over whole batches are subtrees of the whole."""
 
 Row = tuple[int, bytes, str, str | None, str | None, str | None, str | None, str | None]
 """seq, canonical bytes, stored digest, and at, kind, actor, subject type and id as the search index has them (None where it has no row)."""
@@ -86,26 +72,104 @@ class TrailWalk:
 
     def take(self, rows: Sequence[Row], anchors: Sequence[int] = ()) -> None:
         """Check the next rows, BATCH of them but at the end; `anchors` are the tree sizes, ascending, whose roots are wanted."""
-        leaves: list[bytes] = []
-        loads, usual, hashed, prefix = orjson.loads, self._usual, sha256, b"\x00"
-        for row in rows:
-            seq, line, digest = row[:3]
-            if seq != self.expected:
-                self.find(self.expected, f"is missing; the next row is seq={seq}")
-            self.expected = seq + 1
-            try:
-                body = loads(line)
-                taken = usual(row, body, *body.values())
-            except (ValueError, TypeError, AttributeError):
-                taken = False  # of an unusual form, if not a wrong one
-            if not taken:
-                self._unusual(seq, line, row[3:])
-            self.last = hashed(line).hexdigest()
-            if digest != self.last:
-                self.find(seq, "digest is not the SHA-256 of the canonical bytes")
-            leaves.append(hashed(prefix + line).digest())
-            self.size += 1
-        self._batch(leaves, anchors)
+        if not rows:
+            return
+        columns = [*zip(*rows, strict=True)]
+        if {*map(type, columns[1])} != {bytes}:
+            rows = [self._with_bytes(row) for row in rows]
+            columns = [*zip(*rows, strict=True)]
+        lines: tuple[bytes, ...] = columns[1]
+        links = [hashed.hexdigest() for hashed in map(sha256, lines)]
+        if not self._take_flat(columns, links):
+            for row, link in zip(rows, links, strict=True):
+                self._take_one(row, link)
+        self._batch([hashed.digest() for hashed in map(sha256, map(b"\x00".__add__, lines))], anchors)
+
+    def _with_bytes(self, row: Row) -> Row:
+        """A damaged file may give anything: name what is not bytes, and go on with bytes."""
+        seq, line, *others = row
+        if isinstance(line, bytes):
+            return row
+        self.find(seq, f"holds {type(line).__name__}, not bytes", column="canonical")
+        return (seq, str(line).encode("utf-8", "replace"), *others)
+
+    def _take_one(self, row: Row, link: str) -> None:
+        """Look closely at one entry, name what is wrong with it, and add what it changes."""
+        seq, line, digest, *indexed = row
+        if seq != self.expected:
+            self.find(self.expected, f"is missing; the next row is seq={seq}")
+        self.expected = seq + 1
+        problem = shape_problem(line)
+        if problem is None:
+            self._follow(seq, orjson.loads(line), indexed)
+        else:
+            self.find(seq, problem)
+            if indexed[0] is None and seq < self.reach:
+                self.find(seq, "is missing", "entry_index")
+        self.last = link
+        if digest != link:
+            self.find(seq, "digest is not the SHA-256 of the canonical bytes")
+        self.size += 1
+
+    def _take_flat(self, columns: Sequence[tuple[Any, ...]], links: list[str]) -> bool:
+        """Take rows that have nothing wrong with them but, at most, their `old`; say whether they were such. If not, nothing has changed.
+
+        Each question is asked of all rows at once, column by column.
+        """
+        seqs, lines, digests, *indexed = columns
+        read = read_flat(lines) if self.size and self.demonstration is not None else None
+        if read is None:
+            return False
+        if not (
+            seqs == (*range(self.expected, self.expected + len(seqs)),)
+            and read.seq == (*map(str, seqs),)
+            and digests == (*links,)
+            and read.prev == (self.last, *links[:-1])
+            and [read.at, read.kind, read.actor, read.subject_type, read.subject_id] == indexed
+            and read.demonstration.count("true" if self.demonstration else "false") == len(seqs)
+        ):
+            return False
+        self._merge(seqs, lines, read)
+        if any(read.attachments):
+            for seq, items in zip(seqs, read.attachments, strict=True):
+                for item in items:
+                    self.blobs.setdefault(item["sha256"], (item["bytes"], seq))
+        self.expected, self.last = seqs[-1] + 1, links[-1]
+        self.size += len(seqs)
+        self.indexed += len(seqs)
+        return True
+
+    def _merge(self, seqs: Sequence[int], lines: Sequence[bytes], read: Columns) -> None:
+        """Add what entries change, and name those whose `old` is not the state so far."""
+        objects, later, before = self.objects, self.start > 0, list[JsonObject]()
+        subjects = zip(read.subject_type, read.subject_id, strict=True)
+        for seq, key, new, old in zip(seqs, subjects, read.new, read.old, strict=True):
+            known = objects.get(key)
+            if known is None:
+                known = objects[key] = ObjectState()
+            state = known.state
+            known.version += 1
+            known.last_seq = seq
+            if state.keys() == new.keys():
+                before.append(state)
+                known.state = new
+                continue
+            if later:
+                self._need(known, new, old)
+            before.append({name: state.get(name) for name in new})
+            state.update(new)
+        # Each `old` holds one closing brace, so where the texts together are the same, each is: none of the others holds more than one.
+        if object_texts(before) == ",".join(read.old):
+            return
+        for seq, line, expected, old in zip(seqs, lines, before, read.old, strict=True):
+            if object_texts([expected]) != old:
+                self.find(seq, shape_problem(line) or _OLD)
+
+    def _need(self, known: ObjectState, new: JsonObject, old: str) -> None:
+        """Take the values of fields that were there before this walk began from the first entry that says them."""
+        said = (read_objects([old]) or [{}])[0]
+        for name in new.keys() - known.state.keys():
+            known.state[name] = known.needed.setdefault(name, said.get(name))
 
     def _batch(self, leaves: list[bytes], anchors: Sequence[int]) -> None:
         tree, done, wanted = MerkleTree(), 0, []
@@ -124,56 +188,6 @@ class TrailWalk:
             found |= {anchor: fold_peaks((*tree.peaks, *peaks)) for anchor, peaks in batch.wanted}
             tree.append_subtrees(batch.count, batch.peaks)
         return found
-
-    def _usual(
-        self, row: Row, body: EntryBody, actor: str, at: str, attachments: list[JsonValue], clock: JsonObject, demonstration: bool,
-        device: str, kind: str, name: str, new: JsonObject, old: JsonObject, prev: str, reason: str | None, role: str, number: int,
-        software: str, subject: JsonObject, unit: JsonObject, zone: str,
-    ) -> bool:  # fmt: skip
-        """Take an entry in which nothing is unusual, and nothing wrong; say whether it was. Anything else changes nothing here.
-
-        That the line is what its own reading gives again proves the order and form of all members; equality with text proves text.
-        """
-        seq, line, _, i_at, i_kind, i_actor, i_type, i_id = row
-        if not (
-            prev == self.last
-            and number == seq
-            and demonstration is self.demonstration
-            and not unit
-            and not attachments
-            and (at, kind, actor, subject["type"], subject["id"]) == (i_at, i_kind, i_actor, i_type, i_id)
-            and type(device) is type(name) is type(role) is type(software) is type(zone) is str
-            and (reason is None or type(reason) is str)
-            and type(number) is int
-            and tuple(body) == _MEMBERS
-            and len(subject) == 2
-            and _SIMPLE.issuperset(map(type, new.values()))
-            and _SIMPLE.issuperset(map(type, clock.values()))
-            and line.isascii()
-            and orjson.dumps(body, option=_STRICT) == line
-        ):
-            return False
-        known = self.objects.get((body["subject"]["type"], body["subject"]["id"]))
-        if known is None:
-            return False
-        state = known.state
-        if (self.start and not state.keys() >= new.keys()) or orjson.dumps(old) != orjson.dumps({key: state.get(key) for key in new}):
-            return False
-        known.version += 1
-        known.last_seq = seq
-        state.update(new)
-        self.indexed += 1
-        return True
-
-    def _unusual(self, seq: int, line: bytes, indexed: Sequence[str | None]) -> None:
-        """Look closely at an entry, name what is wrong with it, and add what it changes."""
-        problem = shape_problem(line)
-        if problem is None:
-            self._follow(seq, orjson.loads(line), indexed)
-            return
-        self.find(seq, problem)
-        if indexed[0] is None and seq < self.reach:
-            self.find(seq, "is missing", "entry_index")
 
     def _follow(self, seq: int, body: EntryBody, indexed: Sequence[str | None]) -> None:
         """Hold an entry against the one before it, the states that lead to it and its row in the search index; add what it changes."""
@@ -219,10 +233,10 @@ class TrailWalk:
         state = known.state
         if not self.start:
             if orjson.dumps(old) != orjson.dumps({name: state.get(name) for name in new}):
-                self.find(seq, "old is not the state that the earlier entries lead to")
+                self.find(seq, _OLD)
             return
         if old.keys() != new.keys() or any(orjson.dumps(old[name]) != orjson.dumps(state[name]) for name in new if name in state):
-            self.find(seq, "old is not the state that the earlier entries lead to")
+            self.find(seq, _OLD)
         for name in new:
             if name not in state:
                 known.needed.setdefault(name, old.get(name))
@@ -252,25 +266,3 @@ class TrailWalk:
         self.size, self.expected, self.last = self.size + later.size, later.expected, later.last
         self.indexed += later.indexed
         return sound
-
-
-def shape_problem(line: bytes) -> str | None:
-    """Return what is wrong with the form of an entry, or None."""
-    try:
-        body = parse_canonical(line)
-    except EntryInvalid as error:
-        return error.message
-    if not isinstance(body, dict) or tuple(body) != _MEMBERS:
-        return "does not have exactly the members of an entry"
-    subject, attachments = body["subject"], body["attachments"]
-    if tuple(map(type, body.values())) not in _TYPES or not isinstance(subject, dict) or not isinstance(attachments, list):
-        return "has a member of the wrong type"
-    if tuple(subject) != _SUBJECT or not all(isinstance(text, str) for text in subject.values()):
-        return "has a member of the wrong type"
-    return None if all(_is_attachment(item) for item in attachments) else "has attachments of the wrong form"
-
-
-def _is_attachment(item: JsonValue) -> bool:
-    if not isinstance(item, dict) or tuple(item) != ("bytes", "name", "sha256"):
-        return False
-    return isinstance(item["name"], str) and isinstance(item["sha256"], str) and type(item["bytes"]) is int

@@ -32,6 +32,7 @@ from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
 from api.workstation.recipes import RecipesPage
+from api.workstation.trail_page import TrailPageView
 from api.workstation.unit_pictures import PicturePanel
 from api.workstation.visitor import Visitor
 from api.workstation.weighing import WeighingPanel
@@ -286,6 +287,14 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         session_of(request).role_for(Permission.SEE)
         ui.colors(primary="#1d6f58")
         InksPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), cartridge)
+        return None
+
+    @ui.page("/trail", title="Dosewright: trail", favicon=_LOGO)
+    async def trail(request: Request) -> Response | None:
+        session_of(request).role_for(Permission.SEARCH_TRAIL)
+        ui.colors(primary="#1d6f58")
+        visitor = Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0])
+        await TrailPageView(visitor, dict(request.query_params)).build()
         return None
 
     nicegui_app.on_shutdown(workstation.close)

@@ -18,7 +18,7 @@ from tests.audit.engines import KEYS, TABLES, Engine, rows
 
 KINDS = (
     "bit of the file", "bit of a value", "swapped", "dropped", "repeated", "re-chained", "truncated", "forged signature", "own key",
-    "row deleted", "row copied",
+    "row deleted", "row copied", "edited projection",
 )  # fmt: skip
 _COLUMNS = [(table.name, column.name) for table in tables.METADATA.sorted_tables for column in table.columns]
 
@@ -38,6 +38,15 @@ def mutate(kind: str, engine: Engine, store: Place, key: SigningKey, generator: 
         except (*engine.refusals, UnicodeDecodeError):
             place = None  # the changed key is another row's, or the engine holds no such text
     return to, place
+
+
+def remake_tail(engine: Engine, place: Place, first: int, generator: random.Random) -> None:
+    """Change what no projection shows of one entry of a closed store, and link all after it anew; checkpoints stay."""
+    with engine.tampering(place) as connection:
+        lines = [row[0] for row in connection.execute("SELECT canonical FROM entries ORDER BY seq")]
+        _edit(lines, first, generator)
+        _put_entries(connection, lines)
+        _put_head(connection, lines)
 
 
 def _flip(store: Path, to: Path, generator: random.Random) -> str | None:
@@ -70,6 +79,8 @@ def _change(kind: str, connection: Connection, key: SigningKey, generator: rando
             return _value(connection, generator)
         case "row deleted" | "row copied":
             return _row(kind, connection, generator)
+        case "edited projection":
+            return _projection(connection, generator)
         case "forged signature":
             size, note = generator.choice(connection.execute("SELECT size, note FROM checkpoints").fetchall())
             forged = key.sign_note(note.partition("\n\n")[0] + "\n")
@@ -125,6 +136,25 @@ def _row(kind: str, connection: Connection, generator: random.Random) -> str:
     row[name] = row[name] + 700 if isinstance(row[name], int) else f"{row[name]}x"
     connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})", tuple(row.values()))
     return table
+
+
+def _projection(connection: Connection, generator: random.Random) -> str:
+    """Change what a reader is shown and leave the trail as it is: the state of an object, or what the search index says of an entry."""
+    if generator.randrange(2):
+        type_, id_, text = generator.choice(connection.execute("SELECT type, id, state FROM objects").fetchall())
+        state = json.loads(text)
+        name = generator.choice(sorted(state))
+        value = state[name]
+        state[name] = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"{value}0"
+        connection.execute("UPDATE objects SET state = ? WHERE type = ? AND id = ?", (canonical(state).decode(), type_, id_))
+        return f"objects row {type_}/{id_} field state.{name}"
+    seq, *said = generator.choice(connection.execute("SELECT seq, at, kind, actor, subject_type, subject_id FROM entry_index").fetchall())
+    place = generator.randrange(5)
+    column = ("at", "kind", "actor", "subject_type", "subject_id")[place]
+    others = {row[0] for row in connection.execute(f"SELECT {column} FROM entry_index")} - {said[place]}
+    other = generator.choice(sorted(others)) if others else f"{said[place]}x"
+    connection.execute(f"UPDATE entry_index SET {column} = ? WHERE seq = ?", (other, seq))
+    return f"entry_index row seq={seq} field {column}"
 
 
 def _edit(lines: list[bytes], first: int, generator: random.Random) -> None:

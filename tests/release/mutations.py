@@ -13,7 +13,7 @@ from audit.canonical import canonical, sha256_hex
 from audit.chain import root
 from audit.checkpoint import SigningKey, format_checkpoint
 from audit.release.archive import write_archive
-from audit.release.package import FORMAT, read_package
+from audit.release.package import FORMAT, RECORD, read_package
 
 WS, CELL = "trails/ws.example.jsonl", "trails/cell-1.example.jsonl"
 
@@ -75,6 +75,12 @@ def mutate(kind: str, package: Path, to: Path, forger: Forger, generator: random
             files[name] = files[name][:position] + generator.randbytes(2) + files[name][position:]
             to.write_bytes(write_archive(files))
             return "" if name.startswith("manifest") else name
+        case "replaced":
+            # with the manifest's key: what the trails name is held against the trails
+            name = generator.choice([RECORD, *(member for member in sorted(files) if member.startswith("runs/"))])
+            files[name] = _replaced(files[name], generator)
+            forger.pack(to, files, forger.site.key)
+            return name
         case "exchanged":
             other = generator.choice(sorted(set(files) - {name}))
             if files[name] == files[other]:
@@ -117,9 +123,18 @@ def mutate(kind: str, package: Path, to: Path, forger: Forger, generator: random
 
 
 KINDS = (
-    "bit", "cut", "appended", "duplicate", "file", "exchanged", "left out", "swapped", "dropped", "repeated", "truncated", "rechained",
-    "own key", "resigned", "signature",
+    "bit", "cut", "appended", "duplicate", "file", "replaced", "exchanged", "left out", "swapped", "dropped", "repeated", "truncated",
+    "rechained", "own key", "resigned", "signature",
 )  # fmt: skip
+
+
+def _replaced(data: bytes, generator: random.Random) -> bytes:
+    """Return a file of the same form in which one figure is another; a byte more where it has none."""
+    figures = [place for place, byte in enumerate(data) if 48 < byte < 57]
+    if not figures:
+        return data + b"\n"
+    place = generator.choice(figures)
+    return data[:place] + bytes([data[place] + 1]) + data[place + 1 :]
 
 
 def _edited(line: bytes, generator: random.Random) -> bytes:
