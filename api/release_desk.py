@@ -22,7 +22,7 @@ from api.security import Permission, Session
 from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, sha256_hex
 from audit.chain import root
-from audit.checkpoint import Checkpoint, SigningKey, VerifierKey, parse_checkpoint, verify_note
+from audit.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_note
 from audit.errors import NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
@@ -86,9 +86,7 @@ class ReleaseDesk:
     a cell that hangs holds up no other.
     """
 
-    def __init__(
-        self, store: TrailStore, key: SigningKey, people: People, production: Production, cells: CellDirectory, inks: InkDesk
-    ) -> None:
+    def __init__(self, store: TrailStore, key: Signer, people: People, production: Production, cells: CellDirectory, inks: InkDesk) -> None:
         self._store = store
         self._key = key
         self._people = people

@@ -18,7 +18,7 @@ from threading import RLock
 
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.chain import GENESIS, MerkleTree, leaf_hash
-from audit.checkpoint import SigningKey, VerifierKey, format_checkpoint, parse_checkpoint, verify_note
+from audit.checkpoint import Signer, VerifierKey, format_checkpoint, parse_checkpoint, sign_note, verify_note
 from audit.clock import Clock
 from audit.errors import EntryInvalid, HeadMoved, NoteInvalid, RecordError, VerificationError
 from audit.events import COMMITMENT_FIELD, SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
@@ -89,7 +89,7 @@ class TrailStore(TrailReader):
     connections of its own and does not wait for an append.
     """
 
-    def __init__(self, path: Path, *, key: SigningKey, clock: Clock, software: str) -> None:
+    def __init__(self, path: Path, *, key: Signer, clock: Clock, software: str) -> None:
         """Use `open` or `create`. This opens the file and leaves the head unread."""
         self._writer = connect_writer(path)
         try:
@@ -110,12 +110,17 @@ class TrailStore(TrailReader):
         self._settled: tuple[tuple[EntryDraft, ...], list[Entry]] = ((), [])
 
     @classmethod
-    def create(cls, path: Path, *, origin: str, key: SigningKey, clock: Clock, software: str, demonstration: bool) -> TrailStore:
+    def create(cls, path: Path, *, origin: str, key: Signer, clock: Clock, software: str, demonstration: bool) -> TrailStore:
         """Make a new store whose entry 0 states origin, verifier key and whether it is a demonstration.
 
         Raises StoreExists, StoreMissing (no such folder), StoreReadOnly, NoteInvalid (origin of several lines).
         """
-        meta = {"demonstration": "true" if demonstration else "false", "format": FORMAT, "origin": origin, "verifier_key": key.verifier_key}
+        meta = {
+            "demonstration": "true" if demonstration else "false",
+            "format": FORMAT,
+            "origin": origin,
+            "verifier_key": key.verifier.text,
+        }
         format_checkpoint(origin, 0, MerkleTree().root())
         with new_file(path) as draft:
             _write_meta(draft, meta)
@@ -125,7 +130,7 @@ class TrailStore(TrailReader):
         return cls.open(path, key=key, clock=clock, software=software)
 
     @classmethod
-    def open(cls, path: Path, *, key: SigningKey, clock: Clock, software: str) -> TrailStore:
+    def open(cls, path: Path, *, key: Signer, clock: Clock, software: str) -> TrailStore:
         """Open an existing store for writing, and check its head against its entries and its last checkpoint.
 
         Raises StoreMissing, StoreReadOnly, StoreBusy (another process writes it), RecordError (other schema, other key),
@@ -352,7 +357,7 @@ class TrailStore(TrailReader):
             execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", note)
 
     def _sign_checkpoint(self, growth: _Growth) -> str:
-        note = self._key.sign_note(format_checkpoint(self.origin, growth.size, growth.tree.root()))
+        note = sign_note(self._key, format_checkpoint(self.origin, growth.size, growth.tree.root()))
         growth.notes.append((growth.size, note))
         growth.checkpoints = checkpoint_link(growth.checkpoints, note)
         return note
@@ -407,9 +412,9 @@ class TrailStore(TrailReader):
                 f"this software writes {REVISION} and {FORMAT}.",
                 remedy="Use the software version that made it, or migrate the store.",
             )
-        if self.verifier_key != self._key.verifier_key:
+        if self.verifier_key != self._key.verifier.text:
             raise RecordError(
-                f"The key {self._key.verifier_key} is not the key of the store {self.path} ({self.verifier_key}).",
+                f"The key {self._key.verifier.text} is not the key of the store {self.path} ({self.verifier_key}).",
                 remedy="Give the key file that belongs to this store.",
             )
 
