@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +87,24 @@ class ReleaseDesk:
     a cell that hangs holds up no other.
     """
 
-    def __init__(self, store: TrailStore, key: Signer, people: People, production: Production, cells: CellDirectory, inks: InkDesk) -> None:
+    def __init__(
+        self,
+        store: TrailStore,
+        key: Signer,
+        people: People,
+        production: Production,
+        cells: CellDirectory,
+        inks: InkDesk,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`leave` says that something was recorded that should be anchored outside; it returns at once."""
         self._store = store
         self._key = key
         self._people = people
         self._production = production
         self._cells = cells
         self._inks = inks
+        self._leave = leave
 
     def close_run(self, session: Session, batch_id: str) -> JsonObject:
         """Tie the cell's trail to the batch when its run is over. Raises WrongState, CellTrailInvalid, CellUnreachable."""
@@ -120,6 +132,7 @@ class ReleaseDesk:
             order, recipe = DoseOrder.model_validate(self._production.order(order_id)["order"]), self._production.recipe_of(order_id)
             self._inks.note_usage(order, recipe, str(batch["run"]), TrailView(trail.lines), actor)
             self._store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
+        self._leave()
         return {"batch": batch_id, **new}
 
     def review(self, batch_id: str) -> JsonObject:
@@ -179,6 +192,7 @@ class ReleaseDesk:
             self._store.append(
                 EntryDraft(EventKind.BATCH_DISPOSITION_SIGNED, subject, new, actor, DEVICE, reason=comment or None, attachments=attachments)
             )
+        self._leave()
         return {"batch": batch_id, "disposition": disposition, "record_sha256": batch_record.record_sha256(record)}
 
     def export(self, session: Session, batch_id: str) -> bytes:

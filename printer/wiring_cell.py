@@ -15,10 +15,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from audit.checkpoint import SigningKey
 from audit.clock import Clock, GrantedClock, SystemClock
 from audit.errors import DosewrightError
 from audit.events import EntryDraft, EventKind, Subject
+from audit.signer import TokenEntry, load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 from firmware_bridge.reconnect import BalanceQuestion, PrinterQuestion, Question
@@ -98,6 +98,7 @@ class CellSettings(BaseModel):
     clock_sync: str = "unknown"
     ports: PortSettings
     bench: BenchSettings | None = None
+    signing_token: TokenEntry | None = None
 
 
 def read_settings(path: Path) -> CellSettings:
@@ -135,7 +136,8 @@ def run_cell(settings: CellSettings) -> None:
     check_zone(settings.zone)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
     clock = _clock(settings, bench)
-    store = TrailStore.open(settings.store, key=SigningKey.load(settings.signing_key), clock=clock, software=SOFTWARE)
+    key = load_signer(settings.signing_key, settings.signing_token, settings.signing_key.parent)
+    store = TrailStore.open(settings.store, key=key, clock=clock, software=SOFTWARE)
     if store.demonstration != (bench is not None):
         store.close()
         raise CellConfiguration(
