@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from audit.chain import HASH_BYTES
-from audit.errors import NoteInvalid
+from audit.errors import NoteInvalid, RecordError
 
 _ED25519 = b"\x01"
 KEY_ID_BYTES = 4
@@ -194,6 +194,20 @@ class SigningKey:
         if text.split("+")[3] != key.verifier.key_id.hex():
             raise NoteInvalid(f"The key in {path} does not carry its own hash.", remedy="Restore the key file from its safe place.")
         return key
+
+
+@dataclass(frozen=True, slots=True)
+class LostKey:
+    """The public half of a key whose private half is gone: it verifies, and signs nothing."""
+
+    verifier: VerifierKey
+
+    @property
+    def name(self) -> str:
+        return self.verifier.name
+
+    def sign(self, data: bytes) -> bytes:
+        raise RecordError(f"The private key of {self.verifier.text} is not here.", remedy="Sign with the key that replaces it.")
 
 
 def check_text(text: str) -> None:

@@ -18,10 +18,11 @@ from threading import RLock
 
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.chain import GENESIS, MerkleTree, leaf_hash
-from audit.checkpoint import Signer, VerifierKey, format_checkpoint, parse_checkpoint, sign_note, verify_note
+from audit.checkpoint import LostKey, Signer, VerifierKey, format_checkpoint, parse_checkpoint, sign_note, verify_note
 from audit.clock import Clock
 from audit.errors import EntryInvalid, HeadMoved, NoteInvalid, RecordError, VerificationError
 from audit.events import COMMITMENT_FIELD, SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
+from audit.key_rotation import rotation_entry
 from audit.reader import Head, TrailReader
 from audit.sqlite_file import connect_writer, new_file, record_errors, rollback
 from audit.tables import FORMAT, REVISION
@@ -70,6 +71,8 @@ class _Growth:
     blobs: dict[str, bytes] = field(default_factory=dict)
     sealed: list[tuple[str, str, bytes]] = field(default_factory=list)
     notes: list[tuple[int, str]] = field(default_factory=list)
+    key: Signer | None = None
+    """The key that signs from this transaction on, where it is another."""
 
     @property
     def head(self) -> Head:
@@ -201,6 +204,47 @@ class TrailStore(TrailReader):
             self._write(growth, ())
             return note
 
+    def rotate_key(self, key: Signer, *, actor: Actor, device: str, reason: str) -> Entry:
+        """Have `key` sign this trail from now on; return the entry that says so, which the old and the new key signed.
+
+        A checkpoint by the old key over all before it, then in one transaction the entry and a checkpoint by the new key. Raises
+        EntryInvalid (no reason, another name, the same key), HeadMoved, StoreReadOnly, RecordError: then the old key is still in use.
+        """
+        self.checkpoint()
+        return self._rotate(key, self._key, actor, device, reason)
+
+    @classmethod
+    def replace_lost_key(
+        cls, path: Path, *, key: Signer, clock: Clock, software: str, actor: Actor, device: str, reason: str
+    ) -> TrailStore:
+        """Open a store whose key is lost, and have `key` sign it from now on. The rotation is not continuous: `verify` says so,
+        and believes the new key only when it comes from outside. Raises what `open` and `rotate_key` raise.
+        """
+        with TrailReader(path) as reader:
+            lost = VerifierKey.parse(reader.verifier_key)
+        store = cls.open(path, key=LostKey(lost), clock=clock, software=software)
+        try:
+            store._rotate(key, None, actor, device, reason)
+        except BaseException:
+            store._abandon()
+            raise
+        return store
+
+    def _rotate(self, incoming: Signer, outgoing: Signer | None, actor: Actor, device: str, reason: str) -> Entry:
+        with self._lock:
+            self._require_open()
+            self._recall()
+            growth, old = self._grow(self._tree.copy()), self._key.verifier
+            draft = rotation_entry(
+                self.origin, growth.size, growth.digest,
+                old=old, outgoing=outgoing, incoming=incoming, actor=actor, device=device, reason=reason,
+            )  # fmt: skip
+            self._compose(draft, growth)
+            growth.key = incoming
+            self._sign_checkpoint(growth)
+            self._write(growth, (draft,))
+            return growth.entries[0]
+
     def close(self) -> None:
         """Take a checkpoint and let go of the file. Safe to call twice.
 
@@ -286,7 +330,7 @@ class TrailStore(TrailReader):
             return
         growth, _ = self._doubt
         self._doubt = None
-        self._tree, self._head = growth.tree, growth.head
+        self._tree, self._head, self._key = growth.tree, growth.head, growth.key or self._key
         for subject, changed in growth.objects.items():
             self._known.pop(subject, None)
             self._known[subject] = changed
@@ -357,7 +401,7 @@ class TrailStore(TrailReader):
             execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", note)
 
     def _sign_checkpoint(self, growth: _Growth) -> str:
-        note = sign_note(self._key, format_checkpoint(self.origin, growth.size, growth.tree.root()))
+        note = sign_note(growth.key or self._key, format_checkpoint(self.origin, growth.size, growth.tree.root()))
         growth.notes.append((growth.size, note))
         growth.checkpoints = checkpoint_link(growth.checkpoints, note)
         return note

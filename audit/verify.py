@@ -17,7 +17,8 @@ from audit.canonical import canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
 from audit.errors import DosewrightError, NoteInvalid
-from audit.events import COMMITMENT_FIELD
+from audit.events import COMMITMENT_FIELD, EventKind
+from audit.key_rotation import KeyHistory, Rotation, key_history
 from audit.report import Finding, Report
 from audit.sqlite_file import connect_reader, record_error
 from audit.store import checkpoint_link
@@ -37,6 +38,7 @@ class _Walk:
     trail: TrailWalk = field(default_factory=TrailWalk)
     roots: dict[int, bytes] = field(default_factory=dict)
     signer_established: bool = False
+    history: KeyHistory = field(default_factory=KeyHistory)
 
     def find(self, place: str, problem: str) -> None:
         self.findings.append(Finding(place, problem))
@@ -242,21 +244,17 @@ def _check_meta(connection: sqlite3.Connection, walk: _Walk) -> None:
 
 def _check_checkpoints(connection: sqlite3.Connection, walk: _Walk, trusted: Sequence[VerifierKey]) -> tuple[int, str]:
     """Check signature, origin, size and root of each checkpoint; return the last size and the running digest."""
-    own = str(walk.trail.birth.get("verifier_key", ""))
-    try:
-        keys = [VerifierKey.parse(own)]
-    except NoteInvalid as error:
-        keys = []
-        walk.find("entries row seq=0", f"states no usable verifier key: {error.message}")
+    history = _key_history(walk)
     anchored, count, link = 0, 0, GENESIS
     for size, note in connection.execute("SELECT size, note FROM checkpoints ORDER BY size"):
         place = f"checkpoints row size={size}"
         link = checkpoint_link(link, note)
         anchored, count = size, count + 1
+        key = history.at(size)
         try:
-            checkpoint = parse_checkpoint(verify_note(note, keys)[0])
+            checkpoint = parse_checkpoint(verify_note(note, [key] if key else [])[0])
         except NoteInvalid as error:
-            walk.find(f"{place} field note", error.message)
+            walk.find(f"{place} field note", history.misplaced(note, size) or error.message)
             continue
         if (checkpoint.origin, checkpoint.size) != (walk.trail.birth.get("origin"), size):
             walk.find(place, f"is signed for {checkpoint.origin} at size {checkpoint.size}")
@@ -266,15 +264,38 @@ def _check_checkpoints(connection: sqlite3.Connection, walk: _Walk, trusted: Seq
             walk.find(place, f"signs another root: the first {size} entries are not those that were signed")
     if not count:
         walk.find("checkpoints", "there is none, so nothing anchors the trail")
-    if trusted and own not in {key.text for key in trusted}:
-        walk.find("entries row seq=0", f"the store is signed by {own}, which is not among the trusted keys")
-    walk.signer_established = own in {key.text for key in trusted}
+    _check_signer(walk, history, trusted)
     walk.checked.append(f"checkpoints: {count}; entries 0 to {anchored - 1} are anchored by a signature")
     if walk.trail.size > anchored:
         walk.checked.append(
             f"not anchored: entries {anchored} to {walk.trail.size - 1} came after the last checkpoint; their links alone hold them"
         )
     return anchored, link
+
+
+def _key_history(walk: _Walk) -> KeyHistory:
+    """Return the keys of the trail, with a finding for each rotation that proves nothing."""
+    origin, birth = str(walk.trail.birth.get("origin")), walk.trail.birth.get("verifier_key")
+    rotations = [Rotation(kept.seq, kept.prev, kept.new) for kept in walk.trail.kept if kept.kind == EventKind.TRAIL_KEY_ROTATED]
+    store = walk.trail.objects.get(("store", origin))
+    walk.history = key_history(origin, birth, rotations, store.state.get("verifier_key") if store else None)
+    for seq, problem in walk.history.problems:
+        walk.find(f"entries row seq={seq}", problem)
+    return walk.history
+
+
+def _check_signer(walk: _Walk, history: KeyHistory, trusted: Sequence[VerifierKey]) -> None:
+    """Say whether the trusted keys establish who signs this trail, and where its keys do not follow each other."""
+    walk.signer_established = history.established(trusted)
+    for reign in history.reigns[1:]:
+        how = "signed by the old and the new key" if reign.continuous else "NOT continuous: the old key did not sign"
+        walk.checked.append(
+            f"key: replaced by entry {reign.since - 1}, {how}; checkpoints from {reign.since} entries on are by {reign.key}"
+        )
+    if trusted and not walk.signer_established:
+        gaps = [reign.since - 1 for reign in history.reigns[1:] if not reign.continuous]
+        hint = f"; its key was replaced by entry {gaps[-1]} without the old key: the new one must come from outside" if gaps else ""
+        walk.find("entries row seq=0", f"the store is signed by {history.present}, which is not among the trusted keys{hint}")
 
 
 def _check_head(connection: sqlite3.Connection, walk: _Walk, anchored: int, link: str) -> None:
