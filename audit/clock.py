@@ -43,7 +43,7 @@ class Clock(Protocol):
 
 def utc_text(moment: datetime) -> str:
     """Return RFC 3339 in UTC with microseconds, as in trail entries."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True, slots=True)

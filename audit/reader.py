@@ -10,9 +10,12 @@ from types import TracebackType
 from typing import Self
 
 from audit.canonical import JsonObject
+from audit.database import Connection, Database, Value
 from audit.errors import RecordError
 from audit.events import Entry
-from audit.sqlite_file import ReaderPool
+from audit.places import Place, database_at
+from audit.reader_pool import ReaderPool
+from audit.sqlite_file import SqliteFile
 
 _PAGE = 512
 
@@ -26,16 +29,69 @@ class Head:
     checkpoints: str
 
 
+@dataclass(frozen=True, slots=True)
+class SearchConditions:
+    """What an entry must meet to be found: those before the last checkpoint are in the search index, the later ones are read."""
+
+    kind: str | None
+    actor: str | None
+    subject_type: str | None
+    subject_id: str | None
+    after_seq: int | None
+    before_seq: int | None
+    since: str | None
+    until: str | None
+
+    def look_up(self, connection: Connection, reach: int, limit: int, newest_first: bool) -> list[Entry]:
+        """Return the entries before `reach` that are met, at most `limit`, from the index."""
+        conditions: list[tuple[str, Value]] = [
+            ("substr(i.kind, 1, length(?)) = ?", self.kind),
+            ("i.actor = ?", self.actor),
+            ("i.subject_type = ?", self.subject_type),
+            ("i.subject_id = ?", self.subject_id),
+            ("i.seq > ?", self.after_seq),
+            ("i.seq < ?", self.before_seq),
+            ("i.at >= ?", self.since),
+            ("i.at < ?", self.until),
+            ("i.seq < ?", reach),
+        ]
+        given = [(text, value) for text, value in conditions if value is not None]
+        values = [value for text, value in given for _ in range(text.count("?"))]
+        order = "DESC" if newest_first else "ASC"
+        # Only the fixed texts above go into the statement; every value is bound.
+        where = " AND ".join(text for text, _ in given)
+        query = f"SELECT e.canonical FROM entry_index i JOIN entries e ON e.seq = i.seq WHERE {where} ORDER BY i.seq {order} LIMIT ?"  # noqa: S608
+        return [Entry(row[0]) for row in connection.execute(query, (*values, limit))]
+
+    def scan(self, connection: Connection, reach: int) -> list[Entry]:
+        """Return the entries from `reach` on that are met, oldest first."""
+        first = reach if self.after_seq is None else max(reach, self.after_seq + 1)
+        rows = connection.execute("SELECT canonical FROM entries WHERE seq >= ? ORDER BY seq", (first,)).fetchall()
+        return [entry for entry in (Entry(row[0]) for row in rows) if self._meets(entry)]
+
+    def _meets(self, entry: Entry) -> bool:
+        body = entry.body
+        return (
+            (self.kind is None or body["kind"].startswith(self.kind))
+            and (self.actor is None or body["actor"] == self.actor)
+            and (self.subject_type is None or body["subject"]["type"] == self.subject_type)
+            and (self.subject_id is None or body["subject"]["id"] == self.subject_id)
+            and (self.before_seq is None or body["seq"] < self.before_seq)
+            and (self.since is None or body["at"] >= self.since)
+            and (self.until is None or body["at"] < self.until)
+        )
+
+
 class TrailReader:
     """A trail store opened for reading.
 
     Lifetime: opens connections on demand, until `close`. Concurrency: any thread, at the same time as the writer.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the store at `path`. Raises StoreMissing, RecordError."""
-        self.path = path
-        self._pool = ReaderPool(path)
+    def __init__(self, place: Place | Database) -> None:
+        """Open the store at `place`. Raises StoreMissing, RecordError."""
+        self.database: Database = database_at(place) if isinstance(place, (str, Path)) else place
+        self._pool = ReaderPool(self.database)
         try:
             with self._pool.borrow() as connection:
                 self._meta: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta"))
@@ -51,6 +107,13 @@ class TrailReader:
 
     def close(self) -> None:
         self._pool.close()
+
+    @property
+    def path(self) -> Path:
+        """The file of the store. Raises RecordError for a store in PostgreSQL, which has none."""
+        if not isinstance(self.database, SqliteFile):
+            raise RecordError(f"The store {self.database} is no file.", remedy="Use PostgreSQL's own tools for its files and backups.")
+        return self.database.path
 
     @property
     def origin(self) -> str:
@@ -72,7 +135,7 @@ class TrailReader:
         with self._pool.borrow() as connection:
             row = connection.execute("SELECT size, digest, checkpoints FROM head WHERE id = 0").fetchone()
         if row is None:
-            raise RecordError(f"The store {self.path} has no head.", remedy="Run `dosewright verify` on it.")
+            raise RecordError(f"The store {self.database} has no head.", remedy="Run `dosewright verify` on it.")
         return Head(*row)
 
     @property
@@ -125,23 +188,14 @@ class TrailReader:
         `kind` is a kind or the beginning of one (`alarm.` gives all alarm entries); `after_seq` < seq < `before_seq`;
         `since` ≤ at < `until` compare RFC 3339 text in UTC.
         """
-        conditions: list[tuple[str, str | int | None]] = [
-            ("substr(i.kind, 1, length(?1)) = ?1", kind),
-            ("i.actor = ?2", actor),
-            ("i.subject_type = ?3", subject_type),
-            ("i.subject_id = ?4", subject_id),
-            ("i.seq > ?5", after_seq),
-            ("i.seq < ?6", before_seq),
-            ("i.at >= ?7", since),
-            ("i.at < ?8", until),
-        ]
-        where = " AND ".join(["?9 = ?9", *(text for text, value in conditions if value is not None)])
-        order = "DESC" if newest_first else "ASC"
-        # Only the fixed texts above go into the statement; every value is bound.
-        query = f"SELECT e.canonical FROM entry_index i JOIN entries e ON e.seq = i.seq WHERE {where} ORDER BY i.seq {order} LIMIT ?9"  # noqa: S608
+        conditions = SearchConditions(kind, actor, subject_type, subject_id, after_seq, before_seq, since, until)
         with self._pool.borrow() as connection:
-            rows: list[tuple[bytes]] = connection.execute(query, (*(value for _, value in conditions), limit)).fetchall()
-        return [Entry(row[0]) for row in rows]
+            reach: int = connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").fetchone()[0]  # type: ignore[index]
+            tail = conditions.scan(connection, reach)
+            found = tail[::-1][:limit] if newest_first else []
+            if len(found) < limit:
+                found += conditions.look_up(connection, reach, limit - len(found), newest_first)
+        return found if newest_first else [*found, *tail][:limit]
 
     def blob(self, sha256: str) -> bytes:
         """Return an attachment by its SHA-256 hex. Raises RecordError where the store does not hold it."""
@@ -162,7 +216,7 @@ class TrailReader:
         with self._pool.borrow() as connection:
             row: tuple[bytes] | None = connection.execute(query, (key,)).fetchone()
         if row is None:
-            raise RecordError(f"The store {self.path} holds no {what} {key}.", remedy="Run `dosewright verify` on the store.")
+            raise RecordError(f"The store {self.database} holds no {what} {key}.", remedy="Run `dosewright verify` on the store.")
         return row[0]
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from audit.database import Connection, Value
 from audit.errors import RecordError, StoreExists, StoreMissing, StoreReadOnly
-from audit.tables import create_schema
+from audit.tables import SCHEMA_QUERY, create_schema, expected_schema, normal_sql
+from audit.writer_lock import WriterLock
 
 BUSY_SECONDS = 5.0
 _MODE = 0o600
-_LOG_PAGES = 4000
-"""Pages of the write-ahead log before they move into the file: an append changes some six pages, most of them those of the one before."""
+_LOG_PAGES = 500
+"""Pages of the write-ahead log before they move into the file. A log that is written over is synced sooner than one that still grows."""
 
 _RESTORE = "Keep the file as evidence and restore the store from the backup."
 
@@ -35,8 +36,10 @@ _MEANING: tuple[tuple[str, type[RecordError], str, str], ...] = (
 )
 
 
-def record_error(path: Path, error: sqlite3.Error) -> RecordError:
+def record_error(path: Path, error: Exception) -> RecordError:
     """Translate an SQLite error into the error tree: path, what happened, what to do."""
+    if isinstance(error, UnicodeDecodeError):  # the driver's own message quotes a damaged name
+        return RecordError(f"The store {path} is damaged ({error}).", remedy=_RESTORE)
     name = getattr(error, "sqlite_errorname", "") or ""
     for prefix, kind, what, remedy in _MEANING:
         if name.startswith(prefix):
@@ -46,14 +49,14 @@ def record_error(path: Path, error: sqlite3.Error) -> RecordError:
     )
 
 
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
 @contextmanager
-def record_errors(path: Path) -> Iterator[None]:
-    """Turn every sqlite3.Error in the block into a RecordError."""
+def _record_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except UnicodeDecodeError as error:  # the driver's own message quotes a damaged name
-        raise RecordError(f"The store {path} is damaged ({error}).", remedy=_RESTORE) from error
-    except sqlite3.Error as error:
+    except _ERRORS as error:
         raise record_error(path, error) from error
 
 
@@ -72,7 +75,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     require_file(path)
     if not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path.parent, os.W_OK):
         raise StoreReadOnly(f"The store {path} is marked read-only.", remedy="Check the permissions of the file and its folder.")
-    with record_errors(path):
+    with _record_errors(path):
         connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
         )
@@ -102,7 +105,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     address = f"{path.resolve().as_uri()}?mode=ro"
     if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         address += "&immutable=1"
-    with record_errors(path):
+    with _record_errors(path):
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
         try:
             connection.execute("PRAGMA query_only=ON")
@@ -114,16 +117,9 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def rollback(connection: sqlite3.Connection) -> None:
-    """Undo the open transaction, if any; a failing rollback adds nothing to the error that led to it."""
-    if connection.in_transaction:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-
-
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Give a path with an empty schema beside `path`; at the end of the block it becomes `path` in one step.
+    """Give an empty file beside `path`; at the end of the block it becomes `path` in one step.
 
     Raises StoreExists where `path` is taken, StoreMissing where its folder is not there. A creation that fails leaves nothing.
     """
@@ -141,9 +137,6 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         draft.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
-        engine = create_engine(f"sqlite:///{draft}", poolclass=NullPool)
-        create_schema(engine)
-        engine.dispose()
         yield draft
         draft.replace(path)
         _sync_folder(path.parent)
@@ -164,40 +157,69 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-class ReaderPool:
-    """Reading connections, so that a reader never waits for the writer's disk.
+class SqliteFile:
+    """A trail store as a file of its own on a local disk."""
 
-    Lifetime: connections are opened on demand and closed by `close`. Concurrency: any thread; each borrowed connection
-    belongs to one thread at a time.
-    """
+    begin = "BEGIN IMMEDIATE"
+    errors: tuple[type[Exception], ...] = _ERRORS
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._closed = False
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def record_error(self, error: Exception) -> RecordError:
+        return record_error(self.path, error)
+
+    def connect_writer(self) -> sqlite3.Connection:
+        return connect_writer(self.path)
+
+    def connect_reader(self) -> sqlite3.Connection:
+        return connect_reader(self.path)
+
+    def connect_checker(self) -> sqlite3.Connection:
+        connection = connect_reader(self.path)
+        connection.execute("BEGIN")
+        return connection
+
+    def is_lost(self, connection: Connection) -> bool:
+        return False
+
+    def rollback(self, connection: Connection) -> None:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+    def take_lock(self, writer: Connection) -> WriterLock:
+        return WriterLock.take(self.path)
 
     @contextmanager
-    def borrow(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for the block. Raises RecordError after `close`."""
-        with self._lock:
-            if self._closed:
-                raise RecordError(f"The store {self._path} is closed.", remedy="Open it again.")
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = connect_reader(self._path)
-        try:
-            with record_errors(self._path):
-                yield connection
-        finally:
-            with self._lock:
-                if self._closed:
-                    connection.close()
-                else:
-                    self._idle.append(connection)
+    def create(self, meta: Mapping[str, str], head: tuple[Value, ...]) -> Iterator[SqliteFile]:
+        with new_file(self.path) as draft:
+            engine = create_engine(f"sqlite:///{draft}", poolclass=NullPool)
+            with engine.begin() as connection:
+                create_schema(connection)
+                for row in sorted(meta.items()):
+                    connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", row)
+                connection.exec_driver_sql("INSERT INTO head (id, size, digest, checkpoints) VALUES (?, ?, ?, ?)", head)
+            engine.dispose()
+            yield SqliteFile(draft)
 
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            while self._idle:
-                self._idle.pop().close()
+    def schema(self, connection: Connection) -> dict[tuple[str, str], str]:
+        return {(row[0], row[1]): normal_sql(row[2]) for row in connection.execute(SCHEMA_QUERY)}
+
+    def expected_schema(self) -> dict[tuple[str, str], str]:
+        return expected_schema()
+
+    def check_files(self, connection: Connection) -> tuple[list[str], str]:
+        lines = [str(line) for (line,) in connection.execute("PRAGMA integrity_check(20)")]
+        return [f"SQLite reports: {line}" for line in lines if line != "ok"], "file: every page and index, by SQLite itself"
+
+    def lossy_text(self, connection: Connection) -> bool:
+        if not isinstance(connection, sqlite3.Connection):
+            return False
+        connection.rollback()
+        connection.execute("BEGIN")
+        connection.text_factory = lambda data: data.decode("utf-8", "replace")
+        return True

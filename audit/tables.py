@@ -2,7 +2,7 @@
 
 Every table is declared: *trail* (the record itself), *projection* (rebuilt from the trail by `verify`), *committed*
 (its digest is in the trail, or it carries its own signature and the head counts it) or *volatile* (says nothing that
-matters). There is no volatile table here. Triggers are for SQLite; they stop mistakes, not the owner of the disk:
+matters). There is no volatile table here. Triggers stop mistakes, not the owner of the disk or of the database:
 against him stand the chain and the checkpoints.
 """
 
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     Engine,
     Index,
     Integer,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Text,
     create_engine,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import StaticPool
 
 FORMAT = "dosewright-store/1"
@@ -33,24 +35,26 @@ REVISION = "0001"
 
 METADATA = MetaData()
 _COUNT = BigInteger().with_variant(Integer(), "sqlite")
+# Compared and sorted by its bytes on both engines, whatever the language of the server.
+_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 ENTRIES = Table(
     "entries",
     METADATA,
     Column("seq", _COUNT, primary_key=True, autoincrement=False),
     Column("canonical", LargeBinary, nullable=False),
-    Column("digest", Text, nullable=False),
+    Column("digest", _TEXT, nullable=False),
     sqlite_strict=True,
 )
 ENTRY_INDEX = Table(
     "entry_index",
     METADATA,
     Column("seq", _COUNT, primary_key=True, autoincrement=False),
-    Column("at", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("subject_type", Text, nullable=False),
-    Column("subject_id", Text, nullable=False),
+    Column("at", _TEXT, nullable=False),
+    Column("kind", _TEXT, nullable=False),
+    Column("actor", _TEXT, nullable=False),
+    Column("subject_type", _TEXT, nullable=False),
+    Column("subject_id", _TEXT, nullable=False),
     Index("entry_index_subject", "subject_type", "subject_id", "seq"),
     Index("entry_index_kind", "kind", "seq"),
     sqlite_strict=True,
@@ -58,18 +62,18 @@ ENTRY_INDEX = Table(
 OBJECTS = Table(
     "objects",
     METADATA,
-    Column("type", Text, primary_key=True, nullable=False),
-    Column("id", Text, primary_key=True, nullable=False),
+    Column("type", _TEXT, primary_key=True, nullable=False),
+    Column("id", _TEXT, primary_key=True, nullable=False),
     Column("version", _COUNT, nullable=False),
     Column("last_seq", _COUNT, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", _TEXT, nullable=False),
     sqlite_strict=True,
     sqlite_with_rowid=False,
 )
 BLOBS = Table(
     "blobs",
     METADATA,
-    Column("sha256", Text, primary_key=True, nullable=False),
+    Column("sha256", _TEXT, primary_key=True, nullable=False),
     Column("bytes", _COUNT, nullable=False),
     Column("data", LargeBinary, nullable=False),
     sqlite_strict=True,
@@ -77,14 +81,14 @@ BLOBS = Table(
 CREDENTIALS = Table(
     "credentials",
     METADATA,
-    Column("id", Text, primary_key=True, nullable=False),
+    Column("id", _TEXT, primary_key=True, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     sqlite_strict=True,
 )
 PATIENTS = Table(
     "patients",
     METADATA,
-    Column("id", Text, primary_key=True, nullable=False),
+    Column("id", _TEXT, primary_key=True, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     sqlite_strict=True,
 )
@@ -92,14 +96,14 @@ CHECKPOINTS = Table(
     "checkpoints",
     METADATA,
     Column("size", _COUNT, primary_key=True, autoincrement=False),
-    Column("note", Text, nullable=False),
+    Column("note", _TEXT, nullable=False),
     sqlite_strict=True,
 )
 META = Table(
     "meta",
     METADATA,
-    Column("key", Text, primary_key=True, nullable=False),
-    Column("value", Text, nullable=False),
+    Column("key", _TEXT, primary_key=True, nullable=False),
+    Column("value", _TEXT, nullable=False),
     sqlite_strict=True,
 )
 HEAD = Table(
@@ -107,8 +111,8 @@ HEAD = Table(
     METADATA,
     Column("id", _COUNT, primary_key=True, autoincrement=False),
     Column("size", _COUNT, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("checkpoints", Text, nullable=False),
+    Column("digest", _TEXT, nullable=False),
+    Column("checkpoints", _TEXT, nullable=False),
     sqlite_strict=True,
 )
 ALEMBIC_VERSION = Table(
@@ -164,20 +168,73 @@ SQLITE_TRIGGERS: tuple[str, ...] = (
 )
 
 
+def _postgres_function(name: str, body: str, declare: str = "") -> str:
+    return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ {declare}BEGIN {body} END $$"
+
+
+def _postgres_trigger(table: str, operation: str, function: str) -> tuple[str, str]:
+    """Return the statements of a trigger that fires in every session, also where a role turns triggers off (`replica`)."""
+    name = f"{table}_{'guard' if operation == 'INSERT' else f'no_{operation.lower()}'}"
+    each = "STATEMENT" if operation == "TRUNCATE" else "ROW"
+    return (
+        f"CREATE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH {each} EXECUTE FUNCTION {function}()",
+        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}",
+    )
+
+
+def _refuse(message: str) -> str:
+    return f"RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': {message}', ERRCODE = 'integrity_constraint_violation';"
+
+
+# The table is named by the trigger itself: a search path cannot put another in its place.
+_NEXT = (
+    "EXECUTE 'SELECT coalesce(max({0}){1}, {2}) FROM ' || quote_ident(TG_TABLE_SCHEMA) || '.' || quote_ident(TG_TABLE_NAME) INTO found; "
+)
+POSTGRES_FUNCTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "refuse_change": _postgres_function("refuse_change", _refuse("rows are never changed or deleted")),
+        "guard_entries": _postgres_function(
+            "guard_entries",
+            f"{_NEXT.format('seq', ' + 1', 0)}IF NEW.seq IS DISTINCT FROM found THEN {_refuse('seq must be the next number')} END IF; "
+            "RETURN NEW;",
+            "DECLARE found bigint; ",
+        ),
+        "guard_checkpoints": _postgres_function(
+            "guard_checkpoints",
+            f"{_NEXT.format('size', '', -1)}IF NEW.size <= found THEN {_refuse('sizes only grow')} END IF; RETURN NEW;",
+            "DECLARE found bigint; ",
+        ),
+    }
+)
+# PostgreSQL has no INSERT OR REPLACE: a second blob of the same name meets the primary key.
+POSTGRES_TRIGGERS: tuple[str, ...] = (
+    *POSTGRES_FUNCTIONS.values(),
+    *(
+        statement
+        for table in ("entries", "blobs", "checkpoints")
+        for operation in ("UPDATE", "DELETE")
+        for statement in _postgres_trigger(table, operation, "refuse_change")
+    ),
+    *(statement for table in sorted(DECLARATIONS) for statement in _postgres_trigger(table, "TRUNCATE", "refuse_change")),
+    *_postgres_trigger("entries", "INSERT", "guard_entries"),
+    *_postgres_trigger("checkpoints", "INSERT", "guard_checkpoints"),
+)
+
+
 def memory_engine() -> Engine:
     """Return an engine on a new in-memory SQLite database with the whole schema: the reference for `schema_of`."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
-    create_schema(engine)
+    with engine.begin() as connection:
+        create_schema(connection)
     return engine
 
 
-def create_schema(engine: Engine) -> None:
-    """Create tables, triggers and the schema revision in an empty SQLite database."""
-    with engine.begin() as connection:
-        METADATA.create_all(connection)
-        for trigger in SQLITE_TRIGGERS:
-            connection.exec_driver_sql(trigger)
-        connection.execute(ALEMBIC_VERSION.insert().values(version_num=REVISION))
+def create_schema(connection: Connection) -> None:
+    """Create tables, triggers and the schema revision where there are none."""
+    METADATA.create_all(connection, checkfirst=False)
+    for statement in SQLITE_TRIGGERS if connection.dialect.name == "sqlite" else POSTGRES_TRIGGERS:
+        connection.exec_driver_sql(statement)
+    connection.execute(ALEMBIC_VERSION.insert().values(version_num=REVISION))
 
 
 SCHEMA_QUERY = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"

@@ -81,8 +81,10 @@ KEPT: Final = frozenset({EventKind.TRAIL_KEY_ROTATED, EventKind.TRAIL_CHECKPOINT
 class TrailWalk:
     """One pass over consecutive entries from `start`, a multiple of BATCH. `findings` are (table, seq, field, problem)."""
 
-    def __init__(self, start: int = 0) -> None:
+    def __init__(self, start: int = 0, reach: int = 0) -> None:
         self.start = self.expected = start
+        self.reach = reach
+        """How many entries the search index must hold: it may lack those after."""
         self.size = 0
         self.first_prev: str | None = None
         self.last = GENESIS
@@ -186,7 +188,7 @@ class TrailWalk:
             self._follow(seq, orjson.loads(line), indexed)
             return
         self.find(seq, problem)
-        if indexed[0] is None:
+        if indexed[0] is None and seq < self.reach:
             self.find(seq, "is missing", "entry_index")
 
     def _follow(self, seq: int, body: EntryBody, indexed: Sequence[str | None]) -> None:
@@ -246,7 +248,8 @@ class TrailWalk:
 
     def _index(self, seq: int, indexed: Sequence[str | None], want: Sequence[str]) -> None:
         if all(column is None for column in indexed):
-            self.find(seq, "is missing", "entry_index")
+            if seq < self.reach:
+                self.find(seq, "is missing", "entry_index")
             return
         self.indexed += 1
         for column, have, expected in zip(INDEX_COLUMNS, indexed, want, strict=True):

@@ -8,21 +8,20 @@ can make another consistent store, and a tail cut off together with its checkpoi
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from audit.canonical import canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
-from audit.errors import DosewrightError, NoteInvalid
+from audit.database import Connection, Database
+from audit.errors import DosewrightError, NoteInvalid, StoreMissing
 from audit.events import COMMITMENT_FIELD, EventKind
 from audit.key_rotation import KeyHistory, Rotation, key_history
+from audit.places import Place, database_at, is_url
 from audit.report import Finding, Report
-from audit.sqlite_file import connect_reader, record_error
 from audit.store import checkpoint_link
-from audit.tables import FORMAT, REVISION, SCHEMA_QUERY, expected_schema, normal_sql
+from audit.tables import FORMAT, REVISION
 from audit.trail_walk import TrailWalk
 from audit.verify_half import OtherHalf, walk_entries
 
@@ -44,35 +43,32 @@ class _Walk:
         self.findings.append(Finding(place, problem))
 
 
-def verify_store(path: Path, trusted: Sequence[VerifierKey] = (), *, workers: int = 1) -> Report:
-    """Check a store from the file alone; return the report, whatever is found.
+def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: int = 1) -> Report:
+    """Check a store from its database alone; return the report, whatever is found.
 
-    With trusted keys, a store signed by another key is a finding; without, the signer is not established. With two `workers` a long
-    trail is walked in two processes. Raises StoreMissing where there is no file.
+    `place` is the path of a file or the URL of a PostgreSQL schema. With trusted keys, a store signed by another key is a finding;
+    without, the signer is not established. With two `workers` a long trail is walked in two processes. Raises StoreMissing where
+    there is no store, RecordError where a server cannot be reached.
     """
     walk = _Walk()
+    database = database_at(place)
     try:
-        connection = connect_reader(path)
+        connection = database.connect_checker()
     except DosewrightError as error:
-        if not path.is_file():
+        if isinstance(error, StoreMissing) or is_url(str(place)):
             raise
-        return Report((Finding(str(path), error.message),), False)
+        return Report((Finding(str(database), error.message),), False)
     try:
         try:
-            return _check(path, connection, walk, trusted, workers)
-        except sqlite3.OperationalError as error:
-            if "UTF-8" not in str(error):
+            return _check(database, connection, walk, trusted, workers)
+        except database.errors as error:
+            if "UTF-8" not in str(error) or not database.lossy_text(connection):
                 raise
         # Text that is not UTF-8 must be compared and named like any other change, not end the check.
         walk = _Walk()
-        connection.rollback()
-        connection.text_factory = lambda data: data.decode("utf-8", "replace")
-        return _check(path, connection, walk, trusted, 1)
-    except sqlite3.Error as error:
-        walk.find(str(path), record_error(path, error).message)
-        return _report(walk)
-    except UnicodeDecodeError as error:  # the driver's own message quotes a damaged name
-        walk.find(str(path), f"is damaged ({error})")
+        return _check(database, connection, walk, trusted, 1)
+    except database.errors as error:
+        walk.find(str(database), database.record_error(error).message)
         return _report(walk)
     finally:
         connection.close()
@@ -82,13 +78,12 @@ def _report(walk: _Walk) -> Report:
     return Report(tuple(walk.findings[:_FINDINGS_LIMIT]), walk.signer_established, tuple(walk.checked))
 
 
-def _check(path: Path, connection: sqlite3.Connection, walk: _Walk, trusted: Sequence[VerifierKey], workers: int) -> Report:
-    connection.execute("BEGIN")
-    if not _check_schema(connection, walk):
+def _check(database: Database, connection: Connection, walk: _Walk, trusted: Sequence[VerifierKey], workers: int) -> Report:
+    if not _check_schema(database, connection, walk):
         return Report(tuple(walk.findings), False, ("schema only: the tables are not those of a trail store",))
-    other = OtherHalf.start(path, connection) if workers > 1 else None
+    other = OtherHalf.start(database, connection) if workers > 1 else None
     try:
-        _check_file(connection, walk)
+        _check_file(database, connection, walk)
         _check_entries(connection, walk, other)
     finally:
         if other is not None:
@@ -104,16 +99,16 @@ def _check(path: Path, connection: sqlite3.Connection, walk: _Walk, trusted: Seq
     return _report(walk)
 
 
-def _check_file(connection: sqlite3.Connection, walk: _Walk) -> None:
-    for (line,) in connection.execute("PRAGMA integrity_check(20)"):
-        if line != "ok":
-            walk.find("file", f"SQLite reports: {line}")
+def _check_file(database: Database, connection: Connection, walk: _Walk) -> None:
+    problems, looked_at = database.check_files(connection)
+    for problem in problems:
+        walk.find("file", problem)
+    walk.checked.append(looked_at)
 
 
-def _check_schema(connection: sqlite3.Connection, walk: _Walk) -> bool:
+def _check_schema(database: Database, connection: Connection, walk: _Walk) -> bool:
     """Compare tables, indexes and triggers with what this software makes; say whether every table can be read as its own."""
-    expected = expected_schema()
-    found = {(row[0], row[1]): normal_sql(row[2]) for row in connection.execute(SCHEMA_QUERY)}
+    expected, found = database.expected_schema(), database.schema(connection)
     if not expected.keys() & found.keys():
         walk.find("file", "is a database, but not a trail store: it has none of its tables; give the path of a store")
         return False
@@ -129,7 +124,7 @@ def _check_schema(connection: sqlite3.Connection, walk: _Walk) -> bool:
     return all(found.get(key) == sql for key, sql in expected.items() if key[0] == "table")
 
 
-def _check_entries(connection: sqlite3.Connection, walk: _Walk, other: OtherHalf | None) -> None:
+def _check_entries(connection: Connection, walk: _Walk, other: OtherHalf | None) -> None:
     """Walk the entries; with another half, only as far as it began. Where the halves do not fit, one walk names the place."""
     anchors = [row[0] for row in connection.execute("SELECT size FROM checkpoints ORDER BY size")]
     walk.trail = walk_entries(connection, anchors, 0, other.begins if other else None)
@@ -148,14 +143,20 @@ def _compare(walk: _Walk, place: str, columns: Sequence[str], found: Sequence[ob
             walk.find(f"{place} field {column}", "differs from the trail")
 
 
-def _check_index(connection: sqlite3.Connection, walk: _Walk) -> None:
-    """Name the rows of the search index that belong to no entry; the others were compared with their entries."""
+def _check_index(connection: Connection, walk: _Walk) -> None:
+    """Name the rows of the search index that it must not hold; the others were compared with their entries."""
     for (seq,) in connection.execute("SELECT seq FROM entry_index WHERE seq NOT IN (SELECT seq FROM entries) ORDER BY seq"):
         walk.find(f"entry_index row seq={seq}", "belongs to no entry")
-    walk.checked.append(f"entry_index: {walk.trail.indexed} rows against the entries")
+    early = (
+        "SELECT i.seq FROM entry_index i JOIN entries e ON e.seq = i.seq WHERE i.seq >= (SELECT coalesce(max(size), 0) FROM checkpoints) "
+        "ORDER BY i.seq"
+    )
+    for (seq,) in connection.execute(early):
+        walk.find(f"entry_index row seq={seq}", "comes after the last checkpoint, to which the index reaches")
+    walk.checked.append(f"entry_index: {walk.trail.indexed} rows against the entries up to the last checkpoint")
 
 
-def _check_objects(connection: sqlite3.Connection, walk: _Walk) -> None:
+def _check_objects(connection: Connection, walk: _Walk) -> None:
     missing = dict(walk.trail.objects)
     for type_, id_, version, last_seq, state in connection.execute("SELECT type, id, version, last_seq, state FROM objects"):
         place = f"objects row {type_}/{id_}"
@@ -188,7 +189,7 @@ def _compare_state(walk: _Walk, place: str, text: str, expected: Mapping[str, ob
         walk.find(f"{place} field state", "is not in canonical form")
 
 
-def _check_blobs(connection: sqlite3.Connection, walk: _Walk) -> None:
+def _check_blobs(connection: Connection, walk: _Walk) -> None:
     missing = dict(walk.trail.blobs)
     for sha256, size, data in connection.execute("SELECT sha256, bytes, data FROM blobs"):
         place = f"blobs row {sha256}"
@@ -206,7 +207,7 @@ def _check_blobs(connection: sqlite3.Connection, walk: _Walk) -> None:
     walk.checked.append(f"blobs: {len(walk.trail.blobs)} attachments, each named by an entry")
 
 
-def _check_sealed(connection: sqlite3.Connection, table: str, walk: _Walk) -> None:
+def _check_sealed(connection: Connection, table: str, walk: _Walk) -> None:
     """Check a committed table: each row has the digest that its subject's latest entry states, and none is missing."""
     type_, name = COMMITMENT_FIELD[table]
     expected = {id_: known.state[name] for (kind, id_), known in walk.trail.objects.items() if kind == type_ and name in known.state}
@@ -223,7 +224,7 @@ def _check_sealed(connection: sqlite3.Connection, table: str, walk: _Walk) -> No
     walk.checked.append(f"{table}: {count} rows against their digests in the trail")
 
 
-def _check_meta(connection: sqlite3.Connection, walk: _Walk) -> None:
+def _check_meta(connection: Connection, walk: _Walk) -> None:
     birth = walk.trail.birth
     expected: dict[str, object] = {name: birth.get(name) for name in ("format", "origin", "verifier_key")}
     expected["demonstration"] = "true" if birth.get("demonstration") is True else "false"
@@ -242,7 +243,7 @@ def _check_meta(connection: sqlite3.Connection, walk: _Walk) -> None:
     walk.checked.append("meta: against entry 0")
 
 
-def _check_checkpoints(connection: sqlite3.Connection, walk: _Walk, trusted: Sequence[VerifierKey]) -> tuple[int, str]:
+def _check_checkpoints(connection: Connection, walk: _Walk, trusted: Sequence[VerifierKey]) -> tuple[int, str]:
     """Check signature, origin, size and root of each checkpoint; return the last size and the running digest."""
     history = _key_history(walk)
     anchored, count, link = 0, 0, GENESIS
@@ -298,7 +299,7 @@ def _check_signer(walk: _Walk, history: KeyHistory, trusted: Sequence[VerifierKe
         walk.find("entries row seq=0", f"the store is signed by {history.present}, which is not among the trusted keys{hint}")
 
 
-def _check_head(connection: sqlite3.Connection, walk: _Walk, anchored: int, link: str) -> None:
+def _check_head(connection: Connection, walk: _Walk, anchored: int, link: str) -> None:
     rows = connection.execute("SELECT id, size, digest, checkpoints FROM head ORDER BY id").fetchall()
     for row in rows:
         if row[0] != 0:

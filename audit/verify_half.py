@@ -8,13 +8,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from sqlite3 import Connection
 from typing import Self
 
 import orjson
 
-from audit.sqlite_file import connect_reader
+from audit.database import Connection, Database
+from audit.places import database_at
 from audit.trail_walk import BATCH, Batch, Kept, ObjectState, TrailWalk
 
 _WORTH_A_PROCESS = 50_000
@@ -29,8 +28,11 @@ _QUERY = (
 def walk_entries(
     connection: Connection, anchors: Sequence[int], begin: int = 0, end: int | None = None, at_once: int | None = None
 ) -> TrailWalk:
-    """Walk the entries begin ≤ seq < end, with their rows in the search index. Raises sqlite3.Error."""
-    walk = TrailWalk(begin)
+    """Walk the entries begin ≤ seq < end, with their rows in the search index, which reaches to the last anchor.
+
+    Raises the driver's errors.
+    """
+    walk = TrailWalk(begin, anchors[-1] if anchors else 0)
     rows = connection.execute(_QUERY, (begin if begin else -(1 << 63), (1 << 63) - 1 if end is None else end))
     while batch := rows.fetchmany(at_once or BATCH):
         walk.take(batch, anchors)
@@ -45,13 +47,13 @@ class OtherHalf:
         self.begins = begins
 
     @classmethod
-    def start(cls, path: Path, connection: Connection) -> Self | None:
+    def start(cls, database: Database, connection: Connection) -> Self | None:
         """Begin the walk; None where the trail is too short to be worth it, or its numbers have gaps."""
-        count, last = connection.execute("SELECT count(*), max(seq) FROM entries").fetchone()
+        count, last = connection.execute("SELECT count(*), max(seq) FROM entries").fetchall()[0]
         if count < _WORTH_A_PROCESS or last != count - 1:
             return None
         begins = int(count * _SHARE) // BATCH * BATCH
-        command = [sys.executable, "-m", "audit.verify_half", str(path), str(begins), str(count), str(BATCH)]
+        command = [sys.executable, "-m", "audit.verify_half", str(database), str(begins), str(count), str(BATCH)]
         try:
             return cls(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL), begins)
         except OSError:
@@ -110,11 +112,10 @@ def _from_json(data: bytes, begins: int) -> TrailWalk | None:
     return walk
 
 
-def main(path: str, begin: str, end: str, at_once: str) -> int:
+def main(place: str, begin: str, end: str, at_once: str) -> int:
     """Walk the entries begin ≤ seq < end and write the walk; 1 where it found anything."""
-    connection = connect_reader(Path(path))
+    connection = database_at(place).connect_checker()
     try:
-        connection.execute("BEGIN")
         anchors = [row[0] for row in connection.execute("SELECT size FROM checkpoints ORDER BY size")]
         walk = walk_entries(connection, anchors, int(begin), int(end), int(at_once))
     finally:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -21,7 +21,7 @@ from typing import Self
 from audit.checkpoint import Signer, VerifierKey
 from audit.cosignature import cosign
 from audit.errors import RecordError, StoreExists, StoreMissing
-from audit.sqlite_file import BUSY_SECONDS, record_errors, rollback
+from audit.sqlite_file import BUSY_SECONDS, record_error
 from audit.witness import Accepted, AddCheckpoint, Refused, Seen, judge
 
 _Execute = Callable[..., sqlite3.Cursor]
@@ -85,7 +85,7 @@ class WitnessStore:
             raise StoreExists(f"There is a file at {path} already.", remedy="Open it; a witness that forgets is none.") from None
         except OSError as error:
             raise RecordError(f"{path} cannot be made: {error.strerror}.", remedy="Check the permissions of the folder.") from error
-        with record_errors(path):
+        with _record_errors(path):
             connection = _connect(path)
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -102,7 +102,7 @@ class WitnessStore:
         """Open an existing memory. Raises StoreMissing, RecordError. None is ever made on the way: a new one would know nothing."""
         if not path.is_file():
             raise StoreMissing(f"There is no witness's memory at {path}.", remedy="Check the path; `dosewright witness add-log` makes it.")
-        with record_errors(path):
+        with _record_errors(path):
             connection = _connect(path)
             if connection.execute("PRAGMA application_id").fetchone() != (_APPLICATION,):
                 connection.close()
@@ -148,7 +148,7 @@ class WitnessStore:
 
     def logs(self) -> list[KnownLog]:
         """Return what is witnessed, by origin."""
-        with self._lock, record_errors(self.path):
+        with self._lock, _record_errors(self.path):
             execute = self._connection.execute
             origins = [row[0] for row in execute("SELECT DISTINCT origin FROM logs ORDER BY origin").fetchall()]
             found = []
@@ -159,21 +159,36 @@ class WitnessStore:
 
     def evidence(self) -> list[Evidence]:
         """Return what did not fit, oldest first."""
-        with self._lock, record_errors(self.path):
+        with self._lock, _record_errors(self.path):
             rows = self._connection.execute("SELECT origin, at, reason, note, against FROM evidence ORDER BY at, sha256").fetchall()
         return [Evidence(*row) for row in rows]
 
     @contextmanager
     def _transaction(self) -> Iterator[_Execute]:
-        with self._lock, record_errors(self.path):
-            rollback(self._connection)
+        with self._lock, _record_errors(self.path):
+            _rollback(self._connection)
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection.execute
                 self._connection.execute("COMMIT")
             except BaseException:
-                rollback(self._connection)
+                _rollback(self._connection)
                 raise
+
+
+@contextmanager
+def _record_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise record_error(path, error) from error
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    """Undo the open transaction, if any; a failing rollback adds nothing to the error that led to it."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
