@@ -139,7 +139,9 @@ class HardwareKey:
     def _library(self) -> _Library:
         try:
             return cast(_Library, pkcs11.lib(str(self._module)))
-        except (PKCS11Error, OSError, RuntimeError) as error:
+        except PKCS11Error as error:
+            raise self._away(error) from error
+        except (OSError, RuntimeError) as error:
             raise RecordError(
                 f"The PKCS#11 module {self._module} cannot be loaded ({error}).", remedy="Install it, or correct its path."
             ) from error
