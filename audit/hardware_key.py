@@ -137,14 +137,12 @@ class HardwareKey:
             return token.open()
 
     def _library(self) -> _Library:
+        if not self._module.is_file():
+            raise RecordError(f"There is no PKCS#11 module at {self._module}.", remedy="Install it, or correct its path.")
         try:
             return cast(_Library, pkcs11.lib(str(self._module)))
-        except PKCS11Error as error:
+        except (PKCS11Error, OSError) as error:
             raise self._away(error) from error
-        except (OSError, RuntimeError) as error:
-            raise RecordError(
-                f"The PKCS#11 module {self._module} cannot be loaded ({error}).", remedy="Install it, or correct its path."
-            ) from error
 
     def _away(self, error: Exception) -> RecordError:
         words = str(error) or type(error).__name__

@@ -65,7 +65,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An entry that says who vouches for the trail: a rotation of its key, or a proof from outside. `attached`: SHA-256 by name."""
+    """An entry that says who vouches for a trail: a rotation of its key, a proof from outside, a cell's key. `attached`: SHA-256 by name."""
 
     seq: int
     kind: str
@@ -74,8 +74,17 @@ class Kept:
     attached: dict[str, str]
 
 
-KEPT: Final = frozenset({EventKind.TRAIL_KEY_ROTATED, EventKind.TRAIL_CHECKPOINT_COSIGNED, EventKind.TRAIL_CHECKPOINT_TIMESTAMPED})
-"""Kinds of the entries kept. They are never *usual*: a rotation holds a signed note, which is not ASCII, and a proof has attachments."""
+KEPT: Final = frozenset(
+    {
+        EventKind.TRAIL_KEY_ROTATED,
+        EventKind.TRAIL_CHECKPOINT_COSIGNED,
+        EventKind.TRAIL_CHECKPOINT_TIMESTAMPED,
+        EventKind.CELL_RECORD_ENROLLED,
+        EventKind.CELL_KEY_ACCEPTED,
+    }
+)
+"""Kinds of the entries kept. They are never *usual*: a rotation holds a signed note, which is not ASCII, a proof has attachments,
+an enrolment is the first of its object, an acceptance holds a signature, which is an object."""
 
 
 class TrailWalk:

@@ -8,9 +8,10 @@ can make another consistent store, and a tail cut off together with its checkpoi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from audit.anchor_check import Trusted
 from audit.canonical import canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
@@ -23,9 +24,11 @@ from audit.report import Finding, Report
 from audit.store import checkpoint_link
 from audit.tables import FORMAT, REVISION
 from audit.trail_walk import TrailWalk
+from audit.verify_anchors import store_anchors
 from audit.verify_half import OtherHalf, walk_entries
 
 _FINDINGS_LIMIT = 200
+_NOTHING_OUTSIDE = Trusted()
 
 
 @dataclass(slots=True)
@@ -43,11 +46,12 @@ class _Walk:
         self.findings.append(Finding(place, problem))
 
 
-def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: int = 1) -> Report:
+def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: int = 1, outside: Trusted = _NOTHING_OUTSIDE) -> Report:
     """Check a store from its database alone; return the report, whatever is found.
 
     `place` is the path of a file or the URL of a PostgreSQL schema. With trusted keys, a store signed by another key is a finding;
-    without, the signer is not established. With two `workers` a long trail is walked in two processes. Raises StoreMissing where
+    without, the signer is not established. `outside` has what shows that the trail was there by a time: keys of witnesses, certificates,
+    notes. With two `workers` a long trail is walked in two processes. Raises StoreMissing where
     there is no store, RecordError where a server cannot be reached.
     """
     walk = _Walk()
@@ -60,13 +64,13 @@ def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: 
         return Report((Finding(str(database), error.message),), False)
     try:
         try:
-            return _check(database, connection, walk, trusted, workers)
+            return _check(database, connection, walk, trusted, workers, outside)
         except database.errors as error:
             if "UTF-8" not in str(error) or not database.lossy_text(connection):
                 raise
         # Text that is not UTF-8 must be compared and named like any other change, not end the check.
         walk = _Walk()
-        return _check(database, connection, walk, trusted, 1)
+        return _check(database, connection, walk, trusted, 1, outside)
     except database.errors as error:
         walk.find(str(database), database.record_error(error).message)
         return _report(walk)
@@ -78,7 +82,9 @@ def _report(walk: _Walk) -> Report:
     return Report(tuple(walk.findings[:_FINDINGS_LIMIT]), walk.signer_established, tuple(walk.checked))
 
 
-def _check(database: Database, connection: Connection, walk: _Walk, trusted: Sequence[VerifierKey], workers: int) -> Report:
+def _check(
+    database: Database, connection: Connection, walk: _Walk, trusted: Sequence[VerifierKey], workers: int, outside: Trusted
+) -> Report:
     if not _check_schema(database, connection, walk):
         return Report(tuple(walk.findings), False, ("schema only: the tables are not those of a trail store",))
     other = OtherHalf.start(database, connection) if workers > 1 else None
@@ -96,6 +102,7 @@ def _check(database: Database, connection: Connection, walk: _Walk, trusted: Seq
     _check_meta(connection, walk)
     count, link = _check_checkpoints(connection, walk, trusted)
     _check_head(connection, walk, count, link)
+    _check_outside(connection, walk, outside)
     return _report(walk)
 
 
@@ -297,6 +304,21 @@ def _check_signer(walk: _Walk, history: KeyHistory, trusted: Sequence[VerifierKe
         gaps = [reign.since - 1 for reign in history.reigns[1:] if not reign.continuous]
         hint = f"; its key was replaced by entry {gaps[-1]} without the old key: the new one must come from outside" if gaps else ""
         walk.find("entries row seq=0", f"the store is signed by {history.present}, which is not among the trusted keys{hint}")
+
+
+def _check_outside(connection: Connection, walk: _Walk, outside: Trusted) -> None:
+    """Check the proofs that witnesses and time-stamping authorities gave; say what is anchored outside, and what is not."""
+
+    def blob(sha256: str) -> bytes | None:
+        row = connection.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def lines(size: int) -> Iterator[bytes]:
+        return (bytes(row[0]) for row in connection.execute("SELECT canonical FROM entries WHERE seq < ? ORDER BY seq", (size,)))
+
+    found = store_anchors(walk.trail, walk.history, outside, blob=blob, lines=lines)
+    walk.findings += found.findings
+    walk.checked += found.lines({str(walk.trail.birth.get("origin")): walk.trail.size})
 
 
 def _check_head(connection: Connection, walk: _Walk, anchored: int, link: str) -> None:

@@ -156,7 +156,7 @@ def test_another_key_in_the_token_is_refused(token: Token) -> None:
     [
         ({"token": "elsewhere"}, "cannot be used"),
         ({"key": "elsewhere"}, "cannot be used"),
-        ({"module": Path("/none.so")}, "cannot be loaded"),
+        ({"module": Path("/none.so")}, "no PKCS#11 module"),
     ],
 )
 def test_what_is_not_there_is_named(token: Token, change: dict[str, object], words: str) -> None:
