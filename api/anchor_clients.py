@@ -46,6 +46,10 @@ def _post(http: httpx.Client, url: str, body: bytes, headers: dict[str, str], la
                 if len(data) > largest:
                     raise AnchorRefused(f"{who} answers with more than {largest} bytes.", remedy="Check its address.")
             return answer.status_code, bytes(data)
+    except RuntimeError as error:  # the client was closed under it: the process ends
+        if not http.is_closed:
+            raise
+        raise AnchorAway(f"{who} was not asked: this process ends.", remedy=_LATER) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         words = str(error) or type(error).__name__
         raise AnchorAway(f"{who} cannot be reached at {url} ({words}).", remedy=_LATER) from error

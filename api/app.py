@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     problems,
+    routes_anchors,
     routes_care,
     routes_devices,
     routes_exceptions,
@@ -38,6 +39,7 @@ _ROUTERS = (
     routes_recipes.router,
     routes_inks.router,
     routes_exceptions.router,
+    routes_anchors.router,
 )
 
 

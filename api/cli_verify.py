@@ -12,12 +12,16 @@ import typer
 from rich.console import Console
 
 from api.errors import InputInvalid
+from audit.anchor_check import Trusted
 from audit.checkpoint import VerifierKey
+from audit.cosignature import CosignerKey
 from audit.errors import NoteInvalid
 from audit.report import Report, VerificationStatus
+from audit.timestamps import read_certificates
 
 _LARGEST_KEY_FILE = 1 << 16
 _WHICH_KEYS = "Name a file with verifier keys, one a line, for example site.vkey."
+_NOTHING_OUTSIDE = Trusted()
 _SQLITE = b"SQLite format 3\x00"
 # where several files are checked, the worst outcome is the status: failed, then signer not established
 _WORST = (VerificationStatus.FAILED, VerificationStatus.SIGNER_NOT_ESTABLISHED, VerificationStatus.VERIFIED)
@@ -47,7 +51,32 @@ def _keys_of(path: Path) -> list[VerifierKey]:
     return found
 
 
-def check(path: Path, trusted: Sequence[VerifierKey]) -> Report:
+def read_outside(witness_keys: Iterable[Path], time_roots: Iterable[Path], notes: Iterable[Path]) -> Trusted:
+    """Read what shows from outside that a trail was there by a time. Raises InputInvalid for a file that does not hold it."""
+    keys: list[CosignerKey] = []
+    for path in witness_keys:
+        for number, line in enumerate(_text(path).splitlines(), 1):
+            try:
+                keys += [CosignerKey.parse(line)] if line.strip() else []
+            except NoteInvalid as error:
+                raise InputInvalid(f"The key file {path}, line {number}: {error.message}", remedy="Name keys of witnesses.") from None
+    try:
+        certificates = [found for path in time_roots for found in read_certificates(_text(path).encode(), str(path))]
+    except NoteInvalid as error:
+        raise InputInvalid(error.message, remedy=error.remedy) from None
+    return Trusted(keys, certificates, [_text(path) for path in notes])
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.is_file() and path.stat().st_size <= _LARGEST_KEY_FILE:
+            return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputInvalid(f"{path} cannot be read ({error}).", remedy="Name a text file.") from None
+    raise InputInvalid(f"{path} is missing, no file, or larger than {_LARGEST_KEY_FILE} bytes.", remedy="Name a text file.")
+
+
+def check(path: Path, trusted: Sequence[VerifierKey], outside: Trusted = _NOTHING_OUTSIDE) -> Report:
     """Check one file: a store by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
     if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise InputInvalid(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", remedy="Name a review package or a store.")
@@ -59,7 +88,7 @@ def check(path: Path, trusted: Sequence[VerifierKey]) -> Report:
     if start == _SQLITE or path.suffix == ".db":
         from audit.verify import verify_store
 
-        return verify_store(path, trusted, workers=min(2, os.cpu_count() or 1))
+        return verify_store(path, trusted, workers=min(2, os.cpu_count() or 1), outside=outside)
     from audit.release.package_check import verify_package
 
     return verify_package(path, trusted or None)
@@ -70,6 +99,15 @@ def verify(
     trusted_key: Annotated[
         list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
     ] = None,
+    witness_key: Annotated[
+        list[Path] | None, typer.Option("--witness-key", help="File with keys of witnesses, from outside; shows what they cosigned.")
+    ] = None,
+    time_root: Annotated[
+        list[Path] | None, typer.Option("--time-root", help="PEM file with certificates of time-stamping authorities, from outside.")
+    ] = None,
+    note: Annotated[
+        list[Path] | None, typer.Option("--note", help="A checkpoint kept elsewhere (`dosewright witness note`); a store must contain it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check packages and stores offline.
@@ -77,7 +115,8 @@ def verify(
     Exit status: 0 verified; 1 a finding; 3 internally consistent, but nothing from outside says who signed; 2 an error.
     """
     trusted = read_keys(trusted_key or [])
-    reports = {str(path): check(path, trusted) for path in paths}
+    outside = read_outside(witness_key or [], time_root or [], note or [])
+    reports = {str(path): check(path, trusted, outside) for path in paths}
     if as_json:
         print(json.dumps({name: _record(report) for name, report in reports.items()}, indent=1))
     else:

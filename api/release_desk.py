@@ -53,7 +53,10 @@ def fetch_trail(cell: CellPort, origin: str, verifier_key: str) -> CellTrail:
         text, _ = verify_note(note, [VerifierKey.parse(verifier_key)])
         stated = parse_checkpoint(text)
     except NoteInvalid as error:
-        raise _invalid(f"its checkpoint is not signed by the key it was enrolled with: {error.message}") from error
+        raise CellTrailInvalid(
+            f"The cell's trail cannot be relied on: its checkpoint is not signed by the key that is believed: {error.message}",
+            remedy="If its key was replaced, quality assurance accepts the new one (`dosewright key accept`); if not, stop using the cell.",
+        ) from error
     if stated.origin != origin:
         raise _invalid(f"its checkpoint is of {stated.origin}, it was enrolled as {origin}")
     lines: list[bytes] = []

@@ -12,6 +12,7 @@ from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
 from api.care import Care
 from api.cell_feed import CellFeeds
+from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
@@ -29,6 +30,7 @@ from api.weighing_desk import WeighingDesk
 from audit.clock import Clock, SystemClock
 from audit.errors import RecordError
 from audit.identity import Identity
+from audit.key_file import settle
 from audit.signer import load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
@@ -60,6 +62,7 @@ class Workstation:
     exceptions: ExceptionDesk
     anchors: AnchorDesk
     anchor_worker: AnchorWorker
+    cell_keys: CellKeys
     site_clock: SiteClock
     http: httpx.Client
 
@@ -82,6 +85,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     clock = SystemClock(zone=settings.zone, sync=settings.clock_sync)
     http = http or http_client()
     outside = outside_of(settings, http)
+    settle(settings.path(settings.store), settings.path(settings.signing_key))
     key = load_signer(settings.path(settings.signing_key), settings.signing_token, settings.folder)
     store = TrailStore.open(settings.path(settings.store), key=key, clock=clock, software=SOFTWARE)
     store.append(started_entry(store, settings))
@@ -117,6 +121,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         exceptions=ExceptionDesk(store, people, production, release),
         anchors=anchors,
         anchor_worker=anchor_worker,
+        cell_keys=CellKeys(store, people, cells),
         site_clock=site_clock,
         http=http,
     )

@@ -65,7 +65,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An entry that says who vouches for a trail: a rotation of its key, a proof from outside, a cell's key. `attached`: SHA-256 by name."""
+    """An entry that says who vouches for a trail: a rotation, a proof from outside, a cell's key. `attached`: SHA-256 by name."""
 
     seq: int
     kind: str

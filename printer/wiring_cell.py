@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audit.clock import Clock, GrantedClock, SystemClock
 from audit.errors import DosewrightError
 from audit.events import EntryDraft, EventKind, Subject
+from audit.key_file import settle
 from audit.signer import TokenEntry, load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
@@ -136,6 +137,7 @@ def run_cell(settings: CellSettings) -> None:
     check_zone(settings.zone)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
     clock = _clock(settings, bench)
+    settle(settings.store, settings.signing_key)
     key = load_signer(settings.signing_key, settings.signing_token, settings.signing_key.parent)
     store = TrailStore.open(settings.store, key=key, clock=clock, software=SOFTWARE)
     if store.demonstration != (bench is not None):
