@@ -24,9 +24,8 @@ class AnchorSchedule:
     failures: int = 0
 
     def wanted(self, now_us: int) -> None:
-        """Something happened that should leave at once; a pause after failures is not cut short by it."""
-        if not self.failures:
-            self.due_us = min(self.due_us, now_us)
+        """Something happened that should leave at once; after a failure in a minute, so that nobody is asked all the time."""
+        self.due_us = min(self.due_us, now_us + FIRST_RETRY_US if self.failures else now_us)
 
     def is_due(self, now_us: int) -> bool:
         return now_us >= self.due_us

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its test client wants another distribution of httpx than the product uses
     from starlette.testclient import TestClient
 
-TODAY = "2026-11-20"
+TODAY = "2026-11-27"
 
 
 def _load_fake_cell() -> ModuleType:
