@@ -20,6 +20,7 @@ from api import (
     cli_replay,
     cli_serve,
     cli_solid,
+    cli_store,
     cli_trends,
     cli_verify,
     cli_weigh,
@@ -45,6 +46,7 @@ app.command("demo")(cli_demo.demo)
 app.command("plan")(cli_plan.plan)
 app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
+app.command("create-store")(cli_store.create_store)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
 app.command("trends")(cli_trends.trends)

@@ -68,7 +68,7 @@ def demo(
             f"The fault {asked.fault} stopped nothing: it did not occur in this run, or is one that the link makes good.", markup=False
         )
     keys = read_keys([directory / VERIFIER_KEYS])
-    reports = {name: check(directory / name, keys) for name in (PACKAGE, "workstation.db", f"{CELL}.db")}
+    reports = {name: check(str(directory / name), keys) for name in (PACKAGE, "workstation.db", f"{CELL}.db")}
     summarise(console, outcome, reports, case, time.monotonic() - began)
     if any(report.status is not VerificationStatus.VERIFIED for report in reports.values()):
         raise typer.Exit(_STATUS_NOT_VERIFIED)

@@ -22,6 +22,7 @@ from audit.errors import RoleMissing
 from audit.events import Actor, EventKind
 from audit.identity import Identity, Role
 from audit.key_file import prepare, settle
+from audit.places import Place
 from audit.reader import TrailReader
 from audit.signer import TokenEntry, load_signer
 from audit.store import TrailStore
@@ -41,7 +42,7 @@ _WHO_HAS_THE_MACHINE = Actor("system", "whoever has the machine's account", "sys
 class _Trail:
     """Where a trail and its keys are."""
 
-    store: Path
+    store: Place
     key_file: Path
     token: TokenEntry | None
     folder: Path
@@ -52,7 +53,7 @@ def _trail(site: Path, cell: str | None) -> _Trail:
     if cell is None:
         found = load_settings(site)
         key_file = found.path(found.signing_key)
-        return _Trail(found.path(found.store), key_file, found.signing_token, found.folder, "workstation")
+        return _Trail(found.store_place, key_file, found.signing_token, found.folder, "workstation")
     path = site / cell / "cell.toml"
     if not path.is_file():
         raise SiteIncomplete(f"There is no {path}.", remedy="Name a cell of this site that was started once.")

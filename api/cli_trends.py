@@ -19,7 +19,7 @@ from audit.release.trends import Index
 
 
 def trends(
-    workstation: Annotated[Path, typer.Argument(help="The workstation's store, for example site/workstation.db.")],
+    workstation: Annotated[str, typer.Argument(help="The workstation's store, site/workstation.db or a postgresql:// address.")],
     cells: Annotated[list[Path], typer.Argument(help="The stores of its cells, for example site/cell-1.db.")],
     recipe: Annotated[str, typer.Option(help="Only this recipe, as id@version.")] = "",
     low: Annotated[str, typer.Option(help="Lower limit of a unit's content, % of label.")] = "85.0",
@@ -28,7 +28,7 @@ def trends(
 ) -> None:
     """Show charts, signals and capability of each strength across batches; nothing is written."""
     limits = decimal_from_text(low, "--low"), decimal_from_text(high, "--high")
-    found = find_batches(_view(workstation), [_view(cell) for cell in cells])
+    found = find_batches(_view(workstation), [_view(str(cell)) for cell in cells])
     rows = [(series, points) for series, points in found.by_series().items() if recipe in ("", series.recipe)]
     judged = [judge_series(series, points, *limits) for series, points in rows]
     console = Console(highlight=False, soft_wrap=True)
@@ -46,7 +46,7 @@ def trends(
         console.print("no batch to show", markup=False)
 
 
-def _view(store: Path) -> TrailView:
+def _view(store: str) -> TrailView:
     with TrailReader(store) as reader:
         return TrailView(list(reader.lines()))
 

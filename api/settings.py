@@ -18,6 +18,9 @@ from pydantic_settings import (
 )
 
 from api.errors import SettingsInvalid, SiteIncomplete
+from audit.errors import RecordError
+from audit.places import Place, is_url
+from audit.postgres_url import parse_postgres_url
 from audit.signer import PIN_VARIABLE, TokenEntry
 
 FILE_NAME = "workstation.toml"
@@ -70,7 +73,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
-    store: Path = Path("workstation.db")
+    store: str = "workstation.db"
+    """A file, or `postgresql://user@host/database?schema=name`; a password is never here."""
     signing_key: Path = Path("keys/workstation.key")
     patients_key: Path = Path("keys/patients.key")
     trusted_signers: Path = Path("trusted/signers.json")
@@ -85,6 +89,16 @@ class Settings(BaseSettings):
     def _no_wildcard(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any("*" in host for host in value):
             raise ValueError("name each host; a wildcard would let a foreign page reach the workstation")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if is_url(value):
+            try:
+                parse_postgres_url(value)
+            except RecordError as error:
+                raise ValueError(str(error)) from None
         return value
 
     @field_validator("cells")
@@ -108,6 +122,11 @@ class Settings(BaseSettings):
     def path(self, relative: Path) -> Path:
         """Return a path of the settings as an absolute one."""
         return (self.folder / relative).resolve()
+
+    @property
+    def store_place(self) -> Place:
+        """Where the trail lies: an absolute path, or the URL of its schema."""
+        return self.store if is_url(self.store) else self.path(Path(self.store))
 
 
 def _unknown_environment() -> list[str]:

@@ -235,6 +235,11 @@ class PostgresSchema:
             raise
         return _Session(raw, in_parts=in_parts)
 
+    def _require_free(self, session: _Session) -> None:
+        with record_errors(self):
+            if self._exists(session):
+                raise StoreExists(f"There is a schema {self.url.schema} already.", remedy="Open it, or name another schema for the store.")
+
     def _exists(self, session: _Session) -> bool:
         found = session.execute("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?", (self.url.schema,))
         return found.fetchone() is not None

@@ -187,21 +187,19 @@ def _refuse(message: str) -> str:
 
 
 # The table is named by the trigger itself: a search path cannot put another in its place.
-_NEXT = (
-    "EXECUTE 'SELECT coalesce(max({0}){1}, {2}) FROM ' || quote_ident(TG_TABLE_SCHEMA) || '.' || quote_ident(TG_TABLE_NAME) INTO found; "
-)
+_NEXT = "EXECUTE 'SELECT coalesce(max({0}), {1}) FROM ' || quote_ident(TG_TABLE_SCHEMA) || '.' || quote_ident(TG_TABLE_NAME) INTO found; "
 POSTGRES_FUNCTIONS: Mapping[str, str] = MappingProxyType(
     {
         "refuse_change": _postgres_function("refuse_change", _refuse("rows are never changed or deleted")),
         "guard_entries": _postgres_function(
             "guard_entries",
-            f"{_NEXT.format('seq', ' + 1', 0)}IF NEW.seq IS DISTINCT FROM found THEN {_refuse('seq must be the next number')} END IF; "
+            f"{_NEXT.format('seq + 1', 0)}IF NEW.seq IS DISTINCT FROM found THEN {_refuse('seq must be the next number')} END IF; "
             "RETURN NEW;",
             "DECLARE found bigint; ",
         ),
         "guard_checkpoints": _postgres_function(
             "guard_checkpoints",
-            f"{_NEXT.format('size', '', -1)}IF NEW.size <= found THEN {_refuse('sizes only grow')} END IF; RETURN NEW;",
+            f"{_NEXT.format('size', -1)}IF NEW.size <= found THEN {_refuse('sizes only grow')} END IF; RETURN NEW;",
             "DECLARE found bigint; ",
         ),
     }

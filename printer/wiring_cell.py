@@ -13,12 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from audit.clock import Clock, GrantedClock, SystemClock
 from audit.errors import DosewrightError
 from audit.events import EntryDraft, EventKind, Subject
 from audit.key_file import settle
+from audit.places import is_url
 from audit.signer import TokenEntry, load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
@@ -100,6 +101,13 @@ class CellSettings(BaseModel):
     ports: PortSettings
     bench: BenchSettings | None = None
     signing_token: TokenEntry | None = None
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _on_its_own_disk(cls, value: object) -> object:
+        if isinstance(value, str) and is_url(value):
+            raise ValueError("a cell's store is a file on its own disk: a print must not wait for a network, or stop with a server")
+        return value
 
 
 def read_settings(path: Path) -> CellSettings:

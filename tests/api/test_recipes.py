@@ -294,7 +294,7 @@ def test_a_list_of_signers_that_cannot_be_read_is_no_list(bench: Any) -> None:
 def test_a_row_that_was_changed_is_found_and_its_recipe_not_believed(bench: Any) -> None:
     """Whoever can write the file can make a draft look effective; `verify` names the row, and a cell gets no third signature."""
     draft(bench, version(2))
-    path = bench.workstation.settings.path(bench.workstation.settings.store)
+    path = bench.workstation.settings.store_place
     database = sqlite3.connect(path)
     (state,) = database.execute("SELECT state FROM objects WHERE type = 'recipe' AND id = ?", (f"{CASE}@2",)).fetchone()
     forged = {**json.loads(state), "status": "effective"}

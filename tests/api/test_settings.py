@@ -13,6 +13,7 @@ from api.certificates import write_private
 from api.errors import SettingsInvalid, SiteExists, SiteIncomplete
 from api.settings import FILE_NAME, load_settings
 from api.site import Bench, create_site, write_cell_configuration
+from printer.errors import CellConfiguration
 from printer.wiring_cell import read_settings
 
 
@@ -23,7 +24,7 @@ def folder(laid_out: Any, tmp_path: Path) -> Path:
 
 def test_site_loads(folder: Path) -> None:
     settings = load_settings(folder)
-    assert settings.demonstration and settings.path(settings.store) == (folder / "workstation.db").resolve()
+    assert settings.demonstration and settings.store_place == (folder / "workstation.db").resolve()
 
 
 @pytest.mark.parametrize("line", ["colour = 1", "audit = false", "port = 70000", 'site = "Not A Name"', "port = ", 'allowed_hosts = ["*"]'])
@@ -35,6 +36,50 @@ def test_wrong_file_is_refused(folder: Path, line: str) -> None:
     with pytest.raises(SettingsInvalid) as caught:
         load_settings(folder)
     assert str(path) in caught.value.message and caught.value.remedy
+
+
+def _with_store(folder: Path, store: str) -> None:
+    kept = [text for text in (folder / FILE_NAME).read_text().splitlines() if not text.startswith("store ")]
+    (folder / FILE_NAME).write_text("\n".join([f'store = "{store}"', *kept]))
+
+
+def test_the_store_may_lie_in_postgresql(folder: Path) -> None:
+    url = "postgresql://dosewright@db.example/records?schema=site_a"
+    _with_store(folder, url)
+    assert load_settings(folder).store_place == url
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("postgresql://dosewright:hunter22@db.example/records?schema=site_a", "holds a password.*PGPASSFILE"),
+        ("postgresql://dosewright@db.example/records?schema=site_a&password=hunter22", "holds a password"),
+        ("postgresql://dosewright@db.example/records", "no schema of its own"),
+        ("mysql://dosewright@db.example/records?schema=site_a", "mysql://.*path of a file"),
+    ],
+)
+def test_an_address_with_a_password_or_without_a_schema_is_refused(folder: Path, store: str, said: str) -> None:
+    _with_store(folder, store)
+    with pytest.raises(SettingsInvalid, match=said) as caught:
+        load_settings(folder)
+    assert "hunter22" not in str(caught.value)
+
+
+def test_a_password_in_the_environment_is_refused_like_one_in_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOSEWRIGHT_STORE", "postgresql://dosewright:hunter22@db.example/records?schema=site_a")
+    with pytest.raises(SettingsInvalid, match="holds a password"):
+        load_settings(folder)
+
+
+def test_a_cell_keeps_its_record_on_its_own_disk(folder: Path) -> None:
+    path = next(folder.glob("*/cell.toml"))
+    lines = [
+        'store = "postgresql://cell@db.example/records?schema=cell_1"' if t.startswith("store ") else t
+        for t in path.read_text().splitlines()
+    ]
+    path.write_text("\n".join(lines))
+    with pytest.raises(CellConfiguration, match="a file on its own disk"):
+        read_settings(path)
 
 
 def test_unknown_environment_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Stores to test with: a small one that has rows in every table."""
+"""Stores to test with, on both engines: a new one, and a small one that has rows in every table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from audit.clock import SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.identity import Identity, KdfCost, Role
 from audit.patients import PatientVault
+from audit.places import Place
 from audit.store import TrailStore
+from tests.audit.engines import Engine, PostgresEngine, SqliteEngine
+from tests.audit.postgres_server import running_server
 
 ORIGIN = "site.example/ws"
 KEY = SigningKey.from_seed(ORIGIN, bytes(range(32)))
@@ -23,12 +26,16 @@ ADMIN = Actor("admin", "Admin Account", "administrator")
 OPERATOR = Actor("operator", "Operator Account", "operator")
 
 
-def new_store(path: Path, *, demonstration: bool = True) -> TrailStore:
-    return TrailStore.create(path, origin=ORIGIN, key=KEY, clock=CLOCK, software="dosewright test", demonstration=demonstration)
+def new_store(place: Place, *, demonstration: bool = True) -> TrailStore:
+    return TrailStore.create(place, origin=ORIGIN, key=KEY, clock=CLOCK, software="dosewright test", demonstration=demonstration)
 
 
-def open_store(path: Path) -> TrailStore:
-    return TrailStore.open(path, key=KEY, clock=CLOCK, software="dosewright test")
+def open_store(place: Place) -> TrailStore:
+    return TrailStore.open(place, key=KEY, clock=CLOCK, software="dosewright test")
+
+
+def place_of(store: TrailStore) -> str:
+    return str(store.database)
 
 
 def judged(n: int, mass: str = "467.2") -> EntryDraft:
@@ -43,17 +50,9 @@ def judged(n: int, mass: str = "467.2") -> EntryDraft:
     )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[TrailStore]:
-    with new_store(tmp_path / "trail.db") as opened:
-        yield opened
-
-
-@pytest.fixture
-def full_path(tmp_path: Path) -> Path:
-    """A closed store with rows in every table."""
-    path = tmp_path / "full.db"
-    with new_store(path) as opened:
+def write_full(place: Place) -> None:
+    """Make a store with rows in every table, and close it."""
+    with new_store(place) as opened:
         identity = Identity(opened, CLOCK, cost=CHEAP)
         identity.create_person("admin", "Admin Account", [Role.ADMINISTRATOR], PASSWORD, SYSTEM)
         identity.create_person("operator", "Operator Account", [Role.OPERATOR], PASSWORD, ADMIN)
@@ -63,4 +62,50 @@ def full_path(tmp_path: Path) -> Path:
             opened.append(judged(n))
         opened.checkpoint()
         opened.append(judged(1, "467.3"))
-    return path
+
+
+@pytest.fixture(scope="session")
+def templates() -> dict[tuple[str, str], Place]:
+    """Stores that are made once and copied for each test."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a database of a server that runs as long as the tests of this process."""
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path, templates: dict[tuple[str, str], Place]) -> Iterator[Engine]:
+    """Each engine in turn."""
+    if request.param == "sqlite":
+        yield SqliteEngine(tmp_path, templates)
+        return
+    made = PostgresEngine(request.getfixturevalue("postgres_url"), templates)
+    yield made
+    made.close()
+
+
+ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def store(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrailStore]:
+    """A new store, open for writing."""
+    template = engine.template("new", lambda place: new_store(place).close(), tmp_path_factory.getbasetemp())
+    with open_store(engine.copy(template, "trail")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def full_template(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return engine.template("full", write_full, tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def full(engine: Engine, full_template: Place) -> Place:
+    """A closed store with rows in every table."""
+    return engine.copy(full_template, "full")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import sqlite3
 from pathlib import Path
 
@@ -12,38 +11,33 @@ from audit import chain, tables
 from audit.canonical import canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import SigningKey, format_checkpoint
+from audit.database import Connection
+from audit.places import Place
 from audit.store import checkpoint_link
+from tests.audit.engines import KEYS, TABLES, Engine, rows
 
 KINDS = (
     "bit of the file", "bit of a value", "swapped", "dropped", "repeated", "re-chained", "truncated", "forged signature", "own key",
     "row deleted", "row copied",
 )  # fmt: skip
 _COLUMNS = [(table.name, column.name) for table in tables.METADATA.sorted_tables for column in table.columns]
-_TABLES = sorted(tables.DECLARATIONS)
 
 
-def mutate(kind: str, store: Path, to: Path, key: SigningKey, generator: random.Random) -> str | None:
-    """Write a changed copy of a closed store; return a word that a report on it must name, None where nothing it holds was changed.
+def mutate(kind: str, engine: Engine, store: Place, key: SigningKey, generator: random.Random) -> tuple[Place, str | None]:
+    """Make a changed copy of a closed store; return it with a word that a report on it must name, None where nothing was changed.
 
     `key` is the forger's, of the same name as the store's.
     """
-    shutil.copyfile(store, to)
+    to = engine.copy(store, "changed")
     if kind == "bit of the file":
-        return _flip(store, to, generator)
+        return to, _flip(Path(store), Path(to), generator)
     place: str | None
-    connection = sqlite3.connect(to)
-    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    for name, _ in triggers:
-        connection.execute(f"DROP TRIGGER {name}")
-    try:
-        place = _change(kind, connection, key, generator)
-    except sqlite3.IntegrityError:
-        place = None  # the changed key is another row's: SQLite refuses
-    for _, sql in triggers:
-        connection.execute(sql)
-    connection.commit()
-    connection.close()
-    return place
+    with engine.tampering(to) as connection:
+        try:
+            place = _change(kind, connection, key, generator)
+        except (*engine.refusals, UnicodeDecodeError):
+            place = None  # the changed key is another row's, or the engine holds no such text
+    return to, place
 
 
 def _flip(store: Path, to: Path, generator: random.Random) -> str | None:
@@ -59,9 +53,7 @@ def _contents(path: Path) -> object:
     connection.text_factory = bytes
     try:
         rows = [
-            connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
-            for table in (*_TABLES, "sqlite_master")
-            if table != "head"
+            connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in (*TABLES, "sqlite_master") if table != "head"
         ]
         return [*rows, connection.execute("SELECT * FROM head").fetchall(), connection.execute("PRAGMA integrity_check").fetchall()]
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -70,7 +62,7 @@ def _contents(path: Path) -> object:
         connection.close()
 
 
-def _change(kind: str, connection: sqlite3.Connection, key: SigningKey, generator: random.Random) -> str:
+def _change(kind: str, connection: Connection, key: SigningKey, generator: random.Random) -> str:
     lines = [row[0] for row in connection.execute("SELECT canonical FROM entries ORDER BY seq")]
     one, two = sorted(generator.sample(range(1, len(lines)), 2))
     match kind:
@@ -101,33 +93,37 @@ def _change(kind: str, connection: sqlite3.Connection, key: SigningKey, generato
     return "entries row seq=0" if kind == "own key" else "checkpoints" if kind in ("re-chained", "truncated") else "entries"
 
 
-def _value(connection: sqlite3.Connection, generator: random.Random) -> str:
+def _value(connection: Connection, generator: random.Random) -> str:
     table, column = generator.choice(_COLUMNS)
-    rowid = "rowid" if table != "objects" else "type || '/' || id"
-    key, value = generator.choice(connection.execute(f"SELECT {rowid}, {column} FROM {table}").fetchall())
+    row = generator.choice(rows(connection, table))
+    value = row[column]
+    where = " AND ".join(f"{key} = ?" for key in KEYS[table])
     if isinstance(value, int):
         changed: object = value ^ 1 << generator.randrange(10, 30)
     else:
-        data = bytearray(value if isinstance(value, bytes) else value.encode())
+        data = bytearray(value if isinstance(value, bytes) else str(value).encode())
         data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
         changed = bytes(data)
-    cast = "CAST(? AS TEXT)" if isinstance(value, str) else "?"
-    connection.execute(f"UPDATE {table} SET {column} = {cast} WHERE {rowid} = ?", (changed, key))
+    mark = "?"
+    if isinstance(value, str) and isinstance(connection, sqlite3.Connection):
+        mark = "CAST(? AS TEXT)"
+    elif isinstance(value, str):
+        changed = bytes(data).decode()
+    connection.execute(f"UPDATE {table} SET {column} = {mark} WHERE {where}", (changed, *(row[key] for key in KEYS[table])))
     return table
 
 
-def _row(kind: str, connection: sqlite3.Connection, generator: random.Random) -> str:
-    table = generator.choice([name for name in _TABLES if name != "entries"])
-    rows = connection.execute(f"SELECT * FROM {table}").fetchall()
-    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-    row = dict(zip(columns, generator.choice(rows), strict=True))
+def _row(kind: str, connection: Connection, generator: random.Random) -> str:
+    table = generator.choice([name for name in TABLES if name != "entries"])
+    row = generator.choice(rows(connection, table))
+    columns = list(row)
     if kind == "row deleted":
-        where = " AND ".join(f"{column} = :{column}" for column in columns)
-        connection.execute(f"DELETE FROM {table} WHERE {where}", row)
+        where = " AND ".join(f"{column} = ?" for column in columns)
+        connection.execute(f"DELETE FROM {table} WHERE {where}", tuple(row.values()))
         return table
     name = columns[0] if table != "objects" else "id"
     row[name] = row[name] + 700 if isinstance(row[name], int) else f"{row[name]}x"
-    connection.execute(f"INSERT INTO {table} VALUES ({', '.join(f':{column}' for column in columns)})", row)
+    connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})", tuple(row.values()))
     return table
 
 
@@ -142,12 +138,13 @@ def _edit(lines: list[bytes], first: int, generator: random.Random) -> None:
         lines[seq] = canonical(entry)
 
 
-def _put_entries(connection: sqlite3.Connection, lines: list[bytes]) -> None:
+def _put_entries(connection: Connection, lines: list[bytes]) -> None:
     connection.execute("DELETE FROM entries")
-    connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", [(seq, line, sha256_hex(line)) for seq, line in enumerate(lines)])
+    for seq, line in enumerate(lines):
+        connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (seq, line, sha256_hex(line)))
 
 
-def _sign_anew(connection: sqlite3.Connection, lines: list[bytes], key: SigningKey) -> None:
+def _sign_anew(connection: Connection, lines: list[bytes], key: SigningKey) -> None:
     """Make the whole history the forger's own: key in entry 0 and meta, every link, every checkpoint."""
     entry = json.loads(lines[0])
     for text in (entry["new"],):
@@ -166,7 +163,7 @@ def _sign_anew(connection: sqlite3.Connection, lines: list[bytes], key: SigningK
         connection.execute("UPDATE checkpoints SET note = ? WHERE size = ?", (note, size))
 
 
-def _put_head(connection: sqlite3.Connection, lines: list[bytes]) -> None:
+def _put_head(connection: Connection, lines: list[bytes]) -> None:
     link = GENESIS
     for (note,) in connection.execute("SELECT note FROM checkpoints ORDER BY size"):
         link = checkpoint_link(link, note)

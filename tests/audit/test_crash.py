@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from audit.places import Place
 from audit.verify import verify_store
 from tests.audit.conftest import KEY, judged, new_store, open_store
+from tests.audit.engines import Engine
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import itertools, sys
-from pathlib import Path
 from tests.audit.conftest import judged, open_store
-store = open_store(Path(sys.argv[1]))
+store = open_store(sys.argv[1])
 for n in itertools.count():
     print(store.append(judged(n), judged(n + 1))[-1].seq, flush=True)
 """
 
 
-def _kill_after(path: Path, lines: int) -> int:
+def _kill_after(path: Place, lines: int) -> int:
     """Start a writer, kill it once it has reported so many appends; return the last number it reported."""
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
     assert process.stdout is not None
@@ -37,7 +38,7 @@ def _kill_after(path: Path, lines: int) -> int:
     return max([reported, *(int(line) for line in rest[:-1] if line)])
 
 
-def _rounds(path: Path, count: int, seed: int) -> None:
+def _rounds(path: Place, count: int, seed: int) -> None:
     new_store(path).close()
     generator = random.Random(seed)
     for _ in range(count):
@@ -51,11 +52,11 @@ def _rounds(path: Path, count: int, seed: int) -> None:
         assert verify_store(path, [KEY.verifier]).findings == ()
 
 
-def test_kill_during_append(tmp_path: Path) -> None:
-    _rounds(tmp_path / "t.db", 4, seed=1)
+def test_kill_during_append(engine: Engine) -> None:
+    _rounds(engine.place("t"), 4, seed=1)
 
 
 @pytest.mark.deep
-def test_kill_during_append_often(tmp_path: Path) -> None:
+def test_kill_during_append_often(engine: Engine) -> None:
     for seed in range(10):
-        _rounds(tmp_path / f"{seed}.db", 10, seed=seed)
+        _rounds(engine.place(f"t{seed}"), 10, seed=seed)

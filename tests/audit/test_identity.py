@@ -17,6 +17,7 @@ from audit.errors import AccessDenied, LoginFailed, RecordError, RoleMissing, Si
 from audit.events import SYSTEM, Subject
 from audit.identity import Identity, KdfCost, PasswordPolicy, Role
 from audit.patients import PatientVault
+from audit.places import Place
 from audit.signatures import Signature, sign, sign_with_key, verify_signature
 from audit.store import TrailStore
 from audit.verify import verify_store
@@ -296,6 +297,6 @@ def test_patients_are_sealed_and_the_trail_holds_a_commitment(tmp_path: Path, st
         PatientVault(bytes(31))
 
 
-def test_accounts_survive_reopening(full_path: Path) -> None:
-    with open_store(full_path) as store:
+def test_accounts_survive_reopening(full: Place) -> None:
+    with open_store(full) as store:
         assert Identity(store, CLOCK, cost=CHEAP).authenticate("operator", PASSWORD).roles == (Role.OPERATOR,)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +18,17 @@ import rfc8785
 from audit import chain
 from audit.canonical import sha256_hex
 from audit.checkpoint import SigningKey, parse_checkpoint, verify_note
+from audit.database import Connection, Cursor, Value
 from audit.errors import EntryInvalid, HeadMoved, RecordError, StoreBusy, StoreExists, StoreMissing, StoreReadOnly, VerificationError
 from audit.events import SYSTEM, Entry, EntryDraft, EventKind, SealedRow, Subject
+from audit.places import Place
 from audit.reader import TrailReader
 from audit.store import CHECKPOINT_INTERVAL, TrailStore
 from audit.verify import verify_store
-from tests.audit.conftest import CLOCK, KEY, OPERATOR, ORIGIN, judged, new_store, open_store
+from tests.audit.conftest import CLOCK, KEY, ON_SQLITE, OPERATOR, ORIGIN, judged, new_store, open_store, place_of
+from tests.audit.engines import Engine, everything
 
+ROOT = Path(__file__).parents[2]
 MEMBERS = {
     *("seq", "prev", "at", "zone", "clock", "actor", "name", "role", "device", "kind", "subject", "old", "new", "unit", "reason"),
     *("attachments", "demonstration", "software"),
@@ -90,13 +95,14 @@ def test_a_checkpoint_signs_the_root_over_the_lines(store: TrailStore) -> None:
     assert text.split("\n")[2] == base64.b64encode(chain.root(store.lines())).decode()
 
 
-def test_a_checkpoint_is_taken_every_interval_and_on_close(tmp_path: Path) -> None:
-    with new_store(tmp_path / "t.db") as store:
+def test_a_checkpoint_is_taken_every_interval_and_on_close(engine: Engine) -> None:
+    place = engine.place("t")
+    with new_store(place) as store:
         for n in range(CHECKPOINT_INTERVAL + 10):
             store.append(judged(n))
         assert parse_checkpoint(verify_note(str(store.last_checkpoint()), [KEY.verifier])[0]).size == CHECKPOINT_INTERVAL
     store.close()
-    with TrailReader(tmp_path / "t.db") as reader:
+    with TrailReader(place) as reader:
         assert parse_checkpoint(verify_note(str(reader.last_checkpoint()), [KEY.verifier])[0]).size == CHECKPOINT_INTERVAL + 11
     with pytest.raises(RecordError, match="closed"):
         store.append(judged(1))
@@ -116,9 +122,9 @@ def test_nothing_is_made_at_a_wrong_path(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_create_refuses_an_existing_file(store: TrailStore) -> None:
+def test_create_refuses_a_place_that_is_taken(store: TrailStore) -> None:
     with pytest.raises(StoreExists):
-        new_store(store.path)
+        new_store(place_of(store))
     assert store.append(judged(1))[0].seq == 1
 
 
@@ -132,33 +138,28 @@ def test_a_creation_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_open_refuses_what_is_not_its_store(tmp_path: Path, full_path: Path) -> None:
+def test_open_refuses_what_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     with pytest.raises(RecordError, match="empty"):
         open_store(tmp_path / "empty.db")
     (tmp_path / "text.db").write_text("not a database, but long enough to be read as one" * 100)
     with pytest.raises(RecordError, match="is not a trail store"):
         open_store(tmp_path / "text.db")
+
+
+def test_open_refuses_another_key(full: Place) -> None:
     with pytest.raises(RecordError, match="is not the key"):
-        TrailStore.open(full_path, key=SigningKey.generate(ORIGIN), clock=CLOCK, software="x")
-    full_path.chmod(0o400)
+        TrailStore.open(full, key=SigningKey.generate(ORIGIN), clock=CLOCK, software="x")
+    open_store(full).close()
+
+
+@ON_SQLITE
+def test_open_refuses_a_file_that_is_marked_read_only(full: Path) -> None:
+    full.chmod(0o400)
     with pytest.raises(StoreReadOnly, match="read-only"):
-        open_store(full_path)
-    full_path.chmod(0o600)
-    open_store(full_path).close()
-
-
-def _tamper(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path)
-    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    for name, _ in triggers:
-        connection.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        connection.execute(statement)
-    for _, sql in triggers:
-        connection.execute(sql)
-    connection.commit()
-    connection.close()
+        open_store(full)
+    full.chmod(0o600)
+    open_store(full).close()
 
 
 @pytest.mark.parametrize(
@@ -168,16 +169,17 @@ def _tamper(path: Path, *statements: str) -> None:
         "DELETE FROM head",
         "DELETE FROM checkpoints",
         "DELETE FROM entries WHERE seq > 3",
-        "UPDATE entries SET canonical = CAST(replace(CAST(canonical AS TEXT), 'judged', 'judgee') AS BLOB)",
+        "UPDATE entries SET canonical = (SELECT canonical FROM entries WHERE seq = 1) WHERE seq = 2",
         "UPDATE checkpoints SET note = replace(note, 'site.example', 'site.examples')",
         "UPDATE alembic_version SET version_num = '9999'",
         "UPDATE meta SET value = 'other/9' WHERE key = 'format'",
     ],
 )
-def test_open_refuses_a_store_that_does_not_match_its_checkpoint(full_path: Path, statement: str) -> None:
-    _tamper(full_path, statement)
+def test_open_refuses_a_store_that_does_not_match_its_checkpoint(engine: Engine, full: Place, statement: str) -> None:
+    with engine.tampering(full) as connection:
+        connection.execute(statement)
     with pytest.raises((VerificationError, RecordError)):
-        open_store(full_path)
+        open_store(full)
 
 
 @pytest.mark.parametrize(
@@ -197,49 +199,77 @@ def test_open_refuses_a_store_that_does_not_match_its_checkpoint(full_path: Path
         "INSERT OR REPLACE INTO checkpoints SELECT size, '' FROM checkpoints",
     ],
 )
-def test_triggers_keep_the_trail_append_only(full_path: Path, statement: str) -> None:
-    connection = sqlite3.connect(full_path)
-    before = list(connection.iterdump())
-    with pytest.raises(sqlite3.IntegrityError, match=r"never changed|next number|stored once|only grow"):
+def test_triggers_keep_the_trail_append_only(engine: Engine, full: Place, statement: str) -> None:
+    if engine.name == "postgresql":
+        statement = _of_postgresql(statement)
+    before = everything(engine, full)
+    with engine.raw(full) as connection, pytest.raises(engine.refusals, match=r"never changed|next number|stored once|only grow"):
         connection.execute(statement)
-    connection.rollback()
-    assert list(connection.iterdump()) == before
-    connection.close()
+    assert everything(engine, full) == before
 
 
-def second_writer(store: TrailStore) -> TrailStore:
-    """A writer that the lock did not keep out: its file was deleted, or the file system does not lock."""
-    store.path.with_name(f"{store.path.name}.writer").unlink()
-    return open_store(store.path)
+def _of_postgresql(statement: str) -> str:
+    """Say the same in PostgreSQL, where a row is replaced by an insertion that meets another."""
+    statement = statement.replace("x'00'", "'\\x00'").replace("x''", "'\\x'")
+    changed = {"entries": ("seq", "digest"), "blobs": ("sha256", "data"), "checkpoints": ("size", "note")}
+    if "REPLACE INTO" not in statement:
+        return statement
+    table = statement.split("INTO ")[1].split()[0]
+    key, column = changed[table]
+    return (
+        f"INSERT INTO {table} SELECT * FROM {table} ORDER BY {key} LIMIT 1 ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column}"
+    )
 
 
-def test_a_trail_has_one_writer_until_it_closes(store: TrailStore) -> None:
+def second_writer(engine: Engine, store: TrailStore) -> TrailStore:
+    """A writer that the lock did not keep out."""
+    engine.let_in_another(store)
+    return open_store(place_of(store))
+
+
+def test_a_trail_has_one_writer_until_it_closes(store: TrailStore, at_once: None) -> None:
     with pytest.raises(StoreBusy, match="another process"):
-        open_store(store.path)
+        open_store(place_of(store))
     store.append(judged(1))
     store.close()
-    open_store(store.path).close()
+    open_store(place_of(store)).close()
 
 
-def test_the_lock_of_a_killed_writer_is_gone(tmp_path: Path) -> None:
-    path = tmp_path / "trail.db"
-    new_store(path).close()
+def test_the_lock_of_a_killed_writer_is_gone(engine: Engine, at_once: None) -> None:
+    place = engine.place("trail")
+    new_store(place).close()
     hold = (
-        "import sys, pathlib; from audit.writer_lock import WriterLock; "
-        "lock = WriterLock.take(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+        "import sys; from tests.audit.conftest import open_store; s = open_store(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen([sys.executable, "-c", hold, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(StoreBusy):
-            open_store(path)
+            open_store(place)
         holder.kill()
         holder.wait()
-        open_store(path).close()
+    _when_free(place).close()
 
 
-def test_a_second_writer_is_found_at_its_first_word(store: TrailStore) -> None:
-    other = second_writer(store)
+def _when_free(place: Place) -> TrailStore:
+    """Open a store whose writer was killed: PostgreSQL takes a moment to see that it is gone."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            return open_store(place)
+        except StoreBusy:
+            continue
+    raise AssertionError("the lock of a killed writer is still held")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a moment for a lock of PostgreSQL, not seconds."""
+    monkeypatch.setattr("audit.postgres.WAIT_SECONDS", 1)
+
+
+def test_a_second_writer_is_found_at_its_first_word(engine: Engine, store: TrailStore) -> None:
+    other = second_writer(engine, store)
     store.append(judged(1))
     for _ in range(2):
         with pytest.raises(HeadMoved):
@@ -250,8 +280,8 @@ def test_a_second_writer_is_found_at_its_first_word(store: TrailStore) -> None:
     assert store.append(judged(3))[0].seq == 2
 
 
-def test_two_writers_in_a_race_never_share_a_number(store: TrailStore) -> None:
-    other = second_writer(store)
+def test_two_writers_in_a_race_never_share_a_number(engine: Engine, store: TrailStore) -> None:
+    other = second_writer(engine, store)
     outcomes: list[object] = []
     start = threading.Barrier(2)
 
@@ -285,9 +315,10 @@ def test_threads_append_one_at_a_time_and_readers_do_not_wait(store: TrailStore)
         thread.join()
     assert store.size == 81
     store.checkpoint()
-    assert verify_store(store.path, [KEY.verifier]).findings == ()
+    assert verify_store(place_of(store), [KEY.verifier]).findings == ()
 
 
+@ON_SQLITE
 def test_a_reader_reads_while_the_write_lock_is_held(store: TrailStore) -> None:
     holder = sqlite3.connect(store.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -299,28 +330,31 @@ def test_a_reader_reads_while_the_write_lock_is_held(store: TrailStore) -> None:
 class FailingConnection:
     """A connection whose n-th statement fails as a disk does."""
 
-    def __init__(self, connection: sqlite3.Connection, fail_at: int) -> None:
+    is_lost = False
+
+    def __init__(self, connection: Connection, fail_at: int, error: type[Exception]) -> None:
         self.connection = connection
         self.remaining = fail_at
+        self.error = error
 
     @property
     def in_transaction(self) -> bool:
         return self.connection.in_transaction
 
-    def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+    def execute(self, sql: str, parameters: tuple[Value, ...] = ()) -> Cursor:
         self.remaining -= 1
         if self.remaining == 0 and sql != "ROLLBACK":
-            raise sqlite3.OperationalError("disk I/O error")
+            raise self.error("disk I/O error")
         return self.connection.execute(sql, parameters)
 
     def close(self) -> None:
         self.connection.close()
 
 
-def _failures(store: TrailStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def _failures(engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     for fail_at in itertools.count(1):
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_writer", FailingConnection(store._writer, fail_at))
+            patch.setattr(store, "_writer", FailingConnection(store._writer, fail_at, engine.error))
             try:
                 store.append(judged(7), judged(8))
             except RecordError:
@@ -329,19 +363,19 @@ def _failures(store: TrailStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[in
                 return
 
 
-def test_whichever_statement_fails_nothing_is_written_and_the_next_append_works(store: TrailStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe = sqlite3.connect(store.path)
-    before = list(probe.iterdump())
+def test_whichever_statement_fails_nothing_is_written_and_the_next_append_works(
+    engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(engine, place_of(store))
     count = 0
-    for _ in _failures(store, monkeypatch):
+    for _ in _failures(engine, store, monkeypatch):
         count += 1
-        assert list(probe.iterdump()) == before
+        assert everything(engine, place_of(store)) == before
         assert store.size == 1
-    probe.close()
-    assert count > 10
+    assert count == 11, "two reads; begin, head, two entries, two objects, two attachments, commit"
     assert store.size == 3
     store.checkpoint()
-    assert verify_store(store.path, [KEY.verifier]).findings == ()
+    assert verify_store(place_of(store), [KEY.verifier]).findings == ()
 
 
 def test_a_full_disk_is_said_and_leaves_a_sound_store(tmp_path: Path) -> None:
@@ -360,6 +394,7 @@ def test_a_full_disk_is_said_and_leaves_a_sound_store(tmp_path: Path) -> None:
     assert verify_store(tmp_path / "t.db", [KEY.verifier]).findings == ()
 
 
+@ON_SQLITE
 def test_a_store_that_became_read_only_says_so(store: TrailStore) -> None:
     store._writer.execute("PRAGMA query_only=ON")
     with pytest.raises(StoreReadOnly, match=r"trail\.db refuses writes.*permissions"):
@@ -368,6 +403,7 @@ def test_a_store_that_became_read_only_says_so(store: TrailStore) -> None:
     assert store.append(judged(1))[0].seq == 1
 
 
+@ON_SQLITE
 def test_a_busy_store_names_the_other_writer(store: TrailStore) -> None:
     store._writer.execute("PRAGMA busy_timeout=1")
     holder = sqlite3.connect(store.path, isolation_level=None)

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import audit.migrations
-from audit import tables
+from audit import postgres_schema, tables
 
 
 def _config() -> Config:
@@ -39,3 +39,23 @@ def test_the_migrated_schema_equals_the_metadata() -> None:
     engine.dispose()
     assert migrated == tables.expected_schema()
     assert revision == tables.REVISION == ScriptDirectory.from_config(config).get_current_head()
+
+
+def test_the_migrated_schema_equals_the_metadata_in_postgresql(postgres_url: str) -> None:
+    """Three ways to the same catalogue: the migrations, the metadata, and what a check expects."""
+    engine, config = sa.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://")), _config()
+    found = []
+    for schema in ("migrated", "made"):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+            connection.exec_driver_sql(f"SET search_path TO {schema}")
+            if schema == "made":
+                tables.create_schema(connection)
+            else:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+            rows = connection.exec_driver_sql(postgres_schema.SCHEMA_QUERY)
+            found.append({(kind, name): tables.normal_sql(text) for kind, name, text in rows})
+            assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == tables.REVISION
+    engine.dispose()
+    assert found[0] == found[1] == postgres_schema.expected_schema()

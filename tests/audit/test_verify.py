@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,48 +12,43 @@ import pytest
 from audit import tables, trail_walk, verify_half
 from audit.canonical import canonical, sha256_hex
 from audit.checkpoint import SigningKey
+from audit.database import Connection
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
+from audit.growth import index_row
+from audit.places import Place, database_at
 from audit.report import Report, VerificationStatus
+from audit.store import TrailStore
 from audit.verify import verify_store
-from tests.audit.conftest import CLOCK, KEY, judged, new_store, open_store
+from tests.audit.conftest import CLOCK, KEY, ON_POSTGRESQL, ON_SQLITE, judged, open_store, place_of
+from tests.audit.engines import KEYS, TABLES, Engine, rows
 
 COLUMNS = [(table.name, column.name) for table in tables.METADATA.sorted_tables for column in table.columns]
-TABLES = sorted(tables.DECLARATIONS)
-KEYS = {table.name: [column.name for column in table.primary_key] for table in tables.METADATA.sorted_tables}
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.deep) for seed in (1, 2))]
 
 
-def tamper(path: Path, act: Callable[[sqlite3.Connection], None]) -> Report:
-    """Change a store as its owner could: drop the triggers, act, put them back."""
-    connection = sqlite3.connect(path)
-    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    for name, _ in triggers:
-        connection.execute(f"DROP TRIGGER {name}")
-    act(connection)
-    for _, sql in triggers:
-        connection.execute(sql)
-    connection.commit()
-    connection.close()
-    return verify_store(path, [KEY.verifier])
+def tamper(engine: Engine, place: Place, act: Callable[[Connection], object]) -> Report:
+    """Change a store as its owner could: put the triggers down, act, put them back."""
+    with engine.tampering(place) as connection:
+        act(connection)
+    return verify_store(place, [KEY.verifier])
 
 
 def named(report: Report, *words: str) -> bool:
     return report.status is VerificationStatus.FAILED and any(all(word in finding.place for word in words) for finding in report.findings)
 
 
-def pick(connection: sqlite3.Connection, table: str, seed: int) -> dict[str, object]:
-    connection.row_factory = sqlite3.Row
-    rows = connection.execute(f"SELECT * FROM {table}").fetchall()
-    connection.row_factory = None
-    assert rows, f"the test store has no row in {table}"
-    return dict(random.Random(seed).choice(rows))
+def pick(connection: Connection, table: str, seed: int) -> dict[str, object]:
+    found = rows(connection, table)
+    assert found, f"the test store has no row in {table}"
+    return random.Random(seed).choice(found)
 
 
 def where(table: str) -> str:
-    return " AND ".join(f"{key} = :key_{key}" for key in KEYS[table])
+    return " AND ".join(f"{key} = ?" for key in KEYS[table])
 
 
-def keys(table: str, row: dict[str, object]) -> dict[str, object]:
-    return {f"key_{key}": row[key] for key in KEYS[table]}
+def keys(table: str, row: dict[str, object]) -> tuple[object, ...]:
+    return tuple(row[key] for key in KEYS[table])
 
 
 def changed(value: object, seed: int) -> object:
@@ -76,70 +70,70 @@ def label(row: dict[str, object], table: str) -> str:
     return str(row[KEYS[table][-1]]) if table != "alembic_version" else ""
 
 
-def test_an_untouched_store_verifies(full_path: Path) -> None:
-    report = verify_store(full_path, [KEY.verifier])
+def test_an_untouched_store_verifies(engine: Engine, full: Place) -> None:
+    report = verify_store(full, [KEY.verifier])
     assert (report.findings, report.status, report.exit_status) == ((), VerificationStatus.VERIFIED, 0)
     assert not any("not anchored" in line for line in report.checked)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
-def test_a_changed_column_is_found_and_named(full_path: Path, table: str, column: str, seed: int) -> None:
+def test_a_changed_column_is_found_and_named(engine: Engine, full: Place, table: str, column: str, seed: int) -> None:
     row: dict[str, object] = {}
 
-    def act(connection: sqlite3.Connection) -> None:
+    def act(connection: Connection) -> None:
         row.update(pick(connection, table, seed))
         value = changed(row[column], seed)
-        connection.execute(f"UPDATE {table} SET {column} = :value WHERE {where(table)}", {"value": value, **keys(table, row)})
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where(table)}", (value, *keys(table, row)))
 
-    report = tamper(full_path, act)
+    report = tamper(engine, full, act)
     assert named(report, table, label(row, table)), [str(finding) for finding in report.findings]
     if column not in {"canonical", "data", "sealed"} | set(KEYS[table]) and table not in {"entries", "checkpoints"}:
         assert all(f"field {column}" in finding.place for finding in report.findings)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("table", TABLES)
-def test_a_deleted_row_is_found_and_named(full_path: Path, table: str, seed: int) -> None:
+def test_a_deleted_row_is_found_and_named(engine: Engine, full: Place, table: str, seed: int) -> None:
     row: dict[str, object] = {}
 
-    def act(connection: sqlite3.Connection) -> None:
+    def act(connection: Connection) -> None:
         row.update(pick(connection, table, seed))
         connection.execute(f"DELETE FROM {table} WHERE {where(table)}", keys(table, row))
 
-    report = tamper(full_path, act)
+    report = tamper(engine, full, act)
     # A deleted checkpoint leaves its mark in the head, which cannot say which row it was.
     assert named(report, "checkpoints") if table == "checkpoints" else named(report, table, label(row, table) if table != "entries" else "")
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_an_added_row_is_found_and_named(full_path: Path, table: str) -> None:
+def test_an_added_row_is_found_and_named(engine: Engine, full: Place, table: str) -> None:
     row: dict[str, object] = {}
 
-    def act(connection: sqlite3.Connection) -> None:
+    def act(connection: Connection) -> None:
         row.update(pick(connection, table, 0))
         key = KEYS[table][-1]
         row[key] = row[key] + 500 if isinstance(row[key], int) else changed(row[key], 0)
         marks = ", ".join("?" * len(row))
         connection.execute(f"INSERT INTO {table} VALUES ({marks})", tuple(row.values()))
 
-    assert named(tamper(full_path, act), table, label(row, table))
+    assert named(tamper(engine, full, act), table, label(row, table))
 
 
 @pytest.mark.parametrize(
     "column", ["seq", "prev", "at", "zone", "actor", "name", "role", "device", "kind", "reason", "software", "demonstration"]
 )
-def test_a_member_changed_in_canonical_form_is_named_even_with_its_digest_remade(full_path: Path, column: str) -> None:
+def test_a_member_changed_in_canonical_form_is_named_even_with_its_digest_remade(engine: Engine, full: Place, column: str) -> None:
     import hashlib
     import json
 
-    def act(connection: sqlite3.Connection) -> None:
+    def act(connection: Connection) -> None:
         body = json.loads(connection.execute("SELECT canonical FROM entries WHERE seq = 4").fetchone()[0])
         body[column] = {"seq": 99, "demonstration": False}.get(column, "other")
         line = canonical(body)
         connection.execute("UPDATE entries SET canonical = ?, digest = ? WHERE seq = 4", (line, hashlib.sha256(line).hexdigest()))
 
-    report = tamper(full_path, act)
+    report = tamper(engine, full, act)
     assert named(report, "entries", "seq=5") or named(report, "entries", "seq=4")
     assert named(report, "checkpoints")
 
@@ -182,80 +176,102 @@ def test_a_member_changed_in_canonical_form_is_named_even_with_its_digest_remade
         ),
     ],
 )
-def test_an_entry_of_any_form_is_a_finding_and_never_a_crash(full_path: Path, line: bytes) -> None:
-    report = tamper(full_path, lambda connection: connection.execute("UPDATE entries SET canonical = ? WHERE seq = 3", (line,)) and None)
+def test_an_entry_of_any_form_is_a_finding_and_never_a_crash(engine: Engine, full: Place, line: bytes) -> None:
+    report = tamper(engine, full, lambda connection: connection.execute("UPDATE entries SET canonical = ? WHERE seq = 3", (line,)) and None)
     assert named(report, "entries", "seq=3")
 
 
-def test_text_that_is_not_utf8_is_named(full_path: Path) -> None:
-    report = tamper(full_path, lambda c: c.execute("UPDATE objects SET state = CAST(x'7bff7d' AS TEXT) WHERE id = 'P1'") and None)
+@ON_SQLITE
+def test_text_that_is_not_utf8_is_named(engine: Engine, full: Place) -> None:
+    report = tamper(engine, full, lambda c: c.execute("UPDATE objects SET state = CAST(x'7bff7d' AS TEXT) WHERE id = 'P1'") and None)
     assert named(report, "objects", "patient/P1")
 
 
-def test_a_cut_off_tail_is_found_by_the_last_checkpoint(full_path: Path) -> None:
-    def act(connection: sqlite3.Connection) -> None:
+def test_a_cut_off_tail_is_found_by_the_last_checkpoint(engine: Engine, full: Place) -> None:
+    def act(connection: Connection) -> None:
         connection.execute("DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)")
 
-    report = tamper(full_path, act)
+    report = tamper(engine, full, act)
     assert any("cut off" in finding.problem for finding in report.findings)
 
 
-def test_a_tail_after_the_last_checkpoint_is_stated(tmp_path: Path) -> None:
-    store = new_store(tmp_path / "t.db")
+def test_a_tail_after_the_last_checkpoint_is_stated(store: TrailStore) -> None:
     store.append(judged(1), judged(2))
-    report = verify_store(tmp_path / "t.db", [KEY.verifier])
+    report = verify_store(place_of(store), [KEY.verifier])
     assert report.status is VerificationStatus.VERIFIED
     assert any(line.startswith("not anchored: entries 1 to 2") for line in report.checked)
     store.close()
-    assert not any("not anchored" in line for line in verify_store(tmp_path / "t.db").checked)
+    assert not any("not anchored" in line for line in verify_store(place_of(store)).checked)
 
 
-def test_missing_or_foreign_schema_is_named(full_path: Path) -> None:
-    connection = sqlite3.connect(full_path)
-    connection.execute("DROP TRIGGER entries_guard")
-    connection.execute("CREATE TABLE notes (text)")
-    connection.execute("DROP INDEX entry_index_kind")
-    connection.commit()
-    report = verify_store(full_path, [KEY.verifier])
-    assert [finding.place for finding in report.findings] == [
-        "schema index entry_index_kind",
-        "schema table notes",
-        "schema trigger entries_guard",
-    ]
-    connection.execute("DROP TABLE patients")
-    connection.commit()
-    connection.close()
-    assert named(verify_store(full_path, [KEY.verifier]), "schema table patients")
+def test_missing_or_foreign_schema_is_named(engine: Engine, full: Place) -> None:
+    with engine.raw(full) as connection:
+        connection.execute("DROP TRIGGER entries_guard" + ("" if engine.name == "sqlite" else " ON entries"))
+        connection.execute("CREATE TABLE notes (text TEXT)")
+        connection.execute("DROP INDEX entry_index_kind")
+        report = verify_store(full, [KEY.verifier])
+        assert [finding.place for finding in report.findings] == [
+            "schema index entry_index_kind",
+            "schema table notes",
+            "schema trigger entries_guard",
+        ]
+        connection.execute("DROP TABLE patients")
+    assert named(verify_store(full, [KEY.verifier]), "schema table patients")
 
 
-def test_who_signed_is_only_established_by_a_trusted_key(full_path: Path) -> None:
-    assert verify_store(full_path).status is VerificationStatus.SIGNER_NOT_ESTABLISHED
+@ON_POSTGRESQL
+@pytest.mark.parametrize(
+    ("statement", "place"),
+    [
+        ("ALTER TABLE entries DISABLE TRIGGER entries_no_update", "schema trigger entries_no_update"),
+        ("ALTER TABLE entries ENABLE TRIGGER entries_no_delete", "schema trigger entries_no_delete"),
+        ("ALTER TABLE blobs SET UNLOGGED", "schema table blobs"),
+        ("ALTER TABLE meta ADD COLUMN note text", "schema table meta"),
+        ("ALTER TABLE head ALTER COLUMN size DROP NOT NULL", "schema table head"),
+        ("ALTER TABLE head ALTER COLUMN size SET DEFAULT 0", "schema table head"),
+        ("ALTER TABLE objects ENABLE ROW LEVEL SECURITY", "schema table objects"),
+        ("ALTER TABLE objects DROP CONSTRAINT objects_pkey", "schema constraint objects.objects_pkey"),
+        ("CREATE RULE silent AS ON INSERT TO entry_index DO INSTEAD NOTHING", "schema rule silent on entry_index"),
+        (
+            "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "function refuse_change",
+        ),
+        ("CREATE VIEW notes AS SELECT seq FROM entries", "schema table notes"),
+        ("CREATE SEQUENCE numbers", "schema table numbers"),
+    ],
+)
+def test_what_an_administrator_changed_in_the_catalogue_is_named(engine: Engine, full: Place, statement: str, place: str) -> None:
+    with engine.raw(full) as connection:
+        connection.execute(statement)
+    assert named(verify_store(full, [KEY.verifier]), place), [str(finding) for finding in verify_store(full).findings]
+
+
+def test_who_signed_is_only_established_by_a_trusted_key(engine: Engine, full: Place) -> None:
+    assert verify_store(full).status is VerificationStatus.SIGNER_NOT_ESTABLISHED
     other = SigningKey.generate(KEY.name).verifier
-    report = verify_store(full_path, [other])
+    report = verify_store(full, [other])
     assert (report.status, report.signer_established) == (VerificationStatus.FAILED, False)
-    assert verify_store(full_path, [other, KEY.verifier]).status is VerificationStatus.VERIFIED
+    assert verify_store(full, [other, KEY.verifier]).status is VerificationStatus.VERIFIED
 
 
-def test_a_store_remade_with_another_key_fails_against_the_trusted_one(tmp_path: Path) -> None:
-    from audit.store import TrailStore
-
-    forger = SigningKey.generate(KEY.name)
-    TrailStore.create(tmp_path / "f.db", origin=KEY.name, key=forger, clock=CLOCK, software="x", demonstration=True).close()
-    assert verify_store(tmp_path / "f.db", [KEY.verifier]).status is VerificationStatus.FAILED
-    assert verify_store(tmp_path / "f.db", [forger.verifier]).status is VerificationStatus.VERIFIED
+def test_a_store_remade_with_another_key_fails_against_the_trusted_one(engine: Engine) -> None:
+    forger, place = SigningKey.generate(KEY.name), engine.place("f")
+    TrailStore.create(place, origin=KEY.name, key=forger, clock=CLOCK, software="x", demonstration=True).close()
+    assert verify_store(place, [KEY.verifier]).status is VerificationStatus.FAILED
+    assert verify_store(place, [forger.verifier]).status is VerificationStatus.VERIFIED
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("seed", range(20))
-def test_one_flipped_byte_in_the_content_of_the_file_is_never_verified_as_other_content(full_path: Path, seed: int) -> None:
-    data = bytearray(full_path.read_bytes())
+def test_one_flipped_byte_in_the_content_of_the_file_is_never_verified_as_other_content(engine: Engine, full: Place, seed: int) -> None:
+    data = bytearray(full.read_bytes())
     generator = random.Random(seed)
-    connection = sqlite3.connect(full_path)
-    line = connection.execute("SELECT canonical FROM entries ORDER BY seq LIMIT 1 OFFSET ?", (seed % 8,)).fetchone()[0]
-    connection.close()
+    with engine.raw(full) as connection:
+        line = connection.execute("SELECT canonical FROM entries WHERE seq = ?", (seed % 8,)).fetchall()[0][0]
     place = data.find(line[40:80]) + generator.randrange(40)
     data[place] ^= 1 << generator.randrange(8)
-    full_path.write_bytes(bytes(data))
-    assert verify_store(full_path, [KEY.verifier]).status is VerificationStatus.FAILED
+    full.write_bytes(bytes(data))
+    assert verify_store(full, [KEY.verifier]).status is VerificationStatus.FAILED
 
 
 def test_a_file_that_is_no_store_is_a_finding(tmp_path: Path) -> None:
@@ -265,10 +281,29 @@ def test_a_file_that_is_no_store_is_a_finding(tmp_path: Path) -> None:
     assert verify_store(tmp_path / "e.db").status is VerificationStatus.FAILED
 
 
-def test_verify_reads_beside_a_writer_and_changes_nothing(full_path: Path) -> None:
-    with open_store(full_path) as store:
+def test_the_search_index_reaches_to_the_last_checkpoint_and_no_further(engine: Engine, store: TrailStore) -> None:
+    store.append(judged(1), judged(2))
+    store.checkpoint()
+    later, _ = store.append(judged(3), judged(4))
+
+    def indexed(connection: Connection) -> list[int]:
+        return [row[0] for row in connection.execute("SELECT seq FROM entry_index ORDER BY seq")]
+
+    place = place_of(store)
+    with engine.raw(place) as connection:
+        assert indexed(connection) == [0, 1, 2]
+    assert verify_store(place, [KEY.verifier]).findings == ()
+    insert = "INSERT INTO entry_index (seq, at, kind, actor, subject_type, subject_id) VALUES (?, ?, ?, ?, ?, ?)"
+    report = tamper(engine, place, lambda connection: connection.execute(insert, index_row(later)))
+    assert [finding.place for finding in report.findings] == ["entry_index row seq=3"]
+    report = tamper(engine, place, lambda connection: connection.execute("DELETE FROM entry_index WHERE seq >= 2"))
+    assert [(finding.place, finding.problem) for finding in report.findings] == [("entry_index row seq=2", "is missing")]
+
+
+def test_verify_reads_beside_a_writer_and_changes_nothing(engine: Engine, full: Place) -> None:
+    with open_store(full) as store:
         store.append(judged(9))
-        assert verify_store(full_path, [KEY.verifier]).findings == ()
+        assert verify_store(full, [KEY.verifier]).findings == ()
         assert store.append(judged(9))[0].seq == store.size - 1
 
 
@@ -281,34 +316,34 @@ def in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_halves")
-def test_two_processes_find_what_one_finds(full_path: Path) -> None:
-    with open_store(full_path) as store:
+def test_two_processes_find_what_one_finds(engine: Engine, full: Place) -> None:
+    with open_store(full) as store:
         for n in range(5):
             store.append(judged(n, "466.1"))
             store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": n, "flag": True}, SYSTEM, "cell"))
-    connection = sqlite3.connect(full_path)
-    other = verify_half.OtherHalf.start(full_path, connection)
+    connection = database_at(full).connect_checker()
+    other = verify_half.OtherHalf.start(database_at(full), connection)
     assert other is not None
     later = other.result()
     other.close()
+    connection.close()
     assert later is not None and later.size > 4
-    assert verify_store(full_path, [KEY.verifier], workers=2) == verify_store(full_path, [KEY.verifier])
+    assert verify_store(full, [KEY.verifier], workers=2) == verify_store(full, [KEY.verifier])
 
-    def lie(connection: sqlite3.Connection) -> None:
+    def lie(connection: Connection) -> None:
         body = json.loads(connection.execute("SELECT canonical FROM entries WHERE seq = 12").fetchone()[0])
         body["old"] = dict.fromkeys(body["new"], "another")
         connection.execute("UPDATE entries SET canonical = ? WHERE seq = 12", (canonical(body),))
 
-    connection.close()
-    alone = tamper(full_path, lie)
+    alone = tamper(engine, full, lie)
     assert named(alone, "entries row seq=12")
-    assert verify_store(full_path, [KEY.verifier], workers=2) == alone
+    assert verify_store(full, [KEY.verifier], workers=2) == alone
 
 
-def test_a_first_half_does_not_join_what_does_not_follow_from_it(full_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_half_does_not_join_what_does_not_follow_from_it(engine: Engine, full: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (trail_walk, verify_half):
         monkeypatch.setattr(module, "BATCH", 4)
-    connection = sqlite3.connect(full_path)
+    connection = database_at(full).connect_checker()
 
     def halves() -> tuple[trail_walk.TrailWalk, trail_walk.TrailWalk]:
         return verify_half.walk_entries(connection, [], 0, 8), verify_half.walk_entries(connection, [], 8)
@@ -327,19 +362,19 @@ def test_a_first_half_does_not_join_what_does_not_follow_from_it(full_path: Path
     connection.close()
 
 
-def test_true_is_not_taken_for_one(full_path: Path) -> None:
-    with open_store(full_path) as store:
+def test_true_is_not_taken_for_one(engine: Engine, full: Place) -> None:
+    with open_store(full) as store:
         for value in (1, 2):
             store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": value}, SYSTEM, "cell"))
         size = store.size
 
-    def lie(connection: sqlite3.Connection) -> None:
+    def lie(connection: Connection) -> None:
         line = connection.execute("SELECT canonical FROM entries WHERE seq = ?", (size - 1,)).fetchone()[0]
         connection.execute(
             "UPDATE entries SET canonical = ? WHERE seq = ?", (line.replace(b'"old":{"n":1}', b'"old":{"n":true}'), size - 1)
         )
 
-    report = tamper(full_path, lie)
+    report = tamper(engine, full, lie)
     assert any("old is not" in finding.problem for finding in report.findings)
 
 
@@ -357,19 +392,19 @@ def test_true_is_not_taken_for_one(full_path: Path) -> None:
         (b'"zone":"Europe/Paris"}', b'"zone":"Europe/Paris"} '),
     ],
 )
-def test_another_form_of_an_entry_is_found_where_nothing_else_speaks_against_it(tmp_path: Path, old: bytes, new: bytes) -> None:
+def test_another_form_of_an_entry_is_found_where_nothing_else_speaks_against_it(
+    engine: Engine, store: TrailStore, old: bytes, new: bytes
+) -> None:
     """The last entry, signed by nobody yet, with its digest and the head remade: its form alone is wrong."""
-    store = new_store(tmp_path / "t.db")
     for value in (1, 2):
         store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": value}, SYSTEM, "cell"))
 
-    def act(connection: sqlite3.Connection) -> None:
+    def act(connection: Connection) -> None:
         line = connection.execute("SELECT canonical FROM entries WHERE seq = 2").fetchone()[0]
         assert line.count(old) == 1
         changed = line.replace(old, new)
         connection.execute("UPDATE entries SET canonical = ?, digest = ? WHERE seq = 2", (changed, sha256_hex(changed)))
         connection.execute("UPDATE head SET digest = ?", (sha256_hex(changed),))
 
-    report = tamper(tmp_path / "t.db", act)
+    report = tamper(engine, place_of(store), act)
     assert named(report, "entries row seq=2"), [str(finding) for finding in report.findings]
-    store.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -17,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from audit.clock import UtcReading
+from audit.database import Connection, Cursor, Value
 from audit.errors import EntryInvalid, RecordError
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.store import CHECKPOINT_INTERVAL, TrailStore
 from audit.verify import verify_store
-from tests.audit.conftest import KEY, ORIGIN, judged, new_store, open_store
+from tests.audit.conftest import KEY, ORIGIN, judged, new_store, open_store, place_of
+from tests.audit.engines import Engine
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,20 +34,22 @@ class FaultyConnection:
     `blind`: once that statement has failed, so many reads fail as well.
     """
 
-    connection: sqlite3.Connection
+    connection: Connection
+    error: type[Exception]
     fail_at: int | str
     persisted: bool
     blind: int = 0
     failed: str = ""
+    is_lost: bool = False
 
     @property
     def in_transaction(self) -> bool:
         return self.connection.in_transaction
 
-    def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+    def execute(self, sql: str, parameters: tuple[Value, ...] = ()) -> Cursor:
         if self.failed and self.blind and sql.startswith("SELECT"):
             self.blind -= 1
-            raise sqlite3.OperationalError("disk I/O error")
+            raise self.error("disk I/O error")
         if isinstance(self.fail_at, int):
             self.fail_at -= 1
         if self.failed or (self.fail_at != 0 and sql != self.fail_at) or sql == "ROLLBACK":
@@ -54,7 +57,7 @@ class FaultyConnection:
         self.failed = sql
         if self.persisted:
             self.connection.execute(sql, parameters)
-        raise sqlite3.OperationalError("disk I/O error")
+        raise self.error("disk I/O error")
 
     def close(self) -> None:
         self.connection.close()
@@ -62,7 +65,7 @@ class FaultyConnection:
 
 def sound(store: TrailStore) -> None:
     store.checkpoint()
-    assert verify_store(store.path, [KEY.verifier]).findings == ()
+    assert verify_store(place_of(store), [KEY.verifier]).findings == ()
 
 
 def states(store: TrailStore) -> list[object]:
@@ -71,14 +74,14 @@ def states(store: TrailStore) -> list[object]:
 
 @pytest.mark.parametrize("persisted", [False, True])
 def test_whichever_statement_fails_an_append_is_whole_or_not_there(
-    store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool
+    engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool
 ) -> None:
     """Before: nothing is there, and the call says so. After: only a commit takes hold, and then the call says that instead."""
     written: list[int] = []
     statements: list[str] = []
     for n in itertools.count(2, 2):
         with monkeypatch.context() as patch:
-            faulty = FaultyConnection(store._writer, n // 2, persisted)
+            faulty = FaultyConnection(store._writer, engine.error, n // 2, persisted)
             patch.setattr(store, "_writer", faulty)
             try:
                 entries = store.append(judged(n), judged(n + 1))
@@ -98,10 +101,12 @@ def test_whichever_statement_fails_an_append_is_whole_or_not_there(
 
 
 @pytest.mark.parametrize("persisted", [False, True])
-def test_a_checkpoint_whose_commit_fails_is_signed_once(store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool) -> None:
+def test_a_checkpoint_whose_commit_fails_is_signed_once(
+    engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool
+) -> None:
     store.append(judged(1))
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_writer", FaultyConnection(store._writer, "COMMIT", persisted))
+        patch.setattr(store, "_writer", FaultyConnection(store._writer, engine.error, "COMMIT", persisted))
         if persisted:
             note = store.checkpoint()
         else:
@@ -116,12 +121,12 @@ def test_a_checkpoint_whose_commit_fails_is_signed_once(store: TrailStore, monke
 @pytest.mark.parametrize("persisted", [False, True])
 @pytest.mark.parametrize("between", [False, True])
 def test_what_nobody_could_tell_is_found_out_and_not_written_twice(
-    store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool, between: bool
+    engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool, between: bool
 ) -> None:
     """The caller tries the same drafts again, perhaps after another: they are in the trail once."""
     drafts = (judged(1), judged(2))
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_writer", FaultyConnection(store._writer, "COMMIT", persisted, blind=1))
+        patch.setattr(store, "_writer", FaultyConnection(store._writer, engine.error, "COMMIT", persisted, blind=1))
         with pytest.raises(RecordError, match=r"entries 1 to 2 may or may not be in it.*next append finds out"):
             store.append(*drafts)
     if between:
@@ -135,16 +140,16 @@ def test_what_nobody_could_tell_is_found_out_and_not_written_twice(
     sound(store)
 
 
-def test_a_store_left_in_doubt_and_opened_again_is_sound(store: TrailStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_left_in_doubt_and_opened_again_is_sound(engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_writer", FaultyConnection(store._writer, "COMMIT", True, blind=99))
+        patch.setattr(store, "_writer", FaultyConnection(store._writer, engine.error, "COMMIT", True, blind=99))
         with pytest.raises(RecordError, match="may or may not"):
             store.append(judged(1))
         for attempt in (lambda: store.append(judged(2)), store.checkpoint):
             with pytest.raises(RecordError, match="may or may not"):
                 attempt()
         store.close()
-    with open_store(store.path) as again:
+    with open_store(place_of(store)) as again:
         assert states(again) == [1]
         again.append(judged(2))
         sound(again)
@@ -159,17 +164,20 @@ def test_a_refused_draft_leaves_what_is_known_of_its_subject_alone(store: TrailS
     sound(store)
 
 
-def campaign(path: Path, seed: int, rounds: int) -> None:
+def campaign(engine: Engine, seed: int, rounds: int) -> None:
     """Random appends with random faults, as a recorder makes them: what failed is tried again before anything else."""
     generator = random.Random(seed)
-    store = new_store(path)
+    place = engine.place(f"t{seed}")
+    store = new_store(place)
     reported: list[int] = []
     owed: list[tuple[EntryDraft, ...]] = []
     for n in range(rounds):
         owed.append(tuple(judged(n * 10 + k) for k in range(generator.randrange(1, 4))))
         while owed:
             connection = store._writer
-            store._writer = FaultyConnection(connection, generator.randrange(1, 24), generator.random() < 0.5, generator.randrange(3))  # type: ignore[assignment]
+            store._writer = FaultyConnection(
+                connection, engine.error, generator.randrange(1, 24), generator.random() < 0.5, generator.randrange(3)
+            )
             try:
                 reported += [int(str(entry.new["n"])) for entry in store.append(*owed[0])]
                 owed.pop(0)
@@ -179,7 +187,7 @@ def campaign(path: Path, seed: int, rounds: int) -> None:
                 store._writer = connection
         if generator.random() < 0.02:
             store.close()
-            store = open_store(path)
+            store = open_store(place)
     assert states(store) == reported
     assert reported == sorted(set(reported))
     assert store.size > CHECKPOINT_INTERVAL or rounds < 150
@@ -187,14 +195,14 @@ def campaign(path: Path, seed: int, rounds: int) -> None:
     store.close()
 
 
-def test_no_entry_is_lost_doubled_or_out_of_order_under_random_faults(tmp_path: Path) -> None:
-    campaign(tmp_path / "t.db", seed=1, rounds=150)
+def test_no_entry_is_lost_doubled_or_out_of_order_under_random_faults(engine: Engine) -> None:
+    campaign(engine, seed=1, rounds=150)
 
 
 @pytest.mark.deep
-def test_no_entry_is_lost_doubled_or_out_of_order_under_many_random_faults(tmp_path: Path) -> None:
+def test_no_entry_is_lost_doubled_or_out_of_order_under_many_random_faults(engine: Engine) -> None:
     for seed in range(2, 12):
-        campaign(tmp_path / f"{seed}.db", seed=seed, rounds=400)
+        campaign(engine, seed=seed, rounds=400)
 
 
 FILLER = """
@@ -248,8 +256,8 @@ class BackwardClock:
         return UtcReading(f"2026-11-20T{self.hour:02d}:00:00.000000Z", "UTC", "unknown")
 
 
-def test_a_clock_that_goes_back_changes_no_order(tmp_path: Path) -> None:
-    store = TrailStore.create(tmp_path / "t.db", origin=ORIGIN, key=KEY, clock=BackwardClock(), software="x", demonstration=True)
+def test_a_clock_that_goes_back_changes_no_order(engine: Engine) -> None:
+    store = TrailStore.create(engine.place("t"), origin=ORIGIN, key=KEY, clock=BackwardClock(), software="x", demonstration=True)
     store.append(*(judged(n) for n in range(4)))
     store.append(replace(judged(9), reason="after"))
     times = [entry.at for entry in store.entries()]

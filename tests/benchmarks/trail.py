@@ -16,6 +16,7 @@ from audit.patients import PatientVault
 from audit.store import TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import CHEAP, CLOCK, OPERATOR, judged, new_store
+from tests.audit.engines import SqliteEngine
 from tests.audit.test_tampering import missed
 from tests.benchmarks import Row
 from tests.benchmarks.package_memory import million_entries
@@ -114,7 +115,7 @@ def mutations_missed() -> Row:
         folder = Path(name)
         with new_store(folder / "full.db") as store:
             _fill(store)
-        found = missed(folder / "full.db", folder, count, seed=7)
+        found = missed(SqliteEngine(folder, {}), folder / "full.db", count, seed=7)
     return Row("trail.mutations_missed", str(len(found)), f"of {count}", "none: nothing else has this format", None, None)
 
 

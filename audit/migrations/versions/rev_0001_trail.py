@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision: str | None = None
 
 _COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_TRIGGERS = (
+_TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_SQLITE = (
     *(
         f"CREATE TRIGGER {table}_no_{operation.lower()} BEFORE {operation} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, '{table}: rows are never changed or deleted'); END"
@@ -27,13 +29,47 @@ _TRIGGERS = (
 )
 
 
+_CHANGELESS = ("entries", "blobs", "checkpoints")
+_ALL = (*_CHANGELESS, "alembic_version", "credentials", "entry_index", "head", "meta", "objects", "patients")
+_REFUSE = "RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': {}', ERRCODE = 'integrity_constraint_violation';"
+_FIND = "EXECUTE 'SELECT coalesce(max({}), {}) FROM ' || quote_ident(TG_TABLE_SCHEMA) || '.' || quote_ident(TG_TABLE_NAME) INTO found; "
+
+
+def _function(name: str, body: str, declare: str = "") -> str:
+    return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ {declare}BEGIN {body} END $$"
+
+
+def _guard(name: str, greatest: str, empty: int, condition: str, message: str) -> str:
+    body = f"{_FIND.format(greatest, empty)}IF {condition} THEN {_REFUSE.format(message)} END IF; RETURN NEW;"
+    return _function(name, body, "DECLARE found bigint; ")
+
+
+_TRIGGERS = (
+    *(
+        (table, f"{table}_no_{what.lower()}", f"{what} ON {table} FOR EACH ROW", "refuse_change")
+        for table in _CHANGELESS
+        for what in ("UPDATE", "DELETE")
+    ),
+    *((table, f"{table}_no_truncate", f"TRUNCATE ON {table} FOR EACH STATEMENT", "refuse_change") for table in _ALL),
+    ("entries", "entries_guard", "INSERT ON entries FOR EACH ROW", "guard_entries"),
+    ("checkpoints", "checkpoints_guard", "INSERT ON checkpoints FOR EACH ROW", "guard_checkpoints"),
+)
+_POSTGRESQL = (
+    _function("refuse_change", _REFUSE.format("rows are never changed or deleted")),
+    _guard("guard_entries", "seq + 1", 0, "NEW.seq IS DISTINCT FROM found", "seq must be the next number"),
+    _guard("guard_checkpoints", "size", -1, "NEW.size <= found", "sizes only grow"),
+    *(f"CREATE TRIGGER {name} BEFORE {event} EXECUTE FUNCTION {function}()" for _, name, event, function in _TRIGGERS),
+    *(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}" for table, name, _, _ in _TRIGGERS),
+)
+
+
 def _keyed(name: str, *columns: sa.Column[str] | sa.Column[bytes] | sa.Column[int], with_rowid: bool = True) -> None:
     op.create_table(name, *columns, sqlite_strict=True, sqlite_with_rowid=with_rowid)
 
 
 def upgrade() -> None:
     """Create every table and trigger."""
-    text, blob = sa.Text(), sa.LargeBinary()
+    text, blob = _TEXT, sa.LargeBinary()
     _keyed(
         "entries",
         sa.Column("seq", _COUNT, primary_key=True, autoincrement=False),
@@ -77,8 +113,8 @@ def upgrade() -> None:
         sa.Column("digest", text, nullable=False),
         sa.Column("checkpoints", text, nullable=False),
     )
-    for trigger in _TRIGGERS:
-        op.execute(trigger)
+    for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
+        op.get_bind().exec_driver_sql(statement)
 
 
 def downgrade() -> None:
