@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     problems,
+    routes_anchors,
     routes_care,
     routes_devices,
     routes_exceptions,
@@ -49,6 +50,7 @@ _ROUTERS = (
     routes_interop.router,
     routes_process.router,
     routes_trail.router,
+    routes_anchors.router,
 )
 
 

@@ -9,11 +9,13 @@ from rich.console import Console
 
 from api import (
     cli_alarms,
+    cli_anchor,
     cli_check,
     cli_demo,
     cli_devices,
     cli_fhir,
     cli_inks,
+    cli_key,
     cli_plan,
     cli_recipe,
     cli_replay,
@@ -24,6 +26,7 @@ from api import (
     cli_trends,
     cli_verify,
     cli_weigh,
+    cli_witness,
 )
 from api.demo_desk import Refused
 from audit.errors import DosewrightError
@@ -58,6 +61,9 @@ app.add_typer(cli_inks.ink, name="ink")
 app.add_typer(cli_inks.cartridge, name="cartridge")
 app.add_typer(cli_recipe.app, name="recipe")
 app.add_typer(cli_fhir.app, name="fhir")
+app.add_typer(cli_anchor.app, name="anchor")
+app.add_typer(cli_key.app, name="key")
+app.add_typer(cli_witness.app, name="witness")
 
 
 @app.command("version")

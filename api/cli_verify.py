@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,17 @@ import typer
 from rich.console import Console
 
 from api.errors import InputInvalid
+from audit.anchor_check import Trusted
 from audit.checkpoint import VerifierKey
+from audit.cosignature import CosignerKey
 from audit.errors import NoteInvalid
 from audit.places import is_url
 from audit.report import Report, VerificationStatus
+from audit.timestamps import read_certificates
 
 _LARGEST_KEY_FILE = 1 << 16
 _WHICH_KEYS = "Name a file with verifier keys, one a line, for example site.vkey."
+_NOTHING_OUTSIDE = Trusted((), (), ())
 _SQLITE = b"SQLite format 3\x00"
 # where several files are checked, the worst outcome is the status: failed, then signer not established
 _WORST = (VerificationStatus.FAILED, VerificationStatus.SIGNER_NOT_ESTABLISHED, VerificationStatus.VERIFIED)
@@ -48,10 +53,35 @@ def _keys_of(path: Path) -> list[VerifierKey]:
     return found
 
 
-def check(place: str, trusted: Sequence[VerifierKey]) -> Report:
+def read_outside(witness_keys: Iterable[Path], time_roots: Iterable[Path], notes: Iterable[Path]) -> Trusted:
+    """Read what shows from outside that a trail was there by a time. Raises InputInvalid for a file that does not hold it."""
+    keys: list[CosignerKey] = []
+    for path in witness_keys:
+        for number, line in enumerate(_text(path).splitlines(), 1):
+            try:
+                keys += [CosignerKey.parse(line)] if line.strip() else []
+            except NoteInvalid as error:
+                raise InputInvalid(f"The key file {path}, line {number}: {error.message}", remedy="Name keys of witnesses.") from None
+    try:
+        certificates = [found for path in time_roots for found in read_certificates(_text(path).encode(), str(path))]
+    except NoteInvalid as error:
+        raise InputInvalid(error.message, remedy=error.remedy) from None
+    return Trusted(tuple(keys), tuple(certificates), tuple(_text(path) for path in notes))
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.is_file() and path.stat().st_size <= _LARGEST_KEY_FILE:
+            return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputInvalid(f"{path} cannot be read ({error}).", remedy="Name a text file.") from None
+    raise InputInvalid(f"{path} is missing, no file, or larger than {_LARGEST_KEY_FILE} bytes.", remedy="Name a text file.")
+
+
+def check(place: str, trusted: Sequence[VerifierKey], outside: Trusted = _NOTHING_OUTSIDE) -> Report:
     """Check a store at a URL, or one file: a store by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
     if is_url(place):
-        return _check_store(place, trusted)
+        return _check_store(place, trusted, outside)
     path = Path(place)
     if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise InputInvalid(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", remedy="Name a review package or a store.")
@@ -61,22 +91,34 @@ def check(place: str, trusted: Sequence[VerifierKey]) -> Report:
     except OSError as error:
         raise InputInvalid(f"{path} cannot be read: {error.strerror}.", remedy="Name a review package or a store.") from None
     if start == _SQLITE or path.suffix == ".db":
-        return _check_store(path, trusted)
+        return _check_store(path, trusted, outside)
     from audit.release.package_check import verify_package
 
-    return verify_package(path, trusted or None)
+    report = verify_package(path, trusted or None)
+    if outside == _NOTHING_OUTSIDE:
+        return report
+    return replace(report, checked=(*report.checked, "proofs from outside: looked for in stores, not in a package"))
 
 
-def _check_store(place: Path | str, trusted: Sequence[VerifierKey]) -> Report:
+def _check_store(place: Path | str, trusted: Sequence[VerifierKey], outside: Trusted) -> Report:
     from audit.verify import verify_store
 
-    return verify_store(place, trusted, workers=min(2, os.cpu_count() or 1))
+    return verify_store(place, trusted, workers=min(2, os.cpu_count() or 1), outside=outside)
 
 
 def verify(
     places: Annotated[list[str], typer.Argument(help="Review packages (.zip) and stores (.db, or a postgresql:// address).")],
     trusted_key: Annotated[
         list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
+    ] = None,
+    witness_key: Annotated[
+        list[Path] | None, typer.Option("--witness-key", help="File with keys of witnesses, from outside; shows what they cosigned.")
+    ] = None,
+    time_root: Annotated[
+        list[Path] | None, typer.Option("--time-root", help="PEM file with certificates of time-stamping authorities, from outside.")
+    ] = None,
+    note: Annotated[
+        list[Path] | None, typer.Option("--note", help="A checkpoint kept elsewhere (`dosewright witness note`); a store must contain it.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
@@ -85,7 +127,8 @@ def verify(
     Exit status: 0 verified; 1 a finding; 3 internally consistent, but nothing from outside says who signed; 2 an error.
     """
     trusted = read_keys(trusted_key or [])
-    reports = {place: check(place, trusted) for place in places}
+    outside = read_outside(witness_key or [], time_root or [], note or [])
+    reports = {place: check(place, trusted, outside) for place in places}
     if as_json:
         print(json.dumps({name: _record(report) for name, report in reports.items()}, indent=1))
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from api.security import Permission, Session
 from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, sha256_hex
 from audit.chain import root
-from audit.checkpoint import Checkpoint, SigningKey, VerifierKey, parse_checkpoint, verify_note
+from audit.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_note
 from audit.errors import NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
@@ -52,7 +53,10 @@ def fetch_trail(cell: CellPort, origin: str, verifier_key: str) -> CellTrail:
         text, _ = verify_note(note, [VerifierKey.parse(verifier_key)])
         stated = parse_checkpoint(text)
     except NoteInvalid as error:
-        raise _invalid(f"its checkpoint is not signed by the key it was enrolled with: {error.message}") from error
+        raise CellTrailInvalid(
+            f"The cell's trail cannot be relied on: its checkpoint is not signed by the key that is believed: {error.message}",
+            remedy="If its key was replaced, quality assurance accepts the new one (`dosewright key accept`); if not, stop using the cell.",
+        ) from error
     if stated.origin != origin:
         raise _invalid(f"its checkpoint is of {stated.origin}, it was enrolled as {origin}")
     lines: list[bytes] = []
@@ -87,14 +91,23 @@ class ReleaseDesk:
     """
 
     def __init__(
-        self, store: TrailStore, key: SigningKey, people: People, production: Production, cells: CellDirectory, inks: InkDesk
+        self,
+        store: TrailStore,
+        key: Signer,
+        people: People,
+        production: Production,
+        cells: CellDirectory,
+        inks: InkDesk,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
+        """`leave` says that something was recorded that should be anchored outside; it returns at once."""
         self._store = store
         self._key = key
         self._people = people
         self._production = production
         self._cells = cells
         self._inks = inks
+        self._leave = leave
 
     def close_run(self, session: Session, batch_id: str) -> JsonObject:
         """Tie the cell's trail to the batch when its run is over. Raises WrongState, CellTrailInvalid, CellUnreachable."""
@@ -122,6 +135,7 @@ class ReleaseDesk:
             order, recipe = DoseOrder.model_validate(self._production.order(order_id)["order"]), self._production.recipe_of(order_id)
             self._inks.note_usage(order, recipe, str(batch["run"]), TrailView(trail.lines), actor)
             self._store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
+        self._leave()
         return {"batch": batch_id, **new}
 
     def review(self, batch_id: str) -> JsonObject:
@@ -181,6 +195,7 @@ class ReleaseDesk:
             self._store.append(
                 EntryDraft(EventKind.BATCH_DISPOSITION_SIGNED, subject, new, actor, DEVICE, reason=comment or None, attachments=attachments)
             )
+        self._leave()
         return {"batch": batch_id, "disposition": disposition, "record_sha256": batch_record.record_sha256(record)}
 
     def export(self, session: Session, batch_id: str) -> bytes:

@@ -21,11 +21,12 @@ from api.errors import SettingsInvalid, SiteIncomplete
 from audit.errors import RecordError
 from audit.places import Place, is_url
 from audit.postgres_url import parse_postgres_url
+from audit.signer import PIN_VARIABLE, TokenEntry
 
 FILE_NAME = "workstation.toml"
 ENVIRONMENT_PREFIX = "DOSEWRIGHT_"
 # names under the prefix that are read elsewhere and configure no workstation
-_OTHER_ENVIRONMENT = frozenset({"DOSEWRIGHT_REQUIRE_BROWSER", "DOSEWRIGHT_PEERS"})
+_OTHER_ENVIRONMENT = frozenset({"DOSEWRIGHT_REQUIRE_BROWSER", "DOSEWRIGHT_PEERS", "DOSEWRIGHT_PASSWORD", PIN_VARIABLE})
 
 
 class CellEntry(BaseModel):
@@ -38,6 +39,25 @@ class CellEntry(BaseModel):
     ca: Path
     certificate: Path
     key: Path
+
+
+class WitnessEntry(BaseModel):
+    """A witness outside, usually the control site's: its submission prefix, and its key of type 4 as `name+hash+base64`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(pattern=r"^https?://\S+$")
+    key: str
+
+
+class AuthorityEntry(BaseModel):
+    """A time-stamping authority (RFC 3161): its address, and a PEM file with the certificates that it is believed by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(pattern=r"^https?://\S+$")
+    certificates: Path
+    name: str = Field(default="", pattern=r"^\S*$")
 
 
 class Settings(BaseSettings):
@@ -60,6 +80,9 @@ class Settings(BaseSettings):
     trusted_signers: Path = Path("trusted/signers.json")
     session_minutes: int = Field(default=480, ge=1, le=1440)
     cells: tuple[CellEntry, ...] = ()
+    witness: tuple[WitnessEntry, ...] = ()
+    timestamp_authority: AuthorityEntry | None = None
+    signing_token: TokenEntry | None = None
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from api.allocation import Allocation
+from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
 from api.care import Care
 from api.cell_feed import CellFeeds
+from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
 from api.people import People
 from api.pictures import PictureDesk
+from api.process_facts import SiteClock, started_entry, stopped_entry
 from api.production import Production
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
@@ -22,9 +28,11 @@ from api.settings import Settings, load_settings
 from api.shelf import Shelf
 from api.trail_desk import TrailDesk
 from api.weighing_desk import WeighingDesk
-from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
+from audit.errors import RecordError
 from audit.identity import Identity
+from audit.key_file import settle
+from audit.signer import load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
@@ -54,26 +62,47 @@ class Workstation:
     pictures: PictureDesk
     exceptions: ExceptionDesk
     trail: TrailDesk
+    anchors: AnchorDesk
+    anchor_worker: AnchorWorker
+    cell_keys: CellKeys
+    site_clock: SiteClock
+    http: httpx.Client
 
     def close(self) -> None:
+        self.http.close()  # whoever waits for an answer from outside waits no longer
+        self.anchor_worker.close()
+        self.site_clock.close()
         self.cells.close()
+        with suppress(RecordError):  # a disk that fails now is no reason to keep the store open
+            self.store.append(stopped_entry(self.store))
         self.store.close()
 
 
-def build_workstation(folder: Path, *, connector: Connector = connect) -> Workstation:
-    """Open a site folder. Raises SettingsInvalid, SiteIncomplete, StoreMissing, StoreReadOnly, NoteInvalid."""
+def build_workstation(folder: Path, *, connector: Connector = connect, http: httpx.Client | None = None) -> Workstation:
+    """Open a site folder; `http` is the way to those outside.
+
+    Raises SettingsInvalid, SiteIncomplete, StoreMissing, StoreReadOnly, NoteInvalid, RecordError (a token that is away).
+    """
     settings = load_settings(folder)
     clock = SystemClock(zone=settings.zone, sync=settings.clock_sync)
-    key = SigningKey.load(settings.path(settings.signing_key))
+    http = http or http_client()
+    outside = outside_of(settings, http)
+    settle(settings.store_place, settings.path(settings.signing_key))
+    key = load_signer(settings.path(settings.signing_key), settings.signing_token, settings.folder)
     store = TrailStore.open(settings.store_place, key=key, clock=clock, software=SOFTWARE)
+    store.append(started_entry(store, settings))
     sessions = Sessions(clock, settings.session_minutes)
     identity = Identity(store, clock)
     people = People(identity, sessions, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
-    release = ReleaseDesk(store, key, people, production, cells, inks)
+    anchors = AnchorDesk(store, cells, outside)
+    anchor_worker, site_clock = AnchorWorker(anchors, clock), SiteClock(store)
+    release = ReleaseDesk(store, key, people, production, cells, inks, anchor_worker.wanted)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
+    anchor_worker.start()
+    site_clock.start()
     return Workstation(
         settings=settings,
         clock=clock,
@@ -93,4 +122,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         pictures=PictureDesk(production, cells),
         exceptions=ExceptionDesk(store, people, production, release),
         trail=TrailDesk(store, cells),
+        anchors=anchors,
+        anchor_worker=anchor_worker,
+        cell_keys=CellKeys(store, people, cells),
+        site_clock=site_clock,
+        http=http,
     )

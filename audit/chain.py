@@ -179,6 +179,46 @@ def _subproof(size1: int, hashes: Sequence[bytes], whole: bool) -> list[bytes]:
     return [*_subproof(size1 - middle, hashes[middle:], False), _subroot(hashes[:middle])]
 
 
+def consistency_proof_of(hashes: Iterable[bytes], size1: int, size2: int) -> list[bytes]:
+    """Return the same proof from the leaf hashes in their order, read once and not kept: O(log n) memory.
+
+    Raises VerificationError for sizes without a proof, and where there are fewer than `size2` hashes. Source: RFC 6962 §2.1.2.
+    """
+    if not 0 < size1 <= size2:
+        raise VerificationError(f"There is no consistency proof from size {size1} to size {size2}.")
+    ranges = _proof_ranges(size1, size2)
+    ends = {end: (begin, end) for begin, end in ranges}
+    tree, found, seen = MerkleTree(), dict[tuple[int, int], bytes](), 0
+    begins = {begin for begin, _ in ranges}
+    for leaf in hashes:
+        if seen in begins:
+            tree = MerkleTree()
+        tree.append_hash(leaf)
+        seen += 1
+        if seen in ends:
+            found[ends[seen]] = tree.root()
+        if seen == size2:
+            return [found[place] for place in ranges]
+    raise VerificationError(f"There are {seen} leaves, not {size2}: no consistency proof can be made.")
+
+
+def _proof_ranges(size1: int, size2: int) -> list[tuple[int, int]]:
+    """Return the leaves begin ≤ n < end under each hash of a consistency proof, in the order of the proof; no two overlap."""
+    ranges: list[tuple[int, int]] = []
+    begin, end, whole = 0, size2, True
+    while size1 != end - begin:
+        middle = begin + _split(end - begin)
+        if size1 <= middle - begin:
+            ranges.append((middle, end))
+            end = middle
+        else:
+            ranges.append((begin, middle))
+            size1, begin, whole = size1 - (middle - begin), middle, False
+    if not whole:
+        ranges.append((begin, end))
+    return ranges[::-1]
+
+
 def _check_lengths(*hashes: bytes) -> None:
     for value in hashes:
         if len(value) != HASH_BYTES:

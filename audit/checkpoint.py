@@ -1,7 +1,8 @@
 """Signed notes and checkpoints: what leaves the machine so that a trail cannot be rewritten unseen.
 
 A note is text, a blank line, and signature lines `— name base64(key id ‖ signature)`; a checkpoint is a note whose
-text is origin, size and base64 root. Ed25519 only (algorithm byte 0x01).
+text is origin, size and base64 root. Ed25519 only (algorithm byte 0x01; the cosignatures of witnesses are in
+`audit.cosignature`). Whoever signs is a `Signer`: a key in a file here, or one in a hardware module.
 Sources: C2SP signed-note v1, C2SP tlog-checkpoint v1.
 """
 
@@ -14,23 +15,23 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from audit.chain import HASH_BYTES
-from audit.errors import NoteInvalid
+from audit.errors import NoteInvalid, RecordError
 
 _ED25519 = b"\x01"
-_KEY_ID_BYTES = 4
+KEY_ID_BYTES = 4
 _SIGNATURE_LINES = 100
-_DASH = "\N{EM DASH} "
+DASH = "\N{EM DASH} "
 
 
-def _key_id(name: str, public: bytes) -> bytes:
-    """Return SHA-256(name ‖ "\\n" ‖ 0x01 ‖ public key)[:4]. Source: C2SP signed-note, "Signature types"."""
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:_KEY_ID_BYTES]
+def key_id(name: str, public: bytes, algorithm: bytes = _ED25519) -> bytes:
+    """Return SHA-256(name ‖ "\\n" ‖ algorithm ‖ public key)[:4]. Source: C2SP signed-note, "Signature types"."""
+    return hashlib.sha256(name.encode() + b"\n" + algorithm + public).digest()[:KEY_ID_BYTES]
 
 
 def _check_name(name: str) -> str:
@@ -39,7 +40,7 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _from_base64(text: str, what: str) -> bytes:
+def from_base64(text: str, what: str) -> bytes:
     """Read base64 with padding; the spare bits must be zero, so that no changed character goes unseen."""
     try:
         data = base64.b64decode(text, validate=True)
@@ -50,15 +51,15 @@ def _from_base64(text: str, what: str) -> bytes:
     return data
 
 
-def _parse_key(text: str, what: str) -> tuple[str, bytes]:
-    """Read `name+hash+base64(0x01 ‖ key)`; return name and the 32 key bytes, the hash still unchecked."""
+def parse_key(text: str, what: str, algorithm: bytes = _ED25519) -> tuple[str, bytes]:
+    """Read `name+hash+base64(algorithm ‖ key)`; return name and the 32 key bytes, the hash still unchecked."""
     parts = text.strip().split("+", 2)
     if len(parts) != 3:
         raise NoteInvalid(f"{what} is not of the form name+hash+base64.", remedy="Copy the whole line.")
     name, _, encoded = parts
-    data = _from_base64(encoded, what)
-    if len(data) != 33 or data[:1] != _ED25519:
-        raise NoteInvalid(f"{what} is not an Ed25519 key (algorithm 1, 32 bytes).")
+    data = from_base64(encoded, what)
+    if len(data) != 33 or data[:1] != algorithm:
+        raise NoteInvalid(f"{what} is not an Ed25519 key (algorithm {algorithm[0]}, 32 bytes).")
     return _check_name(name), data[1:]
 
 
@@ -72,7 +73,7 @@ class VerifierKey:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the text form. Raises NoteInvalid for a wrong form, algorithm or hash."""
-        name, public = _parse_key(text, "The verifier key")
+        name, public = parse_key(text, "The verifier key")
         key = cls(name, public)
         if key.text != text.strip():
             raise NoteInvalid(f"The verifier key of {name} does not carry its own hash.", remedy="Copy the whole line from its source.")
@@ -80,7 +81,7 @@ class VerifierKey:
 
     @property
     def key_id(self) -> bytes:
-        return _key_id(self.name, self.public)
+        return key_id(self.name, self.public)
 
     @property
     def text(self) -> str:
@@ -96,6 +97,32 @@ class VerifierKey:
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+class Signer(Protocol):
+    """Whoever signs for a trail: an Ed25519 key with its name, wherever its private half is.
+
+    `sign` returns the 64-byte Ed25519 signature and raises RecordError where the key cannot be reached: nothing is signed then.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def verifier(self) -> VerifierKey: ...
+
+    def sign(self, data: bytes) -> bytes: ...
+
+
+def sign_note(signer: Signer, text: str) -> str:
+    """Return the note: text, blank line, the signer's signature line. The text must end with a newline."""
+    check_text(text)
+    return f"{text}\n{signature_line(signer.name, signer.verifier.key_id + signer.sign(text.encode()))}"
+
+
+def signature_line(name: str, data: bytes) -> str:
+    """Return one signature line of a note: the key's name, and key id ‖ signature in base64."""
+    return f"{DASH}{name} {base64.b64encode(data).decode()}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +164,7 @@ class SigningKey:
 
     def sign_note(self, text: str) -> str:
         """Return the note: text, blank line, this key's signature line. The text must end with a newline."""
-        _check_text(text)
-        signature = base64.b64encode(self.verifier.key_id + self.sign(text.encode())).decode()
-        return f"{text}\n{_DASH}{self.name} {signature}\n"
+        return sign_note(self, text)
 
     def save(self, path: Path) -> None:
         """Write the key to a new file that only its owner can read (mode 0600). Raises NoteInvalid."""
@@ -164,32 +189,46 @@ class SigningKey:
             raise NoteInvalid(f"The key file {path} cannot be read.", remedy="Restore the key file from its safe place.") from error
         if not text.startswith("PRIVATE+KEY+"):
             raise NoteInvalid(f"The file {path} is not a private key.", remedy="Give the file that holds PRIVATE+KEY+….")
-        name, seed = _parse_key(text.removeprefix("PRIVATE+KEY+"), f"The key in {path}")
+        name, seed = parse_key(text.removeprefix("PRIVATE+KEY+"), f"The key in {path}")
         key = cls.from_seed(name, seed)
         if text.split("+")[3] != key.verifier.key_id.hex():
             raise NoteInvalid(f"The key in {path} does not carry its own hash.", remedy="Restore the key file from its safe place.")
         return key
 
 
-def _check_text(text: str) -> None:
+@dataclass(frozen=True, slots=True)
+class LostKey:
+    """The public half of a key whose private half is gone: it verifies, and signs nothing."""
+
+    verifier: VerifierKey
+
+    @property
+    def name(self) -> str:
+        return self.verifier.name
+
+    def sign(self, data: bytes) -> bytes:
+        raise RecordError(f"The private key of {self.verifier.text} is not here.", remedy="Sign with the key that replaces it.")
+
+
+def check_text(text: str) -> None:
     if not text.endswith("\n"):
         raise NoteInvalid("The text of a note must end with a newline.")
     if any((character < " " and character != "\n") or "\ud800" <= character <= "\udfff" for character in text):
         raise NoteInvalid("The text of a note holds a control character.")
 
 
-def _signatures(block: str) -> list[tuple[str, bytes]]:
+def read_signatures(block: str) -> list[tuple[str, bytes]]:
     """Read the signature lines; each gives the key name and key id ‖ signature."""
     lines = block.removesuffix("\n").split("\n")
     if not block.endswith("\n") or len(lines) > _SIGNATURE_LINES:
         raise NoteInvalid("The signature lines of the note are cut off or too many.")
     found: list[tuple[str, bytes]] = []
     for line in lines:
-        name, blank, encoded = line.removeprefix(_DASH).partition(" ")
-        if not line.startswith(_DASH) or not blank:
+        name, blank, encoded = line.removeprefix(DASH).partition(" ")
+        if not line.startswith(DASH) or not blank:
             raise NoteInvalid(f"This is not a signature line: {line[:80]!r}.")
-        data = _from_base64(encoded, f"The signature of {name}")
-        if len(data) <= _KEY_ID_BYTES:
+        data = from_base64(encoded, f"The signature of {name}")
+        if len(data) <= KEY_ID_BYTES:
             raise NoteInvalid(f"The signature of {name} is too short.")
         found.append((_check_name(name), data))
     return found
@@ -201,8 +240,8 @@ def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     if not gap:
         raise NoteInvalid("The note has no signature.", remedy="Copy the whole note, signature lines included.")
     text += "\n"
-    _check_text(text)
-    return text, _signatures(block)
+    check_text(text)
+    return text, read_signatures(block)
 
 
 def verify_note(note: str, keys: Iterable[VerifierKey]) -> tuple[str, list[str]]:
@@ -215,10 +254,10 @@ def verify_note(note: str, keys: Iterable[VerifierKey]) -> tuple[str, list[str]]
     known = {(key.name, key.key_id): key for key in keys}
     signers: list[str] = []
     for name, data in signatures:
-        key = known.get((name, data[:_KEY_ID_BYTES]))
+        key = known.get((name, data[:KEY_ID_BYTES]))
         if key is None:
             continue
-        if not key.verifies(data[_KEY_ID_BYTES:], text.encode()):
+        if not key.verifies(data[KEY_ID_BYTES:], text.encode()):
             raise NoteInvalid(f"The signature of {name} does not match the text of the note.")
         if name not in signers:
             signers.append(name)
@@ -253,7 +292,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     origin, size, encoded = lines[:3]
     if not (size.isascii() and size.isdigit()) or (size != "0" and size.startswith("0")):
         raise NoteInvalid(f"The size {size[:40]!r} of the checkpoint is not a decimal number.")
-    root = _from_base64(encoded, "The root of the checkpoint")
+    root = from_base64(encoded, "The root of the checkpoint")
     if len(root) != HASH_BYTES:
         raise NoteInvalid(f"The root of the checkpoint has {len(root)} bytes instead of {HASH_BYTES}.")
     return Checkpoint(origin, int(size), root, tuple(lines[3:-1]))

@@ -10,6 +10,10 @@ DosewrightError                  says what, where, and what to do; carries a sta
 │   └── StoreBusy      AU-007    another process writes this store
 ├── VerificationError  AU-010    a record is not what it claims to be
 ├── NoteInvalid        AU-011    a signed note or checkpoint cannot be read or its signature fails
+├── AnchorError        AU-040    a checkpoint was not anchored outside
+│   ├── AnchorAway     AU-041    the witness or time-stamping authority cannot be reached; tried again by itself
+│   ├── AnchorRefused  AU-042    the witness or time-stamping authority refuses, or its answer cannot be believed
+│   └── TrailDisputed  AU-043    the witness has seen another or a longer trail of this origin
 ├── AccessDenied       AU-020    the person may not do this
 │   ├── LoginFailed    AU-021    name or password wrong, or the account is locked
 │   └── RoleMissing    AU-022    the role does not allow the action
@@ -71,6 +75,22 @@ class VerificationError(DosewrightError):
 
 class NoteInvalid(DosewrightError):
     code = "AU-011"
+
+
+class AnchorError(DosewrightError):
+    code = "AU-040"
+
+
+class AnchorAway(AnchorError):
+    code = "AU-041"
+
+
+class AnchorRefused(AnchorError):
+    code = "AU-042"
+
+
+class TrailDisputed(AnchorError):
+    code = "AU-043"
 
 
 class AccessDenied(DosewrightError):

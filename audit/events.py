@@ -59,6 +59,14 @@ class EventKind(StrEnum):
     BATCH_PACKAGE_EXPORTED = "batch.package.exported"
     RECORD_STORE_VERIFIED = "record.store.verified"
     RECORD_SELECTION_EXPORTED = "record.selection.exported"
+    TRAIL_CHECKPOINT_COSIGNED = "trail.checkpoint.cosigned"
+    TRAIL_CHECKPOINT_TIMESTAMPED = "trail.checkpoint.timestamped"
+    TRAIL_ANCHOR_REFUSED = "trail.anchor.refused"
+    TRAIL_KEY_ROTATED = "trail.key.rotated"
+    CELL_KEY_ACCEPTED = "cell.key.accepted"
+    SITE_PROCESS_STARTED = "site.process.started"
+    SITE_PROCESS_STOPPED = "site.process.stopped"
+    SITE_CLOCK_STEPPED = "site.clock.stepped"
     CELL_PROCESS_STARTED = "cell.process.started"
     CELL_PROCESS_STOPPED = "cell.process.stopped"
     CELL_CLOCK_STEPPED = "cell.clock.stepped"
@@ -154,6 +162,17 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
             "export",
             "entries were exported: what was asked for, how many, the file's digest",
         ),
+        EventKind.TRAIL_CHECKPOINT_COSIGNED: ("anchor", "a witness outside cosigned a checkpoint; the cosigned note is attached"),
+        EventKind.TRAIL_CHECKPOINT_TIMESTAMPED: ("anchor", "a time-stamping authority stamped a checkpoint; note and token are attached"),
+        EventKind.TRAIL_ANCHOR_REFUSED: ("anchor", "a witness or time-stamping authority refused a checkpoint, or disputes the trail"),
+        EventKind.TRAIL_KEY_ROTATED: ("store", "the trail's key was replaced; old and new key state it, or it is not continuous"),
+        EventKind.CELL_KEY_ACCEPTED: ("cell", "the new key of a cell was accepted, with the signature of quality assurance"),
+        EventKind.SITE_PROCESS_STARTED: (
+            "workstation",
+            "the workstation process began: digest of its configuration, and what changed in it",
+        ),
+        EventKind.SITE_PROCESS_STOPPED: ("workstation", "the workstation process ended in order"),
+        EventKind.SITE_CLOCK_STEPPED: ("workstation", "UTC moved against process time"),
         EventKind.CELL_PROCESS_STARTED: ("cell", "the cell process began"),
         EventKind.CELL_PROCESS_STOPPED: ("cell", "the cell process ended in order"),
         EventKind.CELL_CLOCK_STEPPED: ("cell", "UTC moved against process time"),

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.chain import MerkleTree, leaf_hash
+from audit.checkpoint import Signer
 from audit.clock import Clock
 from audit.errors import EntryInvalid
 from audit.events import COMMITMENT_FIELD, Entry, EntryDraft, EventKind
@@ -63,6 +64,8 @@ class Growth:
     sealed: list[tuple[str, str, bytes]] = field(default_factory=list)
     checkpoint: tuple[MerkleTree, str] | None = None
     """The tree over all entries and the note that signs it."""
+    key: Signer | None = None
+    """The key that signs from this transaction on, where it is another."""
 
     @property
     def head(self) -> Head:

@@ -121,7 +121,9 @@ class TrailReader:
 
     @property
     def verifier_key(self) -> str:
-        return self._meta["verifier_key"]
+        """The key that signs this trail's checkpoints now: that of entry 0, or of the last rotation."""
+        stated = (self.state("store", self.origin) or {}).get("verifier_key")
+        return stated if isinstance(stated, str) else self._meta["verifier_key"]
 
     @property
     def demonstration(self) -> bool:

@@ -14,12 +14,13 @@ from threading import RLock
 
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.chain import GENESIS, MerkleTree, leaf_hash
-from audit.checkpoint import SigningKey, VerifierKey, format_checkpoint, parse_checkpoint, verify_note
+from audit.checkpoint import LostKey, Signer, VerifierKey, format_checkpoint, parse_checkpoint, sign_note, verify_note
 from audit.clock import Clock
 from audit.database import Connection, Database, Lock, record_errors
 from audit.errors import HeadMoved, NoteInvalid, RecordError, VerificationError
 from audit.events import SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
 from audit.growth import Growth, IndexRow, Stamp, StoredObject, Tail, index_row
+from audit.key_rotation import rotation_entry
 from audit.places import Place, database_at
 from audit.reader import Head, TrailReader
 from audit.tables import FORMAT, REVISION
@@ -61,7 +62,7 @@ class TrailStore(TrailReader):
     connections of its own and does not wait for an append.
     """
 
-    def __init__(self, database: Database, *, key: SigningKey, clock: Clock, software: str) -> None:
+    def __init__(self, database: Database, *, key: Signer, clock: Clock, software: str) -> None:
         """Use `open` or `create`. This opens the database and leaves the head unread."""
         self._writer: Connection = database.connect_writer()
         try:
@@ -82,12 +83,17 @@ class TrailStore(TrailReader):
         self._settled: tuple[tuple[EntryDraft, ...], list[Entry]] = ((), [])
 
     @classmethod
-    def create(cls, place: Place, *, origin: str, key: SigningKey, clock: Clock, software: str, demonstration: bool) -> TrailStore:
+    def create(cls, place: Place, *, origin: str, key: Signer, clock: Clock, software: str, demonstration: bool) -> TrailStore:
         """Make a new store whose entry 0 states origin, verifier key and whether it is a demonstration.
 
         Raises StoreExists, StoreMissing (no such folder or database), StoreReadOnly, NoteInvalid (origin of several lines).
         """
-        meta = {"demonstration": "true" if demonstration else "false", "format": FORMAT, "origin": origin, "verifier_key": key.verifier_key}
+        meta = {
+            "demonstration": "true" if demonstration else "false",
+            "format": FORMAT,
+            "origin": origin,
+            "verifier_key": key.verifier.text,
+        }
         format_checkpoint(origin, 0, MerkleTree().root())
         new: JsonObject = {**meta, "demonstration": demonstration}
         making = database_at(place).create(meta, (0, 0, GENESIS, GENESIS))
@@ -96,7 +102,7 @@ class TrailStore(TrailReader):
         return cls.open(place, key=key, clock=clock, software=software)
 
     @classmethod
-    def open(cls, place: Place, *, key: SigningKey, clock: Clock, software: str) -> TrailStore:
+    def open(cls, place: Place, *, key: Signer, clock: Clock, software: str) -> TrailStore:
         """Open an existing store for writing, and check its head against its entries and its last checkpoint.
 
         `place` is the path of a file (SQLite) or the URL of a schema (PostgreSQL). Raises StoreMissing, StoreReadOnly,
@@ -168,6 +174,47 @@ class TrailStore(TrailReader):
             note = str(found[0]) if found is not None else self._sign_checkpoint(growth)
             self._write(growth, ())
             return note
+
+    def rotate_key(self, key: Signer, *, actor: Actor, device: str, reason: str) -> Entry:
+        """Have `key` sign this trail from now on; return the entry that says so, which the old and the new key signed.
+
+        A checkpoint by the old key over all before it, then in one transaction the entry and a checkpoint by the new key. Raises
+        EntryInvalid (no reason, another name, the same key), HeadMoved, StoreReadOnly, RecordError: then the old key is still in use.
+        """
+        self.checkpoint()
+        return self._rotate(key, self._key, actor, device, reason)
+
+    @classmethod
+    def replace_lost_key(
+        cls, place: Place, *, key: Signer, clock: Clock, software: str, actor: Actor, device: str, reason: str
+    ) -> TrailStore:
+        """Open a store whose key is lost, and have `key` sign it from now on. The rotation is not continuous: `verify` says so,
+        and believes the new key only when it comes from outside. Raises what `open` and `rotate_key` raise.
+        """
+        with TrailReader(place) as reader:
+            lost = VerifierKey.parse(reader.verifier_key)
+        store = cls.open(place, key=LostKey(lost), clock=clock, software=software)
+        try:
+            store._rotate(key, None, actor, device, reason)
+        except BaseException:
+            store._abandon()
+            raise
+        return store
+
+    def _rotate(self, incoming: Signer, outgoing: Signer | None, actor: Actor, device: str, reason: str) -> Entry:
+        with self._lock:
+            self._require_open()
+            self._recall()
+            growth, old = self._grow(), self._key.verifier
+            draft = rotation_entry(
+                self.origin, growth.size, growth.digest,
+                old=old, outgoing=outgoing, incoming=incoming, actor=actor, device=device, reason=reason,
+            )  # fmt: skip
+            growth.add(draft, self._present, self._stamp)
+            growth.key = incoming
+            self._sign_checkpoint(growth)
+            self._write(growth, (draft,))
+            return growth.entries[0]
 
     def close(self) -> None:
         """Take a checkpoint and let go of the file. Safe to call twice.
@@ -269,7 +316,7 @@ class TrailStore(TrailReader):
             return
         growth, _ = self._doubt
         self._doubt = None
-        self._head = growth.head
+        self._head, self._key = growth.head, growth.key or self._key
         if growth.checkpoint is not None:
             self._anchored, self._tail = growth.checkpoint[0], Tail()
         else:
@@ -310,7 +357,7 @@ class TrailStore(TrailReader):
     def _sign_checkpoint(self, growth: Growth) -> str:
         tree = self._anchored.copy()
         tree.extend(self._tail.leaves + growth.tail.leaves)
-        note = self._key.sign_note(format_checkpoint(self.origin, growth.size, tree.root()))
+        note = sign_note(growth.key or self._key, format_checkpoint(self.origin, growth.size, tree.root()))
         growth.checkpoint = tree, note
         growth.checkpoints = checkpoint_link(growth.checkpoints, note)
         return note
@@ -369,8 +416,8 @@ class TrailStore(TrailReader):
                 f"this software writes {REVISION} and {FORMAT}.",
                 remedy="Use the software version that made it, or migrate the store.",
             )
-        if self.verifier_key != self._key.verifier_key:
+        if self.verifier_key != self._key.verifier.text:
             raise RecordError(
-                f"The key {self._key.verifier_key} is not the key of the store {self.database} ({self.verifier_key}).",
+                f"The key {self._key.verifier.text} is not the key of the store {self.database} ({self.verifier_key}).",
                 remedy="Give the key file that belongs to this store.",
             )

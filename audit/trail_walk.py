@@ -49,6 +49,30 @@ class Batch:
     wanted: tuple[tuple[int, tuple[bytes, ...]], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry that says who vouches for a trail: a rotation, a proof from outside, a cell's key. `attached`: SHA-256 by name."""
+
+    seq: int
+    kind: str
+    prev: str
+    new: JsonObject
+    attached: dict[str, str]
+
+
+KEPT: Final = frozenset(
+    {
+        EventKind.TRAIL_KEY_ROTATED,
+        EventKind.TRAIL_CHECKPOINT_COSIGNED,
+        EventKind.TRAIL_CHECKPOINT_TIMESTAMPED,
+        EventKind.CELL_RECORD_ENROLLED,
+        EventKind.CELL_KEY_ACCEPTED,
+    }
+)
+"""Kinds of the entries kept. They are never *usual*: a rotation holds a signed note, which is not ASCII, a proof has attachments,
+an enrolment is the first of its object, an acceptance holds a signature, which is an object."""
+
+
 class TrailWalk:
     """One pass over consecutive entries from `start`, a multiple of BATCH. `findings` are (table, seq, field, problem)."""
 
@@ -65,6 +89,7 @@ class TrailWalk:
         self.birth: JsonObject = {}
         self.demonstration: bool | None = None
         self.indexed = 0
+        self.kept: list[Kept] = []
         self.findings: list[tuple[str, int, str, str]] = []
 
     def find(self, seq: int, problem: str, table: str = "entries", column: str = "") -> None:
@@ -207,6 +232,9 @@ class TrailWalk:
         known.version += 1
         known.last_seq = seq
         known.state.update(new)
+        if body["kind"] in KEPT:
+            attached = {item["name"]: item["sha256"] for item in body["attachments"]}
+            self.kept.append(Kept(seq, body["kind"], body["prev"], new, attached))
         for item in body["attachments"]:
             self.blobs.setdefault(item["sha256"], (item["bytes"], seq))
         want = (body["at"], body["kind"], body["actor"], subject["type"], subject["id"])
@@ -263,6 +291,7 @@ class TrailWalk:
         for digest, named in later.blobs.items():
             self.blobs.setdefault(digest, named)
         self.batches += later.batches
+        self.kept += later.kept
         self.size, self.expected, self.last = self.size + later.size, later.expected, later.last
         self.indexed += later.indexed
         return sound

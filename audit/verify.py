@@ -8,23 +8,27 @@ can make another consistent store, and a tail cut off together with its checkpoi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from audit.anchor_check import Trusted
 from audit.canonical import canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
 from audit.database import Connection, Database
 from audit.errors import DosewrightError, NoteInvalid, StoreMissing
-from audit.events import COMMITMENT_FIELD
+from audit.events import COMMITMENT_FIELD, EventKind
+from audit.key_rotation import KeyHistory, Rotation, key_history
 from audit.places import Place, database_at, is_url
 from audit.report import Finding, Report
 from audit.store import checkpoint_link
 from audit.tables import FORMAT, REVISION
 from audit.trail_walk import TrailWalk
+from audit.verify_anchors import store_anchors
 from audit.verify_half import OtherHalf, walk_entries
 
 _FINDINGS_LIMIT = 200
+_NOTHING_OUTSIDE = Trusted()
 
 
 @dataclass(slots=True)
@@ -36,16 +40,18 @@ class _Walk:
     trail: TrailWalk = field(default_factory=TrailWalk)
     roots: dict[int, bytes] = field(default_factory=dict)
     signer_established: bool = False
+    history: KeyHistory = field(default_factory=KeyHistory)
 
     def find(self, place: str, problem: str) -> None:
         self.findings.append(Finding(place, problem))
 
 
-def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: int = 1) -> Report:
+def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: int = 1, outside: Trusted = _NOTHING_OUTSIDE) -> Report:
     """Check a store from its database alone; return the report, whatever is found.
 
     `place` is the path of a file or the URL of a PostgreSQL schema. With trusted keys, a store signed by another key is a finding;
-    without, the signer is not established. With two `workers` a long trail is walked in two processes. Raises StoreMissing where
+    without, the signer is not established. `outside` has what shows that the trail was there by a time: keys of witnesses, certificates,
+    notes. With two `workers` a long trail is walked in two processes. Raises StoreMissing where
     there is no store, RecordError where a server cannot be reached.
     """
     walk = _Walk()
@@ -58,13 +64,13 @@ def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: 
         return Report((Finding(str(database), error.message),), False)
     try:
         try:
-            return _check(database, connection, walk, trusted, workers)
+            return _check(database, connection, walk, trusted, workers, outside)
         except database.errors as error:
             if "UTF-8" not in str(error) or not database.lossy_text(connection):
                 raise
         # Text that is not UTF-8 must be compared and named like any other change, not end the check.
         walk = _Walk()
-        return _check(database, connection, walk, trusted, 1)
+        return _check(database, connection, walk, trusted, 1, outside)
     except database.errors as error:
         walk.find(str(database), database.record_error(error).message)
         return _report(walk)
@@ -76,7 +82,9 @@ def _report(walk: _Walk) -> Report:
     return Report(tuple(walk.findings[:_FINDINGS_LIMIT]), walk.signer_established, tuple(walk.checked))
 
 
-def _check(database: Database, connection: Connection, walk: _Walk, trusted: Sequence[VerifierKey], workers: int) -> Report:
+def _check(
+    database: Database, connection: Connection, walk: _Walk, trusted: Sequence[VerifierKey], workers: int, outside: Trusted
+) -> Report:
     if not _check_schema(database, connection, walk):
         return Report(tuple(walk.findings), False, ("schema only: the tables are not those of a trail store",))
     other = OtherHalf.start(database, connection) if workers > 1 else None
@@ -94,6 +102,7 @@ def _check(database: Database, connection: Connection, walk: _Walk, trusted: Seq
     _check_meta(connection, walk)
     count, link = _check_checkpoints(connection, walk, trusted)
     _check_head(connection, walk, count, link)
+    _check_outside(connection, walk, outside)
     return _report(walk)
 
 
@@ -244,21 +253,17 @@ def _check_meta(connection: Connection, walk: _Walk) -> None:
 
 def _check_checkpoints(connection: Connection, walk: _Walk, trusted: Sequence[VerifierKey]) -> tuple[int, str]:
     """Check signature, origin, size and root of each checkpoint; return the last size and the running digest."""
-    own = str(walk.trail.birth.get("verifier_key", ""))
-    try:
-        keys = [VerifierKey.parse(own)]
-    except NoteInvalid as error:
-        keys = []
-        walk.find("entries row seq=0", f"states no usable verifier key: {error.message}")
+    history = _key_history(walk)
     anchored, count, link = 0, 0, GENESIS
     for size, note in connection.execute("SELECT size, note FROM checkpoints ORDER BY size"):
         place = f"checkpoints row size={size}"
         link = checkpoint_link(link, note)
         anchored, count = size, count + 1
+        key = history.at(size)
         try:
-            checkpoint = parse_checkpoint(verify_note(note, keys)[0])
+            checkpoint = parse_checkpoint(verify_note(note, [key] if key else [])[0])
         except NoteInvalid as error:
-            walk.find(f"{place} field note", error.message)
+            walk.find(f"{place} field note", history.misplaced(note, size) or error.message)
             continue
         if (checkpoint.origin, checkpoint.size) != (walk.trail.birth.get("origin"), size):
             walk.find(place, f"is signed for {checkpoint.origin} at size {checkpoint.size}")
@@ -268,15 +273,53 @@ def _check_checkpoints(connection: Connection, walk: _Walk, trusted: Sequence[Ve
             walk.find(place, f"signs another root: the first {size} entries are not those that were signed")
     if not count:
         walk.find("checkpoints", "there is none, so nothing anchors the trail")
-    if trusted and own not in {key.text for key in trusted}:
-        walk.find("entries row seq=0", f"the store is signed by {own}, which is not among the trusted keys")
-    walk.signer_established = own in {key.text for key in trusted}
+    _check_signer(walk, history, trusted)
     walk.checked.append(f"checkpoints: {count}; entries 0 to {anchored - 1} are anchored by a signature")
     if walk.trail.size > anchored:
         walk.checked.append(
             f"not anchored: entries {anchored} to {walk.trail.size - 1} came after the last checkpoint; their links alone hold them"
         )
     return anchored, link
+
+
+def _key_history(walk: _Walk) -> KeyHistory:
+    """Return the keys of the trail, with a finding for each rotation that proves nothing."""
+    origin, birth = str(walk.trail.birth.get("origin")), walk.trail.birth.get("verifier_key")
+    rotations = [Rotation(kept.seq, kept.prev, kept.new) for kept in walk.trail.kept if kept.kind == EventKind.TRAIL_KEY_ROTATED]
+    store = walk.trail.objects.get(("store", origin))
+    walk.history = key_history(origin, birth, rotations, store.state.get("verifier_key") if store else None)
+    for seq, problem in walk.history.problems:
+        walk.find(f"entries row seq={seq}", problem)
+    return walk.history
+
+
+def _check_signer(walk: _Walk, history: KeyHistory, trusted: Sequence[VerifierKey]) -> None:
+    """Say whether the trusted keys establish who signs this trail, and where its keys do not follow each other."""
+    walk.signer_established = history.established(trusted)
+    for reign in history.reigns[1:]:
+        how = "signed by the old and the new key" if reign.continuous else "NOT continuous: the old key did not sign"
+        walk.checked.append(
+            f"key: replaced by entry {reign.since - 1}, {how}; checkpoints from {reign.since} entries on are by {reign.key}"
+        )
+    if trusted and not walk.signer_established:
+        gaps = [reign.since - 1 for reign in history.reigns[1:] if not reign.continuous]
+        hint = f"; its key was replaced by entry {gaps[-1]} without the old key: the new one must come from outside" if gaps else ""
+        walk.find("entries row seq=0", f"the store is signed by {history.present}, which is not among the trusted keys{hint}")
+
+
+def _check_outside(connection: Connection, walk: _Walk, outside: Trusted) -> None:
+    """Check the proofs that witnesses and time-stamping authorities gave; say what is anchored outside, and what is not."""
+
+    def blob(sha256: str) -> bytes | None:
+        row = connection.execute("SELECT data FROM blobs WHERE sha256 = ?", (sha256,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def lines(size: int) -> Iterator[bytes]:
+        return (bytes(row[0]) for row in connection.execute("SELECT canonical FROM entries WHERE seq < ? ORDER BY seq", (size,)))
+
+    found = store_anchors(walk.trail, walk.history, outside, blob=blob, lines=lines)
+    walk.findings += found.findings
+    walk.checked += found.lines({str(walk.trail.birth.get("origin")): walk.trail.size})
 
 
 def _check_head(connection: Connection, walk: _Walk, anchored: int, link: str) -> None:

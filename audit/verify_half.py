@@ -14,7 +14,7 @@ import orjson
 
 from audit.database import Connection, Database
 from audit.places import database_at
-from audit.trail_walk import BATCH, Batch, ObjectState, TrailWalk
+from audit.trail_walk import BATCH, Batch, Kept, ObjectState, TrailWalk
 
 _WORTH_A_PROCESS = 50_000
 _SHARE = 0.52
@@ -85,6 +85,7 @@ def _to_json(walk: TrailWalk) -> bytes:
             "batches": [[b.count, texts(b.peaks), [[size, texts(peaks)] for size, peaks in b.wanted]] for b in walk.batches],
             "objects": [[*key, known.version, known.last_seq, known.state, known.needed] for key, known in walk.objects.items()],
             "blobs": walk.blobs,
+            "kept": [[kept.seq, kept.kind, kept.prev, kept.new, kept.attached] for kept in walk.kept],
         }
     )
 
@@ -106,6 +107,7 @@ def _from_json(data: bytes, begins: int) -> TrailWalk | None:
     walk.objects = {
         (type_, id_): ObjectState(version, last_seq, state, needed) for type_, id_, version, last_seq, state, needed in said["objects"]
     }
+    walk.kept = [Kept(*fields) for fields in said["kept"]]
     walk.blobs = {sha256: (count, seq) for sha256, (count, seq) in said["blobs"].items()}
     return walk
 

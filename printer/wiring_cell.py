@@ -15,11 +15,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from audit.checkpoint import SigningKey
 from audit.clock import Clock, GrantedClock, SystemClock
 from audit.errors import DosewrightError
 from audit.events import EntryDraft, EventKind, Subject
+from audit.key_file import settle
 from audit.places import is_url
+from audit.signer import TokenEntry, load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 from firmware_bridge.reconnect import BalanceQuestion, PrinterQuestion, Question
@@ -99,6 +100,7 @@ class CellSettings(BaseModel):
     clock_sync: str = "unknown"
     ports: PortSettings
     bench: BenchSettings | None = None
+    signing_token: TokenEntry | None = None
 
     @field_validator("store", mode="before")
     @classmethod
@@ -143,7 +145,9 @@ def run_cell(settings: CellSettings) -> None:
     check_zone(settings.zone)
     bench = BenchTime(settings.bench.time, settings.bench.token, settings.name) if settings.bench is not None else None
     clock = _clock(settings, bench)
-    store = TrailStore.open(settings.store, key=SigningKey.load(settings.signing_key), clock=clock, software=SOFTWARE)
+    settle(settings.store, settings.signing_key)
+    key = load_signer(settings.signing_key, settings.signing_token, settings.signing_key.parent)
+    store = TrailStore.open(settings.store, key=key, clock=clock, software=SOFTWARE)
     if store.demonstration != (bench is not None):
         store.close()
         raise CellConfiguration(

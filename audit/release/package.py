@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from audit.canonical import canonical, sha256_hex
-from audit.checkpoint import SigningKey, VerifierKey, parse_checkpoint, split_note
+from audit.checkpoint import Signer, VerifierKey, parse_checkpoint, sign_note, split_note
 from audit.errors import RecordError, StoreReadOnly, VerificationError
 from audit.reader import TrailReader
 from audit.release import batch_record
@@ -107,7 +107,7 @@ def attached_files(entries: BatchEntries) -> dict[str, str]:
 
 
 def write_package(
-    path: Path, *, batch: str, workstation: TrailExport, cell: TrailExport, blob: Callable[[str], bytes], key: SigningKey, created: str
+    path: Path, *, batch: str, workstation: TrailExport, cell: TrailExport, blob: Callable[[str], bytes], key: Signer, created: str
 ) -> Path:
     """Write the review package of a batch to `path` in one step (a partial file never stands there); return the path.
 
@@ -127,7 +127,7 @@ def write_package(
     contents: dict[str, Content] = {name: Stretch(data, 0, len(data)) for name, data in files.items()}
     contents |= {trail_name(trail.origin): TrailContent(trail.lines) for trail in (workstation, cell)}
     manifest = canonical({"format": FORMAT, "created": created, "files": {name: data.sha256() for name, data in contents.items()}})
-    note = key.sign_note(f"{FORMAT}\n{sha256_hex(manifest)}\n").encode()
+    note = sign_note(key, f"{FORMAT}\n{sha256_hex(manifest)}\n").encode()
     contents |= {name: Stretch(data, 0, len(data)) for name, data in ((MANIFEST, manifest), (NOTE, note))}
     _write(path, archive_blocks(contents))
     return path

@@ -19,6 +19,7 @@ from audit.checkpoint import VerifierKey, split_note, verify_note
 from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
 from audit.release.archive import read_archive
 from audit.release.package import DOCUMENT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, open_package
+from audit.release.package_keys import vouched
 from audit.release.package_trails import Checked, check_trails
 from audit.release.stretches import FileSource
 from audit.release.trail_view import as_list, as_object, text_of
@@ -168,12 +169,12 @@ def _trusted(state: Checked, trusted: Sequence[VerifierKey], notes: Sequence[str
     if not trusted:
         state.say("11 trusted keys: none given, the signer is not established")
         return False
-    established = True
+    established, believed = True, vouched(state.views, trusted)
     for name in (NOTE, *notes):
         try:
             text = state.files[name].decode()
             _, signers = split_note(text)
-            verify_note(text, trusted)
+            verify_note(text, believed)
         except KeyError:
             established = False
         except UnicodeDecodeError:

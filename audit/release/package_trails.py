@@ -17,6 +17,7 @@ from audit.release.conformity import Disposition, releaser_refusals
 from audit.release.evidence import BatchEntries
 from audit.release.object_states import ObjectStates
 from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, VERIFIER, attached_files, checkpoint_name, trail_name
+from audit.release.package_keys import history_of, present_key
 from audit.release.stretches import Lines, Members
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 from audit.report import Finding
@@ -35,6 +36,7 @@ class Checked:
     files: Members
     findings: list[Finding] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    views: list[TrailView] = field(default_factory=list)
 
     def find(self, place: str, problem: str) -> None:
         self.findings.append(Finding(place, problem))
@@ -72,8 +74,9 @@ def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject
     known = {key.text for key in keys}
     signers = {check_checkpoint(state, origin, view, keys) for origin, view in zip(origins, views, strict=True) if view}
     if known != signers:
-        state.find(KEYS, "does not hold exactly the keys that the two trails name in their first entries")
+        state.find(KEYS, "does not hold exactly the keys by which the two trails are signed")
     state.say("6 checkpoints: signatures, sizes and roots")
+    state.views = [view for view in views if view is not None]
     workstation, cell = views
     if workstation is not None and cell is not None:
         _enrolment(state, workstation, cell, text_of(as_object(record.get("cell")).get("name")) or "")
@@ -143,8 +146,11 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: ObjectStates) -
 
 
 def check_checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequence[VerifierKey]) -> str:
-    """Step 6: the checkpoint is signed by the key of the trail's first entry and states the trail's size and root. Return that key."""
-    name, own = checkpoint_name(origin), text_of(view[0].new.get("verifier_key")) or ""
+    """Step 6: the checkpoint is signed by the trail's key at that size and states the trail's size and root. Return that key."""
+    history = history_of(view)
+    for seq, problem in history.problems:
+        state.find(f"{trail_name(origin)} line {seq + 1} (entry {seq})", problem)
+    name, own = checkpoint_name(origin), str(history.present or "")
     # The key's name is the trail's origin (C2SP), so that the key of one trail can never vouch for another.
     text = state.note(name, [key for key in keys if key.text == own and key.name == origin])
     if text is None:
@@ -165,13 +171,13 @@ def check_checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequenc
 
 def _enrolment(state: Checked, workstation: TrailView, cell: TrailView, name: str) -> None:
     """Step 6: the workstation knows this cell by the key that signs its trail, and its own key signed the manifest."""
-    enrolled, own = workstation.state("cell", name), cell[0].new.get("verifier_key")
+    enrolled, own = workstation.state("cell", name), present_key(cell)
     if not enrolled:
         state.find(trail_name(workstation.origin or ""), f"does not enrol the cell {name!r}")
     elif (enrolled.get("verifier_key"), enrolled.get("origin")) != (own, cell.origin):
         state.find(trail_name(workstation.origin or ""), f"enrols the cell {name!r} with another key or origin")
     try:
-        key = VerifierKey.parse(text_of(workstation[0].new.get("verifier_key")) or "")
+        key = VerifierKey.parse(present_key(workstation))
         verify_note(state.files.get(NOTE, b"").decode("utf-8"), [key])
     except (UnicodeDecodeError, NoteInvalid):
         state.find(NOTE, "is not signed by the workstation's key")

@@ -188,7 +188,7 @@ class Trail:
             if canonical(entry["old"]) != canonical({name: state.get(name) for name in entry["new"]}):
                 find(place, "its `old` is not what the entries before lead to")
             state.update(entry["new"])
-            wanted = key[0] in ("batch", "person") or entry["kind"] == "run.record.created"
+            wanted = key[0] in ("batch", "person") or entry["kind"] in ("run.record.created", "site.store.created", "trail.key.rotated")
             if wanted or entry["attachments"] or b'"signer"' in line:
                 self.kept.append(entry)
         elif entry is not None:
@@ -210,6 +210,28 @@ class Trail:
         return self.states.get((type_, str(id_)), {})
 
 
+def believed_keys(trail: Trail, trusted: list[str]) -> list[str]:
+    """Return the trail's keys that a trusted one vouches for: its own, and each next one while the old key signed its rotation.
+
+    A rotation's statement is signed by the old and the new key; by the new one alone where it says that it is not continuous.
+    """
+    key = next((str(e["new"].get("verifier_key")) for e in trail.kept if e["kind"] == "site.store.created"), "")
+    believed = [key] if key in trusted else []
+    for entry in trail.kept:
+        if entry["kind"] == "trail.key.rotated":
+            place, new = f"{trail.place} entry {entry['seq']}", str(entry["new"].get("verifier_key"))
+            continuous, note = entry["new"].get("continuous") is True, str(entry["new"].get("statement")).encode()
+            wanted = ["dosewright-key-rotation/1", trail.origin, str(entry["seq"]), entry["prev"], key, new]
+            if any(check_note(place, note, [signer]) != wanted for signer in ([key, new] if continuous else [new])):
+                find(place, "replaces the trail's key by a statement that the old and the new key did not sign")
+            elif new in trusted or (continuous and key in believed):
+                believed.append(new)
+            key = new
+    if key != trail.birth.get("verifier_key"):
+        find(trail.place, "its verifier key was changed without a rotation")
+    return believed
+
+
 def check_checkpoint(trail: Trail, note: bytes, trusted: list[str]) -> None:
     place, own = f"checkpoints/{trail.origin}", str(trail.birth.get("verifier_key"))
     try:
@@ -220,7 +242,7 @@ def check_checkpoint(trail: Trail, note: bytes, trusted: list[str]) -> None:
     text = check_note(place, note, [own])
     if text and (not named or text != [trail.origin, str(trail.size), trail.root()]):
         find(place, f"does not state exactly the origin, the {trail.size} entries and the root of {trail.place}")
-    if trusted and own not in trusted:
+    if own not in believed_keys(trail, trusted) and trusted:
         find(place, f"is signed by {own}, which is not a trusted key")
 
 

@@ -1,0 +1,89 @@
+"""`dosewright witness`: the witness that a control site runs for its sites' trails."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli_verify import read_keys
+from api.errors import InputInvalid
+from audit.anchors import posix_text
+from audit.checkpoint import SigningKey
+from audit.cosignature import CosignerKey
+from audit.witness_store import WitnessStore
+
+app = typer.Typer(help="The witness of a control site (C2SP tlog-witness).", no_args_is_help=True, rich_markup_mode=None)
+_Folder = Annotated[Path, typer.Argument(help="Folder of the witness: its key (witness.key) and its memory (witness.db).")]
+_KEY, _MEMORY = "witness.key", "witness.db"
+
+
+@app.command("create")
+def create(folder: _Folder, name: Annotated[str, typer.Option(help="Name of the witness, for example control.example/w1.")]) -> None:
+    """Make a witness: a key that only its account can read, and an empty memory; print the key that sites configure."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, mode=0o700)
+    key = SigningKey.generate(name)
+    key.save(folder / _KEY)
+    WitnessStore.create(folder / _MEMORY).close()
+    print(CosignerKey.of(key.verifier).text)
+
+
+@app.command("key")
+def key_of(folder: _Folder) -> None:
+    """Print the key by which the witness's cosignatures are known: what a site writes under [[witness]], and gives to verify."""
+    print(CosignerKey.of(SigningKey.load(folder / _KEY).verifier).text)
+
+
+@app.command("add-log")
+def add_log(
+    folder: _Folder,
+    keys: Annotated[Path, typer.Argument(help="File with the verifier keys of a site's trails, one a line (its site.vkey).")],
+    alone: Annotated[bool, typer.Option("--alone", help="After a rotation: believe no other key of these trails any more.")] = False,
+) -> None:
+    """Witness the trails with these keys; a key's name is its trail's origin. Another key of a known trail is believed beside the first."""
+    with WitnessStore.open(folder / _MEMORY) as store:
+        for key in read_keys([keys]):
+            store.trust(key, int(time.time()), alone=alone)
+            print(f"witnessing {key.name} with {key.text}")
+
+
+@app.command("status")
+def status(folder: _Folder) -> None:
+    """Print what is witnessed up to where, and how often something did not fit. Exit status: 0; 1 where there is evidence."""
+    with WitnessStore.open(folder / _MEMORY) as store:
+        for log in store.logs():
+            seen = f"{log.seen.size} entries, {posix_text(log.at)}" if log.at is not None else "nothing yet"
+            print(f"{log.origin}: {seen}; {len(log.keys)} key{'s' if len(log.keys) > 1 else ''}")
+        evidence = store.evidence()
+    for item in evidence:
+        print(f"EVIDENCE {posix_text(item.at)} {item.origin}: {item.reason}")
+    raise typer.Exit(1 if evidence else 0)
+
+
+@app.command("note")
+def note(folder: _Folder, origin: Annotated[str, typer.Argument(help="Origin of the trail.")]) -> None:
+    """Print the latest checkpoint that was cosigned: `dosewright verify --note` holds a store against it."""
+    with WitnessStore.open(folder / _MEMORY) as store:
+        found = next((log.seen.note for log in store.logs() if log.origin == origin and log.seen.note), None)
+    if found is None:
+        raise InputInvalid(f"No checkpoint of {origin!r} was cosigned here.", remedy="Look at `dosewright witness status`.")
+    print(found, end="")
+
+
+@app.command("serve")
+def serve(
+    folder: _Folder,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 for any.", min=0, max=65535)] = 8081,
+) -> None:
+    """Answer POST /add-checkpoint until told to stop. Put a TLS proxy before it; nobody logs in."""
+    import uvicorn  # only the process that serves needs a server
+
+    from api.control_site.witness_app import create_witness
+
+    with WitnessStore.open(folder / _MEMORY) as store:
+        app = create_witness(store, SigningKey.load(folder / _KEY))
+        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)

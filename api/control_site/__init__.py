@@ -1,0 +1,1 @@
+"""What a control site runs for the sites it answers for."""
