@@ -16,6 +16,7 @@ from api import (
     routes_devices,
     routes_exceptions,
     routes_inks,
+    routes_models,
     routes_people,
     routes_production,
     routes_recipes,
@@ -38,6 +39,7 @@ _ROUTERS = (
     routes_recipes.router,
     routes_inks.router,
     routes_exceptions.router,
+    routes_models.router,
 )
 
 

@@ -13,6 +13,7 @@ from api import (
     cli_demo,
     cli_devices,
     cli_inks,
+    cli_model,
     cli_plan,
     cli_recipe,
     cli_replay,
@@ -52,6 +53,7 @@ app.add_typer(cli_check.app, name="check")
 app.add_typer(cli_inks.ink, name="ink")
 app.add_typer(cli_inks.cartridge, name="cartridge")
 app.add_typer(cli_recipe.app, name="recipe")
+app.add_typer(cli_model.app, name="model")
 
 
 @app.command("version")

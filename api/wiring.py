@@ -11,6 +11,8 @@ from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
+from api.model_desk import ModelDesk
+from api.model_use import ModelUse
 from api.people import People
 from api.pictures import PictureDesk
 from api.production import Production
@@ -52,6 +54,8 @@ class Workstation:
     inks: InkDesk
     pictures: PictureDesk
     exceptions: ExceptionDesk
+    models: ModelDesk
+    model_use: ModelUse
 
     def close(self) -> None:
         self.cells.close()
@@ -71,6 +75,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
     release = ReleaseDesk(store, key, people, production, cells, inks)
+    models = ModelDesk(store, people)
+    model_use = ModelUse(store, cells, release, models.register)
+    release.follow_closing(model_use.when_closed)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
     return Workstation(
         settings=settings,
@@ -90,4 +97,6 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         inks=inks,
         pictures=PictureDesk(production, cells),
         exceptions=ExceptionDesk(store, people, production, release),
+        models=models,
+        model_use=model_use,
     )
