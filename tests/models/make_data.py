@@ -1,12 +1,12 @@
-"""Writes the data sets of the two models off the virtual bench into `tests/models/data`. Usage: `python tests/models/make_data.py`."""
+"""Writes the data sets of the two models off the virtual bench into `tests/models/data`.
+
+Usage: `PYTHONPATH=.:tests/printer:tests/models python tests/models/make_data.py`
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "printer"), str(Path(__file__).resolve().parents[2])]
 
 from model_batches import mass_data, nir_data
 

@@ -1,4 +1,4 @@
-"""The two models as they are fitted from the data sets here, and the entries of a model and its predictions as a workstation writes them."""
+"""The two models as fitted from the data sets here, and the entries of a model and its predictions as a workstation writes them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import scipy.signal
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_story import data_set, fitted, plan_of
+from model_story import data_set, fitted
 from sklearn.cross_decomposition import PLSRegression
 
 from api.model_fitting import preprocess, with_coefficients
