@@ -17,7 +17,7 @@ from api.people import DEVICE, People
 from api.recipe_refusals import on_record
 from api.security import Permission, Session
 from audit.canonical import JsonObject, canonical, sha256_hex
-from audit.errors import RecordError
+from audit.errors import ModelRefused
 from audit.events import EntryDraft, EventKind, Subject
 from audit.release.model_evaluation import check_vectors
 from audit.release.model_testing import judge, overlap, performance, read_data_set
@@ -63,7 +63,7 @@ class ModelDesk:
         }
 
     def draft(self, session: Session, definition: object, reason: str) -> JsonObject:
-        """Write a definition down, whole; from then on its number means this content. Raises RecordError, WrongState, RoleMissing."""
+        """Write a definition down, whole; from then on its number means this content. Raises ModelRefused, WrongState, RoleMissing."""
         with self._on_record(session, "draft", "draft"), self._lock:
             actor = actor_of(session, Permission.AUTHOR_MODELS)
             model = read_definition(definition)
@@ -90,20 +90,20 @@ class ModelDesk:
         return {"model": model.reference, "status": "draft", "digest": model.digest, "written_by": actor.username}
 
     def test(self, session: Session, reference: str, data: object) -> JsonObject:
-        """Test a draft on independent data, once. Raises WrongState, RecordError for data that is not independent or cannot be read."""
+        """Test a draft on independent data, once. Raises WrongState, ModelRefused for data that is not independent or cannot be read."""
         with self._on_record(session, reference, "test"), self._lock:
             version = self.register.get(reference)
             if version.status != RecipeState.DRAFT.value or version.state.get("test_passed") is not None:
                 raise WrongState(f"{reference} is {version.status} and was tested, or is past it.", remedy="A version is tested once.")
             model, found = version.definition, read_data_set(data)
             if found.reference_method != model.plan.reference_method:
-                raise RecordError(
+                raise ModelRefused(
                     f"The data set was measured by {found.reference_method}, the plan asks for {model.plan.reference_method}.",
                     remedy="Test against the reference method of the plan.",
                 )
             if shared := overlap(model, found):
                 more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
-                raise RecordError(
+                raise ModelRefused(
                     f"The data set is not independent of the training: {'; '.join(shared[:3])}{more}.",
                     remedy="Test on batches not fitted to.",
                 )
@@ -269,7 +269,7 @@ class ModelDesk:
 def _computes_here(model: ModelDefinition) -> None:
     """Refuse a model whose reference vectors come out otherwise here: what was validated is not what would be used."""
     if problems := check_vectors(model):
-        raise RecordError(f"{'; '.join(problems)}.", remedy="Fit and test it anew with this version of the software.")
+        raise ModelRefused(f"{'; '.join(problems)}.", remedy="Fit and test it anew with this version of the software.")
 
 
 def _roles(session: Session) -> frozenset[str]:

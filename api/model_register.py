@@ -60,7 +60,7 @@ class ModelRegister:
         self._store = store
 
     def get(self, reference: str) -> ModelVersion:
-        """Return one version. Raises NotFound, RecordError."""
+        """Return one version. Raises NotFound, ModelRefused."""
         found = self.find(reference)
         if found is None:
             raise NotFound(f"There is no process model {reference!r}.", remedy="Look at the list of models.")

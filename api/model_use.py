@@ -16,7 +16,7 @@ from api.people import DEVICE
 from api.release_desk import ReleaseDesk
 from api.security import Permission, Session
 from audit.canonical import JsonObject, JsonValue
-from audit.errors import DosewrightError, RecordError
+from audit.errors import DosewrightError, ModelRefused
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.quantities import EXACT, QuantityError, decimal_from_text, plain_text
 from audit.release.evidence import BatchEntries
@@ -114,7 +114,7 @@ class ModelUse:
     def check(self, session: Session, reference: str, check: ReferenceCheck) -> JsonObject:
         """Record a reference check and judge the residuals so far; a signal suspends the model in the same entry's company.
 
-        Raises InputInvalid, WrongState for a model that is not in use, RecordError for inputs outside its domain.
+        Raises InputInvalid, WrongState for a model that is not in use, ModelRefused for inputs outside its domain.
         """
         actor = actor_of(session, Permission.MEASURE)
         with self._lock:
@@ -125,7 +125,7 @@ class ModelUse:
             value = _number(check.reference, "the reference value")
             outcome = evaluate(model, check.inputs)
             if isinstance(outcome, Held):
-                raise RecordError(
+                raise ModelRefused(
                     f"The sample is outside the domain of {reference}: {'; '.join(outcome.reasons)}.",
                     remedy="Check it with a sample inside.",
                 )

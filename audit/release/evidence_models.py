@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from audit.canonical import JsonObject
-from audit.errors import RecordError
+from audit.errors import ModelRefused
 from audit.events import EventKind
 from audit.quantities import EXACT, plain_text, round_to
 from audit.release.evidence import BatchEntries
@@ -102,7 +102,7 @@ def _definition(name: str, history: list[TrailEntry], judged: Judged) -> ModelDe
         return None
     try:
         model = read_definition(fold(history).get("definition"), name)
-    except RecordError as error:
+    except ModelRefused as error:
         judged.failing.append(error.message)
         return None
     if model.reference != name:

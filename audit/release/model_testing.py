@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
-from audit.errors import RecordError
+from audit.errors import ModelRefused
 from audit.quantities import EXACT, plain_text, round_to
 from audit.release.model_evaluation import Predicted, evaluate
 from audit.release.process_models import Line, Metric, ModelDefinition, Number, Part, Vector, explain
@@ -64,11 +64,11 @@ class DataSet(Part):
 
 
 def read_data_set(record: object, what: str = "The data set") -> DataSet:
-    """Read a data set from a JSON tree. Raises RecordError naming every field that is wrong."""
+    """Read a data set from a JSON tree. Raises ModelRefused naming every field that is wrong."""
     try:
         return DataSet.model_validate(record)
     except ValidationError as error:
-        raise RecordError(f"{what} cannot be read: {explain(error)}.", remedy="Correct it; docs/models.md shows one.") from error
+        raise ModelRefused(f"{what} cannot be read: {explain(error)}.", remedy="Correct it; docs/models.md shows one.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def overlap(model: ModelDefinition, data: DataSet) -> tuple[str, ...]:
 
 
 def performance(model: ModelDefinition, data: DataSet) -> Performance:
-    """Return what a model shows on a data set. Raises RecordError where fewer than three samples lie in its domain."""
+    """Return what a model shows on a data set. Raises ModelRefused where fewer than three samples lie in its domain."""
     predicted, inside = [], 0
     for sample in data.samples:
         outcome = evaluate(model, sample.named_inputs)
@@ -118,7 +118,7 @@ def performance(model: ModelDefinition, data: DataSet) -> Performance:
             predicted.append((outcome.value, sample.reference))
             inside += abs(EXACT.subtract(outcome.value, sample.reference)) <= outcome.half_width
     if len(predicted) < 3:
-        raise RecordError(
+        raise ModelRefused(
             f"{len(predicted)} of {len(data.samples)} samples lie in the domain of {model.reference}: nothing follows from that.",
             remedy="Test it with samples that it is meant for.",
         )

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from audit.canonical import JsonObject, canonical, sha256_hex
-from audit.errors import RecordError
+from audit.errors import ModelRefused
 from audit.quantities import EXACT, decimal_from_text, plain_text
 from audit.release.model_limits import q_limit, t2_limit
 
@@ -336,19 +336,19 @@ def _near(stated: Decimal, found: Decimal) -> bool:
 
 
 def read_definition(record: object, what: str = "The process model") -> ModelDefinition:
-    """Read a definition from a JSON tree. Raises RecordError naming every field that is wrong."""
+    """Read a definition from a JSON tree. Raises ModelRefused naming every field that is wrong."""
     try:
         return ModelDefinition.model_validate(record)
     except ValidationError as error:
-        raise RecordError(f"{what} is not a model definition: {explain(error)}.", remedy="Fit it again from its plan and data.") from error
+        raise ModelRefused(f"{what} is not a model definition: {explain(error)}.", remedy="Fit it again from its plan and data.") from error
 
 
 def read_plan(record: object, what: str = "The plan") -> ModelPlan:
-    """Read a plan from a TOML or JSON tree. Raises RecordError naming every field that is wrong."""
+    """Read a plan from a TOML or JSON tree. Raises ModelRefused naming every field that is wrong."""
     try:
         return ModelPlan.model_validate(record)
     except ValidationError as error:
-        raise RecordError(
+        raise ModelRefused(
             f"{what} is not the plan of a model: {explain(error)}.", remedy="Correct it; docs/models.md shows one."
         ) from error
 

@@ -15,7 +15,7 @@ from sklearn.cross_decomposition import PLSRegression
 
 from api.model_fitting import preprocess, with_coefficients
 from audit.canonical import canonical
-from audit.errors import RecordError
+from audit.errors import ModelRefused
 from audit.quantities import plain_text
 from audit.release.model_evaluation import Held, Predicted, check_vectors, evaluate, outcome_record, prepared, score
 from audit.release.model_limits import f_below, f_quantile, q_limit, t2_limit
@@ -139,7 +139,7 @@ def test_a_changed_parameter_shows_in_the_reference_vectors(name: str) -> None:
 def test_a_definition_that_does_not_fit_together_is_refused(part: str, field: str, value: object, words: str) -> None:
     record = fitted("nir-strength").as_record()
     changed = {**record, part: {**record[part], field: value}}  # type: ignore[dict-item]
-    with pytest.raises(RecordError, match=words):
+    with pytest.raises(ModelRefused, match=words):
         read_definition(changed)
 
 
@@ -212,5 +212,5 @@ def test_what_is_not_covered_is_held() -> None:
 def test_a_data_set_with_a_float_is_refused() -> None:
     record = data_set("unit-mass-test").as_record()
     record["samples"][0]["reference"] = 1.5  # type: ignore[index,call-overload]
-    with pytest.raises(RecordError, match="as text"):
+    with pytest.raises(ModelRefused, match="as text"):
         read_data_set(record)
