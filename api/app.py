@@ -18,6 +18,7 @@ from api import (
     routes_exceptions,
     routes_inks,
     routes_interop,
+    routes_models,
     routes_people,
     routes_process,
     routes_production,
@@ -51,6 +52,7 @@ _ROUTERS = (
     routes_process.router,
     routes_trail.router,
     routes_anchors.router,
+    routes_models.router,
 )
 
 

@@ -16,6 +16,7 @@ from api import (
     cli_fhir,
     cli_inks,
     cli_key,
+    cli_model,
     cli_plan,
     cli_recipe,
     cli_replay,
@@ -64,6 +65,7 @@ app.add_typer(cli_fhir.app, name="fhir")
 app.add_typer(cli_anchor.app, name="anchor")
 app.add_typer(cli_key.app, name="key")
 app.add_typer(cli_witness.app, name="witness")
+app.add_typer(cli_model.app, name="model")
 
 
 @app.command("version")

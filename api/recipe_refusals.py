@@ -1,4 +1,4 @@
-"""What was asked of recipes and refused, as entries."""
+"""What was asked of recipes and process models and refused, as entries."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ _LONGEST_TEXT = 2000
 
 
 @contextmanager
-def on_record(store: TrailStore, session: Session, reference: str, step: str) -> Iterator[None]:
+def on_record(
+    store: TrailStore,
+    session: Session,
+    reference: str,
+    step: str,
+    *,
+    kind: EventKind = EventKind.RECIPE_REQUEST_REFUSED,
+    about: str = "recipe_request",
+) -> Iterator[None]:
     """Leave an entry where what follows is refused: by whom, of what, why not."""
     try:
         yield
     except DosewrightError as error:
         new: JsonObject = {"step": str(step)[:200], "refused_code": error.code, "refused": error.message[:_LONGEST_TEXT]}
         actor = Actor(session.username, session.name, "/".join(sorted(role.value for role in session.roles)))
-        subject = Subject("recipe_request", reference[:100] or "nothing")
-        store.append(EntryDraft(EventKind.RECIPE_REQUEST_REFUSED, subject, new, actor, DEVICE))
+        subject = Subject(about, reference[:100] or "nothing")
+        store.append(EntryDraft(kind, subject, new, actor, DEVICE))
         raise

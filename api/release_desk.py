@@ -108,6 +108,11 @@ class ReleaseDesk:
         self._cells = cells
         self._inks = inks
         self._leave = leave
+        self._closed: list[Callable[[Session, str], JsonObject]] = []
+
+    def follow_closing(self, act: Callable[[Session, str], JsonObject]) -> None:
+        """Have something done for each batch once its run is closed; what it returns is part of the answer."""
+        self._closed.append(act)
 
     def close_run(self, session: Session, batch_id: str) -> JsonObject:
         """Tie the cell's trail to the batch when its run is over. Raises WrongState, CellTrailInvalid, CellUnreachable."""
@@ -135,8 +140,11 @@ class ReleaseDesk:
             order, recipe = DoseOrder.model_validate(self._production.order(order_id)["order"]), self._production.recipe_of(order_id)
             self._inks.note_usage(order, recipe, str(batch["run"]), TrailView(trail.lines), actor)
             self._store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
+            followed: JsonObject = {}
+            for act in self._closed:
+                followed |= act(session, batch_id)
         self._leave()
-        return {"batch": batch_id, **new}
+        return {"batch": batch_id, **new, **followed}
 
     def review(self, batch_id: str) -> JsonObject:
         """Return the batch record as the two trails show it now, with the proposed disposition and its reasons."""

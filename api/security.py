@@ -63,6 +63,11 @@ class Permission(StrEnum):
     APPROVE_RECIPES = "approve a recipe or make it effective"
     DEVELOP = "open a recipe for development runs"
     CHANGE_EQUIPMENT = "sign an equipment register"
+    CHANGE_MODELS = "take a step of a process model's life cycle"
+    AUTHOR_MODELS = "write or test a process model"
+    APPROVE_MODELS = "approve a process model, make it effective or reinstate it"
+    SUSPEND_MODELS = "suspend a process model"
+    MEASURE = "record spectra or a reference check, or have models predict"
 
 
 GRANTS: Mapping[Permission, frozenset[Role]] = {
@@ -92,6 +97,11 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.APPROVE_RECIPES: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.DEVELOP: frozenset({Role.PROCESS_ENGINEER}),
     Permission.CHANGE_EQUIPMENT: frozenset({Role.QUALITY_ASSURANCE}),
+    Permission.CHANGE_MODELS: _GMP,
+    Permission.AUTHOR_MODELS: frozenset({Role.PROCESS_ENGINEER, Role.PHARMACIST}),
+    Permission.APPROVE_MODELS: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
+    Permission.SUSPEND_MODELS: _GMP,
+    Permission.MEASURE: _GMP,
 }
 
 

@@ -16,6 +16,8 @@ from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
+from api.model_desk import ModelDesk
+from api.model_use import ModelUse
 from api.people import People
 from api.pictures import PictureDesk
 from api.process_facts import SiteClock, started_entry, stopped_entry
@@ -67,6 +69,8 @@ class Workstation:
     cell_keys: CellKeys
     site_clock: SiteClock
     http: httpx.Client
+    models: ModelDesk
+    model_use: ModelUse
 
     def close(self) -> None:
         self.http.close()  # whoever waits for an answer from outside waits no longer
@@ -100,6 +104,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     anchors = AnchorDesk(store, cells, outside)
     anchor_worker, site_clock = AnchorWorker(anchors, clock), SiteClock(store)
     release = ReleaseDesk(store, key, people, production, cells, inks, anchor_worker.wanted)
+    models = ModelDesk(store, people)
+    model_use = ModelUse(store, cells, release, models.register)
+    release.follow_closing(model_use.when_closed)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
     anchor_worker.start()
     site_clock.start()
@@ -127,4 +134,6 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         cell_keys=CellKeys(store, people, cells),
         site_clock=site_clock,
         http=http,
+        models=models,
+        model_use=model_use,
     )

@@ -18,7 +18,8 @@ DosewrightError                  says what, where, and what to do; carries a sta
 │   ├── LoginFailed    AU-021    name or password wrong, or the account is locked
 │   └── RoleMissing    AU-022    the role does not allow the action
 ├── SignatureRefused   AU-023    a signature may not be given here
-└── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+├── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+└── ModelRefused       AU-040    a process model, its data or its inputs are not what they have to be
 """
 
 from __future__ import annotations
@@ -115,3 +116,7 @@ class ReleaseBlocked(DosewrightError):
     def __init__(self, reasons: Sequence[str], *, remedy: str = "") -> None:
         super().__init__("The disposition is not open: " + "; ".join(reasons) + ".", remedy=remedy)
         self.reasons = tuple(reasons)
+
+
+class ModelRefused(DosewrightError):
+    code = "AU-040"

@@ -107,6 +107,20 @@ class EventKind(StrEnum):
     EQUIPMENT_CHECK_BEGUN = "equipment.check.begun"
     EQUIPMENT_CHECK_COMPLETED = "equipment.check.completed"
     CELL_CLEANING_COMPLETED = "cell.cleaning.completed"
+    MODEL_VERSION_DRAFTED = "model.version.drafted"
+    MODEL_TEST_COMPLETED = "model.test.completed"
+    MODEL_VERSION_SUBMITTED = "model.version.submitted"
+    MODEL_VERSION_RETURNED = "model.version.returned"
+    MODEL_VERSION_APPROVED = "model.version.approved"
+    MODEL_VERSION_EFFECTIVE = "model.version.effective"
+    MODEL_VERSION_SUPERSEDED = "model.version.superseded"
+    MODEL_VERSION_RETIRED = "model.version.retired"
+    MODEL_VERSION_SUSPENDED = "model.version.suspended"
+    MODEL_VERSION_REINSTATED = "model.version.reinstated"
+    MODEL_REFERENCE_CHECKED = "model.reference.checked"
+    MODEL_PREDICTION_RECORDED = "model.prediction.recorded"
+    MODEL_REQUEST_REFUSED = "model.request.refused"
+    UNIT_SPECTRUM_RECORDED = "unit.spectrum.recorded"
 
 
 MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
@@ -224,6 +238,29 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.RUN_RECORD_CLOSED: ("run", "the run's record is complete"),
         EventKind.EQUIPMENT_CHECK_BEGUN: ("balance", "a person began the daily check of a balance"),
         EventKind.CELL_CLEANING_COMPLETED: ("cell", "a person cleaned the cell, by which method"),
+        EventKind.MODEL_VERSION_DRAFTED: (
+            "model",
+            "a process model was written down, whole, with its acceptance limits; nothing was tested yet",
+        ),
+        EventKind.MODEL_TEST_COMPLETED: (
+            "model",
+            "it was tested on independent data: figures, limits, whether it passed; once for a version",
+        ),
+        EventKind.MODEL_VERSION_SUBMITTED: ("model", "its author signed it for review"),
+        EventKind.MODEL_VERSION_RETURNED: ("model", "it went back to its author, with the reason; signed"),
+        EventKind.MODEL_VERSION_APPROVED: ("model", "another person than the author approved and signed it"),
+        EventKind.MODEL_VERSION_EFFECTIVE: ("model", "its predictions may serve release from now on; signed"),
+        EventKind.MODEL_VERSION_SUPERSEDED: ("model", "a newer version took its place"),
+        EventKind.MODEL_VERSION_RETIRED: ("model", "it was withdrawn and signed; it is not used any more"),
+        EventKind.MODEL_VERSION_SUSPENDED: ("model", "monitoring or a person took it out of use until it is reviewed, with the reasons"),
+        EventKind.MODEL_VERSION_REINSTATED: ("model", "a person of quality reviewed a suspended model, assigned a cause and signed"),
+        EventKind.MODEL_REFERENCE_CHECKED: ("model", "a prediction beside the reference method: the residual"),
+        EventKind.MODEL_PREDICTION_RECORDED: (
+            "prediction",
+            "what a model says of the units of a batch: inputs, T², Q, prediction, interval",
+        ),
+        EventKind.MODEL_REQUEST_REFUSED: ("model_request", "a step of a model was refused, with the reason"),
+        EventKind.UNIT_SPECTRUM_RECORDED: ("spectrum", "a spectrum of a unit as the probe gave it"),
         EventKind.EQUIPMENT_CHECK_COMPLETED: ("balance", "a daily check of a balance with a check weight: readings, limits, outcome"),
     }
 )

@@ -1,4 +1,4 @@
-"""Life cycle of a recipe version: draft → in review → approved → effective → superseded or retired.
+"""Life cycle of a recipe version: draft → in review → approved → effective → superseded or retired. Process models live by the same.
 
 A pure transition table. What is approved is a digest: a version whose content changes goes back to draft. The person
 who wrote a version may not approve it (EU GMP Annex 11 and chapter 4: documents are approved by others than their author).
@@ -58,13 +58,22 @@ TRANSITIONS: Mapping[tuple[RecipeState, Step], Transition] = {
 
 @dataclass(frozen=True, slots=True)
 class RecipeVersion:
-    """The state of one recipe version. `author` and `approver` are user names; `digest` is what they stand for."""
+    """The state of one version. `author` and `approver` are user names; `digest` is what they stand for; `noun`: of what it is one."""
 
     reference: str
     digest: str
     state: RecipeState = RecipeState.DRAFT
     author: str | None = None
     approver: str | None = None
+    noun: str = "recipe"
+
+    @property
+    def name(self) -> str:
+        return f"{self.noun} {self.reference}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.name[0].upper()}{self.name[1:]}"
 
 
 def advance(version: RecipeVersion, step: Step, *, person: str, roles: Collection[str], digest: str) -> RecipeVersion:
@@ -77,7 +86,7 @@ def advance(version: RecipeVersion, step: Step, *, person: str, roles: Collectio
     if transition is None:
         open_steps = ", ".join(known.value for state, known in TRANSITIONS if state is version.state) or "none"
         raise TransitionRefused(
-            f"Recipe {version.reference} is {version.state.value}: it cannot take the step '{step.value}'.",
+            f"{version.title} is {version.state.value}: it cannot take the step '{step.value}'.",
             remedy=f"Open steps: {open_steps}.",
         )
     if not transition.roles & set(roles):
@@ -87,23 +96,21 @@ def advance(version: RecipeVersion, step: Step, *, person: str, roles: Collectio
         )
     if step is not Step.SUBMIT and digest != version.digest:
         raise TransitionRefused(
-            f"Recipe {version.reference} is not the content that was submitted.", remedy="Return it to draft and submit it as it is now."
+            f"{version.title} is not the content that was submitted.", remedy="Return it to draft and submit it as it is now."
         )
     match step:
         case Step.SUBMIT:
             return replace(version, state=transition.state, author=person, approver=None, digest=digest)
         case Step.APPROVE:
             if person == version.author:
-                raise TransitionRefused(
-                    f"{person} wrote recipe {version.reference} and may not approve it.", remedy="Another person approves it."
-                )
+                raise TransitionRefused(f"{person} wrote {version.name} and may not approve it.", remedy="Another person approves it.")
             return replace(version, state=transition.state, approver=person)
         case Step.RETURN:
             return replace(version, state=transition.state, author=None, approver=None)
         case Step.MAKE_EFFECTIVE:
             if person == version.author:
                 raise TransitionRefused(
-                    f"{person} wrote recipe {version.reference} and may not make it effective.", remedy="Another person makes it effective."
+                    f"{person} wrote {version.name} and may not make it effective.", remedy="Another person makes it effective."
                 )
             return replace(version, state=transition.state)
         case Step.SUPERSEDE | Step.RETIRE:

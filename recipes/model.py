@@ -364,6 +364,8 @@ def _two_ink_reasons(recipe: Recipe, second: SecondInk) -> list[str]:
         reasons.append("second_ink does not go with start_up_calibration")
     if recipe.weighing.external_balance is not None:
         reasons.append("second_ink does not go with external_balance: each part is weighed on the plate, before the next is printed")
+    if recipe.control.release is not None and recipe.control.release.process_models is not None:
+        reasons.append("second_ink does not go with process_models: a model speaks of a unit of one ink")
     if second.ink.ink == recipe.ink.ink or second.active.moiety == recipe.active.moiety:
         reasons.append("second_ink must be another ink with another active")
     if second.parameters.plate_temperature != recipe.parameters.plate_temperature:

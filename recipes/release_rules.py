@@ -8,7 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, StrictInt, model_seri
 
 from audit.canonical import JsonValue
 from audit.quantities import Percent, plain_text
-from recipes.figures import Document, Name, PlainNumber, Positive
+from recipes.figures import Document, Hex256, Identifier, Name, PlainNumber, Positive
 
 
 class SmallBatchPrior(Document):
@@ -39,17 +39,33 @@ class SmallBatchPrior(Document):
         }
 
 
+class ModelRule(Document):
+    """A process model that release rests on, by id, version and digest. `tolerance`: how far a unit's prediction with its interval may lie
+    from what the ink certificate leads to; for a model of strength, and for no other."""
+
+    model: Identifier
+    version: Annotated[StrictInt, Field(ge=1, le=10_000)]
+    model_digest: Hex256
+    tolerance: Annotated[Percent, Positive] | None = None
+
+    def as_rule(self) -> dict[str, JsonValue]:
+        tolerance: dict[str, JsonValue] = {} if self.tolerance is None else {"tolerance_percent": self.tolerance.text}
+        return {"model": f"{self.model}@{self.version}", "digest": self.model_digest, **tolerance}
+
+
 class ReleaseRules(Document):
     """Limits above which a batch is held, each only where it is set.
 
     `largest_reject_rate`: share of printed units that were rejected or scrapped; above it the batch waits until a cause is assigned.
     `ink_reconciliation`: share of the ink issued that may be unaccounted for, either way; it asks for the cartridge to be weighed back.
+    `process_models`: models whose predictions must lie within their domain and limits.
     """
 
     largest_reject_rate: Percent | None = None
     ink_reconciliation: Annotated[Percent, Positive] | None = None
     small_batch_prior: SmallBatchPrior | None = None
     second_small_batch_prior: SmallBatchPrior | None = None
+    process_models: Annotated[tuple[ModelRule, ...], Field(min_length=1, max_length=8)] | None = None
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -57,6 +73,9 @@ class ReleaseRules(Document):
             share = getattr(self, name)
             if share is not None and not 0 <= share.value <= 100:
                 raise ValueError(f"{name} must lie between 0 % and 100 %, found {share}")
+        named = [rule.model for rule in self.process_models or ()]
+        if len(set(named)) < len(named):
+            raise ValueError("a process model is named twice")
         return self
 
     @model_serializer(mode="wrap")
@@ -74,4 +93,6 @@ class ReleaseRules(Document):
         for name, prior in (("small_batch_prior", self.small_batch_prior), ("second_small_batch_prior", self.second_small_batch_prior)):
             if prior is not None:
                 found[name] = prior.as_rule()
+        if self.process_models is not None:
+            found["process_models"] = [rule.as_rule() for rule in self.process_models]
         return found

@@ -30,6 +30,7 @@ from api.workstation.closing import ClosingPanel
 from api.workstation.inks import InksPage
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
+from api.workstation.models import ModelsPage
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
 from api.workstation.recipes import RecipesPage
 from api.workstation.trail_page import TrailPageView
@@ -280,6 +281,13 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         session_of(request).role_for(Permission.SEE)
         ui.colors(primary="#1d6f58")
         RecipesPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), version)
+        return None
+
+    @ui.page("/models", title="Dosewright: process models", favicon=_LOGO)
+    async def models(request: Request, version: str = "") -> Response | None:
+        session_of(request).role_for(Permission.SEE)
+        ui.colors(primary="#1d6f58")
+        ModelsPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), version)
         return None
 
     @ui.page("/inks", title="Dosewright: inks and cartridges", favicon=_LOGO)

@@ -24,6 +24,7 @@ from audit.release.conformity import RELEASING, Disposition, Evidence, Proposal,
 from audit.release.evidence import BatchEntries, gather
 from audit.release.evidence_further import further, resolutions
 from audit.release.evidence_links import links_of
+from audit.release.evidence_models import model_rows
 from audit.release.ink_use import balances
 from audit.release.strengths import content_of, either, strengths_of
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of, view_of
@@ -188,6 +189,7 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
         "deviations": [{"deviation": id_, **state} for id_, state in entries.deviations],
         "exceptions": list[JsonValue](resolutions(entries)),
         "ink_use": [ink.as_record() for ink in balances(entries)[0]],
+        **({"models": list[JsonValue](models)} if (models := model_rows(entries)) else {}),
         "evidence": [_evidence(item) for item in evidence],
         "proposal": _proposal(proposal),
         "disposition": decision.disposition.value if decision else Disposition.HELD.value,

@@ -44,10 +44,11 @@ class Item(StrEnum):
     EQUIPMENT_STATED = "equipment register signed and named by every run that printed"
     REJECTS_WITHIN = "share of rejected units within the recipe's limit, or its cause assigned"
     INK_RECONCILED = "ink issued accounted for within the recipe's limit, or the difference explained"
+    MODELS_WITHIN = "process models within their domain and limits"
 
 
-CONDITIONAL = frozenset({Item.REJECTS_WITHIN, Item.INK_RECONCILED})
-"""Items that a recipe's control strategy may leave out by setting no limit; every other item is asked of every batch."""
+CONDITIONAL = frozenset({Item.REJECTS_WITHIN, Item.INK_RECONCILED, Item.MODELS_WITHIN})
+"""Items that a recipe's control strategy may leave out by setting no limit or naming no model; every other item is asked of every batch."""
 
 
 class State(StrEnum):

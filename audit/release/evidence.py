@@ -14,6 +14,7 @@ from audit.release.claims import Uniformity
 from audit.release.conformity import Evidence, Item, State
 from audit.release.exceptions import deviation_finding, deviation_key, resolution_of
 from audit.release.legal_routes import REAL_TIME
+from audit.release.release_rules import read_rules
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
 from audit.signatures import removal_digest, verify_signature, weight_digest
 
@@ -182,6 +183,7 @@ class BatchEntries:
             ("cartridge", text_of(self.batch.get("second_cartridge")) or ""),
             ("recipe", reference),
             ("cell", text_of(self.batch.get("cell")) or ""),
+            *(("model", rule.model) for rule in read_rules(self.fact("release_rules")).models),
         }
         mine = [("workstation", entry) for entry in self.workstation if entry.subject in wanted or self._of_this_batch(entry)]
         cell = [("cell", entry) for entry in self.cell if self._of_a_run(entry)]
@@ -189,7 +191,9 @@ class BatchEntries:
 
     def _of_this_batch(self, entry: TrailEntry) -> bool:
         type_, id_ = entry.subject
-        return type_ in ("exception", "ink_return") and id_.startswith(f"{self.batch_id}/")
+        if type_ == "spectrum":
+            return id_.rpartition("/")[0] in self.runs
+        return type_ in ("exception", "ink_return", "prediction") and id_.startswith(f"{self.batch_id}/")
 
     def _of_a_run(self, entry: TrailEntry) -> bool:
         type_, id_ = entry.subject

@@ -10,6 +10,7 @@ from audit.events import EventKind
 from audit.quantities import EXACT, plain_text, round_to
 from audit.release.conformity import Evidence, Item, State
 from audit.release.evidence import BatchEntries
+from audit.release.evidence_models import judge_models, model_exceptions
 from audit.release.exceptions import REJECT_RATE, deviation_finding, deviation_key, ink_key, resolution_of
 from audit.release.ink_use import balances
 from audit.release.release_rules import read_rules
@@ -36,6 +37,7 @@ def further(entries: BatchEntries) -> tuple[Evidence, ...]:
         _equipment(entries),
         _rejects(entries),
         _ink(entries),
+        _models(entries),
     )
 
 
@@ -208,6 +210,20 @@ def _ink(entries: BatchEntries) -> Evidence:
     )
 
 
+def _models(entries: BatchEntries) -> Evidence:
+    item, rules = Item.MODELS_WITHIN, read_rules(entries.fact("release_rules"))
+    if rules.problem:
+        return Evidence(item, State.MISSING, rules.problem)
+    judged = judge_models(entries)
+    if judged is None:
+        return Evidence(item, State.NOT_REQUIRED, "the recipe's control strategy names no model")
+    if judged.failing:
+        return Evidence(item, State.NOT_MET, "; ".join([*judged.failing, *judged.missing, *judged.exceptions.values()]))
+    if judged.missing:
+        return Evidence(item, State.MISSING, "; ".join([*judged.missing, *judged.exceptions.values()]))
+    return _resolvable(entries, item, judged.exceptions, "; ".join([*judged.well, *judged.exceptions.values()]))
+
+
 def _resolvable(entries: BatchEntries, item: Item, exceptions: dict[str, str], detail: str) -> Evidence:
     """Return an item that is met where each of its exceptions is resolved by a person who did not run the batch."""
     problems, resolved = [], []
@@ -235,6 +251,7 @@ def open_exceptions(entries: BatchEntries) -> dict[str, str]:
     if rules.ink_reconciliation is not None:
         balanced, _ = balances(entries)
         found |= {ink_key(ink.serial): ink.text for ink in balanced if not ink.within(rules.ink_reconciliation)}
+    found |= model_exceptions(entries)
     return {key: finding for key, finding in found.items() if not is_resolved(entries, key, finding)}
 
 

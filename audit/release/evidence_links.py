@@ -29,6 +29,7 @@ _RESTS_ON: dict[Item, tuple[str, ...]] = {
     Item.EQUIPMENT_STATED: ("run.record.created", "run.gates."),
     Item.REJECTS_WITHIN: (*_JUDGED, "batch.exception."),
     Item.INK_RECONCILED: ("ink.cartridge.", *_JUDGED, "calibration.weight.", "run.action.completed", "batch.exception."),
+    Item.MODELS_WITHIN: ("model.", "unit.spectrum.", "batch.exception."),
 }
 
 

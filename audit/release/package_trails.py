@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from audit.canonical import JsonObject, JsonValue, canonical, parse_canonical, sha256_hex
 from audit.chain import GENESIS, entry_digest
 from audit.checkpoint import VerifierKey, parse_checkpoint, split_note, verify_note
-from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
+from audit.errors import DosewrightError, EntryInvalid, NoteInvalid, VerificationError
 from audit.events import EntryBody, EventKind
 from audit.release import batch_record
 from audit.release.conformity import Disposition, releaser_refusals
 from audit.release.evidence import BatchEntries
+from audit.release.model_predictions import SUBJECT, differing, misread
 from audit.release.object_states import ObjectStates
 from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, VERIFIER, attached_files, checkpoint_name, trail_name
 from audit.release.package_keys import history_of, present_key
+from audit.release.process_models import read_definition
 from audit.release.stretches import Lines, Members
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 from audit.report import Finding
@@ -235,6 +237,7 @@ def _guarded(state: Checked, workstation: TrailView, cell: TrailView, record: Js
         entries = BatchEntries(workstation, cell, batch)
         _disposition(state, built, workstation, entries)
         _attached(state, entries)
+        check_predictions(state, entries)
     except DosewrightError as error:
         state.find(RECORD, f"cannot be rebuilt from the trails: {error.message}")
     except (ArithmeticError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
@@ -308,6 +311,29 @@ def _attached(state: Checked, entries: BatchEntries) -> None:
             state.find(name, f"is not the {field_name} of the run")
     _tie(state, entries)
     state.say(f"9 attachments: {len(wanted)} named in the cell's trail; the workstation's entry ties the two trails")
+
+
+def check_predictions(state: Checked, entries: BatchEntries) -> None:
+    """Step 9: each prediction of a process model is made again, from the traces and spectra to the last digit."""
+    place, names = trail_name(entries.workstation.origin or ""), {sha256: name for name, sha256 in attached_files(entries).items()}
+
+    def trace(sha256: str) -> bytes:
+        name = names.get(sha256, "")
+        if name not in state.files:
+            raise VerificationError(f"the trace {sha256[:16]}… is not in the package")
+        return state.files[name]
+
+    count = 0
+    for entry in [e for found in entries.workstation.under(SUBJECT, entries.batch_id).values() for e in found]:
+        reference = text_of(entry.new.get("model")) or ""
+        model = read_definition(entries.workstation.state("model", reference).get("definition"), reference or "the model of a prediction")
+        count += len(as_list(entry.new.get("units")))
+        for unit in misread(model, entries, entry, trace):
+            state.find(f"{place} entry {entry.seq}", f"the inputs of {unit} are not those of its trace or spectrum")
+        for unit in differing(model, entry):
+            state.find(f"{place} entry {entry.seq}", f"{reference} gives another result for {unit}")
+    if count:
+        state.say(f"9 predictions of process models: {count} made again")
 
 
 def _tie(state: Checked, entries: BatchEntries) -> None:

@@ -11,19 +11,31 @@ from decimal import Decimal
 
 from audit.canonical import JsonObject, JsonValue
 from audit.release.small_batch import Prior
-from audit.release.trail_view import as_object, count_of, number_of, text_of
+from audit.release.trail_view import as_list, as_object, count_of, number_of, text_of
 
-_MEMBERS = frozenset({"largest_reject_rate_percent", "ink_reconciliation_percent", "small_batch_prior", "second_small_batch_prior"})
+_MEMBERS = frozenset(
+    {"largest_reject_rate_percent", "ink_reconciliation_percent", "small_batch_prior", "second_small_batch_prior", "process_models"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRule:
+    """A process model that release rests on: `id@version`, digest; `tolerance` about what is expected in %, where the model needs one."""
+
+    model: str
+    digest: str
+    tolerance: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRules:
-    """Limits in %: of units rejected or scrapped, and of ink that is not accounted for; priors of the first and the second active."""
+    """Limits in %: of units rejected or scrapped, of ink that is not accounted for; priors of the first and the second active; models."""
 
     largest_reject_rate: Decimal | None = None
     ink_reconciliation: Decimal | None = None
     prior: Prior | None = None
     second_prior: Prior | None = None
+    models: tuple[ModelRule, ...] = ()
     problem: str = ""
 
 
@@ -40,6 +52,7 @@ def read_rules(value: JsonValue) -> ReleaseRules:
             ink_reconciliation=_percent(stated, "ink_reconciliation_percent"),
             prior=_prior(stated.get("small_batch_prior")),
             second_prior=_prior(stated.get("second_small_batch_prior")),
+            models=_models(stated.get("process_models")),
         )
     except ValueError as error:
         return ReleaseRules(problem=f"the recipe's rules of release cannot be read: {error}")
@@ -64,3 +77,18 @@ def _prior(value: JsonValue) -> Prior | None:
     if centre is None or sd is None or weight is None or degrees is None or history is None:
         raise ValueError("a prior lacks mean, standard deviation, weight, degrees of freedom or history")
     return Prior(centre, sd, degrees, weight, history)
+
+
+def _models(value: JsonValue) -> tuple[ModelRule, ...]:
+    if value is None:
+        return ()
+    found = []
+    for item in as_list(value):
+        stated = as_object(item)
+        model, sha256 = text_of(stated.get("model")), text_of(stated.get("digest"))
+        if model is None or sha256 is None or not stated.keys() <= {"model", "digest", "tolerance_percent"}:
+            raise ValueError("a process model is not named by id, version and digest")
+        found.append(ModelRule(model, sha256, _percent(stated, "tolerance_percent")))
+    if not found:
+        raise ValueError("process_models names none")
+    return tuple(found)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,8 @@ class Scenario:
     primed: bool = False
     remaining_mg: str | None = None
     """What the cartridge still held, in mg, when it was weighed back."""
+    models: Callable[[Any], None] | None = None
+    """Writes what process models have to say, before the batch is signed."""
 
 
 @dataclass
@@ -194,6 +197,8 @@ class Writer:
         self._people_and_materials()
         self._order()
         self._run()
+        if self.scenario.models is not None:
+            self.scenario.models(self.batch)
         if self.scenario.disposition:
             self.batch.dispose(self.scenario.disposition, self.scenario.releaser)
         return self.batch

@@ -9,14 +9,16 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from model_story import ModelStory, fitted, of_sample_batch, rule, spectra_near
 
 from audit.errors import ReleaseBlocked
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.release.conformity import CONDITIONAL, Item
 
 MASSES = ["467.2", "470.1", "465.8", "468.4", "463.9", "469.3", "466.0", "467.7", "471.2", "464.5"]
+MODEL = of_sample_batch(fitted("nir-strength"))
 RULES = {
-    "release_rules": {"largest_reject_rate_percent": "20", "ink_reconciliation_percent": "5"},
+    "release_rules": {"largest_reject_rate_percent": "20", "ink_reconciliation_percent": "5", "process_models": [rule(MODEL)]},
     "prime_volumes_uL": ["300"],
 }
 CRITICAL = {"name": "pressure high", "priority": "critical", "message": "612 kPa", "unit_n": 2, "acknowledged": False}
@@ -42,6 +44,7 @@ LACKS: dict[Item, dict[str, Any]] = {
     Item.EQUIPMENT_STATED: {"omit": "equipment"},
     Item.REJECTS_WITHIN: {"more": [("431.5", {"verdict": "rejected", "reasons": ("light",)})] * 3},
     Item.INK_RECONCILED: {"lost": "700"},
+    Item.MODELS_WITHIN: {"story": {"omit": "prediction"}},
 }
 
 
@@ -54,6 +57,7 @@ def batch_that(lacks: dict[str, Any], write_batch: Any, scenario: Any, unit: Any
     left = D(9000) * D("1.2") - used - D(changes.pop("lost", "0"))
     facts = {**RULES, **changes.pop("facts", {})}
     remaining = changes.pop("remaining_mg", str(left))
+    changes["models"] = ModelStory(MODEL, **{"spectra": spectra_near("39.6", len(units)), **changes.pop("story", {})})
     return write_batch(scenario(units=tuple(units), disposition=None, facts=facts, primed=True, remaining_mg=remaining, **changes))
 
 
@@ -96,7 +100,7 @@ def test_every_item_links_to_entries_of_the_record(write_batch: Any, scenario: A
     assert [known[(link["trail"], link["seq"])] for link in closed["entries"]] == ["run.record.closed"]
 
 
-def test_without_limits_in_the_recipe_two_items_are_not_required(write_batch: Any, scenario: Any, unit: Any) -> None:
+def test_without_limits_in_the_recipe_three_items_are_not_required(write_batch: Any, scenario: Any, unit: Any) -> None:
     batch = batch_that({"facts": {"release_rules": None}, "remaining_mg": None}, write_batch, scenario, unit)
     assert {name for name, state in states(batch).items() if state == "not required"} == {item.value for item in CONDITIONAL}
     batch.dispose("released")

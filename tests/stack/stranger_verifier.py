@@ -566,11 +566,14 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
     members = ("order", "ink_lot", "cartridge", "recipe", "cell")
     subjects = {("batch", record["batch"])} | {(member, batch[member]) for member in members}
     subjects |= {(member, batch[f"second_{member}"]) for member in ("ink_lot", "cartridge") if f"second_{member}" in batch}
+    rules = (cell.state("run", runs[-1], sizes[1]).get("release_rules") if runs else None) or {}
+    subjects |= {("model", rule["model"]) for rule in rules.get("process_models", [])}
     used = [
         ("workstation", e, workstation.lines[e["seq"]])
         for e in workstation.entries[: sizes[0]]
         if (e["subject"]["type"], e["subject"]["id"]) in subjects
-        or (e["subject"]["type"] in ("exception", "ink_return") and e["subject"]["id"].startswith(f"{record['batch']}/"))
+        or (e["subject"]["type"] in ("exception", "ink_return", "prediction") and e["subject"]["id"].startswith(f"{record['batch']}/"))
+        or (e["subject"]["type"] == "spectrum" and e["subject"]["id"].rpartition("/")[0] in runs)
     ]
     for entry in cell.entries[: sizes[1]]:
         kind, identity = entry["subject"]["type"], entry["subject"]["id"]
@@ -590,7 +593,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
 
 
 def check_record(record, workstation, cell):
-    members = set(record) - {"release", "purpose"}
+    members = set(record) - {"release", "purpose", "models"}
     need(members in (RECORD_MEMBERS, RECORD_MEMBERS | {"second_ink", "second_cartridge"}), "record.json", "members")
     need(record["format"] == "dosewright-record/1", "record.json", "format")
     dispositions = workstation.of("batch.disposition.signed", record["batch"])
@@ -625,9 +628,9 @@ def check_proposal(record):
     need(record["units_accepted"] == accepted, "record.json", "units_accepted")
     may_be_left_out = [item for item in record["evidence"] if item["state"] == "not required"]
     need(
-        len(record["evidence"]) == 20
+        len(record["evidence"]) == 21
         and all(i["state"] in ("met", "not met", "missing", "not required") for i in record["evidence"])
-        and all(i["item"].startswith(("share of rejected units", "ink issued")) for i in may_be_left_out),
+        and all(i["item"].startswith(("share of rejected units", "ink issued", "process models")) for i in may_be_left_out),
         "record.json",
         "evidence",
     )
