@@ -16,8 +16,10 @@ from api import (
     routes_devices,
     routes_exceptions,
     routes_inks,
+    routes_packs,
     routes_people,
     routes_production,
+    routes_recalls,
     routes_recipes,
     routes_records,
 )
@@ -38,6 +40,8 @@ _ROUTERS = (
     routes_recipes.router,
     routes_inks.router,
     routes_exceptions.router,
+    routes_packs.router,
+    routes_recalls.router,
 )
 
 

@@ -63,6 +63,14 @@ class Permission(StrEnum):
     APPROVE_RECIPES = "approve a recipe or make it effective"
     DEVELOP = "open a recipe for development runs"
     CHANGE_EQUIPMENT = "sign an equipment register"
+    PACK = "pack, label and account for labels"
+    REPRINT = "approve a further copy of a label"
+    DISPENSE = "dispense a pack or take one back"
+    DESTROY_PACK = "destroy a pack"
+    RECORD_PATIENT = "record who a patient is"
+    OPEN_PATIENT = "read who a patient is"
+    SEARCH_RECALL = "search for a recall"
+    RECALL = "open, follow or close a recall"
 
 
 GRANTS: Mapping[Permission, frozenset[Role]] = {
@@ -92,6 +100,14 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.APPROVE_RECIPES: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.DEVELOP: frozenset({Role.PROCESS_ENGINEER}),
     Permission.CHANGE_EQUIPMENT: frozenset({Role.QUALITY_ASSURANCE}),
+    Permission.PACK: frozenset({Role.OPERATOR, Role.PHARMACIST}),
+    Permission.REPRINT: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
+    Permission.DISPENSE: frozenset({Role.PHARMACIST}),
+    Permission.DESTROY_PACK: frozenset({Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
+    Permission.RECORD_PATIENT: frozenset({Role.PHARMACIST}),
+    Permission.OPEN_PATIENT: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON}),
+    Permission.SEARCH_RECALL: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE}),
+    Permission.RECALL: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON}),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -37,6 +38,21 @@ class CellEntry(BaseModel):
     key: Path
 
 
+class Pharmacy(BaseModel):
+    """Whose name is on labels, who approves a further copy of a label, and GTINs by product (`recipe/version/strength`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=120)
+    address: tuple[str, ...] = Field(min_length=1, max_length=4)
+    reprint: Literal["second person", "quality assurance"] = "second person"
+    gtins: dict[str, str] = {}
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (self.name, *self.address)
+
+
 class Settings(BaseSettings):
     """What a workstation process needs to know of its site. `folder` is where the file lies; paths are relative to it."""
 
@@ -56,6 +72,8 @@ class Settings(BaseSettings):
     trusted_signers: Path = Path("trusted/signers.json")
     session_minutes: int = Field(default=480, ge=1, le=1440)
     cells: tuple[CellEntry, ...] = ()
+    pharmacy: Pharmacy | None = None
+    archive: Path = Path("archive")
 
     @field_validator("allowed_hosts")
     @classmethod

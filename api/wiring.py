@@ -11,9 +11,15 @@ from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
+from api.label_desk import LabelDesk
+from api.label_source import LabelSource
+from api.pack_desk import PackDesk
+from api.patient_desk import PatientDesk
 from api.people import People
 from api.pictures import PictureDesk
 from api.production import Production
+from api.recall_desk import RecallDesk
+from api.recall_holds import RecallHolds
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
@@ -24,6 +30,7 @@ from api.weighing_desk import WeighingDesk
 from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
 from audit.identity import Identity
+from audit.patients import PatientVault
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
@@ -52,6 +59,10 @@ class Workstation:
     inks: InkDesk
     pictures: PictureDesk
     exceptions: ExceptionDesk
+    patients: PatientDesk
+    packs: PackDesk
+    labels: LabelDesk
+    recalls: RecallDesk
 
     def close(self) -> None:
         self.cells.close()
@@ -68,10 +79,13 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     identity = Identity(store, clock)
     people = People(identity, sessions, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
-    production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
+    holds = RecallHolds(store)
+    production = Production(store, people, shelf, cells, holds, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
-    release = ReleaseDesk(store, key, people, production, cells, inks)
+    release = ReleaseDesk(store, key, people, production, cells, inks, holds)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
+    patients = PatientDesk(store, PatientVault.load(settings.path(settings.patients_key)))
+    packs = PackDesk(store, LabelSource(store, settings.pharmacy), holds, demonstration=settings.demonstration)
     return Workstation(
         settings=settings,
         clock=clock,
@@ -89,5 +103,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         weighing=WeighingDesk(people, production, cells),
         inks=inks,
         pictures=PictureDesk(production, cells),
-        exceptions=ExceptionDesk(store, people, production, release),
+        exceptions=ExceptionDesk(store, people, production, release, inks),
+        patients=patients,
+        packs=packs,
+        labels=LabelDesk(store, people, packs, patients, holds, settings.pharmacy, demonstration=settings.demonstration),
+        recalls=RecallDesk(store, people, cells, packs, patients, settings.path(settings.archive)),
     )

@@ -14,7 +14,9 @@ DosewrightError                  says what, where, and what to do; carries a sta
 │   ├── LoginFailed    AU-021    name or password wrong, or the account is locked
 │   └── RoleMissing    AU-022    the role does not allow the action
 ├── SignatureRefused   AU-023    a signature may not be given here
-└── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+├── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+├── LabelRefused       AU-031    a label cannot be made or read; the reasons are listed
+└── PackRefused        AU-032    a pack is not in a state that allows the act
 """
 
 from __future__ import annotations
@@ -95,3 +97,15 @@ class ReleaseBlocked(DosewrightError):
     def __init__(self, reasons: Sequence[str], *, remedy: str = "") -> None:
         super().__init__("The disposition is not open: " + "; ".join(reasons) + ".", remedy=remedy)
         self.reasons = tuple(reasons)
+
+
+class LabelRefused(DosewrightError):
+    code = "AU-031"
+
+    def __init__(self, reasons: Sequence[str], *, remedy: str = "") -> None:
+        super().__init__("The label: " + "; ".join(reasons) + ".", remedy=remedy)
+        self.reasons = tuple(reasons)
+
+
+class PackRefused(DosewrightError):
+    code = "AU-032"

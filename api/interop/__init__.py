@@ -1,0 +1,1 @@
+"""What leaves the workstation in the formats of others: labels."""
