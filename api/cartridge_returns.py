@@ -34,23 +34,24 @@ def remaining_mass(
 ) -> Milligram | None:
     """Return the ink left in a cartridge: gross less empty; without that, what was in it at its last weighing less what it lost since.
 
-    None where it is its first weighing and the empty mass is not known. Raises InputInvalid where less than nothing would be left.
+    None where it is its first weighing and the empty mass is not known, and where it lost more than was in it: that weighing is on
+    record and the cartridge is held. Raises InputInvalid where it weighs less than when it is empty.
     """
     before = state.get("gross_mg")
     if empty is not None:
         left = gross - empty
-    elif isinstance(before, str):
+        if left.value < 0:
+            raise InputInvalid(
+                f"{gross} would leave {left} of ink in {cartridge.serial}.", remedy="Weigh it again, and read the empty mass on it."
+            )
+        return left
+    if isinstance(before, str):
         stated = state.get("remaining_mg")
         held = cartridge.filled - Microlitre.parse(str(state["used_at_weighing"]))
         then = Milligram(stated) if isinstance(stated, str) else Milligram(EXACT.multiply(held.value, density.value))
         left = then - (Milligram(before) - gross)
-    else:
-        return None
-    if left.value < 0:
-        raise InputInvalid(
-            f"{gross} would leave {left} of ink in {cartridge.serial}.", remedy="Weigh it again, and read the empty mass on it."
-        )
-    return left
+        return left if left.value >= 0 else None
+    return None
 
 
 class CartridgeReturns:

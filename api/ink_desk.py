@@ -129,7 +129,7 @@ class InkDesk:
             remaining = remaining_mass(cartridge, state, gross, empty, density)
             if batch is not None and remaining is None:
                 raise InputInvalid(
-                    f"How much ink is left in {serial} does not follow from its gross mass: it was never weighed before.",
+                    f"How much ink is left in {serial} does not follow from its gross mass: it was never weighed before, or lost too much.",
                     remedy="Enter the mass of the empty cartridge.",
                 )
             new: JsonObject = {

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its test client wants another distribution of httpx than the product uses
     from starlette.testclient import TestClient
 
-TODAY = "2026-11-20"
+TODAY = datetime.now(UTC).date().isoformat()  # the real clock decides whether an ink is in date
 
 
 def _load_fake_cell() -> ModuleType:

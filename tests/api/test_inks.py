@@ -27,7 +27,7 @@ from recipes.inks import cartridge_reasons
 from recipes.library import load_demonstration, load_machine, load_recipe
 from recipes.model import InkLot
 
-TODAY = "2026-11-20"
+TODAY = datetime.now(UTC).date().isoformat()
 _, INK, CARTRIDGE = load_demonstration("cyclophosphamide", TODAY)
 LOT = INK.as_record() | {"lot": "CYC-2"}
 
