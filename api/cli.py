@@ -13,7 +13,9 @@ from api import (
     cli_demo,
     cli_devices,
     cli_inks,
+    cli_label,
     cli_plan,
+    cli_recall,
     cli_recipe,
     cli_replay,
     cli_serve,
@@ -47,11 +49,13 @@ app.command("alarms")(cli_alarms.alarms)
 app.command("trends")(cli_trends.trends)
 app.command("solid")(cli_solid.solid)
 app.command("devices")(cli_devices.devices)
+app.command("label")(cli_label.label)
 app.command("weigh")(cli_weigh.weigh)
 app.add_typer(cli_check.app, name="check")
 app.add_typer(cli_inks.ink, name="ink")
 app.add_typer(cli_inks.cartridge, name="cartridge")
 app.add_typer(cli_recipe.app, name="recipe")
+app.add_typer(cli_recall.app, name="recall")
 
 
 @app.command("version")

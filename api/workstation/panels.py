@@ -41,9 +41,10 @@ def header(cell: str, batch: str | None, person: str, role: str) -> str:
 
 
 RECIPES = '<a class="dw-plain" href="/recipes">Recipes</a>'
+RECALL = '<a class="dw-plain" href="/recall">Recall</a>'
 INKS = '<a class="dw-plain" href="/inks">Inks</a>'
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
-WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{LOG_OUT}</nav>'
+WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{RECALL}{LOG_OUT}</nav>'
 
 
 def _stop(cell: str, classes: str, button: str) -> str:
