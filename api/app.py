@@ -19,9 +19,11 @@ from api import (
     routes_inks,
     routes_interop,
     routes_models,
+    routes_packs,
     routes_people,
     routes_process,
     routes_production,
+    routes_recalls,
     routes_recipes,
     routes_records,
     routes_trail,
@@ -53,6 +55,8 @@ _ROUTERS = (
     routes_trail.router,
     routes_anchors.router,
     routes_models.router,
+    routes_packs.router,
+    routes_recalls.router,
 )
 
 

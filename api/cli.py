@@ -17,7 +17,9 @@ from api import (
     cli_inks,
     cli_key,
     cli_model,
+    cli_label,
     cli_plan,
+    cli_recall,
     cli_recipe,
     cli_replay,
     cli_serve,
@@ -56,6 +58,7 @@ app.command("trail")(cli_trail.trail)
 app.command("trends")(cli_trends.trends)
 app.command("solid")(cli_solid.solid)
 app.command("devices")(cli_devices.devices)
+app.command("label")(cli_label.label)
 app.command("weigh")(cli_weigh.weigh)
 app.add_typer(cli_check.app, name="check")
 app.add_typer(cli_inks.ink, name="ink")
@@ -66,6 +69,7 @@ app.add_typer(cli_anchor.app, name="anchor")
 app.add_typer(cli_key.app, name="key")
 app.add_typer(cli_witness.app, name="witness")
 app.add_typer(cli_model.app, name="model")
+app.add_typer(cli_recall.app, name="recall")
 
 
 @app.command("version")

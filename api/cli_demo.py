@@ -117,7 +117,7 @@ def summarise(console: Console, outcome: Outcome, reports: dict[str, Report], ca
             show(console, name, report)
         else:
             console.print(f"  {name}: {report.status.value}", markup=False)
-    _files(console, outcome.folder, case, wall_s, faulty=bool(outcome.refusal))
+    _files(console, outcome, case, wall_s, faulty=bool(outcome.refusal))
 
 
 def _row(table: Table, number: str, strength: str, weighed: dict[str, JsonValue]) -> None:
@@ -160,12 +160,14 @@ def _ending(console: Console, outcome: Outcome) -> None:
         console.print("Nothing was released. This is exit status 3, and with a fault it is the right end.")
 
 
-def _files(console: Console, folder: Path, case: str, wall_s: float, *, faulty: bool) -> None:
+def _files(console: Console, outcome: Outcome, case: str, wall_s: float, *, faulty: bool) -> None:
+    folder = outcome.folder
     console.print(f"Files in {folder}", style="bold", markup=False)
     for name, what in (
         (PROGRAM, "the program as it was sent"),
         (RECORD_PDF, "the batch record, with its data inside"),
         (PACKAGE, "what a QP takes away"),
+        *((label, "the label of a pack, crossed out: not for clinical use") for label in outcome.labels),
         (VERIFIER_KEYS, "the site's verifier keys, from outside the package"),
         ("workstation.db, cell-1.db", "the two trails"),
     ):

@@ -60,11 +60,12 @@ def weigh(
     gross_mg: Annotated[str, typer.Option(help="Gross mass in mg, as the balance shows it.")],
     uncertainty_mg: Annotated[str, typer.Option(help="Expanded uncertainty of one weighing on it (k = 2), in mg.")],
     balance: Annotated[str, typer.Option(help="Which balance.")],
+    empty_mg: Annotated[str, typer.Option(help="Mass of the empty cartridge in mg, where it is known.")] = "",
     url: Url = "http://127.0.0.1:8080",
     user: User = "operator",
 ) -> None:
-    """Enter a weighing; from the second on it is compared with what runs took."""
-    body: dict[str, JsonValue] = {"gross_mg": gross_mg, "uncertainty_mg": uncertainty_mg, "balance": balance}
+    """Enter a weighing: what runs took is compared with it, and a batch that waits for its cartridge has its ink left."""
+    body: dict[str, JsonValue] = {"gross_mg": gross_mg, "uncertainty_mg": uncertainty_mg, "balance": balance, "empty_mg": empty_mg}
     _post(f"/cartridges/{serial}/weight", body, url, user)
 
 

@@ -22,6 +22,7 @@ from api.demo_care import care_for_cell
 from api.demo_desk import Desk, Refused
 from api.demo_progress import Progress
 from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
+from api.label_files import print_labels
 from api.processes import Children, free_port, read_bench, start_bench, start_cell, start_workstation, wait_for_file, wait_for_port
 from api.site import CELL, Site, create_site, write_cell_configuration
 from api.status import CellStatus
@@ -56,6 +57,7 @@ class Outcome:
     refusal: tuple[str, ...]
     removed: tuple[str, ...]
     folder: Path
+    labels: tuple[str, ...] = ()
 
     @property
     def disposition(self) -> str:
@@ -162,7 +164,13 @@ class _Job:
         package = self._desks["qp"].download(f"/batches/{batch}/package")
         (folder / PACKAGE).write_bytes(package)
         _unpack(folder)
+        if outcome.disposition in {"released", "partly released"}:
+            outcome = replace(outcome, labels=tuple(path.name for path in self._label(batch, folder)))
         return outcome
+
+    def _label(self, batch: str, folder: Path) -> list[Path]:
+        """Pack the released units and print their labels: after release, and not before."""
+        return print_labels(self._desks["operator"], batch, {"form": "pdf"}, folder)
 
     def _order(self) -> str:
         entry, demonstration = self._demonstration.entry, self._demonstration

@@ -60,8 +60,8 @@ class Desk:
         found: list[dict[str, JsonValue]] = self._ask("GET", path).json()
         return found
 
-    def download(self, path: str) -> bytes:
-        return self._ask("POST", path).content
+    def download(self, path: str, body: Mapping[str, JsonValue] | None = None) -> bytes:
+        return self._ask("POST", path, body).content
 
     def status(self, cell: str, since_us: int = 0) -> CellStatus:
         return CellStatus.model_validate_json(self._ask("GET", f"/cells/{cell}/status?trace_since_us={since_us}").content)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials, actor_of
 from api.errors import InputInvalid, NotFound, WrongState
+from api.ink_desk import CartridgeWeighing, InkDesk
 from api.people import DEVICE, People
 from api.production import Production
 from api.release_desk import ReleaseDesk
@@ -16,11 +17,9 @@ from api.security import Permission, Session
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import ReleaseBlocked
 from audit.events import EntryDraft, EventKind, Subject
-from audit.quantities import QuantityError, decimal_from_text
 from audit.release.evidence import BatchEntries
 from audit.release.evidence_further import open_exceptions
 from audit.release.exceptions import MEANING, SUBJECT, ReasonCode, refusal, resolution_digest, resolution_entry, subject_id
-from audit.release.ink_use import return_id
 from audit.store import TrailStore
 
 
@@ -34,13 +33,10 @@ class Cause(BaseModel):
     cause: str = Field(min_length=1, max_length=2000)
 
 
-class ReturnedCartridge(BaseModel):
-    """A cartridge after its batch: the ink left in it, in mg, as it was weighed, and the balance's serial number."""
+class ReturnedCartridge(CartridgeWeighing):
+    """A cartridge after its batch, scanned and weighed: one weighing, which settles both the batch's ink and the cartridge's account."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     serial: str = Field(min_length=1, max_length=64)
-    remaining_mg: str = Field(min_length=1, max_length=20)
-    balance_serial: str = Field(min_length=1, max_length=200)
 
 
 class ExceptionDesk:
@@ -49,11 +45,12 @@ class ExceptionDesk:
     Lifetime: that of the workstation. Concurrency: each act under the turn of the batch's cell, as a disposition is.
     """
 
-    def __init__(self, store: TrailStore, people: People, production: Production, release: ReleaseDesk) -> None:
+    def __init__(self, store: TrailStore, people: People, production: Production, release: ReleaseDesk, inks: InkDesk) -> None:
         self._store = store
         self._people = people
         self._production = production
         self._release = release
+        self._inks = inks
 
     def exceptions(self, batch_id: str) -> list[JsonObject]:
         """Return what holds the batch until a person judges it: each exception with what was found."""
@@ -84,29 +81,11 @@ class ExceptionDesk:
         return {"batch": batch_id, "exception": cause.exception, "status": "resolved"}
 
     def take_back(self, session: Session, batch_id: str, cartridge: ReturnedCartridge) -> JsonObject:
-        """Record what a cartridge still holds. Raises NotFound for another cartridge, InputInvalid for what is no mass, WrongState."""
-        actor = actor_of(session, Permission.TAKE_BACK)
-        try:
-            remaining = decimal_from_text(cartridge.remaining_mg, "remaining ink")
-        except QuantityError as error:
-            raise InputInvalid(f"{error}.", remedy="Enter the mass in mg as the balance shows it.") from error
-        if remaining < 0:
-            raise InputInvalid("The remaining ink cannot be below zero.", remedy="Weigh the cartridge and its empty mass again.")
+        """Record the weighing of a cartridge that comes back from a batch. Raises NotFound, InputInvalid, WrongState."""
+        session.role_for(Permission.TAKE_BACK)
         with self._release.turn(batch_id):
-            batch = self._awaiting(batch_id)
-            if cartridge.serial not in (batch.get("cartridge"), batch.get("second_cartridge")):
-                raise NotFound(f"Batch {batch_id} was not printed from {cartridge.serial}.", remedy="Scan the cartridge of this batch.")
-            new: JsonObject = {
-                "batch": batch_id,
-                "cartridge": cartridge.serial,
-                "remaining_mg": cartridge.remaining_mg,
-                "balance_serial": cartridge.balance_serial,
-            }
-            subject, units = Subject("ink_return", return_id(batch_id, cartridge.serial)), {"remaining_mg": "mg"}
-            if self._store.state(subject.type, subject.id) is not None:
-                raise WrongState(f"{cartridge.serial} was weighed back already.", remedy="A difference is resolved as an exception.")
-            self._store.append(EntryDraft(EventKind.INK_CARTRIDGE_RETURNED, subject, new, actor, DEVICE, unit=units))
-        return {**new}
+            self._awaiting(batch_id)
+            return self._inks.weigh_cartridge(session, cartridge.serial, cartridge, batch_id)
 
     def _awaiting(self, batch_id: str) -> JsonObject:
         batch = self._production.batch(batch_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TypedDict
@@ -9,6 +10,7 @@ from typing import TypedDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.access import Credentials, actor_of
+from api.cartridge_returns import CartridgeReturns, known_empty, remaining_mass
 from api.errors import InputInvalid, WrongState
 from api.people import DEVICE, People
 from api.security import Permission, Session
@@ -37,12 +39,16 @@ class Overview(TypedDict):
 
 
 class CartridgeWeighing(BaseModel):
-    """The gross mass of a cartridge in mg as the balance shows it, with that balance's expanded uncertainty (k = 2) of one weighing."""
+    """The gross mass of a cartridge in mg as the balance shows it, with that balance's expanded uncertainty (k = 2) of one weighing.
+
+    `empty_mg`: the mass of the empty cartridge, where it is known and was not stated before.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     gross_mg: str = Field(max_length=20)
     uncertainty_mg: str = Field(max_length=20)
     balance: str = Field(min_length=1, max_length=200)
+    empty_mg: str = Field(default="", max_length=20)
 
 
 class InkDesk:
@@ -52,6 +58,8 @@ class InkDesk:
         self._store = store
         self._people = people
         self._shelf = shelf
+        self._returns = CartridgeReturns(store)
+        self._weighing = threading.Lock()
 
     def receive_ink(self, session: Session, record: Mapping[str, object]) -> JsonObject:
         """Record an ink lot with its certificate of analysis. Raises InputInvalid, WrongState where the lot is known."""
@@ -104,27 +112,44 @@ class InkDesk:
         self._shelf.receive_cartridge(cartridge, actor)
         return cartridge.as_record()
 
-    def weigh_cartridge(self, session: Session, serial: str, weighing: CartridgeWeighing) -> JsonObject:
-        """Record a weighing; from the second on, compare what was lost with what runs took. One that disagrees is held."""
+    def weigh_cartridge(self, session: Session, serial: str, weighing: CartridgeWeighing, batch: str | None = None) -> JsonObject:
+        """Record a weighing, once, for all that rests on it: what runs took since the one before, and what a batch left in the cartridge.
+
+        From the second on, what was lost is compared with what runs took; one that disagrees is held. Where a batch printed from it last
+        and awaits review, the first weighing since says what it left. `batch`: it is weighed back from this one. Raises NotFound,
+        WrongState (weighed back already, used since), InputInvalid.
+        """
         actor = actor_of(session, Permission.RECEIVE_INK)
-        cartridge, state = self._shelf.cartridge(serial), self._store.state("cartridge", serial) or {}
-        gross, uncertainty = _mass(weighing.gross_mg, "gross mass in mg"), _mass(weighing.uncertainty_mg, "uncertainty in mg")
-        new: JsonObject = {
-            "gross_mg": gross.text,
-            "weighed_uncertainty_mg": uncertainty.text,
-            "weighed_on": weighing.balance,
-            "used_at_weighing": str(cartridge.used),
-            "wasted_at_weighing": str(state.get("wasted", "0 uL")),
-        }
-        if isinstance(before := state.get("gross_mg"), str):
-            most = cartridge.used - Microlitre.parse(str(state["used_at_weighing"]))
-            wasted = Microlitre.parse(str(state.get("wasted", "0 uL"))) - Microlitre.parse(str(state["wasted_at_weighing"]))
+        with self._weighing:
+            cartridge, state = self._shelf.cartridge(serial), self._store.state("cartridge", serial) or {}
+            gross, uncertainty = _mass(weighing.gross_mg, "gross mass in mg"), _mass(weighing.uncertainty_mg, "uncertainty in mg")
+            settled = self._returns.settled_by(serial, batch)
             density = self._shelf.ink(cartridge.ink_lot).density
-            found = reconcile(Milligram(before), gross, most - wasted, most, density, uncertainty)
-            new |= {"reconciled": found.agrees, "reconciliation": found.text}
-            if not found.agrees:
-                new["held"] = found.text
-        self._store.append(EntryDraft(EventKind.INK_CARTRIDGE_WEIGHED, Subject("cartridge", serial), new, actor, DEVICE))
+            empty = known_empty(serial, state, weighing.empty_mg)
+            remaining = remaining_mass(cartridge, state, gross, empty, density)
+            if batch is not None and remaining is None:
+                raise InputInvalid(
+                    f"How much ink is left in {serial} does not follow from its gross mass: it was never weighed before, or lost too much.",
+                    remedy="Enter the mass of the empty cartridge.",
+                )
+            new: JsonObject = {
+                "gross_mg": gross.text,
+                "weighed_uncertainty_mg": uncertainty.text,
+                "weighed_on": weighing.balance,
+                "used_at_weighing": str(cartridge.used),
+                "wasted_at_weighing": str(state.get("wasted", "0 uL")),
+                **({} if empty is None else {"empty_mg": empty.text}),
+                "remaining_mg": None if remaining is None else remaining.text,
+                "settles": settled if remaining is not None else None,
+            }
+            if isinstance(before := state.get("gross_mg"), str):
+                most = cartridge.used - Microlitre.parse(str(state["used_at_weighing"]))
+                wasted = Microlitre.parse(str(state.get("wasted", "0 uL"))) - Microlitre.parse(str(state["wasted_at_weighing"]))
+                found = reconcile(Milligram(before), gross, most - wasted, most, density, uncertainty)
+                new |= {"reconciled": found.agrees, "reconciliation": found.text}
+                if not found.agrees:
+                    new["held"] = found.text
+            self._store.append(EntryDraft(EventKind.INK_CARTRIDGE_WEIGHED, Subject("cartridge", serial), new, actor, DEVICE))
         return {"serial": serial, **new}
 
     def cartridge(self, serial: str) -> JsonObject:

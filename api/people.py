@@ -62,6 +62,11 @@ class People:
         """Set an own new password. Raises LoginFailed, AccessDenied."""
         return person_record(self._identity.change_password(session.username, password, new_password))
 
+    def holds(self, username: str | None, role: Role) -> bool:
+        """Whether an account has a role; false where there is none."""
+        person = None if username is None else self._identity.person(username)
+        return person is not None and role in person.roles
+
     def sign(
         self, session: Session, credentials: Credentials, *, permission: Permission, meaning: str, digest: str, subject: Subject
     ) -> Signature:

@@ -30,6 +30,8 @@ _BY_CODE: Mapping[str, HTTPStatus] = {
     "AU-023": HTTPStatus.FORBIDDEN,
     "AU-030": HTTPStatus.CONFLICT,
     "AU-040": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "AU-031": HTTPStatus.CONFLICT,
+    "AU-032": HTTPStatus.CONFLICT,
     "AP-010": HTTPStatus.NOT_FOUND,
     "AP-011": HTTPStatus.CONFLICT,
     "AP-012": HTTPStatus.CONFLICT,

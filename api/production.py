@@ -21,6 +21,7 @@ from api.machine_fit import machine_of, machine_reasons
 from api.order_checks import OrderChecks
 from api.order_recipe import keep_to_development, recipe_name, recipe_ordered
 from api.people import DEVICE, People
+from api.recall_holds import RecallHolds
 from api.security import Permission, Session
 from api.shelf import Shelf
 from api.status import CellStatus
@@ -136,11 +137,14 @@ class Production:
     compiles or hangs does not hold up the others.
     """
 
-    def __init__(self, store: TrailStore, people: People, shelf: Shelf, cells: CellDirectory, *, demonstration: bool) -> None:
+    def __init__(
+        self, store: TrailStore, people: People, shelf: Shelf, cells: CellDirectory, holds: RecallHolds, *, demonstration: bool
+    ) -> None:
         self._store = store
         self._people = people
         self._shelf = shelf
         self._cells = cells
+        self._holds = holds
         self._demonstration = demonstration
         self._lock = threading.RLock()
         self._mounting: dict[str, str] = {}
@@ -252,6 +256,7 @@ class Production:
                 "demonstration": self._demonstration or description.get("demonstration") is True,
                 **({} if state.get("purpose") is None else {"purpose": state["purpose"]}),
             }
+            self._holds.refuse_new(new, "A new batch")
             self._store.append(
                 EntryDraft(EventKind.BATCH_RECORD_CREATED, Subject("batch", batch_id), new, actor, DEVICE),
             )
@@ -283,6 +288,7 @@ class Production:
                 if batch.get("purpose") is None:
                     self._checks.printed_once(order.prescription, but=batch_id)
                 self._checks.not_held(order.cartridges, self._shelf.held)
+                self._holds.refuse_batch(batch_id, "A run")
             with ExitStack() as held:
                 for cartridge in order.cartridges:
                     held.enter_context(self._mounted(cartridge, str(batch["cell"])))

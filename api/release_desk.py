@@ -19,6 +19,7 @@ from api.errors import CellTrailInvalid, InputInvalid, NotFound, WrongState
 from api.ink_desk import InkDesk
 from api.people import DEVICE, People
 from api.production import Production, json_tree
+from api.recall_holds import RecallHolds
 from api.security import Permission, Session
 from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, sha256_hex
@@ -27,6 +28,7 @@ from audit.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, 
 from audit.errors import NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
+from audit.release.conformity import RELEASING
 from audit.release.evidence import BatchEntries
 from audit.release.trail_view import TrailView
 from audit.signatures import removal_digest
@@ -98,6 +100,7 @@ class ReleaseDesk:
         production: Production,
         cells: CellDirectory,
         inks: InkDesk,
+        holds: RecallHolds,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         """`leave` says that something was recorded that should be anchored outside; it returns at once."""
@@ -107,6 +110,7 @@ class ReleaseDesk:
         self._production = production
         self._cells = cells
         self._inks = inks
+        self._holds = holds
         self._leave = leave
         self._closed: list[Callable[[Session, str], JsonObject]] = []
 
@@ -186,6 +190,8 @@ class ReleaseDesk:
             batch = self._production.batch(batch_id)
             if batch.get("status") != "awaiting review":
                 raise WrongState(f"Batch {batch_id} is {batch.get('status')}, not awaiting review.", remedy="Close its run first.")
+            if disposition in RELEASING:
+                self._holds.refuse_release(batch_id)
             trail = self._trail(batch)
             record = batch_record.decide(
                 list(self._store.lines()), trail.lines, batch_id, disposition, releaser=actor.username, role=actor.role

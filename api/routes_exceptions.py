@@ -26,7 +26,7 @@ class Resolve(BaseModel):
 
 _Review = Annotated[Session, Depends(guard(Permission.REVIEW))]
 _Resolve = Annotated[Session, Depends(guard(Permission.RESOLVE, EventKind.BATCH_EXCEPTION_RESOLVED))]
-_TakeBack = Annotated[Session, Depends(guard(Permission.TAKE_BACK, EventKind.INK_CARTRIDGE_RETURNED))]
+_TakeBack = Annotated[Session, Depends(guard(Permission.TAKE_BACK, EventKind.INK_CARTRIDGE_WEIGHED))]
 
 
 @router.get("/batches/{batch}/exceptions")
@@ -43,5 +43,5 @@ def resolve(services: Services, session: _Resolve, batch: str, body: Resolve) ->
 
 @router.post("/batches/{batch}/cartridge-returns", status_code=HTTPStatus.CREATED)
 def take_back(services: Services, session: _TakeBack, batch: str, body: ReturnedCartridge) -> Answer:
-    """Record the ink left in a cartridge of the batch, as it was weighed."""
+    """Weigh a cartridge of the batch back: one weighing for the batch and for the cartridge's own account."""
     return services.exceptions.take_back(session, batch, body)

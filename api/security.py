@@ -68,6 +68,14 @@ class Permission(StrEnum):
     APPROVE_MODELS = "approve a process model, make it effective or reinstate it"
     SUSPEND_MODELS = "suspend a process model"
     MEASURE = "record spectra or a reference check, or have models predict"
+    PACK = "pack, label and account for labels"
+    REPRINT = "approve a further copy of a label"
+    DISPENSE = "dispense a pack or take one back"
+    DESTROY_PACK = "destroy a pack"
+    RECORD_PATIENT = "record who a patient is"
+    OPEN_PATIENT = "read who a patient is"
+    SEARCH_RECALL = "search for a recall"
+    RECALL = "open, follow or close a recall"
 
 
 GRANTS: Mapping[Permission, frozenset[Role]] = {
@@ -102,6 +110,14 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.APPROVE_MODELS: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.SUSPEND_MODELS: _GMP,
     Permission.MEASURE: _GMP,
+    Permission.PACK: frozenset({Role.OPERATOR, Role.PHARMACIST}),
+    Permission.REPRINT: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
+    Permission.DISPENSE: frozenset({Role.PHARMACIST}),
+    Permission.DESTROY_PACK: frozenset({Role.PHARMACIST, Role.QUALITY_ASSURANCE}),
+    Permission.RECORD_PATIENT: frozenset({Role.PHARMACIST}),
+    Permission.OPEN_PATIENT: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON}),
+    Permission.SEARCH_RECALL: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE}),
+    Permission.RECALL: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON}),
 }
 
 

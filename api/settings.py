@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -58,6 +59,19 @@ class AuthorityEntry(BaseModel):
     url: str = Field(pattern=r"^https?://\S+$")
     certificates: Path
     name: str = Field(default="", pattern=r"^\S*$")
+class Pharmacy(BaseModel):
+    """Whose name is on labels, who approves a further copy of a label, and GTINs by product (`recipe/version/strength`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=120)
+    address: tuple[str, ...] = Field(min_length=1, max_length=4)
+    reprint: Literal["second person", "quality assurance"] = "second person"
+    gtins: dict[str, str] = {}
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (self.name, *self.address)
 
 
 class Settings(BaseSettings):
@@ -83,6 +97,8 @@ class Settings(BaseSettings):
     witness: tuple[WitnessEntry, ...] = ()
     timestamp_authority: AuthorityEntry | None = None
     signing_token: TokenEntry | None = None
+    pharmacy: Pharmacy | None = None
+    archive: Path = Path("archive")
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -152,9 +152,11 @@ class Shelf:
         return Cartridge.model_validate(document_of(Cartridge, self._object("cartridge", serial, "cartridge")))
 
     def held(self, serial: str) -> str | None:
-        """Say why a cartridge is held, None where it is not."""
-        found = (self._store.state("cartridge", serial) or {}).get("held")
-        return found if isinstance(found, str) else None
+        """Say why a cartridge, or the ink lot in it, is held; None where neither is."""
+        cartridge = self._store.state("cartridge", serial) or {}
+        lot = str(cartridge.get("ink_lot", ""))
+        found, of_lot = cartridge.get("held"), (self._store.state("ink_lot", lot) or {}).get("held")
+        return found if isinstance(found, str) else f"ink lot {lot}: {of_lot}" if isinstance(of_lot, str) else None
 
     def inks(self) -> list[JsonObject]:
         return [state for _, state in self._store.objects("ink_lot")]

@@ -31,6 +31,7 @@ from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.identity import Identity, Person, Role
+from audit.patients import PatientVault
 from audit.signatures import sign
 from audit.store import TrailStore
 from audit.version import SOFTWARE
@@ -114,7 +115,7 @@ def create_site(
     clock = SystemClock()
     key = SigningKey.generate(f"{WORKSTATION}.{site}")
     key.save(folder / "keys" / "workstation.key")
-    write_private(folder / "keys" / "patients.key", secrets.token_bytes(32))
+    PatientVault.create(folder / "keys" / "patients.key")
     make_certificates(folder / "tls", site=site, workstation=WORKSTATION, cells=names)
     cell_keys = {name: _create_cell(folder, name, site, clock) for name in names}
     store = TrailStore.create(folder / "workstation.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True)
@@ -239,6 +240,7 @@ def _settings_text(site: str, cells: Sequence[str]) -> str:
             f'key = "tls/{WORKSTATION}.key"',
             "",
         ]
+    lines += ["[pharmacy]", 'name = "Demonstration pharmacy"', 'address = ["of no hospital", "nowhere"]', ""]
     return "\n".join(lines)
 
 

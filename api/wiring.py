@@ -18,10 +18,16 @@ from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
 from api.model_desk import ModelDesk
 from api.model_use import ModelUse
+from api.label_desk import LabelDesk
+from api.label_source import LabelSource
+from api.pack_desk import PackDesk
+from api.patient_desk import PatientDesk
 from api.people import People
 from api.pictures import PictureDesk
 from api.process_facts import SiteClock, started_entry, stopped_entry
 from api.production import Production
+from api.recall_desk import RecallDesk
+from api.recall_holds import RecallHolds
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
@@ -35,6 +41,7 @@ from audit.errors import RecordError
 from audit.identity import Identity
 from audit.key_file import settle
 from audit.signer import load_signer
+from audit.patients import PatientVault
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
@@ -71,6 +78,10 @@ class Workstation:
     http: httpx.Client
     models: ModelDesk
     model_use: ModelUse
+    patients: PatientDesk
+    packs: PackDesk
+    labels: LabelDesk
+    recalls: RecallDesk
 
     def close(self) -> None:
         self.http.close()  # whoever waits for an answer from outside waits no longer
@@ -99,17 +110,20 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     identity = Identity(store, clock)
     people = People(identity, sessions, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
-    production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
+    holds = RecallHolds(store)
+    production = Production(store, people, shelf, cells, holds, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
     anchors = AnchorDesk(store, cells, outside)
     anchor_worker, site_clock = AnchorWorker(anchors, clock), SiteClock(store)
-    release = ReleaseDesk(store, key, people, production, cells, inks, anchor_worker.wanted)
+    release = ReleaseDesk(store, key, people, production, cells, inks, holds, anchor_worker.wanted)
     models = ModelDesk(store, people)
     model_use = ModelUse(store, cells, release, models.register)
     release.follow_closing(model_use.when_closed)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
     anchor_worker.start()
     site_clock.start()
+    patients = PatientDesk(store, PatientVault.load(settings.path(settings.patients_key)))
+    packs = PackDesk(store, LabelSource(store, settings.pharmacy), holds, demonstration=settings.demonstration)
     return Workstation(
         settings=settings,
         clock=clock,
@@ -127,7 +141,6 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         weighing=WeighingDesk(people, production, cells),
         inks=inks,
         pictures=PictureDesk(production, cells),
-        exceptions=ExceptionDesk(store, people, production, release),
         trail=TrailDesk(store, cells),
         anchors=anchors,
         anchor_worker=anchor_worker,
@@ -136,4 +149,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         http=http,
         models=models,
         model_use=model_use,
+        exceptions=ExceptionDesk(store, people, production, release, inks),
+        patients=patients,
+        packs=packs,
+        labels=LabelDesk(store, people, packs, patients, holds, settings.pharmacy, demonstration=settings.demonstration),
+        recalls=RecallDesk(store, people, cells, packs, patients, settings.path(settings.archive)),
     )

@@ -19,6 +19,8 @@ DosewrightError                  says what, where, and what to do; carries a sta
 │   └── RoleMissing    AU-022    the role does not allow the action
 ├── SignatureRefused   AU-023    a signature may not be given here
 ├── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+├── LabelRefused       AU-031    a label cannot be made or read; the reasons are listed
+├── PackRefused        AU-032    a pack is not in a state that allows the act
 └── ModelRefused       AU-040    a process model, its data or its inputs are not what they have to be
 """
 
@@ -120,3 +122,15 @@ class ReleaseBlocked(DosewrightError):
 
 class ModelRefused(DosewrightError):
     code = "AU-040"
+
+
+class LabelRefused(DosewrightError):
+    code = "AU-031"
+
+    def __init__(self, reasons: Sequence[str], *, remedy: str = "") -> None:
+        super().__init__("The label: " + "; ".join(reasons) + ".", remedy=remedy)
+        self.reasons = tuple(reasons)
+
+
+class PackRefused(DosewrightError):
+    code = "AU-032"

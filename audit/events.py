@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     PERSON_SESSION_REFUSED = "person.session.refused"
     PERSON_SIGNATURE_GIVEN = "person.signature.given"
     PATIENT_IDENTITY_RECORDED = "patient.identity.recorded"
+    PATIENT_IDENTITY_OPENED = "patient.identity.opened"
     RECIPE_VERSION_DRAFTED = "recipe.version.drafted"
     RECIPE_VERSION_SUBMITTED = "recipe.version.submitted"
     RECIPE_VERSION_RETURNED = "recipe.version.returned"
@@ -57,6 +58,7 @@ class EventKind(StrEnum):
     BATCH_EXCEPTION_RESOLVED = "batch.exception.resolved"
     BATCH_DISPOSITION_SIGNED = "batch.disposition.signed"
     BATCH_PACKAGE_EXPORTED = "batch.package.exported"
+    BATCH_PACKING_CLOSED = "batch.packing.closed"
     RECORD_STORE_VERIFIED = "record.store.verified"
     RECORD_SELECTION_EXPORTED = "record.selection.exported"
     TRAIL_CHECKPOINT_COSIGNED = "trail.checkpoint.cosigned"
@@ -121,6 +123,24 @@ class EventKind(StrEnum):
     MODEL_PREDICTION_RECORDED = "model.prediction.recorded"
     MODEL_REQUEST_REFUSED = "model.request.refused"
     UNIT_SPECTRUM_RECORDED = "unit.spectrum.recorded"
+    PACK_RECORD_CREATED = "pack.record.created"
+    PACK_LABEL_APPLIED = "pack.label.applied"
+    PACK_LABEL_WITHDRAWN = "pack.label.withdrawn"
+    PACK_SCAN_REFUSED = "pack.scan.refused"
+    PACK_CUSTODY_DISPENSED = "pack.custody.dispensed"
+    PACK_CUSTODY_RETURNED = "pack.custody.returned"
+    PACK_CUSTODY_RECALLED = "pack.custody.recalled"
+    PACK_CUSTODY_LOST = "pack.custody.lost"
+    PACK_CUSTODY_DESTROYED = "pack.custody.destroyed"
+    LABEL_COPY_PRINTED = "label.copy.printed"
+    LABEL_COPY_APPLIED = "label.copy.applied"
+    LABEL_COPY_WITHDRAWN = "label.copy.withdrawn"
+    LABEL_COPY_ACCOUNTED = "label.copy.accounted"
+    RECALL_RECORD_OPENED = "recall.record.opened"
+    RECALL_PATIENT_CONTACTED = "recall.patient.contacted"
+    RECALL_RECORD_CLOSED = "recall.record.closed"
+    INK_LOT_QUARANTINED = "ink.lot.quarantined"
+    INK_CARTRIDGE_QUARANTINED = "ink.cartridge.quarantined"
 
 
 MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
@@ -139,6 +159,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         ),
         EventKind.PERSON_SIGNATURE_GIVEN: ("person", "the person re-authenticated and their key signed a digest"),
         EventKind.PATIENT_IDENTITY_RECORDED: ("patient", "identifying data were sealed under a pseudonym; commitment only"),
+        EventKind.PATIENT_IDENTITY_OPENED: ("patient", "a person read the identifying data of a pseudonym, with the reason"),
         EventKind.RECIPE_VERSION_DRAFTED: (
             "recipe",
             "a version was written down, with reason and difference; nobody stands for it yet",
@@ -160,8 +181,11 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.INK_CARTRIDGE_RECEIVED: ("cartridge", "a cartridge of an ink lot"),
         EventKind.INK_LOT_PREPARED: ("ink_lot", "an ink prepared on site: its record, and the signature of who checked it"),
         EventKind.INK_CARTRIDGE_USED: ("cartridge", "what a closed run took from the cartridge, and how long it was at temperature"),
-        EventKind.INK_CARTRIDGE_WEIGHED: ("cartridge", "a weighing, and whether it agrees with what runs took; one that does not is held"),
-        EventKind.INK_CARTRIDGE_RETURNED: ("ink_return", "a cartridge came back from a batch; what is left in it was weighed"),
+        EventKind.INK_CARTRIDGE_WEIGHED: (
+            "cartridge",
+            "a weighing: whether it agrees with what runs took (else it is held), what is left, the batch that left it",
+        ),
+        EventKind.INK_CARTRIDGE_RETURNED: ("ink_return", "in older trails: what is left in a cartridge of a batch; now a weighing says it"),
         EventKind.CELL_RECORD_ENROLLED: ("cell", "a cell's origin and verifier key are known to this workstation"),
         EventKind.ORDER_PRESCRIPTION_ENTERED: ("order", "a prescription was entered and signed"),
         EventKind.ORDER_PRESCRIPTION_CONFIRMED: ("order", "a second person confirmed it"),
@@ -171,6 +195,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.BATCH_EXCEPTION_RESOLVED: ("exception", "a person other than the operator assigned a cause to an exception and signed"),
         EventKind.BATCH_DISPOSITION_SIGNED: ("batch", "released, partly released or rejected, with the signature"),
         EventKind.BATCH_PACKAGE_EXPORTED: ("batch", "a review package was written"),
+        EventKind.BATCH_PACKING_CLOSED: ("batch", "every released unit is packed and labelled, every printed label accounted for"),
         EventKind.RECORD_STORE_VERIFIED: ("store", "the store was verified, with the outcome"),
         EventKind.RECORD_SELECTION_EXPORTED: (
             "export",
@@ -262,6 +287,27 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.MODEL_REQUEST_REFUSED: ("model_request", "a step of a model was refused, with the reason"),
         EventKind.UNIT_SPECTRUM_RECORDED: ("spectrum", "a spectrum of a unit as the probe gave it"),
         EventKind.EQUIPMENT_CHECK_COMPLETED: ("balance", "a daily check of a balance with a check weight: readings, limits, outcome"),
+        EventKind.PACK_RECORD_CREATED: ("pack", "released units of one strength were put into a pack"),
+        EventKind.PACK_LABEL_APPLIED: ("pack", "the label on the pack was scanned and is the pack's own"),
+        EventKind.PACK_LABEL_WITHDRAWN: ("pack", "its label is printed again: it has to be labelled and scanned anew"),
+        EventKind.PACK_SCAN_REFUSED: ("pack", "what was scanned is not the code of this pack; nothing was done"),
+        EventKind.PACK_CUSTODY_DISPENSED: ("pack", "it was handed out, to whom"),
+        EventKind.PACK_CUSTODY_RETURNED: ("pack", "it came back; it is never dispensed again"),
+        EventKind.PACK_CUSTODY_RECALLED: ("pack", "a recall stopped it wherever it is"),
+        EventKind.PACK_CUSTODY_LOST: ("pack", "a recalled pack was used up or cannot be found, with the reason"),
+        EventKind.PACK_CUSTODY_DESTROYED: ("pack", "it was destroyed, with the reason"),
+        EventKind.LABEL_COPY_PRINTED: (
+            "label",
+            "a label was printed: which copy, for what reason, the digest of the file; a further copy is signed",
+        ),
+        EventKind.LABEL_COPY_APPLIED: ("label", "the label is on its pack, as the scan showed"),
+        EventKind.LABEL_COPY_WITHDRAWN: ("label", "the label is not on its pack any more and has to be accounted for"),
+        EventKind.LABEL_COPY_ACCOUNTED: ("label", "the label was spoiled and destroyed, or returned unused"),
+        EventKind.RECALL_RECORD_OPENED: ("recall", "a signed recall: what was searched, and the batches, units, packs and patients found"),
+        EventKind.RECALL_PATIENT_CONTACTED: ("recall_patient", "a patient of a recall was contacted, or could not be, and how"),
+        EventKind.RECALL_RECORD_CLOSED: ("recall", "every pack and every patient of the recall is accounted for; signed"),
+        EventKind.INK_LOT_QUARANTINED: ("ink_lot", "a recall holds the ink lot"),
+        EventKind.INK_CARTRIDGE_QUARANTINED: ("cartridge", "a recall holds the cartridge"),
     }
 )
 

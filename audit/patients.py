@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -50,9 +50,10 @@ class PatientVault:
 
     @classmethod
     def load(cls, path: Path) -> PatientVault:
-        """Read the key file. Raises RecordError."""
+        """Read the key file: the key in hexadecimal, or its 32 bytes. Raises RecordError."""
         try:
-            return cls(bytes.fromhex(path.read_text(encoding="ascii")))
+            content = path.read_bytes()
+            return cls(content if len(content) == _KEY_BYTES else bytes.fromhex(content.decode("ascii")))
         except (OSError, ValueError) as error:
             raise RecordError(f"The patients' key file {path} cannot be read.", remedy="Restore it from its safe place.") from error
 
@@ -81,3 +82,14 @@ class PatientVault:
             ) from error
         identity: dict[str, str] = json.loads(plain)["identity"]
         return identity
+
+    def note_opened(self, store: TrailStore, pseudonyms: Sequence[str], *, actor: Actor, device: str, reason: str) -> None:
+        """Put on record, before anybody reads them, that the identifying data of these pseudonyms are opened. Raises RecordError."""
+        store.append(
+            *(
+                EntryDraft(
+                    EventKind.PATIENT_IDENTITY_OPENED, Subject("patient", name), {"opened_by": actor.username}, actor, device, reason=reason
+                )
+                for name in pseudonyms
+            )
+        )

@@ -56,19 +56,28 @@ class CartridgeForm:
         ui.html("<p><b>Weigh the cartridge back.</b> The recipe asks where its ink went.</p>", sanitize=False)
         with forms.form(self.take_back):
             self.serial = forms.text_field("Scan the cartridge")
-            self.remaining = forms.text_field("Ink left in it, mg")
+            self.gross = forms.text_field("Gross mass, mg")
+            self.uncertainty = forms.text_field("± mass (k = 2), mg")
             self.balance = forms.text_field("Serial number of the balance")
-            forms.submit("Record the ink left")
+            self.empty = forms.text_field("Empty cartridge, mg (if known)")
+            forms.submit("Record the weighing")
 
     async def take_back(self) -> None:
         """Record what was entered."""
-        entered = [str(field.value or "").strip() for field in (self.serial, self.remaining, self.balance)]
-        if not all(entered):
-            ui.notify("Scan the cartridge, and enter the ink left and the balance.", type="warning", position="bottom")
+        fields = (self.serial, self.gross, self.uncertainty, self.balance)
+        serial, gross, uncertainty, balance = (str(field.value or "").strip() for field in fields)
+        if not all((serial, gross, uncertainty, balance)):
+            ui.notify("Scan the cartridge; enter gross mass, uncertainty and balance.", type="warning", position="bottom")
             return
-        cartridge = ReturnedCartridge(serial=entered[0], remaining_mg=entered[1], balance_serial=entered[2])
+        cartridge = ReturnedCartridge(
+            serial=serial[:64],
+            gross_mg=gross[:20],
+            uncertainty_mg=uncertainty[:20],
+            balance=balance[:200],
+            empty_mg=str(self.empty.value or "").strip()[:20],
+        )
         desk = self._visitor.workstation.exceptions
-        if await self._visitor.act(lambda session: desk.take_back(session, self._batch, cartridge), "The ink left is recorded."):
+        if await self._visitor.act(lambda session: desk.take_back(session, self._batch, cartridge), "The weighing is on record."):
             await self._done()
 
 

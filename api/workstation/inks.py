@@ -23,6 +23,7 @@ _EVENTS = {
     "ink.cartridge.weighed": "weighed",
     "ink.cartridge.used": "used by a run",
     "ink.cartridge.returned": "weighed back after a batch",
+    "ink.cartridge.quarantined": "held by a recall",
 }
 _SHOWN = {
     "filled": "filled",
@@ -34,7 +35,8 @@ _SHOWN = {
     "gross_mg": "gross mass, mg",
     "weighed_on": "balance",
     "reconciliation": "reconciliation",
-    "remaining_mg": "remaining, mg",
+    "remaining_mg": "ink left, mg",
+    "settles": "left by batch",
 }
 
 
@@ -149,6 +151,7 @@ class InksPage:
                 gross_mg=str(gross.value or "-").strip()[:20],
                 uncertainty_mg=str(uncertainty.value or "-").strip()[:20],
                 balance=str(balance.value or "").strip()[:200] or "-",
+                empty_mg=str(empty.value or "").strip()[:20],
             )
             if await self._visitor.act(lambda session: self._desk.weigh_cartridge(session, serial, read), "The weighing is on record."):
                 ui.navigate.to(f"/inks?cartridge={quote(serial, safe='')}")
@@ -157,6 +160,7 @@ class InksPage:
             gross = forms.text_field("Gross mass, mg")
             uncertainty = forms.text_field("± mass (k = 2), mg")
             balance = forms.text_field("Balance")
+            empty = forms.text_field("Empty cartridge, mg (if known)")
             forms.submit("Enter the weighing")
 
     def _forms(self, session: Session, lots: list[str], today: str) -> None:

@@ -31,7 +31,9 @@ from api.workstation.inks import InksPage
 from api.workstation.intake import IntakePanel
 from api.workstation.look import PAGE_STYLE
 from api.workstation.models import ModelsPage
+from api.workstation.packing import PackingPanel
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
+from api.workstation.recall import RecallPage
 from api.workstation.recipes import RecipesPage
 from api.workstation.trail_page import TrailPageView
 from api.workstation.unit_pictures import PicturePanel
@@ -164,6 +166,7 @@ class RunningPage:
                 self._care = CarePanel(visitor)
                 self._intake = IntakePanel(visitor)
                 self._closing = ClosingPanel(visitor)
+                self._packing = PackingPanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
                     self._grid = Changing()
@@ -252,6 +255,7 @@ class RunningPage:
         self._weighing.update(status)
         self._intake.update(status, self._views)
         self._closing.update(status)
+        self._packing.update(status)
         self._care.update(status)
 
 
@@ -303,6 +307,13 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         ui.colors(primary="#1d6f58")
         visitor = Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0])
         await TrailPageView(visitor, dict(request.query_params)).build()
+        return None
+
+    @ui.page("/recall", title="Dosewright: recall", favicon=_LOGO)
+    async def recalls(request: Request, recall: str = "") -> Response | None:
+        session_of(request).role_for(Permission.SEE)
+        ui.colors(primary="#1d6f58")
+        RecallPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), recall)
         return None
 
     nicegui_app.on_shutdown(workstation.close)

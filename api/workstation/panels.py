@@ -41,11 +41,12 @@ def header(cell: str, batch: str | None, person: str, role: str) -> str:
 
 
 RECIPES = '<a class="dw-plain" href="/recipes">Recipes</a>'
+RECALL = '<a class="dw-plain" href="/recall">Recall</a>'
 MODELS = '<a class="dw-plain" href="/models">Models</a>'
 INKS = '<a class="dw-plain" href="/inks">Inks</a>'
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
 TRAIL = '<a class="dw-plain" href="/trail">Trail</a>'
-WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{MODELS}{TRAIL}{LOG_OUT}</nav>'
+WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{MODELS}{RECALL}{TRAIL}{LOG_OUT}</nav>'
 
 
 def _stop(cell: str, classes: str, button: str) -> str:

@@ -37,6 +37,11 @@ class Visitor:
         with self._client:
             ui.navigate.to(f"/?cell={cell}")
 
+    def download(self, data: bytes, name: str) -> None:
+        """Hand a file to the browser."""
+        with self._client:
+            ui.download.content(data, name)
+
     async def act(self, action: Callable[[Session], object], done: str = "") -> bool:
         """Carry out one act off the event loop; show why it was refused. Returns whether it was done."""
         try:

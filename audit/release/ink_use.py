@@ -16,7 +16,7 @@ _PRIMES = ("prime", "prime_2")
 
 
 def return_id(batch: str, serial: str) -> str:
-    """Return the id of the subject `ink_return` under which a cartridge is weighed back."""
+    """Return the id of the subject `ink_return`, under which older trails hold that a cartridge was weighed back."""
     return f"{batch}/{serial}"
 
 
@@ -42,8 +42,7 @@ def _balance(entries: BatchEntries, head: int, ink: JsonObject, cartridge: JsonO
     density, filled = number_of(ink.get("density")), number_of(cartridge.get("filled"))
     if density is None or filled is None:
         return f"{serial}: its filling or the density of its ink is not stated"
-    returned = entries.workstation.last("ink_return", return_id(entries.batch_id, serial), EventKind.INK_CARTRIDGE_RETURNED)
-    remaining = None if returned is None else number_of(returned.new.get("remaining_mg"))
+    remaining = _weighed_back(entries, serial)
     if remaining is None:
         return f"{serial}: it was not weighed back"
     primed = _primed(entries, head)
@@ -66,6 +65,15 @@ def _balance(entries: BatchEntries, head: int, ink: JsonObject, cartridge: JsonO
         )
     except ValueError as error:
         return f"{serial}: {error}"
+
+
+def _weighed_back(entries: BatchEntries, serial: str) -> Decimal | None:
+    """Return the ink left in a cartridge in mg: by the weighing that settles this batch, in older trails by an entry of its own."""
+    for entry in entries.workstation.of("cartridge", serial):
+        if entry.kind == EventKind.INK_CARTRIDGE_WEIGHED and text_of(entry.new.get("settles")) == entries.batch_id:
+            return number_of(entry.new.get("remaining_mg"))
+    returned = entries.workstation.last("ink_return", return_id(entries.batch_id, serial), EventKind.INK_CARTRIDGE_RETURNED)
+    return None if returned is None else number_of(returned.new.get("remaining_mg"))
 
 
 def _used_before(entries: BatchEntries, serial: str) -> Decimal:

@@ -86,12 +86,18 @@ def test_a_cartridge_is_recorded_only_with_all_of_it(canvas: Client, said: list[
         pass
 
     form = CartridgeForm(visitor, "B00001", done)  # type: ignore[arg-type]
-    form.serial.value, form.remaining.value = " C-77 ", "8000.0"
+    form.serial.value, form.gross.value, form.uncertainty.value = " C-77 ", "28000.0", "2"
     asyncio.run(form.take_back())
     assert visitor.asked == [] and said
     form.balance.value = "B-7"
     asyncio.run(form.take_back())
-    assert visitor.asked[0][2].model_dump() == {"serial": "C-77", "remaining_mg": "8000.0", "balance_serial": "B-7"}
+    assert visitor.asked[0][2].model_dump() == {
+        "serial": "C-77",
+        "gross_mg": "28000.0",
+        "uncertainty_mg": "2",
+        "balance": "B-7",
+        "empty_mg": "",
+    }
 
 
 @pytest.mark.parametrize(("detail", "count"), [("C-77: it was not weighed back", 1), ("the recipe's control strategy sets no limit", 0)])

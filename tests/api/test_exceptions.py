@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from audit.events import EventKind
+from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.release.evidence_further import resolutions
+from audit.release.ink_use import return_id
 from audit.signatures import verify_signature
 
 _SPEC = importlib.util.spec_from_file_location("orders_for_exceptions", Path(__file__).with_name("test_production.py"))
@@ -90,17 +91,63 @@ def test_what_is_refused_leaves_no_entry(bench: Any, batch: str, username: str, 
     assert bench.workstation.store.search(kind="batch.exception.") == []
 
 
-def test_a_cartridge_is_weighed_back_once(bench: Any, batch: str) -> None:
-    body = {"serial": CARTRIDGE, "remaining_mg": "9000.0", "balance_serial": "B-7"}
+WEIGHED = {"serial": CARTRIDGE, "gross_mg": "29000.0", "uncertainty_mg": "2", "balance": "B-7", "empty_mg": "20000"}
+
+
+def test_a_cartridge_is_weighed_back_once_and_that_weighing_is_its_account_too(bench: Any, batch: str) -> None:
     path = f"/batches/{batch}/cartridge-returns"
-    for changes, status in (({"serial": "other"}, 404), ({"remaining_mg": "9,0"}, 422), ({"remaining_mg": "-1"}, 422)):
-        assert bench.ask("operator", "POST", path, {**body, **changes}).status_code == status
-    assert bench.ask("operator", "POST", path, body).status_code == 201
-    assert bench.ask("operator", "POST", path, body).status_code == 409
+    refused = (
+        ({"serial": "other"}, 404, "no cartridge 'other'"),
+        ({"gross_mg": "9,0"}, 422, "comma"),
+        ({"empty_mg": "30000"}, 422, "would leave"),
+        ({"empty_mg": "0"}, 422, "not above zero"),
+        ({"empty_mg": ""}, 422, "never weighed before"),
+    )
+    for changes, status, words in refused:
+        answer = bench.ask("operator", "POST", path, {**WEIGHED, **changes})
+        assert answer.status_code == status and words in answer.text, answer.text
+    assert bench.workstation.store.search(kind="ink.cartridge.weighed") == []
+    answer = bench.ask("operator", "POST", path, WEIGHED)
+    assert answer.status_code == 201 and answer.json()["settles"] == batch and answer.json()["remaining_mg"] == "9000.0", answer.text
+    assert bench.ask("operator", "POST", path, WEIGHED).status_code == 409
     record = bench.ask("qp", "GET", f"/batches/{batch}/review").json()
     (ink,) = record["ink_use"]
     assert ink["remaining_mg"] == "9000.0" and ink["printed_mg"] == "467.0" and ink["rejected_mg"] == "467.0"
     assert f"ink/{CARTRIDGE}" in exceptions(bench, batch) or float(ink["unaccounted_percent"]) <= 5
+    (entry,) = bench.workstation.store.search(kind="ink.cartridge.weighed")
+    assert entry.subject.id == CARTRIDGE
+    shown = bench.ask("qp", "GET", f"/cartridges/{CARTRIDGE}").json()
+    assert shown["history"][-1]["new"]["settles"] == batch
+
+
+def test_a_weighing_on_the_page_of_inks_settles_the_batch_that_waits_and_the_next_one_does_not(bench: Any, batch: str) -> None:
+    body = {name: value for name, value in WEIGHED.items() if name != "serial"}
+    first = bench.ask("operator", "POST", f"/cartridges/{CARTRIDGE}/weight", body).json()
+    assert (first["settles"], first["remaining_mg"]) == (batch, "9000.0")
+    assert bench.ask("operator", "POST", f"/batches/{batch}/cartridge-returns", WEIGHED).status_code == 409
+    later = bench.ask("operator", "POST", f"/cartridges/{CARTRIDGE}/weight", {**body, "gross_mg": "28000", "empty_mg": ""}).json()
+    assert later["settles"] is None and later["remaining_mg"] == "8000" and later["reconciled"] is False
+    (ink,) = bench.ask("qp", "GET", f"/batches/{batch}/review").json()["ink_use"]
+    assert ink["remaining_mg"] == "9000.0", "a second weighing contradicts the account of the cartridge, never that of the batch"
+    other = bench.ask("operator", "POST", f"/cartridges/{CARTRIDGE}/weight", {**body, "empty_mg": "21000"})
+    assert other.status_code == 422 and "entered with 20000 mg" in other.text
+
+
+def test_what_an_earlier_weighing_says_needs_no_empty_mass(bench: Any) -> None:
+    body = {"gross_mg": "31400", "uncertainty_mg": "2", "balance": "B-7"}
+    first = bench.ask("operator", "POST", f"/cartridges/{CARTRIDGE}/weight", body).json()
+    assert first["remaining_mg"] is None and first["settles"] is None
+    again = bench.ask("operator", "POST", f"/cartridges/{CARTRIDGE}/weight", {**body, "gross_mg": "31350"}).json()
+    assert again["remaining_mg"] == "11350.00", "9500 uL at 1.20 g/mL are 11400 mg, and 50 mg are gone"
+
+
+def test_an_entry_of_an_older_trail_still_says_what_was_left(bench: Any, batch: str) -> None:
+    new = {"batch": batch, "cartridge": CARTRIDGE, "remaining_mg": "9000.0", "balance_serial": "B-7"}
+    subject = Subject("ink_return", return_id(batch, CARTRIDGE))
+    bench.workstation.store.append(EntryDraft(EventKind.INK_CARTRIDGE_RETURNED, subject, new, SYSTEM, "workstation"))
+    (ink,) = bench.ask("qp", "GET", f"/batches/{batch}/review").json()["ink_use"]
+    assert ink["remaining_mg"] == "9000.0"
+    assert bench.ask("operator", "POST", f"/batches/{batch}/cartridge-returns", WEIGHED).status_code == 409
 
 
 def test_nothing_is_resolved_before_the_run_is_closed_or_after_the_disposition(bench: Any, batch: str) -> None:

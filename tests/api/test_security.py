@@ -19,7 +19,7 @@ READING = {"GET", "HEAD"}
 # the one route without a permission: log-in itself; GET /login is a page
 WITHOUT = {("POST", "/api/v1/session"), ("GET", "/login"), ("GET", "/api/v1/health"), ("GET", "/api/v1/ready")}
 # routes that compute from what is sent, and write nothing
-WITHOUT_ENTRY = {"/api/v1/doses", "/api/v1/fhir/prescription"}
+WITHOUT_ENTRY = {"/api/v1/doses", "/api/v1/fhir/prescription", "/api/v1/recalls/search"}
 ACCOUNTS = {
     Role.ADMINISTRATOR: "administrator",
     Role.PROCESS_ENGINEER: "engineer",
@@ -108,6 +108,14 @@ def test_table_of_grants() -> None:
         Permission.DISPOSE: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.EXPORT: {Role.QUALIFIED_PERSON, Role.PHARMACIST, Role.QUALITY_ASSURANCE},
         Permission.MANAGE_PEOPLE: {Role.ADMINISTRATOR},
+        Permission.PACK: production,
+        Permission.REPRINT: production | {Role.QUALITY_ASSURANCE},
+        Permission.DISPENSE: {Role.PHARMACIST},
+        Permission.DESTROY_PACK: {Role.PHARMACIST, Role.QUALITY_ASSURANCE},
+        Permission.RECORD_PATIENT: {Role.PHARMACIST},
+        Permission.OPEN_PATIENT: {Role.PHARMACIST, Role.QUALIFIED_PERSON},
+        Permission.SEARCH_RECALL: {Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE},
+        Permission.RECALL: {Role.PHARMACIST, Role.QUALIFIED_PERSON},
         Permission.CHANGE_RECIPES: everyone - {Role.ADMINISTRATOR},
         Permission.AUTHOR_RECIPES: {Role.PROCESS_ENGINEER, Role.PHARMACIST},
         Permission.APPROVE_RECIPES: {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},

@@ -1,0 +1,234 @@
+"""After release on the page: packs, their labels, scans, dispensing. One row of controls for each pack, by what is open for it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Hashable
+from html import escape
+from typing import Literal, get_args
+from urllib.parse import quote
+
+from nicegui import ui
+
+from api.access import Credentials
+from api.label_desk import LabelPrint, Printed
+from api.pack_desk import Dispensing, Recipient, Scan
+from api.security import Session
+from api.status import CellStatus
+from api.workstation import forms
+from api.workstation.pieces import Parts
+from api.workstation.visitor import Visitor
+from audit.canonical import JsonObject, JsonValue
+from audit.errors import DosewrightError
+from audit.release.packs import TRANSITIONS, Act, Pack
+
+_MARKS = {"packed": "○", "labelled": "✓", "dispensed": "→", "returned": "←", "recalled": "▲", "not recovered": "▲", "destroyed": "✕"}
+
+_Form = Literal["pdf", "zpl"]
+_Outcome = Literal["spoiled", "returned"]
+_PRINTS: tuple[tuple[_Form, str], ...] = (("pdf", "Print (PDF)"), ("zpl", "Print (ZPL, 203 dpi)"))
+_OUTCOMES: tuple[tuple[_Outcome, str], ...] = (("spoiled", "Spoiled and destroyed"), ("returned", "Returned unused"))
+
+
+def pack_html(pack: JsonObject) -> str:
+    """One pack: what is in it, where it is, its labels."""
+    state, units = str(pack.get("state")), pack.get("units")
+    strengths = pack.get("strengths")
+    named = ", ".join(str(text) for text in strengths) if isinstance(strengths, list) else ""
+    count = len(units) if isinstance(units, list) else 0
+    to = f" to the {pack['dispensed_to']}" if state == "dispensed" else ""
+    shown = "; ".join(f"label {item.get('copy')} {item.get('outcome')}" for item in _objects(pack.get("labels"))) or "no label printed"
+    return (
+        f"<p><b>{_MARKS.get(state, '○')} {escape(str(pack.get('pack')))}: {escape(state + to)}</b><br>{count} units, {escape(named)}, "
+        f'use by {escape(str(pack.get("use_by")))}<br><span class="dw-quiet">{escape(shown)}</span></p>'
+    )
+
+
+def count_html(overview: JsonObject) -> str:
+    """How many labels are where, and what closing waits for."""
+    labels, waits = overview.get("labels"), overview.get("waits_for")
+    counts = labels if isinstance(labels, dict) else {}
+    line = f"Labels: issued {counts.get('issued')} = applied {counts.get('applied')} + spoiled {counts.get('spoiled')} + returned "
+    line += f"{counts.get('returned')} + difference {counts.get('difference')}"
+    reasons = "".join(f"<li>○ {escape(str(reason))}</li>" for reason in waits) if isinstance(waits, list) else ""
+    closed = "<b>✓ Packing is closed.</b> " if overview.get("closed") is True and not reasons else ""
+    return f'<p class="dw-quiet">{closed}{escape(line)}</p><ul class="dw-list">{reasons}</ul>'
+
+
+def _objects(value: JsonValue) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+class PackingPanel:
+    """Shown when the batch on the cell has been released. Lifetime: that of the page."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._shown: tuple[str, int] = ("", -1)
+        with ui.element("section").classes("dw-card dw-stack") as self._card:
+            ui.html("<h2>Packs and labels</h2>", sanitize=False)
+            self._parts = Parts()
+        self._card.set_visibility(False)
+
+    def update(self, status: CellStatus) -> None:
+        """Show the packs of a batch that has a disposition under which something may be packed."""
+        batch = status.batch or ""
+        state = self._visitor.workstation.store.state("batch", batch) or {}
+        released = state.get("disposition") in ("released", "partly released")
+        over = status.ended and released
+        self._card.set_visibility(over)
+        if not over:
+            self._parts.show([])
+            self._shown = ("", -1)
+            return
+        now = (batch, self._visitor.workstation.store.head.size)
+        if now == self._shown:
+            return  # nothing is on record since it was drawn
+        self._shown = now
+        try:
+            overview = self._visitor.workstation.packs.overview(batch)
+        except DosewrightError as error:
+            self._parts.show([(("problem", str(error)), functools.partial(_problem, str(error)))])
+            return
+        self._parts.show(self._offers(batch, overview))
+
+    def _offers(self, batch: str, overview: JsonObject) -> list[tuple[Hashable, Callable[[], object]]]:
+        held, unpacked = overview.get("held"), overview.get("unpacked")
+        offered: list[tuple[Hashable, Callable[[], object]]] = []
+        if isinstance(held, str):
+            offered.append((("held", held), functools.partial(_problem, held)))
+        if isinstance(unpacked, list) and unpacked and not held:
+            offered.append((("pack", batch, tuple(unpacked)), functools.partial(self._pack_button, batch, len(unpacked))))
+        for pack in _objects(overview.get("packs")):
+            labels = tuple((item.get("copy"), item.get("outcome")) for item in _objects(pack.get("labels")))
+            key = ("row", pack.get("pack"), pack.get("state"), labels, held)
+            offered.append((key, functools.partial(self._row, pack, held=held is not None)))
+        counts = overview.get("labels")
+        of_count = ("count", str(counts), str(overview.get("waits_for")), overview.get("closed"))
+        offered.append((of_count, functools.partial(self._count, batch, overview)))
+        return offered
+
+    def _pack_button(self, batch: str, count: int) -> None:
+        desk = self._visitor.workstation.packs
+
+        async def pack() -> None:
+            await self._visitor.act(lambda session: desk.pack(session, batch, ()), "Packed, strengths kept apart.")
+
+        ui.button(f"Pack {count} released units", on_click=pack).props("unelevated no-caps color=secondary")
+
+    def _row(self, pack: JsonObject, *, held: bool) -> None:
+        name, state = str(pack.get("pack")), Pack(str(pack.get("state")))
+        labels = _objects(pack.get("labels"))
+        ui.html(pack_html(pack), sanitize=False)
+        if not held and (state, Act.PRINT) in TRANSITIONS:
+            with ui.element("details").classes("w-full"):
+                ui.html(f"<summary>Label{'' if not labels else ', print again'}</summary>", sanitize=False)
+                source = f"/api/v1/packs/{quote(name, safe='')}/label"
+                ui.html(f'<img class="dw-label" alt="Preview of the label of {escape(name)}" src="{source}">', sanitize=False)
+                self._printing(name, first=not labels)
+        for item in labels:
+            if item.get("outcome") == "issued" and (state is not Pack.PACKED or len(labels) > 1 or held):
+                self._accounting(name, int(str(item.get("copy"))))
+        if not held and state is Pack.PACKED and labels:
+            self._scanning(name, "Scan the label on the pack", self._applier(name))
+        if not held and state is Pack.LABELLED:
+            self._dispensing(name)
+        if (state, Act.RETURN) in TRANSITIONS:
+            self._moving(name, "Take it back", self._visitor.workstation.packs.take_back)
+
+    def _printing(self, pack: str, *, first: bool) -> None:
+        desk = self._visitor.workstation.labels
+
+        async def print_label(form: _Form) -> None:
+            approval = None
+            if not first:
+                approval = Credentials(username=str(username.value or "").strip() or None, password=str(password.value or ""))
+                password.value = ""
+            wanted = LabelPrint(form=form, reason="" if first else str(reason.value or "")[:500], approval=approval)
+            found: list[Printed] = []
+            if await self._visitor.act(lambda session: found.append(desk.print_label(session, pack, wanted)), "The label is printed."):
+                self._visitor.download(found[0].data, found[0].name)
+
+        with ui.element("div").classes("dw-form"):
+            if not first:
+                reason = forms.text_field("Why is it printed again?", wide=True)
+                username, password = forms.account_field("Second person"), forms.password_field("Their password")
+            for form, text in _PRINTS:
+                ui.button(text, on_click=functools.partial(print_label, form)).props("unelevated no-caps color=secondary")
+
+    def _accounting(self, pack: str, copy: int) -> None:
+        desk = self._visitor.workstation.packs
+
+        async def account(outcome: _Outcome) -> None:
+            why = str(reason.value or "").strip()
+            if not why:
+                ui.notify("State what became of the label.", type="warning", position="bottom")
+                return
+            await self._visitor.act(
+                lambda session: desk.account(session, pack, copy, outcome, why[:500]), f"Label {copy} is accounted for."
+            )
+
+        with ui.element("div").classes("dw-form"):
+            reason = forms.text_field(f"Label {copy} is on no pack: why?", wide=True)
+            for outcome, text in _OUTCOMES:
+                ui.button(text, on_click=functools.partial(account, outcome)).props("outline no-caps color=primary")
+
+    def _scanning(self, pack: str, label: str, done: Callable[[str], Awaitable[None]]) -> None:
+        async def scan() -> None:
+            text = str(field.value or "")
+            field.value = ""
+            if text.strip():
+                await done(text[:300])
+
+        with forms.form(scan):
+            field = forms.text_field(label)
+            forms.submit("Check the scan")
+
+    def _applier(self, pack: str) -> Callable[[str], Awaitable[None]]:
+        desk = self._visitor.workstation.packs
+
+        async def apply(text: str) -> None:
+            await self._visitor.act(lambda session: desk.scan_label(session, pack, Scan(scanned=text)), "It is the label of this pack.")
+
+        return apply
+
+    def _dispensing(self, pack: str) -> None:
+        desk = self._visitor.workstation.packs
+
+        async def dispense(text: str) -> None:
+            if to.value not in get_args(Recipient):
+                ui.notify("Choose to whom; nobody is chosen for you.", type="warning", position="bottom")
+                return
+            given = Dispensing(scanned=text, to=to.value)
+            await self._visitor.act(lambda session: desk.dispense(session, pack, given), f"Dispensed to the {to.value}.")
+
+        with ui.element("div").classes("dw-form"):
+            to = ui.select(list(get_args(Recipient)), label="Dispense to").props("outlined dense").style("min-width:9rem")
+            self._scanning(pack, "Scan the pack", dispense)
+
+    def _moving(self, pack: str, text: str, move: Callable[[Session, str, str], object]) -> None:
+        async def act() -> None:
+            why = str(reason.value or "").strip()
+            if not why:
+                ui.notify("State the reason.", type="warning", position="bottom")
+                return
+            await self._visitor.act(lambda session: move(session, pack, why[:500]), f"{pack} is taken back.")
+
+        with forms.form(act):
+            reason = forms.text_field("Reason")
+            forms.submit(text)
+
+    def _count(self, batch: str, overview: JsonObject) -> None:
+        desk = self._visitor.workstation.packs
+        ui.html(count_html(overview), sanitize=False)
+        if overview.get("closed") is True or overview.get("waits_for"):
+            return
+
+        async def close() -> None:
+            await self._visitor.act(lambda session: desk.close_packing(session, batch), "Packing is closed.")
+
+        ui.button("Close packing", on_click=close).props("unelevated no-caps color=secondary")
+
+
+def _problem(text: str) -> None:
+    ui.html(f'<p class="dw-problem" role="alert">▲ {escape(text)}</p>', sanitize=False)

@@ -1,0 +1,261 @@
+"""The page of recalls: search, open, and follow one until everything is accounted for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from html import escape
+from typing import get_args
+
+from nicegui import ui
+from pydantic import ValidationError
+
+from api.access import Credentials
+from api.errors import InputInvalid
+from api.recall_desk import Contact, RecallSearch
+from api.security import Permission, Session
+from api.workstation import forms, panels
+from api.workstation.look import PAGE_STYLE
+from api.workstation.pieces import CONNECTION_SCRIPT, INERT
+from api.workstation.visitor import Visitor
+from audit.canonical import JsonObject, JsonValue
+from audit.errors import DosewrightError
+from recipes.figures import explain
+
+_LABELS = {
+    "ink_lot": "Ink lot, or lot of a component",
+    "cartridge": "Cartridge",
+    "recipe": "Recipe, with @version or without",
+    "cell": "Cell",
+    "printer": "Machine profile",
+    "equipment": "Serial number of a balance",
+    "operator": "User name of who acted",
+    "batch": "Batch",
+    "since": "Since, UTC: 2026-03-01T00:00Z",
+    "until": "Until, UTC",
+}
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
+
+
+def found_html(found: Mapping[str, JsonValue]) -> str:
+    """What a search found: batches with units, packs and patients by pseudonym; first of all what could not be searched."""
+    notes = [*_list(found.get("missing")), *_list(found.get("notes"))]
+    warned = "".join(f'<p class="dw-problem" role="alert">▲ Not searched: {escape(str(note))}</p>' for note in notes)
+    rows = ""
+    for batch in _list(found.get("batches")):
+        if isinstance(batch, dict):
+            units, packs = _list(batch.get("units")), _list(batch.get("packs"))
+            shown = "all units" if batch.get("uncertain") else f"{len(units)} units"
+            rows += (
+                f"<tr><td class='dw-keep'><b>{escape(str(batch.get('batch')))}</b><br><span class='dw-quiet'>"
+                f"{escape(str(batch.get('disposition')))}</span></td><td>{shown}</td>"
+                f"<td>{escape(', '.join(map(str, packs))) or 'none'}</td><td>{escape(str(batch.get('patient') or 'not known'))}</td></tr>"
+            )
+    head = "<thead><tr><th>Batch</th><th>Units</th><th>Packs</th><th>Patient</th></tr></thead>"
+    table = f'<table class="dw-table">{head}<tbody>{rows}</tbody></table>' if rows else '<p class="dw-quiet">Nothing was found.</p>'
+    return warned + table
+
+
+class RecallPage:
+    """Builds the page of one visit. Lifetime: that of the page; after an entry it is loaded anew."""
+
+    def __init__(self, visitor: Visitor, chosen: str) -> None:
+        self._visitor = visitor
+        self._desk = visitor.workstation.recalls
+        self._searched: RecallSearch | None = None
+        session = visitor.session()
+        ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
+        ui.add_body_html(CONNECTION_SCRIPT)
+        role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
+        with ui.element("header").classes("dw-top"):
+            ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
+            ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
+        with ui.element("div").classes("dw-body"):
+            if not _may(session, Permission.SEARCH_RECALL):
+                ui.html('<p class="dw-quiet">Pharmacists, QPs and quality assurance search for a recall.</p>', sanitize=False)
+                return
+            with ui.element("div").classes("dw-col").props(INERT):
+                self._search_card(session)
+            with ui.element("div").classes("dw-col").props(INERT):
+                self._list_card(chosen)
+                if chosen:
+                    self._one(session, chosen)
+
+    def _search_card(self, session: Session) -> None:
+        with _card("Search"):
+            with forms.form(self._search).classes("dw-many"):
+                self._fields = {name: forms.text_field(label) for name, label in _LABELS.items()}
+                forms.submit("Search every trail")
+            self._found = ui.html("", sanitize=False).classes("w-full")
+            if _may(session, Permission.RECALL):
+                with forms.form(self._open).classes("dw-many") as self._opening:
+                    ui.html(
+                        "<p><b>Open a recall of what was found.</b> Its packs are recalled, the ink lot and the cartridge named are held, "
+                        "and nothing of it is released, labelled or dispensed any more.</p>",
+                        sanitize=False,
+                    )
+                    self._reason = forms.text_field("Reason", wide=True)
+                    forms.named_account(session.username)
+                    self._password = forms.password_field()
+                    forms.submit("Sign and open the recall")
+                self._opening.set_visibility(False)
+
+    def _list_card(self, chosen: str) -> None:
+        with _card("Recalls"):
+            rows = ""
+            for recall in self._desk.recalls():
+                name, criteria = str(recall.get("recall")), recall.get("criteria")
+                asked = (
+                    ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in criteria.items()) if isinstance(criteria, dict) else ""
+                )
+                current = ' aria-current="page"' if name == chosen else ""
+                mark = "▲" if recall.get("status") == "open" else "✓"
+                rows += (
+                    f'<li>{mark} <a href="/recall?recall={name}"{current}>{escape(name)}</a> {escape(str(recall.get("status")))}: '
+                    f"{escape(asked)}</li>"
+                )
+            ui.html(f'<ul class="dw-list">{rows}</ul>' if rows else '<p class="dw-quiet">There is no recall.</p>', sanitize=False)
+
+    async def _search(self) -> None:
+        typed = {name: text for name, field in self._fields.items() if (text := str(field.value or "").strip())}
+        found: list[JsonObject] = []
+        self._searched = None
+
+        def search(session: Session) -> None:
+            wanted = _read(typed)
+            found.append(self._desk.search(session, wanted))
+            self._searched = wanted
+
+        if await self._visitor.act(search):
+            self._found.set_content(found_html(found[0]))
+        else:
+            self._found.set_content("")
+        if hasattr(self, "_opening"):
+            self._opening.set_visibility(self._searched is not None)
+
+    async def _open(self) -> None:
+        wanted, reason = self._searched, str(self._reason.value or "").strip()
+        credentials = Credentials(password=str(self._password.value or ""))
+        self._password.value = ""
+        if wanted is None or not reason:
+            ui.notify("Search, look at what was found, and state the reason.", type="warning", position="bottom")
+            return
+        opened: list[JsonObject] = []
+        if await self._visitor.act(
+            lambda session: opened.append(self._desk.open(session, wanted, reason[:500], credentials)), "The recall is open."
+        ):
+            ui.navigate.to(f"/recall?recall={opened[0]['recall']}")
+
+    def _one(self, session: Session, name: str) -> None:
+        try:
+            view = self._desk.recall(name)
+        except DosewrightError as error:
+            ui.html(f'<p class="dw-problem" role="alert">▲ {escape(str(error))}</p>', sanitize=False)
+            return
+        with _card(f"Recall {name}: {view.get('status')}"):
+            waits = "".join(f"<li>○ {escape(str(reason))}</li>" for reason in _list(view.get("waits_for")))
+            ui.html(
+                f'{found_html(view)}<p>Packs: {escape(str(view.get("packs_text")))}</p><ul class="dw-list">{waits}</ul>', sanitize=False
+            )
+            if view.get("status") != "open" or not _may(session, Permission.RECALL):
+                return
+            for patient in _list(view.get("patients")):
+                if isinstance(patient, dict):
+                    self._patient(name, str(patient.get("patient")), len(_list(patient.get("contacts"))))
+            for pack in _list(view.get("packs")):
+                if isinstance(pack, dict) and pack.get("state") == "recalled":
+                    self._pack(name, str(pack.get("pack")))
+            if not waits:
+                self._closing(name, session.username)
+
+    def _patient(self, name: str, patient: str, contacts: int) -> None:
+        shown = ui.html(f"<p><b>Patient {escape(patient)}</b>: {contacts} contacts on record</p>", sanitize=False)
+
+        async def identify() -> None:
+            why, found = str(reason.value or "").strip(), list[JsonObject]()
+            if not why:
+                ui.notify("State why you read who the patient is; it is put on record.", type="warning", position="bottom")
+                return
+            if await self._visitor.act(lambda session: found.append(self._desk.identify(session, name, patient, why[:400]))):
+                who = found[0]
+                facts = ", ".join(escape(str(who.get(field))) for field in ("name", "born", "number", "contact"))
+                shown.set_content(f"<p><b>Patient {escape(patient)}</b>: {facts}</p>")
+
+        async def contact() -> None:
+            if by.value is None or outcome.value is None or not str(note.value or "").strip():
+                ui.notify("State how, with what outcome, and what was said.", type="warning", position="bottom")
+                return
+            made = Contact(by=by.value, outcome=outcome.value, note=str(note.value)[:500])
+            if await self._visitor.act(lambda session: self._desk.contact(session, name, patient, made), "The contact is on record."):
+                ui.navigate.to(f"/recall?recall={name}")
+
+        with forms.form(identify):
+            reason = forms.text_field("Why do you read who it is?")
+            forms.submit("Show who it is")
+        with forms.form(contact).classes("dw-many"):
+            fields = Contact.model_fields
+            by = ui.select(list(get_args(fields["by"].annotation)), label="Contacted").props("outlined dense").style("min-width:9rem")
+            outcome = (
+                ui.select(list(get_args(fields["outcome"].annotation)), label="Outcome").props("outlined dense").style("min-width:8rem")
+            )
+            note = forms.text_field("What was said", wide=True)
+            forms.submit("Record the contact")
+
+    def _pack(self, name: str, pack: str) -> None:
+        desk = self._visitor.workstation.packs
+
+        async def settle(outcome: str) -> None:
+            why = str(reason.value or "").strip()
+            if not why:
+                ui.notify("State the reason.", type="warning", position="bottom")
+                return
+            move = desk.take_back if outcome == "returned" else desk.give_up
+            if await self._visitor.act(lambda session: move(session, pack, why[:500]), f"Pack {pack} is accounted for."):
+                ui.navigate.to(f"/recall?recall={name}")
+
+        ui.html(f"<p><b>Pack {escape(pack)}</b> is out.</p>", sanitize=False)
+        with ui.element("div").classes("dw-form"):
+            reason = forms.text_field("What came back, or why not", wide=True)
+            for outcome, text in (("returned", "It came back"), ("lost", "Used up or not to be found")):
+                ui.button(text, on_click=functools.partial(settle, outcome)).props("outline no-caps color=primary")
+
+    def _closing(self, name: str, username: str) -> None:
+        async def close() -> None:
+            why, credentials = str(comment.value or "").strip(), Credentials(password=str(password.value or ""))
+            password.value = ""
+            if not why:
+                ui.notify("State how the recall ended.", type="warning", position="bottom")
+                return
+            if await self._visitor.act(lambda session: self._desk.close(session, name, why[:500], credentials), "The recall is closed."):
+                ui.navigate.to(f"/recall?recall={name}")
+
+        with forms.form(close).classes("dw-many"):
+            comment = forms.text_field("How it ended", wide=True)
+            forms.named_account(username)
+            password = forms.password_field()
+            forms.submit("Sign and close")
+
+
+def _read(typed: Mapping[str, str]) -> RecallSearch:
+    try:
+        return RecallSearch.model_validate(dict(typed))
+    except ValidationError as error:
+        raise InputInvalid(f"The search cannot be read: {explain(error)}.", remedy="Correct the fields named.") from error
+
+
+def _may(session: Session, permission: Permission) -> bool:
+    try:
+        session.role_for(permission)
+    except DosewrightError:
+        return False
+    return True
+
+
+def _card(title: str) -> ui.element:
+    card = ui.element("section").classes("dw-card dw-stack")
+    with card:
+        ui.html(f"<h2>{escape(title)}</h2>", sanitize=False)
+    return card
