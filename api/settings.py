@@ -59,6 +59,8 @@ class AuthorityEntry(BaseModel):
     url: str = Field(pattern=r"^https?://\S+$")
     certificates: Path
     name: str = Field(default="", pattern=r"^\S*$")
+
+
 class Pharmacy(BaseModel):
     """Whose name is on labels, who approves a further copy of a label, and GTINs by product (`recipe/version/strength`)."""
 

@@ -16,10 +16,10 @@ from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
-from api.model_desk import ModelDesk
-from api.model_use import ModelUse
 from api.label_desk import LabelDesk
 from api.label_source import LabelSource
+from api.model_desk import ModelDesk
+from api.model_use import ModelUse
 from api.pack_desk import PackDesk
 from api.patient_desk import PatientDesk
 from api.people import People
@@ -40,8 +40,8 @@ from audit.clock import Clock, SystemClock
 from audit.errors import RecordError
 from audit.identity import Identity
 from audit.key_file import settle
-from audit.signer import load_signer
 from audit.patients import PatientVault
+from audit.signer import load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
