@@ -71,6 +71,13 @@ def package(services: Services, session: _Export, batch: str) -> Response:
     return Response(data, media_type="application/zip", headers={"Content-Disposition": 'attachment; filename="review-package.zip"'})
 
 
+@router.get("/batches/{batch}/document", response_class=Response, responses={200: {"content": {"application/pdf": {}}}})
+def document(services: Services, session: _Review, batch: str) -> Response:
+    """Return the record as PDF: sealed where the batch is signed, as it stands now where it is not."""
+    data = services.release.document(session, batch)
+    return Response(data, media_type="application/pdf", headers={"Content-Disposition": 'attachment; filename="record.pdf"'})
+
+
 @router.get("/trail")
 def trail(
     services: Services,

@@ -9,6 +9,7 @@ from api.allocation import Allocation
 from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
+from api.document_desk import DocumentDesk, site_key
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
 from api.people import People
@@ -70,7 +71,8 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
-    release = ReleaseDesk(store, key, people, production, cells, inks)
+    documents = DocumentDesk(store, settings.site, lambda: site_key(settings))
+    release = ReleaseDesk(store, key, people, production, cells, inks, documents)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
     return Workstation(
         settings=settings,

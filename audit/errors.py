@@ -14,7 +14,8 @@ DosewrightError                  says what, where, and what to do; carries a sta
 │   ├── LoginFailed    AU-021    name or password wrong, or the account is locked
 │   └── RoleMissing    AU-022    the role does not allow the action
 ├── SignatureRefused   AU-023    a signature may not be given here
-└── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+├── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+└── SealFailed         AU-050    a document could not be sealed by the site's key
 """
 
 from __future__ import annotations
@@ -95,3 +96,7 @@ class ReleaseBlocked(DosewrightError):
     def __init__(self, reasons: Sequence[str], *, remedy: str = "") -> None:
         super().__init__("The disposition is not open: " + "; ".join(reasons) + ".", remedy=remedy)
         self.reasons = tuple(reasons)
+
+
+class SealFailed(DosewrightError):
+    code = "AU-050"

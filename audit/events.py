@@ -56,6 +56,7 @@ class EventKind(StrEnum):
     BATCH_RUN_CLOSED = "batch.run.closed"
     BATCH_EXCEPTION_RESOLVED = "batch.exception.resolved"
     BATCH_DISPOSITION_SIGNED = "batch.disposition.signed"
+    BATCH_DOCUMENT_SEALED = "batch.document.sealed"
     BATCH_PACKAGE_EXPORTED = "batch.package.exported"
     RECORD_STORE_VERIFIED = "record.store.verified"
     CELL_PROCESS_STARTED = "cell.process.started"
@@ -147,6 +148,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.BATCH_RUN_CLOSED: ("batch", "a run ended; the cell's origin, size and root tie the two trails"),
         EventKind.BATCH_EXCEPTION_RESOLVED: ("exception", "a person other than the operator assigned a cause to an exception and signed"),
         EventKind.BATCH_DISPOSITION_SIGNED: ("batch", "released, partly released or rejected, with the signature"),
+        EventKind.BATCH_DOCUMENT_SEALED: ("batch", "the record's PDF was sealed by the site; it is attached, and exported as it is"),
         EventKind.BATCH_PACKAGE_EXPORTED: ("batch", "a review package was written"),
         EventKind.RECORD_STORE_VERIFIED: ("store", "the store was verified, with the outcome"),
         EventKind.CELL_PROCESS_STARTED: ("cell", "the cell process began"),

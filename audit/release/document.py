@@ -11,13 +11,15 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
 import typst
 
-from audit.canonical import JsonObject, JsonValue
+from audit.canonical import JsonObject, JsonValue, sha256_hex
 from audit.errors import RecordError
 from audit.quantities import plain_text, round_to
 from audit.release.batch_record import record_sha256
@@ -55,6 +57,18 @@ def render_record(record: JsonObject, record_json: bytes, pictures: Mapping[str,
             )
         except typst.TypstError as error:
             raise RecordError(f"The batch record could not be typeset: {error.message}.", remedy="Report it with record.json.") from error
+
+
+@cache
+def layout() -> str:
+    """Return what decides the bytes of a document beside its record: typst's version, and the SHA-256 of template and layout here.
+
+    Another layout makes another document of the same record; both are right.
+    """
+    folder = resources.files("audit.release")
+    sources = sorted(item.name for item in folder.iterdir() if item.name.startswith("document") and item.name.endswith(".py"))
+    parts = [folder.joinpath(name).read_bytes() for name in sources] + [folder.joinpath("templates", "record.typ").read_bytes()]
+    return f"typst {version('typst')}, layout {sha256_hex(b''.join(parts))[:16]}"
 
 
 def _timestamp(record: JsonObject) -> int:
