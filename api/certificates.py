@@ -68,14 +68,17 @@ def make_certificates(folder: Path, *, site: str, workstation: str, cells: tuple
     return ca_file, files
 
 
-def make_seal(files: SealFiles, *, site: str) -> None:
-    """Make the certificate and the key that seal a site's documents, with an authority of their own, at these places."""
+def make_seal(files: SealFiles, *, site: str, now: datetime | None = None) -> None:
+    """Make the certificate and the key that seal a site's documents, with an authority of their own, at these places.
+
+    They are valid from `now` (the machine's clock where it is not given) for three years.
+    """
     for path in (files.certificate, files.authority):
         path.parent.mkdir(parents=True, exist_ok=True)
-    authority = _authority(f"Dosewright documents of {site}", _SEAL_LIFETIME)
+    authority = _authority(f"Dosewright documents of {site}", _SEAL_LIFETIME, now)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder(f"Dosewright seal of {site}", authority.certificate.subject, key.public_key(), _SEAL_LIFETIME)
+        _builder(f"Dosewright seal of {site}", authority.certificate.subject, key.public_key(), _SEAL_LIFETIME, now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False, seal=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([_DOCUMENT_SIGNING, ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
@@ -96,9 +99,9 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _builder(
-    subject: str, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, lifetime: timedelta = _LIFETIME
+    subject: str, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, lifetime: timedelta = _LIFETIME, now: datetime | None = None
 ) -> x509.CertificateBuilder:
-    start = datetime.now(UTC) - timedelta(minutes=5)
+    start = (now or datetime.now(UTC)) - timedelta(minutes=5)
     return (
         x509.CertificateBuilder()
         .subject_name(_name(subject))
@@ -125,10 +128,10 @@ def _key_usage(*, authority: bool, seal: bool = False) -> x509.KeyUsage:
     )
 
 
-def _authority(name: str, lifetime: timedelta = _LIFETIME) -> _Authority:
+def _authority(name: str, lifetime: timedelta = _LIFETIME, now: datetime | None = None) -> _Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder(name, _name(name), key.public_key(), lifetime)
+        _builder(name, _name(name), key.public_key(), lifetime, now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
         .sign(key, hashes.SHA256())

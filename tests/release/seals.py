@@ -21,10 +21,10 @@ def seal_files(folder: Path) -> SealFiles:
     return SealFiles(folder / "seal.pem", folder / "seal.key", folder / "seal-ca.pem")
 
 
-def made_key(folder: Path) -> tuple[FileKey, x509.Certificate]:
+def made_key(folder: Path, now: datetime | None = None) -> tuple[FileKey, x509.Certificate]:
     """Return a sealing key as a site has it, and its authority."""
     files = seal_files(folder)
-    make_seal(files, site="example")
+    make_seal(files, site="example", now=now)
     authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
     return FileKey.load(files.certificate, files.key, files.authority), authority
 
