@@ -1,4 +1,4 @@
-"""`dosewright verify`: check packages and stores offline."""
+"""`dosewright verify`: check packages, stores and sealed documents offline."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography import x509
 from rich.console import Console
 
 from api.errors import InputInvalid
@@ -23,8 +24,13 @@ from audit.timestamps import read_certificates
 
 _LARGEST_KEY_FILE = 1 << 16
 _WHICH_KEYS = "Name a file with verifier keys, one a line, for example site.vkey."
+<<<<<<< HEAD
 _NOTHING_OUTSIDE = Trusted((), (), ())
+=======
+_WHICH_AUTHORITY = "Name the site's authority of documents as a PEM file, for example seal-ca.pem."
+>>>>>>> document
 _SQLITE = b"SQLite format 3\x00"
+_PDF = b"%PDF-"
 # where several files are checked, the worst outcome is the status: failed, then signer not established
 _WORST = (VerificationStatus.FAILED, VerificationStatus.SIGNER_NOT_ESTABLISHED, VerificationStatus.VERIFIED)
 
@@ -53,6 +59,7 @@ def _keys_of(path: Path) -> list[VerifierKey]:
     return found
 
 
+<<<<<<< HEAD
 def read_outside(witness_keys: Iterable[Path], time_roots: Iterable[Path], notes: Iterable[Path]) -> Trusted:
     """Read what shows from outside that a trail was there by a time. Raises InputInvalid for a file that does not hold it."""
     keys: list[CosignerKey] = []
@@ -83,6 +90,23 @@ def check(place: str, trusted: Sequence[VerifierKey], outside: Trusted = _NOTHIN
     if is_url(place):
         return _check_store(place, trusted, outside)
     path = Path(place)
+=======
+def read_authorities(paths: Iterable[Path]) -> tuple[x509.Certificate, ...]:
+    """Read certificates of authorities, PEM. Raises InputInvalid for a file that is none."""
+    found: list[x509.Certificate] = []
+    for path in paths:
+        try:
+            if not path.is_file() or path.stat().st_size > _LARGEST_KEY_FILE:
+                raise InputInvalid(f"The file {path} is missing, or not one of certificates.", remedy=_WHICH_AUTHORITY)
+            found += x509.load_pem_x509_certificates(path.read_bytes())
+        except (OSError, ValueError):
+            raise InputInvalid(f"The file {path} holds no certificate that can be read.", remedy=_WHICH_AUTHORITY) from None
+    return tuple(found)
+
+
+def check(path: Path, trusted: Sequence[VerifierKey], authorities: Sequence[x509.Certificate] = ()) -> Report:
+    """Check one file: a store or a PDF by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
+>>>>>>> document
     if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise InputInvalid(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", remedy="Name a review package or a store.")
     try:
@@ -91,7 +115,17 @@ def check(place: str, trusted: Sequence[VerifierKey], outside: Trusted = _NOTHIN
     except OSError as error:
         raise InputInvalid(f"{path} cannot be read: {error.strerror}.", remedy="Name a review package or a store.") from None
     if start == _SQLITE or path.suffix == ".db":
+<<<<<<< HEAD
         return _check_store(path, trusted, outside)
+=======
+        from audit.verify import verify_store
+
+        return verify_store(path, trusted, workers=min(2, os.cpu_count() or 1))
+    if start.startswith(_PDF):
+        from audit.release.document_report import verify_document
+
+        return verify_document(path, authorities)
+>>>>>>> document
     from audit.release.package_check import verify_package
 
     report = verify_package(path, trusted or None)
@@ -107,6 +141,7 @@ def _check_store(place: Path | str, trusted: Sequence[VerifierKey], outside: Tru
 
 
 def verify(
+<<<<<<< HEAD
     places: Annotated[list[str], typer.Argument(help="Review packages (.zip) and stores (.db, or a postgresql:// address).")],
     trusted_key: Annotated[
         list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
@@ -119,16 +154,30 @@ def verify(
     ] = None,
     note: Annotated[
         list[Path] | None, typer.Option("--note", help="A checkpoint kept elsewhere (`dosewright witness note`); a store must contain it.")
+=======
+    paths: Annotated[list[Path], typer.Argument(help="Review packages (.zip), stores (.db) and sealed records (.pdf).")],
+    trusted_key: Annotated[
+        list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
+    ] = None,
+    seal_authority: Annotated[
+        list[Path] | None,
+        typer.Option("--seal-authority", help="Certificate (PEM) of a site's authority of documents, from outside the file; for a PDF."),
+>>>>>>> document
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check packages and stores offline.
+    """Check packages, stores and sealed records offline.
 
     Exit status: 0 verified; 1 a finding; 3 internally consistent, but nothing from outside says who signed; 2 an error.
     """
+<<<<<<< HEAD
     trusted = read_keys(trusted_key or [])
     outside = read_outside(witness_key or [], time_root or [], note or [])
     reports = {place: check(place, trusted, outside) for place in places}
+=======
+    trusted, authorities = read_keys(trusted_key or []), read_authorities(seal_authority or [])
+    reports = {str(path): check(path, trusted, authorities) for path in paths}
+>>>>>>> document
     if as_json:
         print(json.dumps({name: _record(report) for name, report in reports.items()}, indent=1))
     else:
@@ -159,4 +208,6 @@ def show(console: Console, name: str, report: Report) -> None:
         for line in report.checked:
             console.print(f"  {line}", markup=False)
     if report.status is VerificationStatus.SIGNER_NOT_ESTABLISHED:
-        console.print("  Give the site's keys, received from outside the package, with --trusted-key.", markup=False)
+        wanted = "authority of documents" if name.lower().endswith(".pdf") else "keys"
+        option = "--seal-authority" if wanted != "keys" else "--trusted-key"
+        console.print(f"  Give the site's {wanted}, received from outside the file, with {option}.", markup=False)

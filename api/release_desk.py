@@ -15,6 +15,7 @@ from pathlib import Path
 
 from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory, CellPort
+from api.document_desk import DocumentDesk
 from api.errors import CellTrailInvalid, InputInvalid, NotFound, WrongState
 from api.ink_desk import InkDesk
 from api.people import DEVICE, People
@@ -25,7 +26,7 @@ from api.status import CellStatus
 from audit.canonical import JsonObject, JsonValue, sha256_hex
 from audit.chain import root
 from audit.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_note
-from audit.errors import NoteInvalid
+from audit.errors import DosewrightError, NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.conformity import RELEASING
@@ -101,6 +102,7 @@ class ReleaseDesk:
         cells: CellDirectory,
         inks: InkDesk,
         holds: RecallHolds,
+        documents: DocumentDesk,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         """`leave` says that something was recorded that should be anchored outside; it returns at once."""
@@ -110,6 +112,7 @@ class ReleaseDesk:
         self._production = production
         self._cells = cells
         self._inks = inks
+        self._documents = documents
         self._holds = holds
         self._leave = leave
         self._closed: list[Callable[[Session, str], JsonObject]] = []
@@ -209,8 +212,29 @@ class ReleaseDesk:
             self._store.append(
                 EntryDraft(EventKind.BATCH_DISPOSITION_SIGNED, subject, new, actor, DEVICE, reason=comment or None, attachments=attachments)
             )
+            answer: JsonObject = {"batch": batch_id, "disposition": disposition, "record_sha256": batch_record.record_sha256(record)}
+            answer |= self._seal(batch, batch_id, trail)
         self._leave()
-        return {"batch": batch_id, "disposition": disposition, "record_sha256": batch_record.record_sha256(record)}
+        return answer
+
+    def _seal(self, batch: JsonObject, batch_id: str, trail: CellTrail) -> JsonObject:
+        """Seal the document of a disposition that stands already: what stands in the way is told, and made up for at the export."""
+        try:
+            data = self._documents.sealed(batch_id, TrailView(trail.lines), self._cell(batch).blob)
+        except DosewrightError as error:
+            return {"document_sha256": None, "document_problem": f"{error.message} {error.remedy}".strip()}
+        return {"document_sha256": sha256_hex(data), "document_problem": None}
+
+    def document(self, session: Session, batch_id: str) -> bytes:
+        """Return the sealed document of a batch; of one that has none yet, the document as the trails show it now, not sealed."""
+        actor_of(session, Permission.REVIEW)
+        with self._turn(batch_id):
+            batch = self._production.batch(batch_id)
+            if not isinstance(batch.get("run"), str):
+                raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to review before a run.")
+            if (kept := self._documents.kept(batch_id)) is not None:
+                return kept
+            return self._documents.draft(batch_id, TrailView(self._trail(batch).lines), self._cell(batch).blob)
 
     def export(self, session: Session, batch_id: str) -> bytes:
         """Write the review package of a signed batch and return its bytes; the export is an entry."""
@@ -228,6 +252,7 @@ class ReleaseDesk:
         from audit.release.package import TrailExport, write_package  # the document writer is loaded only when it is wanted
 
         cell = self._trail(batch)
+        document = self._documents.sealed(batch_id, TrailView(cell.lines), self._cell(batch).blob)
         with tempfile.TemporaryDirectory(prefix="dosewright-") as folder:
             path = write_package(
                 Path(folder) / "review-package.zip",
@@ -237,6 +262,7 @@ class ReleaseDesk:
                 blob=self._cell(batch).blob,
                 key=self._key,
                 created=self._store.clock.utc().at,
+                document=document,
             )
             return path.read_bytes()
 

@@ -66,3 +66,10 @@ def package(services: Services, session: _Export, batch: str) -> Response:
     """Write and download the review package; the export is recorded, so this is not a GET."""
     data = services.release.export(session, batch)
     return Response(data, media_type="application/zip", headers={"Content-Disposition": 'attachment; filename="review-package.zip"'})
+
+
+@router.get("/batches/{batch}/document", response_class=Response, responses={200: {"content": {"application/pdf": {}}}})
+def document(services: Services, session: _Review, batch: str) -> Response:
+    """Return the record as PDF: sealed where the batch is signed, as it stands now where it is not."""
+    data = services.release.document(session, batch)
+    return Response(data, media_type="application/pdf", headers={"Content-Disposition": 'attachment; filename="record.pdf"'})

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     """A file, or `postgresql://user@host/database?schema=name`; a password is never here."""
     signing_key: Path = Path("keys/workstation.key")
     patients_key: Path = Path("keys/patients.key")
+    seal: Path = Path("tls/seal.pem")
+    seal_key: Path = Path("tls/seal.key")
+    seal_authority: Path = Path("tls/seal-ca.pem")
     trusted_signers: Path = Path("trusted/signers.json")
     session_minutes: int = Field(default=480, ge=1, le=1440)
     cells: tuple[CellEntry, ...] = ()

@@ -6,6 +6,7 @@ Each cell is apart: process, store, key, certificate, folder and bench are its o
       workstation.toml   workstation.db   site.vkey
       keys/              workstation.key (signs the trail), patients.key          0600
       tls/               ca.pem, workstation.pem, cell-1.pem … and their keys     0600
+                         seal-ca.pem, seal.pem and its key: seal the documents    0600
       cell-1.db …
       cell-1/ …          cell.toml, cell.key, address.json, equipment.json, trusted/people.json
 
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.certificates import make_certificates, write_private
+from api.certificates import SealFiles, make_certificates, make_seal, write_private
 from api.demo_register import demonstration_register, sign_register
 from api.errors import InputInvalid, SiteExists, SiteIncomplete
 from api.people import DEVICE
@@ -117,6 +118,7 @@ def create_site(
     key.save(folder / "keys" / "workstation.key")
     PatientVault.create(folder / "keys" / "patients.key")
     make_certificates(folder / "tls", site=site, workstation=WORKSTATION, cells=names)
+    make_seal(SealFiles(*(folder / "tls" / name for name in ("seal.pem", "seal.key", "seal-ca.pem"))), site=site)
     cell_keys = {name: _create_cell(folder, name, site, clock) for name in names}
     store = TrailStore.create(folder / "workstation.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True)
     try:

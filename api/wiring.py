@@ -14,6 +14,7 @@ from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
+from api.document_desk import DocumentDesk, site_key
 from api.exception_desk import ExceptionDesk
 from api.ink_desk import InkDesk
 from api.label_desk import LabelDesk
@@ -115,7 +116,8 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     inks = InkDesk(store, people, shelf)
     anchors = AnchorDesk(store, cells, outside)
     anchor_worker, site_clock = AnchorWorker(anchors, clock), SiteClock(store)
-    release = ReleaseDesk(store, key, people, production, cells, inks, holds, anchor_worker.wanted)
+    documents = DocumentDesk(store, settings.site, lambda: site_key(settings))
+    release = ReleaseDesk(store, key, people, production, cells, inks, holds, documents, anchor_worker.wanted)
     models = ModelDesk(store, people)
     model_use = ModelUse(store, cells, release, models.register)
     release.follow_closing(model_use.when_closed)

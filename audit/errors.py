@@ -21,7 +21,8 @@ DosewrightError                  says what, where, and what to do; carries a sta
 ├── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
 ├── LabelRefused       AU-031    a label cannot be made or read; the reasons are listed
 ├── PackRefused        AU-032    a pack is not in a state that allows the act
-└── ModelRefused       AU-040    a process model, its data or its inputs are not what they have to be
+├── ModelRefused       AU-040    a process model, its data or its inputs are not what they have to be
+└── SealFailed         AU-050    a document could not be sealed by the site's key
 """
 
 from __future__ import annotations
@@ -134,3 +135,7 @@ class LabelRefused(DosewrightError):
 
 class PackRefused(DosewrightError):
     code = "AU-032"
+
+
+class SealFailed(DosewrightError):
+    code = "AU-050"

@@ -57,6 +57,7 @@ class EventKind(StrEnum):
     BATCH_RUN_CLOSED = "batch.run.closed"
     BATCH_EXCEPTION_RESOLVED = "batch.exception.resolved"
     BATCH_DISPOSITION_SIGNED = "batch.disposition.signed"
+    BATCH_DOCUMENT_SEALED = "batch.document.sealed"
     BATCH_PACKAGE_EXPORTED = "batch.package.exported"
     BATCH_PACKING_CLOSED = "batch.packing.closed"
     RECORD_STORE_VERIFIED = "record.store.verified"
@@ -194,6 +195,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.BATCH_RUN_CLOSED: ("batch", "a run ended; the cell's origin, size and root tie the two trails"),
         EventKind.BATCH_EXCEPTION_RESOLVED: ("exception", "a person other than the operator assigned a cause to an exception and signed"),
         EventKind.BATCH_DISPOSITION_SIGNED: ("batch", "released, partly released or rejected, with the signature"),
+        EventKind.BATCH_DOCUMENT_SEALED: ("batch", "the record's PDF was sealed by the site; it is attached, and exported as it is"),
         EventKind.BATCH_PACKAGE_EXPORTED: ("batch", "a review package was written"),
         EventKind.BATCH_PACKING_CLOSED: ("batch", "every released unit is packed and labelled, every printed label accounted for"),
         EventKind.RECORD_STORE_VERIFIED: ("store", "the store was verified, with the outcome"),

@@ -35,6 +35,7 @@ def chart(units: Sequence[JsonObject]) -> JsonObject | None:
         "groups": _groups(units),
         "label_every": 1 + len(units) // _LARGEST_LABELS,
         "legend": _legend(units, points),
+        "described": _described(points),
     }
 
 
@@ -110,6 +111,18 @@ def _groups(units: Sequence[JsonObject]) -> list[JsonValue]:
         found.append({"name": " ".join(text for text in (moiety, f"{strength} mg") if text), "start": start, "count": count})
         start += count
     return found
+
+
+def _described(points: Sequence[_Point]) -> str:
+    """Say in words what the chart shows, for whoever does not see it."""
+    found = [at for _, _, at, _ in points if at is not None]
+    accepted = sum(verdict == "accepted" for *_, verdict in points)
+    span = f"deviations from {_signed(min(found))} to {_signed(max(found))} of the target" if found else "no weight"
+    return f"Chart of the mass of {len(points)} units or parts of units, {accepted} accepted: {span}. The figures are in the full record."
+
+
+def _signed(value: Decimal) -> str:
+    return f"{plain_text(round_to(value, 1)).replace('-', '−')} %"
 
 
 def _legend(units: Sequence[JsonObject], points: Sequence[_Point]) -> str:

@@ -106,13 +106,30 @@ def attached_files(entries: BatchEntries) -> dict[str, str]:
     return found
 
 
+def typeset_record(workstation: TrailView, cell: TrailView, batch: str, blob: Callable[[str], bytes]) -> bytes:
+    """Return the document of a batch as the trails show it, not sealed. Raises RecordError as `write_package` does."""
+    record = batch_record.build(workstation, cell, batch)
+    wanted = attached_files(BatchEntries(workstation, cell, batch))
+    pictures = _attachments({name: sha256 for name, sha256 in wanted.items() if name.startswith(PICTURES)}, blob)
+    return render_record(record, canonical(record), dict(pictures))
+
+
 def write_package(
-    path: Path, *, batch: str, workstation: TrailExport, cell: TrailExport, blob: Callable[[str], bytes], key: Signer, created: str
+    path: Path,
+    *,
+    batch: str,
+    workstation: TrailExport,
+    cell: TrailExport,
+    blob: Callable[[str], bytes],
+    key: Signer,
+    created: str,
+    document: bytes | None = None,
 ) -> Path:
     """Write the review package of a batch to `path` in one step (a partial file never stands there); return the path.
 
-    `blob` gives an attachment of the cell's trail by its SHA-256; `key` is the workstation's; `created` is RFC 3339 UTC. Raises
-    RecordError (unknown batch, missing or damaged attachment, limits) and StoreReadOnly (the folder refuses).
+    `blob` gives an attachment of the cell's trail by its SHA-256; `key` is the workstation's; `created` is RFC 3339 UTC; `document` is the
+    sealed one that an entry of the workstation names, else it is typeset here and not sealed. Raises RecordError (unknown batch, missing or
+    damaged attachment, limits) and StoreReadOnly (the folder refuses).
     """
     files = {checkpoint_name(trail.origin): trail.checkpoint.encode() for trail in (workstation, cell)}
     views = TrailView(workstation.lines), TrailView(cell.lines)
@@ -123,7 +140,8 @@ def write_package(
         files[name] = resources.files("audit.release").joinpath("templates", name).read_bytes()
     attached = dict(_attachments(attached_files(BatchEntries(*views, batch)), blob))
     files |= attached
-    files[DOCUMENT] = render_record(record, files[RECORD], {name: data for name, data in attached.items() if name.startswith(PICTURES)})
+    pictures = {name: data for name, data in attached.items() if name.startswith(PICTURES)}
+    files[DOCUMENT] = document or render_record(record, files[RECORD], pictures)
     contents: dict[str, Content] = {name: Stretch(data, 0, len(data)) for name, data in files.items()}
     contents |= {trail_name(trail.origin): TrailContent(trail.lines) for trail in (workstation, cell)}
     manifest = canonical({"format": FORMAT, "created": created, "files": {name: data.sha256() for name, data in contents.items()}})

@@ -8,16 +8,14 @@ leaves unreadable, later steps report as missing rather than skip in silence. St
 from __future__ import annotations
 
 import json
-import re
-import zlib
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.checkpoint import VerifierKey, split_note, verify_note
 from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
 from audit.release.archive import read_archive
+from audit.release.document_attachment import LARGEST_DOCUMENT, carries
 from audit.release.package import DOCUMENT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, open_package
 from audit.release.package_keys import vouched
 from audit.release.package_trails import Checked, check_trails
@@ -28,12 +26,7 @@ from audit.report import Report
 _MOST_FINDINGS = 200
 # A package is from a stranger: what is parsed is bounded, so that no file can take the memory or the day of whoever checks it.
 _LARGEST_JSON = 1 << 24
-_LARGEST_DOCUMENT = 1 << 26
-_EMBEDDED = re.compile(rb"/Type ?/EmbeddedFile\b")
-_STREAM = re.compile(rb"stream\r?\n")
-_LONGEST_DICTIONARY = 1000
-_ENDSTREAM = re.compile(rb"(\r\n|\r|\n)?endstream")
-_MOST_ATTACHMENTS = 16
+_BYTE_RANGE = b"/ByteRange"
 
 
 def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None) -> Report:
@@ -134,34 +127,21 @@ def _manifest(state: Checked) -> None:
 
 
 def _document(state: Checked) -> None:
-    """Step 10: the record attached to the PDF is record.json, byte for byte."""
+    """Step 10: the record attached to the PDF is record.json, byte for byte; sealed, it is the document that the trail names."""
     held = state.files.stretches.get(DOCUMENT)
     record = state.files.get(RECORD)
     if held is None or record is None:
         return
-    data = held[:_LARGEST_DOCUMENT]
-    if len(held) > _LARGEST_DOCUMENT or not any(_is_stream_of(record, data, start) for start in _streams(data)):
+    data = held[:LARGEST_DOCUMENT]
+    if len(held) > LARGEST_DOCUMENT or not carries(data, record):
         state.find(DOCUMENT, "does not carry record.json as its attachment")
+    if state.sealed is None and _BYTE_RANGE not in data:
+        state.say("10 record.pdf: carries record.json; not sealed, and the trail names no seal")
+        return
     state.say("10 record.pdf: carries record.json")
+    from audit.release.document_report import check_sealed  # PDF signatures are read only where there is one
 
-
-def _streams(pdf: bytes) -> Iterator[int]:
-    """Give where the embedded file streams of a PDF begin."""
-    for match in islice(_EMBEDDED.finditer(pdf), _MOST_ATTACHMENTS):
-        if found := _STREAM.search(pdf, match.end(), match.end() + _LONGEST_DICTIONARY):
-            yield found.end()
-
-
-def _is_stream_of(content: bytes, pdf: bytes, start: int) -> bool:
-    """Say whether the stream that begins at `start` is this content: stored or deflated, no filter chains, no encryption."""
-    end = start + len(content)
-    if pdf[start:end] == content and _ENDSTREAM.match(pdf, end):
-        return True
-    try:
-        # one byte more than wanted tells a longer stream, and no stream can give more
-        return zlib.decompressobj().decompress(memoryview(pdf)[start:], len(content) + 1) == content
-    except zlib.error:
-        return False
+    check_sealed(state, data, record)
 
 
 def _trusted(state: Checked, trusted: Sequence[VerifierKey], notes: Sequence[str]) -> bool:

@@ -39,6 +39,8 @@ class Checked:
     findings: list[Finding] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     views: list[TrailView] = field(default_factory=list)
+    sealed: JsonObject | None = None
+    """`new` of the workstation's entry that names the sealed document, and where it stands (`place`)."""
 
     def find(self, place: str, problem: str) -> None:
         self.findings.append(Finding(place, problem))
@@ -236,6 +238,7 @@ def _guarded(state: Checked, workstation: TrailView, cell: TrailView, record: Js
         _record(state, built, workstation, batch)
         entries = BatchEntries(workstation, cell, batch)
         _disposition(state, built, workstation, entries)
+        _sealed(state, workstation, batch)
         _attached(state, entries)
         check_predictions(state, entries)
     except DosewrightError as error:
@@ -291,6 +294,18 @@ def _disposition(state: Checked, built: JsonObject, workstation: TrailView, entr
     )
     for reason in refused:
         state.find(place, reason)
+
+
+def _sealed(state: Checked, workstation: TrailView, batch: str) -> None:
+    """Step 10, what the trail says of it: a document is sealed once, after its disposition was signed."""
+    signed = workstation.last("batch", batch, EventKind.BATCH_DISPOSITION_SIGNED)
+    for number, entry in enumerate(e for e in workstation.of("batch", batch) if e.kind == EventKind.BATCH_DOCUMENT_SEALED):
+        place = f"{trail_name(workstation.origin or '')} entry {entry.seq}"
+        if number or signed is None or signed.seq > entry.seq:
+            state.find(place, "seals a document a second time, or before the disposition was signed")
+        if entry.attachments.get("record.pdf") != entry.new.get("document_sha256"):
+            state.find(place, "attaches another document than it names")
+        state.sealed = {**entry.new, "place": place}
 
 
 def _attached(state: Checked, entries: BatchEntries) -> None:

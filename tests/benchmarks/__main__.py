@@ -19,6 +19,7 @@ from recipes.compile import compile_program
 from recipes.library import CASES, load_demonstration, load_machine, load_recipe
 from recipes.order import DoseOrder
 from tests.benchmarks import Row, cell, planning, trail
+from tests.benchmarks.document import record_of_100
 from tests.benchmarks.dose import corrected_mean_error
 from tests.benchmarks.link import stop_latency, streaming
 
@@ -76,6 +77,7 @@ FIGURES: tuple[Callable[[], list[Row]], ...] = (
     _one(cell.memory),
     streaming,
     corrected_mean_error,
+    record_of_100,
     planning.plan_28,
     _one(planning.proof_rate),
     _one(planning.mutations),

@@ -8,10 +8,12 @@ workstation and of the cell, one a line, and must come from the site by another 
 their own keys into it, and could put another verify.py into it. So take this file too from a place you trust, or read it.
 
 Checked: every byte of the container; the signed manifest and every file's digest; both trails: canonical form, numbers, chain of digests,
-states, RFC 6962 tree; the signed checkpoints; every person's signature and role; the tie between the trails; the digest of the record that
-was signed; masses and verdicts of the units in the record; the files that the cell's trail names; the record inside the PDF.
-NOT checked: that statistics and evidence in the record follow from the trails (`dosewright verify` computes them again), and that what was
-recorded is true. Format: docs/review-package.md. The answer: 0 verified, 1 a finding, 3 consistent but nothing shows who signed.
+states, RFC 6962 tree; the signed checkpoints; every person's signature and role; the tie between the trails; the digests of the record that
+was signed and of the document that was sealed; masses and verdicts of the units in the record; the files that the cell's trail names; the
+record inside the PDF.
+NOT checked: that statistics and evidence in the record follow from the trails, the seal inside the PDF and what its pages show (`dosewright
+verify` does all that), and that what was recorded is true. Format: docs/review-package.md. The answer: 0 verified, 1 a finding, 3
+consistent but nothing shows who signed.
 """
 
 from __future__ import annotations
@@ -290,7 +292,7 @@ def check_people(trails: list[Trail]) -> int:
     return count
 
 
-def check_record(record: dict[str, Any], data: bytes, workstation: Trail, cell: Trail) -> None:
+def check_record(record: dict[str, Any], data: bytes, document: str, workstation: Trail, cell: Trail) -> None:
     """The record is the one that was signed, and what it says of entries and units is what the trails hold."""
     batch = str(record.get("batch"))
     for item in record.get("entries", []):
@@ -314,6 +316,8 @@ def check_record(record: dict[str, Any], data: bytes, workstation: Trail, cell: 
                 find(place, "signs another record than record.json")
             if sha256(data) not in [item["sha256"] for item in entry["attachments"]] or signature.get("signer") != entry["actor"]:
                 find(place, "record.json, or the signer, is not the one that the entry names")
+        if entry["kind"] == "batch.document.sealed" and new.get("document_sha256") != document:
+            find("record.pdf", f"is not the sealed document that {place} names")
     if sum(entry["kind"] == "batch.disposition.signed" for entry in about) != (record.get("releaser") is not None):
         find("record.json", "does not have the one signed disposition that its trail holds")
 
@@ -395,7 +399,7 @@ def check_contents(archive: zipfile.ZipFile, trusted: list[str]) -> None:
         find(workstation.place, "does not enrol the cell with this origin and key")
     count = check_people(trails)
     data = archive.read("record.json")
-    check_record(record, data, workstation, cell)
+    check_record(record, data, files["record.pdf"], workstation, cell)
     check_files(files, str(record.get("batch")), cell, trails)
     if not carries(archive.read("record.pdf"), data):
         find("record.pdf", "does not carry record.json")
