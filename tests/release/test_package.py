@@ -49,7 +49,8 @@ def places(report: Any) -> str:
 def repack(path: Path, files: dict[str, bytes], key: SigningKey) -> Path:
     """Write changed files with a new manifest, signed by a key that the attacker holds."""
     named = {name: sha256_hex(data) for name, data in files.items() if name not in ("manifest.json", "manifest.note")}
-    manifest = canonical({"format": FORMAT, "created": "2026-11-20T10:00:00.000000Z", "files": named})
+    scope = "selective" if any(name.startswith("proofs/") for name in files) else "whole"
+    manifest = canonical({"format": FORMAT, "scope": scope, "created": "2026-11-20T10:00:00.000000Z", "files": named})
     note = key.sign_note(f"{FORMAT}\n{sha256_hex(manifest)}\n").encode()
     path.write_bytes(write_archive({**files, "manifest.json": manifest, "manifest.note": note}))
     return path
