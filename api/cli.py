@@ -13,6 +13,7 @@ from api import (
     cli_demo,
     cli_devices,
     cli_inks,
+    cli_package,
     cli_plan,
     cli_recipe,
     cli_replay,
@@ -42,6 +43,7 @@ app.command("demo")(cli_demo.demo)
 app.command("plan")(cli_plan.plan)
 app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
+app.command("package")(cli_package.package)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
 app.command("trends")(cli_trends.trends)

@@ -27,6 +27,7 @@ from audit.errors import NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.evidence import BatchEntries
+from audit.release.selection import Scope
 from audit.release.trail_view import TrailView
 from audit.signatures import removal_digest
 from audit.store import TrailStore
@@ -183,19 +184,19 @@ class ReleaseDesk:
             )
         return {"batch": batch_id, "disposition": disposition, "record_sha256": batch_record.record_sha256(record)}
 
-    def export(self, session: Session, batch_id: str) -> bytes:
-        """Write the review package of a signed batch and return its bytes; the export is an entry."""
+    def export(self, session: Session, batch_id: str, scope: Scope = Scope.SELECTIVE) -> bytes:
+        """Write the review package of a signed batch and return its bytes; the export is an entry that says what went out."""
         actor = actor_of(session, Permission.EXPORT)
         with self._turn(batch_id):
             batch = self._production.batch(batch_id)
             if "disposition" not in batch:
                 raise WrongState(f"Batch {batch_id} has no disposition yet.", remedy="Sign its disposition first.")
-            data = self._package(batch, batch_id)
-            new: JsonObject = {"package_sha256": sha256_hex(data), "package_bytes": len(data)}
+            data = self._package(batch, batch_id, scope)
+            new: JsonObject = {"package_sha256": sha256_hex(data), "package_bytes": len(data), "package_scope": scope.value}
             self._store.append(EntryDraft(EventKind.BATCH_PACKAGE_EXPORTED, Subject("batch", batch_id), new, actor, DEVICE))
         return data
 
-    def _package(self, batch: JsonObject, batch_id: str) -> bytes:
+    def _package(self, batch: JsonObject, batch_id: str, scope: Scope) -> bytes:
         from audit.release.package import TrailExport, write_package  # the document writer is loaded only when it is wanted
 
         cell = self._trail(batch)
@@ -208,6 +209,7 @@ class ReleaseDesk:
                 blob=self._cell(batch).blob,
                 key=self._key,
                 created=self._store.clock.utc().at,
+                scope=scope,
             )
             return path.read_bytes()
 

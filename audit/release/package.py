@@ -14,7 +14,6 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from audit.release import batch_record
 from audit.release.archive import LARGEST_PACKAGE, archive_blocks, read_archive
 from audit.release.document import render_record
 from audit.release.evidence import BatchEntries
-from audit.release.selection import Selected, select
+from audit.release.selection import Scope, Selected, select
 from audit.release.stretches import Content, FileSource, StoreLines, Stretch, TrailContent
 from audit.release.trail_view import TrailView
 from audit.store import TrailStore
@@ -41,13 +40,6 @@ _ATTACHED = frozenset({"program-planned.gcode", "program.gcode", ADMISSION})
 PICTURES = "pictures/"
 _FOLDERS = ("journal/", "traces/", "corrected/", PICTURES)
 _ANCHOR = re.compile(r"anchors/(?P<origin>.+)/(?P<size>[1-9][0-9]{0,15})\.(?P<kind>note|tsr)\Z")
-
-
-class Scope(StrEnum):
-    """Which entries a package holds: those of one batch, or both trails."""
-
-    SELECTIVE = "selective"
-    WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)

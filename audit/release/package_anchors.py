@@ -45,9 +45,7 @@ class WitnessKey:
             data = b""
         key_id = hashlib.sha256(name.encode() + b"\n" + data).digest()[:_KEY_ID]
         if not name or data[:1] != _COSIGNATURE or len(data) != 33 or key_id.hex() != stated:
-            raise NoteInvalid(
-                f"{text[:60]!r} is not the verifier key of a witness (type 4).", remedy="Copy the whole line."
-            )
+            raise NoteInvalid(f"{text[:60]!r} is not the verifier key of a witness (type 4).", remedy="Copy the whole line.")
         return cls(name, key_id, data[1:])
 
     def time_of(self, text: str, signatures: Sequence[tuple[str, bytes]]) -> int | None:

@@ -17,8 +17,8 @@ from audit.errors import EntryInvalid, NoteInvalid, VerificationError
 from audit.events import EntryBody
 from audit.multiproof import roots
 from audit.release.object_states import ObjectStates
-from audit.release.package import KEYS, Scope, checkpoint_name, proof_name, trail_name
-from audit.release.selection import BY_FIELD, UNFOLLOWED
+from audit.release.package import KEYS, checkpoint_name, proof_name, trail_name
+from audit.release.selection import BY_FIELD, UNFOLLOWED, Scope
 from audit.release.stretches import Lines, Members
 from audit.release.trail_view import SelectedView, TrailView, as_list, as_object, count_of, text_of
 from audit.report import Finding

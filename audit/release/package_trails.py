@@ -21,7 +21,6 @@ from audit.release.package import (
     README,
     RECORD,
     VERIFIER,
-    Scope,
     anchor_name,
     attached_files,
     checkpoint_name,
@@ -31,7 +30,7 @@ from audit.release.package import (
 from audit.release.package_anchors import WitnessKey, check_anchors
 from audit.release.package_entries import Checked, read_trail
 from audit.release.package_selection import check_selection
-from audit.release.selection import signatures_in
+from audit.release.selection import Scope, signatures_in
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 from audit.signatures import verify_signature
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from audit.canonical import JsonObject, JsonValue
 from audit.events import EventKind
@@ -24,6 +25,13 @@ _SHARED = (
     ("ink_lot", "ink_lot"), ("ink_lot", "second_ink_lot"), ("cartridge", "cartridge"), ("cartridge", "second_cartridge"),
     ("recipe", "recipe"), ("cell", "cell"),
 )  # fmt: skip
+
+
+class Scope(StrEnum):
+    """Which entries a package holds: those of one batch, or both trails."""
+
+    SELECTIVE = "selective"
+    WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)

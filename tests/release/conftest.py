@@ -17,7 +17,8 @@ from audit.clock import UtcReading
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.exceptions import resolution_digest, resolution_entry
-from audit.release.package import Scope, TrailExport, write_package
+from audit.release.package import TrailExport, write_package
+from audit.release.selection import Scope
 from audit.signatures import removal_digest, weight_digest
 from audit.store import TrailStore
 

@@ -17,11 +17,11 @@ from audit.checkpoint import SigningKey, format_checkpoint
 from audit.errors import RecordError
 from audit.events import EntryDraft, EventKind, Subject
 from audit.release import batch_record
-from audit.release.package import FORMAT, Scope, read_package
+from audit.release.package import FORMAT, read_package
 from audit.release.package_anchors import WitnessKey
 from audit.release.package_check import verify_package
 from audit.release.package_runs import recorded_runs
-from audit.release.selection import select
+from audit.release.selection import Scope, select
 from audit.release.trail_view import TrailView
 from tests.release.conftest import person
 from tests.release.mutations import Forger
