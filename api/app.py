@@ -20,6 +20,7 @@ from api import (
     routes_production,
     routes_recipes,
     routes_records,
+    routes_stores,
 )
 from api.dependencies import Answer
 from api.errors import WorkstationError
@@ -38,6 +39,7 @@ _ROUTERS = (
     routes_recipes.router,
     routes_inks.router,
     routes_exceptions.router,
+    routes_stores.router,
 )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from api import (
     cli_alarms,
+    cli_backup,
     cli_check,
     cli_demo,
     cli_devices,
@@ -44,6 +45,9 @@ app.command("plan")(cli_plan.plan)
 app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
 app.command("package")(cli_package.package)
+app.command("backup")(cli_backup.backup)
+app.command("restore")(cli_backup.restore_store)
+app.command("backup-check")(cli_backup.backup_check)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
 app.command("trends")(cli_trends.trends)

@@ -58,6 +58,7 @@ class Permission(StrEnum):
     EXPORT = "export a package"
     SEARCH_TRAIL = "search the trail"
     MANAGE_PEOPLE = "manage people"
+    LOOK_AFTER_STORES = "look after stores and backups"
     CHANGE_RECIPES = "take a step of a recipe's life cycle"
     AUTHOR_RECIPES = "write a recipe"
     APPROVE_RECIPES = "approve a recipe or make it effective"
@@ -86,6 +87,7 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.EXPORT: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE}),
     Permission.SEARCH_TRAIL: _ANYONE,
     Permission.MANAGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
+    Permission.LOOK_AFTER_STORES: frozenset({Role.ADMINISTRATOR}),
     # which step is whose is for the life cycle to say, which puts a refusal on record
     Permission.CHANGE_RECIPES: _GMP,
     Permission.AUTHOR_RECIPES: frozenset({Role.PROCESS_ENGINEER, Role.PHARMACIST}),

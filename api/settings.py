@@ -22,7 +22,7 @@ from api.errors import SettingsInvalid, SiteIncomplete
 FILE_NAME = "workstation.toml"
 ENVIRONMENT_PREFIX = "DOSEWRIGHT_"
 # names under the prefix that are read elsewhere and configure no workstation
-_OTHER_ENVIRONMENT = frozenset({"DOSEWRIGHT_REQUIRE_BROWSER", "DOSEWRIGHT_PEERS"})
+_OTHER_ENVIRONMENT = frozenset({"DOSEWRIGHT_REQUIRE_BROWSER", "DOSEWRIGHT_PEERS", "DOSEWRIGHT_BACKUP_PASSPHRASE"})
 
 
 class CellEntry(BaseModel):

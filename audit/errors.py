@@ -14,7 +14,10 @@ DosewrightError                  says what, where, and what to do; carries a sta
 │   ├── LoginFailed    AU-021    name or password wrong, or the account is locked
 │   └── RoleMissing    AU-022    the role does not allow the action
 ├── SignatureRefused   AU-023    a signature may not be given here
-└── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+├── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
+├── BackupInvalid      AU-040    a backup is damaged, cut off, of another key, or its secret does not open it
+├── BackupOutdated     AU-041    a backup is older than what is known of its trail, or of another history
+└── RetentionRefused   AU-050    what is asked for must be kept longer, or takes another person
 """
 
 from __future__ import annotations
@@ -87,6 +90,18 @@ class RoleMissing(AccessDenied):
 
 class SignatureRefused(DosewrightError):
     code = "AU-023"
+
+
+class BackupInvalid(DosewrightError):
+    code = "AU-040"
+
+
+class BackupOutdated(DosewrightError):
+    code = "AU-041"
+
+
+class RetentionRefused(DosewrightError):
+    code = "AU-050"
 
 
 class ReleaseBlocked(DosewrightError):

@@ -58,6 +58,13 @@ class EventKind(StrEnum):
     BATCH_DISPOSITION_SIGNED = "batch.disposition.signed"
     BATCH_PACKAGE_EXPORTED = "batch.package.exported"
     RECORD_STORE_VERIFIED = "record.store.verified"
+    STORE_RECORD_RESTORED = "store.record.restored"
+    STORE_RESTORE_TESTED = "store.restore.tested"
+    RETENTION_HOLD_PLACED = "retention.hold.placed"
+    RETENTION_HOLD_LIFTED = "retention.hold.lifted"
+    RETENTION_ARCHIVE_CHECKED = "retention.archive.checked"
+    PATIENT_ERASURE_REQUESTED = "patient.erasure.requested"
+    PATIENT_IDENTITY_ERASED = "patient.identity.erased"
     CELL_PROCESS_STARTED = "cell.process.started"
     CELL_PROCESS_STOPPED = "cell.process.stopped"
     CELL_CLOCK_STEPPED = "cell.clock.stepped"
@@ -149,6 +156,16 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.BATCH_DISPOSITION_SIGNED: ("batch", "released, partly released or rejected, with the signature"),
         EventKind.BATCH_PACKAGE_EXPORTED: ("batch", "a review package was written"),
         EventKind.RECORD_STORE_VERIFIED: ("store", "the store was verified, with the outcome"),
+        EventKind.STORE_RECORD_RESTORED: (
+            "store",
+            "the store was restored from a backup: its size, root and digest, and what is known to be lost",
+        ),
+        EventKind.STORE_RESTORE_TESTED: ("store", "a backup was restored elsewhere and compared with this store: outcome, and when next"),
+        EventKind.RETENTION_HOLD_PLACED: ("hold", "documents of a batch are kept beyond their time, until this is lifted"),
+        EventKind.RETENTION_HOLD_LIFTED: ("hold", "the hold on a batch is over, with the reason"),
+        EventKind.RETENTION_ARCHIVE_CHECKED: ("batch_archive", "the archived package of a batch was read and checked, with the outcome"),
+        EventKind.PATIENT_ERASURE_REQUESTED: ("patient", "a person asked that identifying data be erased; another must agree"),
+        EventKind.PATIENT_IDENTITY_ERASED: ("patient", "the sealed identifying data were destroyed; the commitment stays"),
         EventKind.CELL_PROCESS_STARTED: ("cell", "the cell process began"),
         EventKind.CELL_PROCESS_STOPPED: ("cell", "the cell process ended in order"),
         EventKind.CELL_CLOCK_STEPPED: ("cell", "UTC moved against process time"),
