@@ -20,6 +20,7 @@ from api import (
     routes_production,
     routes_recipes,
     routes_records,
+    routes_retention,
     routes_stores,
 )
 from api.dependencies import Answer
@@ -40,6 +41,7 @@ _ROUTERS = (
     routes_inks.router,
     routes_exceptions.router,
     routes_stores.router,
+    routes_retention.router,
 )
 
 

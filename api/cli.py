@@ -18,6 +18,7 @@ from api import (
     cli_plan,
     cli_recipe,
     cli_replay,
+    cli_retention,
     cli_serve,
     cli_solid,
     cli_trends,
@@ -48,6 +49,8 @@ app.command("package")(cli_package.package)
 app.command("backup")(cli_backup.backup)
 app.command("restore")(cli_backup.restore_store)
 app.command("backup-check")(cli_backup.backup_check)
+app.command("retention")(cli_retention.retention)
+app.command("archive")(cli_retention.archive)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
 app.command("trends")(cli_trends.trends)

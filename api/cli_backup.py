@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from api.cli_options import User, ask_password
 from api.demo_desk import Desk
 from api.errors import InputInvalid
 from audit.backup import back_up, read_manifest
+from audit.canonical import canonical
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import Actor
@@ -26,7 +28,7 @@ from audit.sealed_stream import Secret
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
-PASSPHRASE_VARIABLE = "DOSEWRIGHT_BACKUP_PASSPHRASE"
+PASSPHRASE_VARIABLE = "DOSEWRIGHT_BACKUP_PASSPHRASE"  # noqa: S105 the name of a variable, not a passphrase
 _FAILED = 1
 
 _Key = Annotated[Path, typer.Option("--key", help="The private key of the store, for example site/keys/workstation.key.")]
@@ -72,7 +74,8 @@ def backup(
 ) -> None:
     """Write a signed, verified backup of a store while its process works. Private keys are not in it; --keys seals them apart.
 
-    Who holds an unsealed backup can read the trail: pseudonyms, doses, staff names. Patients' names and passwords' keys are sealed in it anyway.
+    Who holds an unsealed backup can read the trail: pseudonyms, doses, names of staff. Patients' names and people's keys are sealed in it
+    anyway.
     """
     secret, signer, created = _secret(key_file, passphrase), SigningKey.load(key), _clock().utc().at
     if keys is not None and secret is None:
@@ -134,7 +137,7 @@ def restore_store(
     lost = max((found.size for found in known), default=0) - manifest.size
     if lost > 0:
         console.print(
-            f"LOST: {lost} entries or more. The trail goes on as another history: a witness that saw more will refuse it. See docs/backup.md.",
+            f"LOST: {lost} entries or more. The trail goes on as another history, which a witness that saw more refuses: docs/backup.md.",
             markup=False,
             style="bold",
         )
@@ -173,7 +176,7 @@ def backup_check(
     elif url is not None:
         desk = Desk.log_in(url, user, ask_password(Console(stderr=True), user))
         try:
-            answer = desk.post("/stores/restore-tests", {"origin": outcome.origin, "outcome": outcome.body})
+            answer = desk.post("/stores/restore-tests", {"origin": outcome.origin, "outcome": json.loads(canonical(outcome.body))})
         finally:
             desk.close()
         console.print(f"recorded as entry {answer['seq']}; {answer['text']}", markup=False)
@@ -188,7 +191,5 @@ def show(console: Console, outcome: Outcome) -> None:
         return
     body = outcome.body
     console.print(f"✓ restored and compared: {body['backup_size']} entries of {body['backup_created']}", markup=False, style="bold")
-    console.print(
-        f"  every row verified, projections made again; the live store's {body['live_size']} signed entries extend them", markup=False
-    )
+    console.print(f"  every row verified, projections made again; the live store's {body['live_size']} entries extend them", markup=False)
     console.print(f"  record opened: {body['record']}", markup=False)

@@ -250,6 +250,8 @@ COMMITMENT_FIELD: Mapping[str, tuple[str, str]] = MappingProxyType(
     {CREDENTIALS_TABLE: ("person", "credential_sha256"), PATIENTS_TABLE: ("patient", "identity_sha256")}
 )
 """Committed table → the subject type whose state commits to its rows, and the field that holds the row's digest."""
+ERASED_FIELD = "identity_erased"
+"""True in the state of a patient whose sealed row was destroyed: then there must be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,8 @@ class EntryDraft:
     unit: Mapping[str, str] = field(default_factory=dict)
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     sealed: tuple[SealedRow, ...] = ()
+    erased: bool = False
+    """Destroy the subject's row of `patients`: the trail keeps the commitment, and `new` says `identity_erased`."""
 
 
 class ClockBody(TypedDict):

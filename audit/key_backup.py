@@ -22,7 +22,7 @@ _AGAIN = "Take another copy of it."
 
 
 def back_up_keys(folder: Path, to: Path, *, key: SigningKey, created: str, secret: Secret) -> list[str]:
-    """Seal every file of a folder of keys into the new file `to`; return their names. Raises RecordError (too large, unreadable, no room)."""
+    """Seal every file of a folder of keys into the new file `to`; return their names. Raises RecordError."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.is_file())
         files = {path.name: path.read_bytes() for path in paths if path.stat().st_size <= _LARGEST}

@@ -21,7 +21,7 @@ from audit.chain import GENESIS, MerkleTree, leaf_hash
 from audit.checkpoint import SigningKey, VerifierKey, format_checkpoint, parse_checkpoint, verify_note
 from audit.clock import Clock
 from audit.errors import EntryInvalid, HeadMoved, NoteInvalid, RecordError, VerificationError
-from audit.events import COMMITMENT_FIELD, SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
+from audit.events import COMMITMENT_FIELD, ERASED_FIELD, SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
 from audit.reader import Head, TrailReader
 from audit.sqlite_file import connect_writer, new_file, record_errors, rollback
 from audit.tables import FORMAT, REVISION
@@ -69,6 +69,7 @@ class _Growth:
     index: list[tuple[int, str, str, str, str, str]] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     sealed: list[tuple[str, str, bytes]] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
     notes: list[tuple[int, str]] = field(default_factory=list)
 
     @property
@@ -242,6 +243,9 @@ class TrailStore(TrailReader):
                 if not self._settle():
                     raise
                 return
+            if growth.erased:
+                self._adopt()
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still has the row as it was
         self._adopt()
 
     def _settle(self) -> bool:
@@ -320,6 +324,7 @@ class TrailStore(TrailReader):
         )
         growth.blobs.update(blobs.values())
         growth.sealed += [(row.table, draft.subject.id, row.sealed) for row in draft.sealed]
+        growth.erased += [draft.subject.id] if draft.erased else []
         growth.tree.append(entry.canonical)
         growth.objects[draft.subject.type, draft.subject.id] = _Object(before.version + 1, growth.size, {**before.state, **draft.new})
         growth.size, growth.digest = growth.size + 1, entry.digest
@@ -348,6 +353,9 @@ class TrailStore(TrailReader):
             execute(_INSERT_BLOB, (sha, len(data), data, sha))
         for table, id_, sealed in growth.sealed:
             execute(_PUT_SEALED[table], (id_, sealed))
+        for id_ in growth.erased:
+            execute("PRAGMA secure_delete=ON")
+            execute("DELETE FROM patients WHERE id = ?", (id_,))
         for note in growth.notes:
             execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", note)
 
@@ -420,6 +428,8 @@ def _check(draft: EntryDraft) -> None:
         raise EntryInvalid(f"{draft.kind!r} is not an event kind.", remedy="Use a member of EventKind.")
     if not _TYPE.match(draft.subject.type) or not draft.subject.id or not draft.actor.username:
         raise EntryInvalid(f"{draft.kind}: the subject {draft.subject} or the actor is incomplete.", remedy="Give type, id and username.")
+    if draft.erased and (draft.subject.type != "patient" or draft.new.get(ERASED_FIELD) is not True or draft.sealed):
+        raise EntryInvalid(f"{draft.kind}: only a patient's row is destroyed, and the entry says so in `{ERASED_FIELD}`.")
     for row in draft.sealed:
         type_, name = COMMITMENT_FIELD[row.table]
         if draft.subject.type != type_ or draft.new.get(name) != sha256_hex(row.sealed):
