@@ -70,7 +70,9 @@ def backup(
     key_file: _KeyFile = None,
     passphrase: _Passphrase = False,
     logical: Annotated[bool, typer.Option("--logical", help="As lines of text that either engine can be made from again.")] = False,
-    keys: Annotated[Path | None, typer.Option(help="Folder of private keys to seal into a file of its own, TO.keys.")] = None,
+    keys: Annotated[
+        list[Path] | None, typer.Option(help="Private keys, files or folders of them, to seal into a file of their own, TO.keys.")
+    ] = None,
 ) -> None:
     """Write a signed, verified backup of a store while its process works. Private keys are not in it; --keys seals them apart.
 
@@ -78,14 +80,14 @@ def backup(
     anyway.
     """
     secret, signer, created = _secret(key_file, passphrase), SigningKey.load(key), _clock().utc().at
-    if keys is not None and secret is None:
+    if keys and secret is None:
         raise InputInvalid("Private keys are not written unsealed.", remedy="Give --key-file or --passphrase with --keys.")
     manifest = back_up(store, to, key=signer, created=created, software=SOFTWARE, secret=secret, logical=logical)
     console = _console()
     how = "unsealed" if manifest.sealed is None else f"sealed with {manifest.sealed['key']}"
     console.print(f"{to}: {manifest.origin}, {manifest.size} entries, verified, signed, {how}", markup=False)
     console.print(f"  root    {manifest.body['root']}\n  SHA-256 {manifest.sha256}", markup=False)
-    if keys is not None and secret is not None:
+    if keys and secret is not None:
         place = to.with_name(f"{to.name}.keys")
         names = back_up_keys(keys, place, key=signer, created=created, secret=secret)
         console.print(f"{place}: {', '.join(names)}; keep it apart from the backup", markup=False)

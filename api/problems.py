@@ -29,6 +29,7 @@ _BY_CODE: Mapping[str, HTTPStatus] = {
     "AU-022": HTTPStatus.FORBIDDEN,
     "AU-023": HTTPStatus.FORBIDDEN,
     "AU-030": HTTPStatus.CONFLICT,
+    "AU-050": HTTPStatus.CONFLICT,
     "AP-010": HTTPStatus.NOT_FOUND,
     "AP-011": HTTPStatus.CONFLICT,
     "AP-012": HTTPStatus.CONFLICT,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
 from api.dependencies import Answer, Services
+from api.errors import InputInvalid
 from api.people import DEVICE
 from api.security import Permission, Session, guard
 from audit.events import EventKind
@@ -57,6 +58,11 @@ def due(services: Services, session: _See) -> Answer:
 @router.post("/stores/restore-tests")
 def record(services: Services, session: _LookAfter, body: RestoreTest) -> Answer:
     """Record the outcome of a restore test of the workstation's store, under the name of who reports it."""
+    if body.origin != services.store.origin:
+        raise InputInvalid(
+            f"The restore test was of {body.origin}, this workstation's store is {services.store.origin}.",
+            remedy="Record it in its own store: `dosewright backup-check --key` while its process rests.",
+        )
     said = body.outcome.model_dump(mode="json", exclude_none=True)
     outcome = Outcome(body.origin, body.outcome.problem, said)
     actor = actor_of(session, Permission.LOOK_AFTER_STORES)

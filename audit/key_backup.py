@@ -21,15 +21,19 @@ _LARGEST = 1 << 16
 _AGAIN = "Take another copy of it."
 
 
-def back_up_keys(folder: Path, to: Path, *, key: SigningKey, created: str, secret: Secret) -> list[str]:
-    """Seal every file of a folder of keys into the new file `to`; return their names. Raises RecordError."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.is_file())
-        files = {path.name: path.read_bytes() for path in paths if path.stat().st_size <= _LARGEST}
-    except OSError as error:
-        raise RecordError(f"{folder} cannot be read: {error.strerror}.", remedy="Name the folder that holds the keys.") from error
-    if not files or len(files) != len(paths):
-        raise RecordError(f"{folder} holds no files, or one that is too large to be a key.", remedy="Name the folder that holds the keys.")
+def back_up_keys(places: Sequence[Path], to: Path, *, key: SigningKey, created: str, secret: Secret) -> list[str]:
+    """Seal key files, and every file of folders of keys, into the new file `to`; return their names. Raises RecordError."""
+    files: dict[str, bytes] = {}
+    for place in places:
+        try:
+            for path in sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else [place]:
+                if path.name in files or path.stat().st_size > _LARGEST:
+                    raise RecordError(f"{path} has a name that is there already, or is too large for a key.", remedy="Name the key files.")
+                files[path.name] = path.read_bytes()
+        except OSError as error:
+            raise RecordError(f"{place} cannot be read: {error.strerror}.", remedy="Name key files, or folders of them.") from error
+    if not files:
+        raise RecordError("There is no key to seal in what was named.", remedy="Name key files, or folders of them.")
     sealed = secret.parameters()
 
     def note(written: Written) -> str:

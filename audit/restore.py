@@ -130,7 +130,7 @@ def _require_known(store: Path, manifest: Manifest, seen: Sequence[Seen], accept
     if furthest is not None and furthest.size > manifest.size and not (accept_loss or "").strip():
         raise BackupOutdated(
             f"The backup has {manifest.size} entries; {furthest.place} shows that the trail had {furthest.size}. "
-            f"Entries {manifest.size} to {furthest.size - 1} would be lost.",
+            f"Its entries from {manifest.size} on would be lost, {furthest.size - manifest.size} or more.",
             remedy="Give a later backup, or say with --accept-loss why the loss is accepted; the reason becomes an entry.",
         )
 

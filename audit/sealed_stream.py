@@ -104,7 +104,8 @@ def write(path: Path, head: str, blocks: Iterable[bytes], key: bytes | None, not
     """Write a file in one step; `note` gives its end once the payload is written. Raises RecordError (it exists, or the disk refuses)."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(head.encode() + b"\n")
             size, digest = 0, hashlib.sha256()
             for piece in blocks if key is None else _seal(blocks, key):

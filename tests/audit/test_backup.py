@@ -19,6 +19,7 @@ from audit.backup import Manifest, back_up, read_manifest, unpack
 from audit.canonical import canonical, sha256_hex
 from audit.checkpoint import SigningKey
 from audit.errors import BackupInvalid, BackupOutdated, RecordError, StoreExists, VerificationError
+from audit.key_backup import back_up_keys, restore_keys
 from audit.logical_export import export_lines, rebuild
 from audit.reader import TrailReader
 from audit.restore import Seen, restore, seen_in
@@ -247,7 +248,7 @@ def test_an_older_backup_is_refused_where_the_trail_is_known_to_have_gone_furthe
     for place in (path, tmp_path / "seen.note"):
         seen = seen_in(place, KEY.name, KEY.verifier)
         assert [found.size for found in seen] == [10]
-        with pytest.raises(BackupOutdated, match="Entries 6 to 9 would be lost"):
+        with pytest.raises(BackupOutdated, match="entries from 6 on would be lost, 4 or more"):
             put_back(backup, tmp_path / "again.db", *seen)
         with pytest.raises(BackupOutdated):
             put_back(backup, tmp_path / "again.db", *seen, accept_loss="  ")
@@ -392,3 +393,29 @@ def test_killed_in_the_middle_a_restore_leaves_no_store_and_a_backup_no_file(tmp
     # and the next one is not disturbed by what was left
     put_back(tmp_path / "b", tmp_path / "last.db")
     assert verify_store(tmp_path / "last.db").findings == ()
+
+
+def test_private_keys_are_sealed_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    KEY.save(folder / "workstation.key")
+    (tmp_path / "cell.key").write_text("another")
+    places = [folder, tmp_path / "cell.key"]
+    assert back_up_keys(places, tmp_path / "k", key=KEY, created=CREATED, secret=PASSPHRASE) == ["cell.key", "workstation.key"]
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o600 and KEY.seed.hex() not in (tmp_path / "k").read_bytes().hex()
+    assert restore_keys(tmp_path / "k", tmp_path / "again", secret=PASSPHRASE, trusted=[KEY.verifier]) == ["cell.key", "workstation.key"]
+    assert SigningKey.load(tmp_path / "again" / "workstation.key").seed == KEY.seed
+    with pytest.raises(RecordError, match="cannot be made"):
+        restore_keys(tmp_path / "k", tmp_path / "again", secret=PASSPHRASE)
+    with pytest.raises(BackupInvalid, match="does not open"):
+        restore_keys(tmp_path / "k", tmp_path / "third", secret=Secret.of_passphrase("another passphrase altogether"))
+    data = bytearray((tmp_path / "k").read_bytes())
+    for position in range(0, len(data), 61):
+        data[position] ^= 1
+        (tmp_path / "changed").write_bytes(data)
+        with pytest.raises(BackupInvalid):
+            restore_keys(tmp_path / "changed", tmp_path / "third", secret=PASSPHRASE)
+        data[position] ^= 1
+    for bad in ([tmp_path / "none"], [], [folder, folder]):
+        with pytest.raises(RecordError):
+            back_up_keys(bad, tmp_path / "k2", key=KEY, created=CREATED, secret=PASSPHRASE)
