@@ -26,6 +26,8 @@ from api import (
     routes_recalls,
     routes_recipes,
     routes_records,
+    routes_retention,
+    routes_stores,
     routes_trail,
 )
 from api.body_limits import BodyLimits
@@ -57,6 +59,8 @@ _ROUTERS = (
     routes_models.router,
     routes_packs.router,
     routes_recalls.router,
+    routes_stores.router,
+    routes_retention.router,
 )
 
 

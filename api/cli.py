@@ -10,6 +10,7 @@ from rich.console import Console
 from api import (
     cli_alarms,
     cli_anchor,
+    cli_backup,
     cli_check,
     cli_demo,
     cli_devices,
@@ -18,10 +19,12 @@ from api import (
     cli_key,
     cli_label,
     cli_model,
+    cli_package,
     cli_plan,
     cli_recall,
     cli_recipe,
     cli_replay,
+    cli_retention,
     cli_serve,
     cli_solid,
     cli_store,
@@ -52,6 +55,12 @@ app.command("plan")(cli_plan.plan)
 app.command("serve")(cli_serve.serve)
 app.command("verify")(cli_verify.verify)
 app.command("create-store")(cli_store.create_store)
+app.command("package")(cli_package.package)
+app.command("backup")(cli_backup.backup)
+app.command("restore")(cli_backup.restore_store)
+app.command("backup-check")(cli_backup.backup_check)
+app.command("retention")(cli_retention.retention)
+app.command("archive")(cli_retention.archive)
 app.command("replay")(cli_replay.replay)
 app.command("alarms")(cli_alarms.alarms)
 app.command("trail")(cli_trail.trail)

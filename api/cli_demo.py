@@ -19,6 +19,7 @@ from api.demo import PACKAGE, PROGRAM, RECORD_PDF, DemoOptions, Outcome, run_dem
 from api.demo_progress import sentence
 from api.site import CELL, VERIFIER_KEYS
 from audit.quantities import QuantityError, decimal_from_text
+from audit.release.selection import Scope
 from audit.report import Report, VerificationStatus
 
 STATUS_NOT_RELEASED = 3
@@ -41,6 +42,7 @@ def demo(
     ink_assay: options.InkAssay = None,
     ink_expires: options.InkExpires = None,
     cartridge_ml: options.CartridgeMl = None,
+    scope: options.PackageScope = Scope.SELECTIVE,
     port_printer: Annotated[str | None, typer.Option(help="Another address for the printer than the bench's.")] = None,
     port_balance: Annotated[str | None, typer.Option(help="Another address for the balance than the bench's.")] = None,
     port_pressure: Annotated[str | None, typer.Option(help="Another address for the pressure sensor than the bench's.")] = None,
@@ -58,6 +60,7 @@ def demo(
         rate=options.read_rate(rate),
         seed=seed,
         changes=Changes(recipe, height, weight, dose, units, basis, ink_assay, ink_expires, cartridge_ml),
+        scope=scope,
         ports={name: place for name, place in places.items() if place is not None},
     )
     console = Console(highlight=False, soft_wrap=True)

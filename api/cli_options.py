@@ -11,6 +11,7 @@ from rich.prompt import Prompt
 
 from api.errors import InputInvalid
 from audit.quantities import QuantityError, decimal_from_text
+from audit.release.selection import Scope
 
 Case = Annotated[
     str, typer.Option(help="Demonstration case: cyclophosphamide, sildenafil, hydrocortisone, minoxidil or polypill (two inks).")
@@ -29,6 +30,7 @@ InkAssay = Annotated[str | None, typer.Option(help="Assayed strength of the ink 
 InkExpires = Annotated[str | None, typer.Option(help="Expiry of the ink lot, YYYY-MM-DD.")]
 CartridgeMl = Annotated[str | None, typer.Option(help="Filling of the cartridge in mL.")]
 
+PackageScope = Annotated[Scope, typer.Option(help="What of the trails is in the package: selective (this batch alone) or whole.")]
 Url = Annotated[str, typer.Option(help="Address of the workstation.")]
 User = Annotated[str, typer.Option(help="User name; the password is asked for, or taken from DOSEWRIGHT_PASSWORD.")]
 CellName = Annotated[str, typer.Option("--cell", help="Name of the cell.")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from cryptography import x509
 from rich.console import Console
 
 from api.errors import InputInvalid
-from audit.anchor_check import Trusted
+from audit.anchor_check import NOTHING_OUTSIDE, Trusted
 from audit.checkpoint import VerifierKey
 from audit.cosignature import CosignerKey
 from audit.errors import NoteInvalid
@@ -24,11 +23,7 @@ from audit.timestamps import read_certificates
 
 _LARGEST_KEY_FILE = 1 << 16
 _WHICH_KEYS = "Name a file with verifier keys, one a line, for example site.vkey."
-<<<<<<< HEAD
-_NOTHING_OUTSIDE = Trusted((), (), ())
-=======
 _WHICH_AUTHORITY = "Name the site's authority of documents as a PEM file, for example seal-ca.pem."
->>>>>>> document
 _SQLITE = b"SQLite format 3\x00"
 _PDF = b"%PDF-"
 # where several files are checked, the worst outcome is the status: failed, then signer not established
@@ -59,7 +54,6 @@ def _keys_of(path: Path) -> list[VerifierKey]:
     return found
 
 
-<<<<<<< HEAD
 def read_outside(witness_keys: Iterable[Path], time_roots: Iterable[Path], notes: Iterable[Path]) -> Trusted:
     """Read what shows from outside that a trail was there by a time. Raises InputInvalid for a file that does not hold it."""
     keys: list[CosignerKey] = []
@@ -85,12 +79,6 @@ def _text(path: Path) -> str:
     raise InputInvalid(f"{path} is missing, no file, or larger than {_LARGEST_KEY_FILE} bytes.", remedy="Name a text file.")
 
 
-def check(place: str, trusted: Sequence[VerifierKey], outside: Trusted = _NOTHING_OUTSIDE) -> Report:
-    """Check a store at a URL, or one file: a store by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
-    if is_url(place):
-        return _check_store(place, trusted, outside)
-    path = Path(place)
-=======
 def read_authorities(paths: Iterable[Path]) -> tuple[x509.Certificate, ...]:
     """Read certificates of authorities, PEM. Raises InputInvalid for a file that is none."""
     found: list[x509.Certificate] = []
@@ -104,9 +92,16 @@ def read_authorities(paths: Iterable[Path]) -> tuple[x509.Certificate, ...]:
     return tuple(found)
 
 
-def check(path: Path, trusted: Sequence[VerifierKey], authorities: Sequence[x509.Certificate] = ()) -> Report:
-    """Check one file: a store or a PDF by its first bytes, otherwise a package. Raises InputInvalid where there is no file."""
->>>>>>> document
+def check(
+    place: str, trusted: Sequence[VerifierKey], outside: Trusted = NOTHING_OUTSIDE, authorities: Sequence[x509.Certificate] = ()
+) -> Report:
+    """Check a store at a URL, or one file: a store or a PDF by its first bytes, otherwise a package.
+
+    Raises InputInvalid where there is no file.
+    """
+    if is_url(place):
+        return _check_store(place, trusted, outside)
+    path = Path(place)
     if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise InputInvalid(f"{path} is {'a folder' if path.is_dir() else 'not a file'}.", remedy="Name a review package or a store.")
     try:
@@ -115,23 +110,14 @@ def check(path: Path, trusted: Sequence[VerifierKey], authorities: Sequence[x509
     except OSError as error:
         raise InputInvalid(f"{path} cannot be read: {error.strerror}.", remedy="Name a review package or a store.") from None
     if start == _SQLITE or path.suffix == ".db":
-<<<<<<< HEAD
         return _check_store(path, trusted, outside)
-=======
-        from audit.verify import verify_store
-
-        return verify_store(path, trusted, workers=min(2, os.cpu_count() or 1))
     if start.startswith(_PDF):
         from audit.release.document_report import verify_document
 
         return verify_document(path, authorities)
->>>>>>> document
     from audit.release.package_check import verify_package
 
-    report = verify_package(path, trusted or None)
-    if outside == _NOTHING_OUTSIDE:
-        return report
-    return replace(report, checked=(*report.checked, "proofs from outside: looked for in stores, not in a package"))
+    return verify_package(path, trusted or None, outside)
 
 
 def _check_store(place: Path | str, trusted: Sequence[VerifierKey], outside: Trusted) -> Report:
@@ -141,8 +127,9 @@ def _check_store(place: Path | str, trusted: Sequence[VerifierKey], outside: Tru
 
 
 def verify(
-<<<<<<< HEAD
-    places: Annotated[list[str], typer.Argument(help="Review packages (.zip) and stores (.db, or a postgresql:// address).")],
+    places: Annotated[
+        list[str], typer.Argument(help="Review packages (.zip), sealed records (.pdf) and stores (.db, or a postgresql:// address).")
+    ],
     trusted_key: Annotated[
         list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
     ] = None,
@@ -154,15 +141,10 @@ def verify(
     ] = None,
     note: Annotated[
         list[Path] | None, typer.Option("--note", help="A checkpoint kept elsewhere (`dosewright witness note`); a store must contain it.")
-=======
-    paths: Annotated[list[Path], typer.Argument(help="Review packages (.zip), stores (.db) and sealed records (.pdf).")],
-    trusted_key: Annotated[
-        list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
     ] = None,
     seal_authority: Annotated[
         list[Path] | None,
         typer.Option("--seal-authority", help="Certificate (PEM) of a site's authority of documents, from outside the file; for a PDF."),
->>>>>>> document
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
@@ -170,14 +152,10 @@ def verify(
 
     Exit status: 0 verified; 1 a finding; 3 internally consistent, but nothing from outside says who signed; 2 an error.
     """
-<<<<<<< HEAD
     trusted = read_keys(trusted_key or [])
     outside = read_outside(witness_key or [], time_root or [], note or [])
-    reports = {place: check(place, trusted, outside) for place in places}
-=======
-    trusted, authorities = read_keys(trusted_key or []), read_authorities(seal_authority or [])
-    reports = {str(path): check(path, trusted, authorities) for path in paths}
->>>>>>> document
+    authorities = read_authorities(seal_authority or [])
+    reports = {place: check(place, trusted, outside, authorities) for place in places}
     if as_json:
         print(json.dumps({name: _record(report) for name, report in reports.items()}, indent=1))
     else:

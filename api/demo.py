@@ -27,6 +27,7 @@ from api.processes import Children, free_port, read_bench, start_bench, start_ce
 from api.site import CELL, Site, create_site, write_cell_configuration
 from api.status import CellStatus
 from audit.errors import StoreReadOnly
+from audit.release.selection import Scope
 from recipes.dose import calculate
 from recipes.prescription import PrescriptionEntry
 
@@ -47,6 +48,7 @@ class DemoOptions:
     seed: int
     changes: Changes
     ports: dict[str, str]
+    scope: Scope = Scope.SELECTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def run_demo(options: DemoOptions, console: Console) -> Outcome:
         console.print(f"Bench, cell and workstation are up: {base} (accounts in {folder / 'accounts.txt'})", markup=False)
         job = _Job(site, base, demonstration, console, children)
         try:
-            return job.do(folder)
+            return job.do(folder, options.scope)
         finally:
             job.close()
 
@@ -152,7 +154,7 @@ class _Job:
         for desk in self._desks.values():
             desk.close()
 
-    def do(self, folder: Path) -> Outcome:
+    def do(self, folder: Path, scope: Scope) -> Outcome:
         """Order, run, review, disposition, package."""
         care_for_cell(self._desks["operator"], CELL, find_hand(folder), self._console)
         batch = self._order()
@@ -161,7 +163,7 @@ class _Job:
         self._desks["qp"].post(f"/batches/{batch}/close")
         self._acknowledge(status)
         outcome = self._decide(batch, status, folder)
-        package = self._desks["qp"].download(f"/batches/{batch}/package")
+        package = self._desks["qp"].download(f"/batches/{batch}/package?scope={scope}")
         (folder / PACKAGE).write_bytes(package)
         _unpack(folder)
         if outcome.disposition in {"released", "partly released"}:

@@ -31,6 +31,7 @@ from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.conformity import RELEASING
 from audit.release.evidence import BatchEntries
+from audit.release.selection import Scope
 from audit.release.trail_view import TrailView
 from audit.signatures import removal_digest
 from audit.store import TrailStore
@@ -236,33 +237,38 @@ class ReleaseDesk:
                 return kept
             return self._documents.draft(batch_id, TrailView(self._trail(batch).lines), self._cell(batch).blob)
 
-    def export(self, session: Session, batch_id: str) -> bytes:
-        """Write the review package of a signed batch and return its bytes; the export is an entry."""
+    def export(self, session: Session, batch_id: str, scope: Scope = Scope.SELECTIVE) -> bytes:
+        """Write the review package of a signed batch and return its bytes; the export is an entry that says what went out."""
         actor = actor_of(session, Permission.EXPORT)
         with self._turn(batch_id):
             batch = self._production.batch(batch_id)
             if "disposition" not in batch:
                 raise WrongState(f"Batch {batch_id} has no disposition yet.", remedy="Sign its disposition first.")
-            data = self._package(batch, batch_id)
-            new: JsonObject = {"package_sha256": sha256_hex(data), "package_bytes": len(data)}
+            data = self._package(batch, batch_id, scope)
+            new: JsonObject = {"package_sha256": sha256_hex(data), "package_bytes": len(data), "package_scope": scope.value}
             self._store.append(EntryDraft(EventKind.BATCH_PACKAGE_EXPORTED, Subject("batch", batch_id), new, actor, DEVICE))
         return data
 
-    def _package(self, batch: JsonObject, batch_id: str) -> bytes:
+    def _package(self, batch: JsonObject, batch_id: str, scope: Scope) -> bytes:
         from audit.release.package import TrailExport, write_package  # the document writer is loaded only when it is wanted
+        from audit.release.package_proofs import travelling
 
         cell = self._trail(batch)
         document = self._documents.sealed(batch_id, TrailView(cell.lines), self._cell(batch).blob)
+        workstation = TrailExport.from_store(self._store)
+        proofs = travelling(self._store, {self._store.origin: len(workstation.lines), cell.checkpoint.origin: cell.checkpoint.size})
         with tempfile.TemporaryDirectory(prefix="dosewright-") as folder:
             path = write_package(
                 Path(folder) / "review-package.zip",
                 batch=batch_id,
-                workstation=TrailExport.from_store(self._store),
+                workstation=workstation,
                 cell=TrailExport.from_lines(cell.lines, cell.note, self._enrolled(batch)[1]),
                 blob=self._cell(batch).blob,
                 key=self._key,
                 created=self._store.clock.utc().at,
                 document=document,
+                scope=scope,
+                anchors=proofs,
             )
             return path.read_bytes()
 

@@ -12,6 +12,7 @@ from api.access import Credentials
 from api.dependencies import Answer, Services
 from api.security import Permission, Session, guard
 from audit.events import EventKind
+from audit.release.selection import Scope
 
 router = APIRouter(prefix="/api/v1", tags=["records"])
 
@@ -62,9 +63,12 @@ def dispose(services: Services, session: _Dispose, batch: str, body: Disposition
 
 
 @router.post("/batches/{batch}/package", response_class=Response, responses={200: {"content": {"application/zip": {}}}})
-def package(services: Services, session: _Export, batch: str) -> Response:
-    """Write and download the review package; the export is recorded, so this is not a GET."""
-    data = services.release.export(session, batch)
+def package(services: Services, session: _Export, batch: str, scope: Scope = Scope.SELECTIVE) -> Response:
+    """Write and download the review package; the export is recorded, so this is not a GET.
+
+    *selective*: the entries of this batch alone, each with its proof; *whole*: both trails, with every other batch and patient in them.
+    """
+    data = services.release.export(session, batch, scope)
     return Response(data, media_type="application/zip", headers={"Content-Disposition": 'attachment; filename="review-package.zip"'})
 
 

@@ -58,6 +58,9 @@ class Permission(StrEnum):
     EXPORT = "export a package"
     SEARCH_TRAIL = "search the trail"
     MANAGE_PEOPLE = "manage people"
+    LOOK_AFTER_STORES = "look after stores and backups"
+    HOLD = "hold the documents of a batch"
+    ERASE = "erase a patient's identity"
     CHANGE_RECIPES = "take a step of a recipe's life cycle"
     AUTHOR_RECIPES = "write a recipe"
     APPROVE_RECIPES = "approve a recipe or make it effective"
@@ -99,6 +102,9 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.EXPORT: frozenset({Role.PHARMACIST, Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE}),
     Permission.SEARCH_TRAIL: _ANYONE,
     Permission.MANAGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
+    Permission.LOOK_AFTER_STORES: frozenset({Role.ADMINISTRATOR}),
+    Permission.HOLD: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
+    Permission.ERASE: frozenset({Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     # which step is whose is for the life cycle to say, which puts a refusal on record
     Permission.CHANGE_RECIPES: _GMP,
     Permission.AUTHOR_RECIPES: frozenset({Role.PROCESS_ENGINEER, Role.PHARMACIST}),

@@ -27,7 +27,9 @@ from audit.signer import PIN_VARIABLE, TokenEntry
 FILE_NAME = "workstation.toml"
 ENVIRONMENT_PREFIX = "DOSEWRIGHT_"
 # names under the prefix that are read elsewhere and configure no workstation
-_OTHER_ENVIRONMENT = frozenset({"DOSEWRIGHT_REQUIRE_BROWSER", "DOSEWRIGHT_PEERS", "DOSEWRIGHT_PASSWORD", PIN_VARIABLE})
+_OTHER_ENVIRONMENT = frozenset(
+    {"DOSEWRIGHT_REQUIRE_BROWSER", "DOSEWRIGHT_PEERS", "DOSEWRIGHT_PASSWORD", "DOSEWRIGHT_BACKUP_PASSPHRASE", PIN_VARIABLE}
+)
 
 
 class CellEntry(BaseModel):

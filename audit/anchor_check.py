@@ -32,6 +32,9 @@ class Trusted:
     notes: Sequence[str] = ()
 
 
+NOTHING_OUTSIDE = Trusted()
+
+
 @dataclass(frozen=True, slots=True)
 class ProofEntry:
     """An entry that holds a proof: its place for a person, kind, `new`, and the SHA-256 of its attachments by name."""

@@ -76,6 +76,12 @@ class Database(Protocol):
     def rollback(self, connection: Connection) -> None:
         """Undo the open transaction, if any; a failing rollback adds nothing to the error that led to it."""
 
+    def delete_patient(self, connection: Connection, id: str) -> None:
+        """Delete the sealed row of a patient in the open transaction."""
+
+    def wipe(self, connection: Connection) -> None:
+        """After the commit of a deletion, leave nothing of the row where the engine can: what it cannot, the manual says."""
+
     def take_lock(self, writer: Connection) -> Lock:
         """Take the right to write, which ends with the process at the latest. Raises StoreBusy, StoreReadOnly."""
 

@@ -21,8 +21,11 @@ DosewrightError                  says what, where, and what to do; carries a sta
 ├── ReleaseBlocked     AU-030    a disposition is not open; the reasons are listed
 ├── LabelRefused       AU-031    a label cannot be made or read; the reasons are listed
 ├── PackRefused        AU-032    a pack is not in a state that allows the act
-├── ModelRefused       AU-040    a process model, its data or its inputs are not what they have to be
-└── SealFailed         AU-050    a document could not be sealed by the site's key
+├── SealFailed         AU-050    a document could not be sealed by the site's key
+├── BackupInvalid      AU-060    a backup is damaged, cut off, of another key, or its secret does not open it
+├── BackupOutdated     AU-061    a backup is older than what is known of its trail, or of another history
+├── RetentionRefused   AU-062    what is asked for must be kept longer, or takes another person
+└── ModelRefused       AU-070    a process model, its data or its inputs are not what they have to be
 """
 
 from __future__ import annotations
@@ -113,6 +116,18 @@ class SignatureRefused(DosewrightError):
     code = "AU-023"
 
 
+class BackupInvalid(DosewrightError):
+    code = "AU-060"
+
+
+class BackupOutdated(DosewrightError):
+    code = "AU-061"
+
+
+class RetentionRefused(DosewrightError):
+    code = "AU-062"
+
+
 class ReleaseBlocked(DosewrightError):
     code = "AU-030"
 
@@ -122,7 +137,7 @@ class ReleaseBlocked(DosewrightError):
 
 
 class ModelRefused(DosewrightError):
-    code = "AU-040"
+    code = "AU-070"
 
 
 class LabelRefused(DosewrightError):

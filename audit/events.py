@@ -70,6 +70,13 @@ class EventKind(StrEnum):
     SITE_PROCESS_STARTED = "site.process.started"
     SITE_PROCESS_STOPPED = "site.process.stopped"
     SITE_CLOCK_STEPPED = "site.clock.stepped"
+    STORE_RECORD_RESTORED = "store.record.restored"
+    STORE_RESTORE_TESTED = "store.restore.tested"
+    RETENTION_HOLD_PLACED = "retention.hold.placed"
+    RETENTION_HOLD_LIFTED = "retention.hold.lifted"
+    RETENTION_ARCHIVE_CHECKED = "retention.archive.checked"
+    PATIENT_ERASURE_REQUESTED = "patient.erasure.requested"
+    PATIENT_IDENTITY_ERASED = "patient.identity.erased"
     CELL_PROCESS_STARTED = "cell.process.started"
     CELL_PROCESS_STOPPED = "cell.process.stopped"
     CELL_CLOCK_STEPPED = "cell.clock.stepped"
@@ -214,6 +221,16 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         ),
         EventKind.SITE_PROCESS_STOPPED: ("workstation", "the workstation process ended in order"),
         EventKind.SITE_CLOCK_STEPPED: ("workstation", "UTC moved against process time"),
+        EventKind.STORE_RECORD_RESTORED: (
+            "store",
+            "the store was restored from a backup: its size, root and digest, and what is known to be lost",
+        ),
+        EventKind.STORE_RESTORE_TESTED: ("store", "a backup was restored elsewhere and compared with this store: outcome, and when next"),
+        EventKind.RETENTION_HOLD_PLACED: ("hold", "documents of a batch are kept beyond their time, until this is lifted"),
+        EventKind.RETENTION_HOLD_LIFTED: ("hold", "the hold on a batch is over, with the reason"),
+        EventKind.RETENTION_ARCHIVE_CHECKED: ("batch_archive", "the archived package of a batch was read and checked, with the outcome"),
+        EventKind.PATIENT_ERASURE_REQUESTED: ("patient", "a person asked that identifying data be erased; another must agree"),
+        EventKind.PATIENT_IDENTITY_ERASED: ("patient", "the sealed identifying data were destroyed; the commitment stays"),
         EventKind.CELL_PROCESS_STARTED: ("cell", "the cell process began"),
         EventKind.CELL_PROCESS_STOPPED: ("cell", "the cell process ended in order"),
         EventKind.CELL_CLOCK_STEPPED: ("cell", "UTC moved against process time"),
@@ -342,6 +359,8 @@ COMMITMENT_FIELD: Mapping[str, tuple[str, str]] = MappingProxyType(
     {CREDENTIALS_TABLE: ("person", "credential_sha256"), PATIENTS_TABLE: ("patient", "identity_sha256")}
 )
 """Committed table → the subject type whose state commits to its rows, and the field that holds the row's digest."""
+ERASED_FIELD = "identity_erased"
+"""True in the state of a patient whose sealed row was destroyed: then there must be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +388,8 @@ class EntryDraft:
     unit: Mapping[str, str] = field(default_factory=dict)
     attachments: Mapping[str, bytes] = field(default_factory=dict)
     sealed: tuple[SealedRow, ...] = ()
+    erased: bool = False
+    """Destroy the subject's row of `patients`: the trail keeps the commitment, and `new` says `identity_erased`."""
 
 
 class ClockBody(TypedDict):

@@ -16,7 +16,7 @@ from audit.chain import MerkleTree, leaf_hash
 from audit.checkpoint import Signer
 from audit.clock import Clock
 from audit.errors import EntryInvalid
-from audit.events import COMMITMENT_FIELD, Entry, EntryDraft, EventKind
+from audit.events import COMMITMENT_FIELD, ERASED_FIELD, Entry, EntryDraft, EventKind
 from audit.reader import Head
 
 _TYPE = re.compile(r"[a-z][a-z_]*\Z")
@@ -62,6 +62,8 @@ class Growth:
     tail: Tail = field(default_factory=Tail)
     blobs: dict[str, bytes] = field(default_factory=dict)
     sealed: list[tuple[str, str, bytes]] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+    """Patients whose sealed row is destroyed."""
     checkpoint: tuple[MerkleTree, str] | None = None
     """The tree over all entries and the note that signs it."""
     key: Signer | None = None
@@ -93,6 +95,8 @@ class Growth:
         self.tail.add(entry.canonical, (seq, str(body["at"]), draft.kind.value, draft.actor.username, *key))
         for row in draft.sealed:
             self.sealed.append((row.table, subject.id, row.sealed))
+        if draft.erased:
+            self.erased.append(subject.id)
         self.objects[key] = StoredObject(before.version + 1, seq, {**state, **new})
         self.size, self.digest = seq + 1, entry.digest
 
@@ -142,6 +146,8 @@ def check_draft(draft: EntryDraft) -> None:
         raise EntryInvalid(f"{draft.kind}: the subject {subject} or the actor is incomplete.", remedy="Give type, id and username.")
     if "\0" in subject.id or "\0" in username:
         raise EntryInvalid(f"{draft.kind}: the subject {subject} or the actor holds the character NUL.", remedy="Leave it out.")
+    if draft.erased and (subject.type != "patient" or draft.new.get(ERASED_FIELD) is not True or draft.sealed):
+        raise EntryInvalid(f"{draft.kind}: only a patient's row is destroyed, and the entry says so in `{ERASED_FIELD}`.")
     for row in draft.sealed:
         type_, name = COMMITMENT_FIELD[row.table]
         if subject.type != type_ or draft.new.get(name) != sha256_hex(row.sealed):

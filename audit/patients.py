@@ -1,7 +1,7 @@
 """Patients: identifying data, sealed outside the trail; the trail knows a pseudonym and a commitment.
 
 The data are sealed with AES-256-GCM under a key file. The row (nonce ‖ ciphertext) has its SHA-256 in the trail; a
-random salt inside and the nonce keep the digest from being guessed from the data. There is no erasure here: a recall
+random salt inside and the nonce keep the digest from being guessed from the data. Erasure is in `audit.retention`: a recall
 must find every patient until retention ends.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from audit.canonical import canonical, sha256_hex
+from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.errors import RecordError, VerificationError
-from audit.events import PATIENTS_TABLE, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
+from audit.events import ERASED_FIELD, PATIENTS_TABLE, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
 from audit.reader import TrailReader
 from audit.store import TrailStore
 
@@ -63,12 +63,16 @@ class PatientVault:
         plain = canonical({"identity": dict(identity), "salt": os.urandom(_SALT_BYTES).hex()})
         sealed = nonce + self._cipher.encrypt(nonce, plain, pseudonym.encode())
         row = SealedRow(PATIENTS_TABLE, sealed)
-        new = {"identity_sha256": sha256_hex(sealed)}
+        new: JsonObject = {"identity_sha256": sha256_hex(sealed)}
+        if ERASED_FIELD in (store.state("patient", pseudonym) or {}):
+            new[ERASED_FIELD] = False
         draft = EntryDraft(EventKind.PATIENT_IDENTITY_RECORDED, Subject("patient", pseudonym), new, actor, device, sealed=(row,))
         return store.append(draft)[0]
 
     def read(self, store: TrailReader, pseudonym: str) -> dict[str, str]:
         """Return the identifying data of a pseudonym. Raises RecordError (none held), VerificationError (changed, other key)."""
+        if (store.state("patient", pseudonym) or {}).get(ERASED_FIELD) is True:
+            raise RecordError(f"The identifying data of {pseudonym} were erased.", remedy="The trail says when, by whom and why.")
         sealed = store.sealed(PATIENTS_TABLE, pseudonym)
         if (store.state("patient", pseudonym) or {}).get("identity_sha256") != sha256_hex(sealed):
             raise VerificationError(

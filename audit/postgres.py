@@ -153,6 +153,14 @@ class PostgresSchema:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
 
+    def delete_patient(self, connection: Connection, id: str) -> None:
+        """Delete the sealed row of a patient in the open transaction."""
+        connection.execute("DELETE FROM patients WHERE id = ?", (id,))
+
+    def wipe(self, connection: Connection) -> None:
+        """Have the server clear the row's space; its write-ahead log and its backups are its administrator's to let go."""
+        connection.execute("VACUUM patients")
+
     def take_lock(self, writer: Connection) -> _SessionLock:
         """Wait a little: the session of a writer that was lost may still be ending on the server."""
         session, key = cast("_Session", writer), _lock_key(self.url.schema)

@@ -53,7 +53,7 @@ _ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 @contextmanager
-def _record_errors(path: Path) -> Iterator[None]:
+def record_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except _ERRORS as error:
@@ -75,7 +75,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     require_file(path)
     if not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path.parent, os.W_OK):
         raise StoreReadOnly(f"The store {path} is marked read-only.", remedy="Check the permissions of the file and its folder.")
-    with _record_errors(path):
+    with record_errors(path):
         connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
         )
@@ -105,7 +105,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     address = f"{path.resolve().as_uri()}?mode=ro"
     if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         address += "&immutable=1"
-    with _record_errors(path):
+    with record_errors(path):
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
         try:
             connection.execute("PRAGMA query_only=ON")
@@ -190,6 +190,15 @@ class SqliteFile:
         if connection.in_transaction:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
+
+    def delete_patient(self, connection: Connection, id: str) -> None:
+        """Delete the sealed row of a patient in the open transaction; the freed page is overwritten."""
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("DELETE FROM patients WHERE id = ?", (id,))
+
+    def wipe(self, connection: Connection) -> None:
+        """Empty the write-ahead log, which still has the row as it was."""
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def take_lock(self, writer: Connection) -> WriterLock:
         return WriterLock.take(self.path)

@@ -262,6 +262,9 @@ class TrailStore(TrailReader):
                 if not self._settle():
                     raise
                 return
+            if growth.erased:
+                self._adopt()
+                database.wipe(writer)
         except database.errors as error:
             raise database.record_error(error) from error
         self._adopt()
@@ -349,6 +352,8 @@ class TrailStore(TrailReader):
             execute(_INSERT_BLOB, (sha, len(data), data, sha))
         for table, id_, sealed in growth.sealed:
             execute(_PUT_SEALED[table], (id_, sealed))
+        for id_ in growth.erased:
+            self.database.delete_patient(self._writer, id_)
         if growth.checkpoint is not None:
             execute(_INSERT_CHECKPOINT, (growth.size, growth.checkpoint[1]))
             for row in (*self._tail.index, *growth.tail.index):

@@ -17,7 +17,7 @@ from audit.chain import GENESIS
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
 from audit.database import Connection, Database
 from audit.errors import DosewrightError, NoteInvalid, StoreMissing
-from audit.events import COMMITMENT_FIELD, EventKind
+from audit.events import COMMITMENT_FIELD, ERASED_FIELD, EventKind
 from audit.key_rotation import KeyHistory, Rotation, key_history
 from audit.places import Place, database_at, is_url
 from audit.report import Finding, Report
@@ -218,18 +218,23 @@ def _check_blobs(connection: Connection, walk: _Walk) -> None:
 def _check_sealed(connection: Connection, table: str, walk: _Walk) -> None:
     """Check a committed table: each row has the digest that its subject's latest entry states, and none is missing."""
     type_, name = COMMITMENT_FIELD[table]
-    expected = {id_: known.state[name] for (kind, id_), known in walk.trail.objects.items() if kind == type_ and name in known.state}
+    committed = {id_: known.state for (kind, id_), known in walk.trail.objects.items() if kind == type_ and name in known.state}
+    erased = {id_ for id_, state in committed.items() if state.get(ERASED_FIELD) is True}
+    expected = {id_: state[name] for id_, state in committed.items() if id_ not in erased}
     count = len(expected)
     queries = {"credentials": "SELECT id, sealed FROM credentials", "patients": "SELECT id, sealed FROM patients"}
     for id_, sealed in connection.execute(queries[table]):
         commitment = expected.pop(id_, None)
-        if commitment is None:
+        if id_ in erased:
+            walk.find(f"{table} row {id_}", "is there, though the trail says that it was destroyed")
+        elif commitment is None:
             walk.find(f"{table} row {id_}", "is not in the trail")
         elif sha256_hex(sealed) != commitment:
             walk.find(f"{table} row {id_} field sealed", f"does not have the digest that the trail states ({name})")
     for id_ in expected:
         walk.find(f"{table} row {id_}", "is missing")
-    walk.checked.append(f"{table}: {count} rows against their digests in the trail")
+    destroyed = f"; {len(erased)} destroyed on record" if erased else ""
+    walk.checked.append(f"{table}: {count} rows against their digests in the trail{destroyed}")
 
 
 def _check_meta(connection: Connection, walk: _Walk) -> None:

@@ -146,7 +146,9 @@ class ClosingPanel:
         if batch_status != "awaiting review":
             ui.html(
                 f'<form method="post" action="/api/v1/batches/{escape(batch)}/package" style="margin-top:.8rem">'
-                '<button class="dw-plain">Download the review package</button></form>',
+                '<button class="dw-plain">Download the review package</button></form>'
+                f'<form method="post" action="/api/v1/batches/{escape(batch)}/package?scope=whole" style="margin-top:.4rem">'
+                '<button class="dw-plain">… with both trails whole (other batches and patients\' pseudonyms are in it)</button></form>',
                 sanitize=False,
             )
             return

@@ -15,7 +15,7 @@ from audit.release.document import layout, render_record
 from audit.release.document_attachment import LARGEST_DOCUMENT, carried_record
 from audit.release.document_check import Seal, check_seal
 from audit.release.package import DOCUMENT, PICTURES, RECORD
-from audit.release.package_trails import Checked
+from audit.release.package_entries import Checked
 from audit.release.trail_view import as_list, as_object, count_of, text_of
 from audit.report import Finding, Report
 from audit.signatures import verify_signature

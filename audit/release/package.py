@@ -1,38 +1,45 @@
 """The review package that a QP takes away: both trails with their checkpoints, the record, the programs, the readings.
 
-Format `dosewright-review/1`, described in docs/review-package.md so that a stranger can write a verifier; the check is in
-`audit.release.package_check`.
+Format `dosewright-review/2`, described in docs/review-package.md so that a stranger can write a verifier; the check is in
+`audit.release.package_check`. A *selective* package holds the entries that one batch rests on, each proved to be in its trail; a
+*whole* one both trails from entry 0, with the entries of every other batch and patient. Format 1 knew only the latter.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from audit.canonical import canonical, sha256_hex
+from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.checkpoint import Signer, VerifierKey, parse_checkpoint, sign_note, split_note
 from audit.errors import RecordError, StoreReadOnly, VerificationError
+from audit.multiproof import prove
 from audit.reader import TrailReader
 from audit.release import batch_record
 from audit.release.archive import LARGEST_PACKAGE, archive_blocks, read_archive
 from audit.release.document import render_record
 from audit.release.evidence import BatchEntries
+from audit.release.selection import Scope, Selected, select
 from audit.release.stretches import Content, FileSource, StoreLines, Stretch, TrailContent
 from audit.release.trail_view import TrailView
 from audit.store import TrailStore
 
-FORMAT = "dosewright-review/1"
+FORMAT = "dosewright-review/2"
+EARLIER_FORMAT = "dosewright-review/1"
 MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
 ADMISSION = "admission.json"
 VERIFIER = "verify.py"
 _ATTACHED = frozenset({"program-planned.gcode", "program.gcode", ADMISSION})
 PICTURES = "pictures/"
 _FOLDERS = ("journal/", "traces/", "corrected/", PICTURES)
+_ANCHOR = re.compile(r"anchors/(?P<origin>.+)/(?P<size>[1-9][0-9]{0,15})\.(?P<kind>note|tsr)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,31 @@ def checkpoint_name(origin: str) -> str:
     return f"checkpoints/{origin}"
 
 
+def proof_name(origin: str) -> str:
+    return f"proofs/{origin}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorName:
+    """What the name of a file under `anchors/` says: whose checkpoint, of which size, and whether cosigned or time-stamped."""
+
+    name: str
+    origin: str
+    size: int
+    kind: str
+
+
+def anchor_name(name: str) -> AnchorName | None:
+    """Read `anchors/<origin>/<size>.note` (a checkpoint with cosignatures) or `….tsr` (an RFC 3161 token); None for other names."""
+    found = _ANCHOR.match(name)
+    return AnchorName(name, found["origin"], int(found["size"]), found["kind"]) if found else None
+
+
+def anchored_sizes(names: Iterable[str], origin: str) -> list[int]:
+    """Return the sizes of the checkpoints of a trail that are anchored by the files of these names."""
+    return sorted({anchor.size for name in names if (anchor := anchor_name(name)) and anchor.origin == origin})
+
+
 def attached_file(name: str) -> bool:
     """Say whether an attachment of the cell's trail travels in a package."""
     return name in _ATTACHED or name.startswith(_FOLDERS)
@@ -124,12 +156,14 @@ def write_package(
     key: Signer,
     created: str,
     document: bytes | None = None,
+    scope: Scope = Scope.SELECTIVE,
+    anchors: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write the review package of a batch to `path` in one step (a partial file never stands there); return the path.
 
     `blob` gives an attachment of the cell's trail by its SHA-256; `key` is the workstation's; `created` is RFC 3339 UTC; `document` is the
-    sealed one that an entry of the workstation names, else it is typeset here and not sealed. Raises RecordError (unknown batch, missing or
-    damaged attachment, limits) and StoreReadOnly (the folder refuses).
+    sealed one that an entry of the workstation names, else it is typeset here and not sealed; `anchors` are files as `anchor_name` reads
+    their names. Raises RecordError (unknown batch, missing or damaged attachment, limits) and StoreReadOnly (the folder refuses).
     """
     files = {checkpoint_name(trail.origin): trail.checkpoint.encode() for trail in (workstation, cell)}
     views = TrailView(workstation.lines), TrailView(cell.lines)
@@ -139,16 +173,41 @@ def write_package(
     for name in (README, VERIFIER):
         files[name] = resources.files("audit.release").joinpath("templates", name).read_bytes()
     attached = dict(_attachments(attached_files(BatchEntries(*views, batch)), blob))
-    files |= attached
+    files |= attached | _checked_anchors(anchors or {}, (workstation, cell))
     pictures = {name: data for name, data in attached.items() if name.startswith(PICTURES)}
     files[DOCUMENT] = document or render_record(record, files[RECORD], pictures)
     contents: dict[str, Content] = {name: Stretch(data, 0, len(data)) for name, data in files.items()}
-    contents |= {trail_name(trail.origin): TrailContent(trail.lines) for trail in (workstation, cell)}
-    manifest = canonical({"format": FORMAT, "created": created, "files": {name: data.sha256() for name, data in contents.items()}})
+    if scope is Scope.WHOLE:
+        contents |= {trail_name(trail.origin): TrailContent(trail.lines) for trail in (workstation, cell)}
+    else:
+        for trail, selected in zip((workstation, cell), select(*views, batch), strict=True):
+            contents |= _selected(trail, selected, anchored_sizes(files, trail.origin))
+    manifest = canonical(
+        {"format": FORMAT, "scope": scope.value, "created": created, "files": {n: data.sha256() for n, data in contents.items()}}
+    )
     note = sign_note(key, f"{FORMAT}\n{sha256_hex(manifest)}\n").encode()
     contents |= {name: Stretch(data, 0, len(data)) for name, data in ((MANIFEST, manifest), (NOTE, note))}
     _write(path, archive_blocks(contents))
     return path
+
+
+def _selected(trail: TrailExport, selected: Selected, anchored: Sequence[int]) -> dict[str, Content]:
+    """Return the selected lines of a trail and the file that proves them."""
+    lines, sizes = [trail.lines[seq] for seq in selected.seqs], sorted({*selected.sizes, *anchored})
+    hashes = prove(trail.lines, len(trail.lines), selected.seqs, sizes)
+    proof = canonical({"hashes": [base64.b64encode(h).decode() for h in hashes], "objects": selected.objects, "sizes": sizes})
+    return {trail_name(trail.origin): TrailContent(lines), proof_name(trail.origin): Stretch(proof, 0, len(proof))}
+
+
+def _checked_anchors(anchors: Mapping[str, bytes], trails: Sequence[TrailExport]) -> dict[str, bytes]:
+    sizes = {trail.origin: len(trail.lines) for trail in trails}
+    for name in anchors:
+        anchor = anchor_name(name)
+        if anchor is None or not anchor.size <= sizes.get(anchor.origin, 0):
+            raise RecordError(
+                f"{name} is no anchor of a checkpoint of these trails.", remedy="Take anchors of the trails' own checkpoints."
+            )
+    return dict(anchors)
 
 
 def _attachments(wanted: Mapping[str, str], blob: Callable[[str], bytes]) -> Iterator[tuple[str, bytes]]:
@@ -179,6 +238,11 @@ def _write(path: Path, blocks: Iterable[bytes]) -> None:
         ) from error
 
 
+def scope_of(manifest: JsonObject) -> Scope:
+    """Return what a manifest says that the trails are; format 1 knew only whole ones."""
+    return Scope.SELECTIVE if manifest.get("scope") == Scope.SELECTIVE else Scope.WHOLE
+
+
 @dataclass(frozen=True, slots=True)
 class Package:
     """A package as read: its files, the record and the keys that travel inside. Reading is not checking."""
@@ -189,6 +253,10 @@ class Package:
     def record(self) -> dict[str, object]:
         found: dict[str, object] = json.loads(self.files[RECORD])
         return found
+
+    @property
+    def scope(self) -> Scope:
+        return scope_of(json.loads(self.files[MANIFEST]))
 
     @property
     def keys(self) -> tuple[VerifierKey, ...]:

@@ -2,44 +2,44 @@
 
 The numbers of the steps are those of docs/review-package.md. Every step reports all that it finds; what a broken step
 leaves unreadable, later steps report as missing rather than skip in silence. Steps 5 to 9 on trails and record are in
-`audit.release.package_trails`.
+`audit.release.package_entries` and `audit.release.package_trails`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from audit.canonical import JsonObject, canonical, sha256_hex
+from audit.anchor_check import NOTHING_OUTSIDE, Trusted
+from audit.canonical import sha256_hex
 from audit.checkpoint import VerifierKey, split_note, verify_note
-from audit.errors import DosewrightError, EntryInvalid, NoteInvalid
+from audit.errors import DosewrightError, NoteInvalid
 from audit.release.archive import read_archive
 from audit.release.document_attachment import LARGEST_DOCUMENT, carries
-from audit.release.package import DOCUMENT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, open_package
+from audit.release.package import DOCUMENT, EARLIER_FORMAT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, open_package, scope_of
+from audit.release.package_entries import Checked
 from audit.release.package_keys import vouched
-from audit.release.package_trails import Checked, check_trails
+from audit.release.package_trails import check_trails
 from audit.release.stretches import FileSource
 from audit.release.trail_view import as_list, as_object, text_of
 from audit.report import Report
 
 _MOST_FINDINGS = 200
-# A package is from a stranger: what is parsed is bounded, so that no file can take the memory or the day of whoever checks it.
-_LARGEST_JSON = 1 << 24
 _BYTE_RANGE = b"/ByteRange"
 
 
-def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None) -> Report:
+def verify_package(path: Path, trusted: Sequence[VerifierKey] | None = None, outside: Trusted = NOTHING_OUTSIDE) -> Report:
     """Check a review package; return a report with every finding and its place, whatever the package holds.
 
-    `trusted` are verifier keys from outside the package (C2SP). Without them the report can at best say *internally consistent,
+    `trusted` are verifier keys from outside the package (C2SP), `outside` those of witnesses that must have cosigned a checkpoint of
+    each trail, and certificates of time-stamping authorities. Without the former the report can at best say *internally consistent,
     signer not established*. Raises RecordError only where the file cannot be read.
     """
     with open_package(path) as source:
-        return _verify(source, trusted or ())
+        return _verify(source, trusted or (), outside)
 
 
-def _verify(source: FileSource, trusted: Sequence[VerifierKey]) -> Report:
+def _verify(source: FileSource, trusted: Sequence[VerifierKey], outside: Trusted) -> Report:
     archive = read_archive(source)
     state = Checked(archive.files)
     state.findings.extend(archive.findings)  # step 1
@@ -48,42 +48,19 @@ def _verify(source: FileSource, trusted: Sequence[VerifierKey]) -> Report:
         return Report(tuple(dict.fromkeys(state.findings)), False, ("1 container: not a review package",))
     state.say(f"1 container: {len(archive.files)} files, every byte accounted for" if not archive.findings else "1 container: damaged")
     keys = _keys(state)
-    _manifest_note(state, keys)
-    _manifest(state)
-    record = _json_file(state, RECORD)
-    origins = check_trails(state, keys, record)
+    format_ = _manifest_note(state, keys)
+    _manifest(state, format_)
+    record = state.json_file(RECORD)
+    origins = check_trails(state, keys, record, outside)
     _document(state)
     established = _trusted(state, trusted, origins)
     findings = tuple(dict.fromkeys(state.findings))[:_MOST_FINDINGS]
     return Report(findings=findings, signer_established=established and not findings, checked=tuple(state.said))
 
 
-def _json_file(state: Checked, name: str) -> JsonObject:
-    """Return the object in a JSON file that must be in canonical form; a finding and an empty object otherwise."""
-    held = state.files.stretches.get(name)
-    if held is None:
-        state.find(name, "is missing")
-        return {}
-    if len(held) > _LARGEST_JSON:
-        state.find(name, f"is larger than {_LARGEST_JSON} bytes")
-        return {}
-    data = held[:]
-    try:
-        found = json.loads(data)
-        if canonical(found) != data:
-            state.find(name, "is not in canonical form (RFC 8785)")
-    except (ValueError, RecursionError, EntryInvalid) as error:
-        state.find(name, f"is not canonical JSON: {error}")
-        return {}
-    if not isinstance(found, dict):
-        state.find(name, "is not an object")
-        return {}
-    return found
-
-
 def _keys(state: Checked) -> list[VerifierKey]:
     keys: list[VerifierKey] = []
-    for text in as_list(_json_file(state, KEYS).get("keys")):
+    for text in as_list(state.json_file(KEYS).get("keys")):
         try:
             keys.append(VerifierKey.parse(text_of(text) or ""))
         except NoteInvalid as error:
@@ -91,24 +68,29 @@ def _keys(state: Checked) -> list[VerifierKey]:
     return keys
 
 
-def _manifest_note(state: Checked, keys: Sequence[VerifierKey]) -> None:
-    """Step 2: the note is signed by a key of keys.json, and its text is the format and the manifest's digest."""
+def _manifest_note(state: Checked, keys: Sequence[VerifierKey]) -> str:
+    """Step 2: the note is signed by a key of keys.json, and its text is the format and the manifest's digest. Return the format."""
     text = state.note(NOTE, keys)
     if text is None:
-        return
-    wanted = f"{FORMAT}\n{sha256_hex(state.files.get(MANIFEST, b''))}\n"
-    if text.split("\n")[0] != FORMAT:
-        state.find(NOTE, f"is of the format {text.split(chr(10))[0]!r}; this verifier reads {FORMAT}")
-    elif text != wanted:
+        return FORMAT
+    stated = text.split("\n")[0]
+    if stated not in (FORMAT, EARLIER_FORMAT):
+        state.find(NOTE, f"is of the format {stated!r}; this verifier reads {EARLIER_FORMAT} and {FORMAT}")
+    elif text != f"{stated}\n{sha256_hex(state.files.get(MANIFEST, b''))}\n":
         state.find(MANIFEST, "is not the manifest that manifest.note was signed for")
     state.say("2 manifest.note: signature and digest of the manifest")
+    return stated
 
 
-def _manifest(state: Checked) -> None:
+def _manifest(state: Checked, format_: str) -> None:
     """Steps 3 and 4: the manifest is canonical, names every other file, and every file has the digest it names."""
-    manifest = _json_file(state, MANIFEST)
-    if manifest and (set(manifest) != {"format", "created", "files"} or manifest.get("format") != FORMAT):
-        state.find(MANIFEST, "does not have exactly the members format, created and files of this format")
+    manifest = state.json_file(MANIFEST)
+    members = {"format", "created", "files"} if format_ == EARLIER_FORMAT else {"format", "created", "files", "scope"}
+    if manifest and (set(manifest) != members or manifest.get("format") != format_):
+        state.find(MANIFEST, f"does not have exactly the members {', '.join(sorted(members))} of this format")
+    state.scope = scope_of(manifest)
+    if format_ != EARLIER_FORMAT and manifest.get("scope") != state.scope:
+        state.find(MANIFEST, f"states the scope {manifest.get('scope')!r}")
     named = as_object(manifest.get("files"))
     for name in sorted(set(state.files) - set(named) - {MANIFEST, NOTE}):
         state.find(name, "is in the container but not in the manifest")

@@ -15,7 +15,8 @@ from audit.checkpoint import VerifierKey
 from audit.errors import NoteInvalid, VerificationError
 from audit.events import Entry, EventKind
 from audit.release.package import KEYS, RECORD, Package, attached_file, trail_name
-from audit.release.package_trails import Checked, check_checkpoint, check_trail
+from audit.release.package_entries import Checked, read_trail
+from audit.release.package_trails import check_checkpoint
 from audit.release.stretches import in_memory
 from audit.release.trail_view import as_list, as_object, text_of
 
@@ -45,8 +46,8 @@ class RecordedRun:
 def recorded_runs(package: Package) -> tuple[RecordedRun, ...]:
     """Return the runs of the batch in order of their creation. Raises VerificationError at the first place that is not sound."""
     batch, origin = _named(package)
-    state = Checked(in_memory(package.files))
-    view = check_trail(state, origin)
+    state = Checked(in_memory(package.files), scope=package.scope)
+    view = read_trail(state, origin)
     if view is not None:
         check_checkpoint(state, origin, view, _keys(package))
     if state.findings or view is None:

@@ -1,80 +1,53 @@
-"""Steps 5 to 9 of a package check: trails, checkpoints, signatures of people, the record rebuilt, attachments."""
+"""Steps 6 to 9 of a package check: checkpoints, signatures of people, the record rebuilt, attachments. Step 5 is in `package_entries`."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from audit.canonical import JsonObject, JsonValue, canonical, parse_canonical, sha256_hex
-from audit.chain import GENESIS, entry_digest
-from audit.checkpoint import VerifierKey, parse_checkpoint, split_note, verify_note
-from audit.errors import DosewrightError, EntryInvalid, NoteInvalid, VerificationError
-from audit.events import EntryBody, EventKind
+from audit.anchor_check import NOTHING_OUTSIDE, Trusted
+from audit.canonical import JsonObject, canonical, sha256_hex
+from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
+from audit.errors import DosewrightError, NoteInvalid, VerificationError
+from audit.events import EventKind
 from audit.release import batch_record
 from audit.release.conformity import Disposition, releaser_refusals
 from audit.release.evidence import BatchEntries
 from audit.release.model_predictions import SUBJECT, differing, misread
-from audit.release.object_states import ObjectStates
-from audit.release.package import DOCUMENT, KEYS, MANIFEST, NOTE, README, RECORD, VERIFIER, attached_files, checkpoint_name, trail_name
+from audit.release.package import (
+    DOCUMENT,
+    KEYS,
+    MANIFEST,
+    NOTE,
+    README,
+    RECORD,
+    VERIFIER,
+    anchor_name,
+    attached_files,
+    checkpoint_name,
+    proof_name,
+    trail_name,
+)  # fmt: skip
+from audit.release.package_anchors import check_anchors
+from audit.release.package_entries import Checked, read_trail
 from audit.release.package_keys import history_of, present_key
+from audit.release.package_selection import check_selection
 from audit.release.process_models import read_definition
-from audit.release.stretches import Lines, Members
+from audit.release.selection import Scope, signatures_in
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
-from audit.report import Finding
 from audit.signatures import verify_signature
 
-_MEMBERS = frozenset(EntryBody.__required_keys__)
-_LONGEST_LINE = 1 << 22
-_SHORTEST_LINE = 200
-_MOST_WRONG = 100
 
-
-@dataclass(slots=True)
-class Checked:
-    """The files under check, what was found so far, and what was looked at."""
-
-    files: Members
-    findings: list[Finding] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    views: list[TrailView] = field(default_factory=list)
-    sealed: JsonObject | None = None
-    """`new` of the workstation's entry that names the sealed document, and where it stands (`place`)."""
-
-    def find(self, place: str, problem: str) -> None:
-        self.findings.append(Finding(place, problem))
-
-    def say(self, what: str) -> None:
-        self.said.append(what)
-
-    def note(self, name: str, keys: Sequence[VerifierKey]) -> str | None:
-        """Return the text of a signed note, or None with a finding."""
-        data = self.files.get(name)
-        if data is None:
-            self.find(name, "is missing")
-            return None
-        try:
-            note = data.decode("utf-8")
-            text, _ = verify_note(note, keys)
-        except (UnicodeDecodeError, NoteInvalid) as error:
-            self.find(name, f"is not a note signed by a key of {KEYS}: {error}")
-            return None
-        # Base64 has spare bits: only the one form that encoding gives is accepted.
-        lines = [f"\N{EM DASH} {signer} {base64.b64encode(value).decode()}\n" for signer, value in split_note(note)[1]]
-        if f"{text}\n{''.join(lines)}" != note:
-            self.find(name, "is not written in the one form of a signed note")
-        return text
-
-
-def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject) -> tuple[str, ...]:
+def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject, outside: Trusted = NOTHING_OUTSIDE) -> tuple[str, ...]:
     """Carry out steps 5 to 9; return the names of the checkpoints that should be in the package."""
     trails = as_object(record.get("trails"))
     origins = [text_of(as_object(trails.get(side)).get("origin")) or "" for side in ("workstation", "cell")]
-    views = [check_trail(state, origin) for origin in origins]
+    views = [read_trail(state, origin) for origin in origins]
     if len(set(origins)) != 2 or "" in origins:
         state.find(RECORD, "does not name the origins of two trails")
-    state.say("5 trails: canonical entries, numbers, links and states")
+    how = "whole: canonical entries, numbers, links and states" if state.scope is Scope.WHOLE else "selected entries: form, history, proofs"
+    state.say(f"5 trails: {how}")
     known = {key.text for key in keys}
     signers = {check_checkpoint(state, origin, view, keys) for origin, view in zip(origins, views, strict=True) if view}
     if known != signers:
@@ -84,69 +57,12 @@ def check_trails(state: Checked, keys: Sequence[VerifierKey], record: JsonObject
     workstation, cell = views
     if workstation is not None and cell is not None:
         _enrolment(state, workstation, cell, text_of(as_object(record.get("cell")).get("name")) or "")
+        if state.scope is Scope.SELECTIVE:
+            check_selection(state, workstation, cell, text_of(record.get("batch")) or "")
+        check_anchors(state, (workstation, cell), outside)
         _people(state, workstation, cell)
         _guarded(state, workstation, cell, record)
     return tuple(checkpoint_name(origin) for origin in origins)
-
-
-def check_trail(state: Checked, origin: str) -> TrailView | None:
-    """Step 5: each line is the canonical bytes of entry number `line`, linked to the one before; nothing after the last line feed."""
-    name = trail_name(origin)
-    data = state.files.stretches.get(name)
-    if data is None:
-        state.find(name, "is missing")
-        return None
-    if data[len(data) - 1 :] != b"\n":
-        state.find(name, "does not end with a line feed after its last entry")
-    if sum(block.count(b"\n") for block in data.blocks()) > len(data) // _SHORTEST_LINE + _MOST_WRONG:  # it may be all line feeds
-        state.find(name, "has lines that are too short to be entries")
-        return None
-    lines = Lines(data)
-    with ObjectStates() as states:
-        if not _sound(state, name, lines, states):
-            return None
-    view = TrailView(lines)
-    if view.origin != origin:
-        state.find(f"{name} line 1 (entry 0)", f"states the origin {view.origin}")
-    return view
-
-
-def _sound(state: Checked, name: str, lines: Lines, states: ObjectStates) -> bool:
-    """Check each line; say whether there are any, and whether all can be read as entries."""
-    previous, sound, wrong = GENESIS, True, 0
-    for seq, line in enumerate(lines):
-        problem = _entry_problem(seq, line, previous, states)
-        if problem:
-            state.find(f"{name} line {seq + 1} (entry {seq})", problem)
-            sound, wrong = sound and problem.startswith("its "), wrong + 1
-        if wrong > _MOST_WRONG:
-            state.find(name, f"is not read beyond line {seq + 1}")
-            return False
-        previous = entry_digest(line)
-    return sound and len(lines) > 0
-
-
-def _entry_problem(seq: int, line: bytes, previous: str, states: ObjectStates) -> str | None:
-    """Return what is wrong with an entry. Problems that begin with `its` leave the entry readable."""
-    if len(line) > _LONGEST_LINE:
-        return f"is longer than {_LONGEST_LINE} bytes"
-    try:
-        body = parse_canonical(line)
-    except EntryInvalid as error:
-        return error.message
-    if not isinstance(body, dict) or body.keys() != _MEMBERS:
-        return "does not have exactly the members of an entry"
-    subject, new = as_object(body["subject"]), body["new"]
-    if subject.keys() != {"type", "id"} or not isinstance(new, dict) or not isinstance(body["at"], str):
-        return "has a member of the wrong type"
-    known = states.of(str(subject["type"]), str(subject["id"]))
-    before = {name: known.get(name) for name in new}
-    known.update(new)
-    if body["seq"] != seq:
-        return f"its number is {body['seq']}"
-    if body["prev"] != previous:
-        return "its `prev` is not the digest of the line before"
-    return None if body["old"] == before else "its `old` is not what the entries before lead to"
 
 
 def check_checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequence[VerifierKey]) -> str:
@@ -169,7 +85,8 @@ def check_checkpoint(state: Checked, origin: str, view: TrailView, keys: Sequenc
     if stated.size != view.size:
         state.find(name, f"counts {stated.size} entries; {trail_name(origin)} has {view.size}")
     elif base64.b64encode(stated.root).decode() != view.root():
-        state.find(name, f"its root is not the root over {trail_name(origin)}")
+        proof = f", as {proof_name(origin)} proves it" if state.scope is Scope.SELECTIVE else ""
+        state.find(name, f"its root is not the root over {trail_name(origin)}{proof}")
     return own
 
 
@@ -178,7 +95,7 @@ def _enrolment(state: Checked, workstation: TrailView, cell: TrailView, name: st
     enrolled, own = workstation.state("cell", name), present_key(cell)
     if not enrolled:
         state.find(trail_name(workstation.origin or ""), f"does not enrol the cell {name!r}")
-    elif (enrolled.get("verifier_key"), enrolled.get("origin")) != (own, cell.origin):
+    elif enrolled.get("origin") != cell.origin or not _known(state, cell, text_of(enrolled.get("verifier_key")) or "", own):
         state.find(trail_name(workstation.origin or ""), f"enrols the cell {name!r} with another key or origin")
     try:
         key = VerifierKey.parse(present_key(workstation))
@@ -187,12 +104,22 @@ def _enrolment(state: Checked, workstation: TrailView, cell: TrailView, name: st
         state.find(NOTE, "is not signed by the workstation's key")
 
 
+def _known(state: Checked, cell: TrailView, enrolled: str, own: str) -> bool:
+    """Say whether the key of a cell is the one that the workstation knows; selected entries may end before it knew of a new one."""
+    if enrolled == own or state.scope is Scope.WHOLE:
+        return enrolled == own
+    try:
+        return own in {key.text for key in history_of(cell).vouched([VerifierKey.parse(enrolled)])}
+    except NoteInvalid:
+        return False
+
+
 def _people(state: Checked, workstation: TrailView, cell: TrailView) -> None:
     """Step 7: each signature in an entry verifies, by a key enrolled for its signer, in a role that the signer holds."""
     count = 0
     for view in (workstation, cell):
         for entry in view:
-            for signature in _signatures(entry.new):
+            for signature in signatures_in(entry.new):
                 count += 1
                 place = f"{trail_name(view.origin or '')} line {entry.seq + 1} (entry {entry.seq})"
                 before = entry.seq if view is workstation else workstation.size
@@ -200,17 +127,6 @@ def _people(state: Checked, workstation: TrailView, cell: TrailView) -> None:
                 if problem:
                     state.find(place, problem)
     state.say(f"7 signatures of people: {count}")
-
-
-def _signatures(value: JsonValue) -> Iterator[JsonObject]:
-    if isinstance(value, dict):
-        if {"signer", "key", "value", "digest"} <= value.keys():
-            yield value
-        for item in value.values():
-            yield from _signatures(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _signatures(item)
 
 
 def _signature_problem(signature: JsonObject, entry: TrailEntry, workstation: TrailView, before: int) -> str | None:
@@ -318,6 +234,8 @@ def _attached(state: Checked, entries: BatchEntries) -> None:
             state.find(name, "is not the file that the cell's trail names (SHA-256 differs)")
     origins = [entries.workstation.origin or "", entries.cell.origin or ""]
     fixed = {MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README, VERIFIER, *map(trail_name, origins), *map(checkpoint_name, origins)}
+    fixed |= {name for name in state.files if (anchor := anchor_name(name)) and anchor.origin in origins}
+    fixed |= set() if state.scope is Scope.WHOLE else set(map(proof_name, origins))
     for name in sorted(set(state.files) - fixed - set(wanted)):
         state.find(name, "is not a file of this format that the trails name")
     run = entries.last_run

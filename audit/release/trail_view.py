@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -92,10 +92,10 @@ _CHUNK = 1024
 class _Index:
     """Where the entries of each subject and kind are, and the tree in chunks: some forty bytes an entry, whatever the entries hold."""
 
-    def __init__(self, lines: Sequence[bytes]) -> None:
+    def __init__(self, lines: Iterable[tuple[int, bytes]]) -> None:
         marks, self.seqs, self.chunks = array("q"), array("L"), list[bytes]()
         leaves: list[bytes] = []
-        for seq, line in enumerate(lines):
+        for seq, line in lines:
             entry = _parse(seq, line)
             type_, id_ = entry.subject
             keys: list[tuple[str, ...]] = [(type_, id_), (entry.kind,)]
@@ -141,7 +141,7 @@ class TrailView:
         """Raises VerificationError for lines that are not entries."""
         self._lines = lines
         self.size = len(lines)
-        self._index = _Index(lines)
+        self._index = _Index(enumerate(lines))
 
     @property
     def origin(self) -> str | None:
@@ -194,6 +194,37 @@ class TrailView:
 
     def __iter__(self) -> Iterator[TrailEntry]:
         return (self[seq] for seq in range(self.size))
+
+
+class SelectedView(TrailView):
+    """Some entries of a trail, by their numbers, with the size of the whole and the roots that were proved for some sizes. Immutable."""
+
+    def __init__(self, lines: Mapping[int, bytes], size: int, roots: Mapping[int, bytes]) -> None:
+        """Raises VerificationError for lines that are not entries. `lines` ascend by number, and hold entry 0."""
+        self._chosen, self._roots, self.size = lines, roots, size
+        self._index = _Index(lines.items())
+
+    def first(self, size: int) -> SelectedView:
+        if size >= self.size:
+            return self
+        view = object.__new__(SelectedView)
+        view._chosen, view._roots, view.size, view._index = self._chosen, self._roots, max(size, 0), self._index
+        return view
+
+    def root(self, size: int | None = None) -> str:
+        """Return the base64 root over the first `size` lines of the whole trail. Raises VerificationError where it was not proved."""
+        wanted = self.size if size is None else min(size, self.size)
+        if wanted not in self._roots:
+            raise VerificationError(f"The root over the first {wanted} entries of {self.origin} is not proved here.")
+        return base64.b64encode(self._roots[wanted]).decode("ascii")
+
+    def __getitem__(self, seq: int) -> TrailEntry:
+        if seq not in self._chosen or seq >= self.size:
+            raise VerificationError(f"Entry {seq} is not among those selected.")
+        return _parse(seq, self._chosen[seq])
+
+    def __iter__(self) -> Iterator[TrailEntry]:
+        return (self[seq] for seq in self._chosen if seq < self.size)
 
 
 def view_of(trail: Sequence[bytes] | TrailView) -> TrailView:

@@ -19,6 +19,7 @@ from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.exceptions import resolution_digest, resolution_entry
 from audit.release.package import TrailExport, write_package
+from audit.release.selection import Scope
 from audit.signatures import removal_digest, weight_digest
 from audit.store import TrailStore
 
@@ -150,7 +151,7 @@ class SampleBatch:
         kind = EventKind.BATCH_DISPOSITION_SIGNED
         self.workstation.append(note, EntryDraft(kind, Subject("batch", self.batch), new, person(username), "ws", attachments=attachments))
 
-    def export(self, path: Path) -> Path:
+    def export(self, path: Path, scope: Scope = Scope.WHOLE, anchors: dict[str, bytes] | None = None) -> Path:
         exports = [TrailExport.from_store(store) for store in (self.workstation, self.cell)]
         return write_package(
             path,
@@ -160,6 +161,8 @@ class SampleBatch:
             blob=self.cell.blob,
             key=self.key,
             created="2026-11-20T10:00:00.000000Z",
+            scope=scope,
+            anchors=anchors,
         )
 
 

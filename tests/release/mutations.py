@@ -29,7 +29,8 @@ class Forger:
         """Write the files with a new manifest, signed with the forger's key or the one given."""
         rest = {name: data for name, data in files.items() if name not in ("manifest.json", "manifest.note")}
         named = {name: sha256_hex(data) for name, data in rest.items()}
-        manifest = canonical({"format": FORMAT, "created": "2026-11-20T10:00:00.000000Z", "files": named})
+        scope = "selective" if any(name.startswith("proofs/") for name in files) else "whole"
+        manifest = canonical({"format": FORMAT, "scope": scope, "created": "2026-11-20T10:00:00.000000Z", "files": named})
         note = (key or self.keys["ws.example"]).sign_note(f"{FORMAT}\n{sha256_hex(manifest)}\n").encode()
         path.write_bytes(write_archive({**rest, "manifest.json": manifest, "manifest.note": note}))
         return path

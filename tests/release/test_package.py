@@ -22,6 +22,7 @@ from audit.release import batch_record
 from audit.release.archive import _serialise, check_name, read_archive, write_archive
 from audit.release.package import FORMAT, TrailExport, read_package, write_package
 from audit.release.package_check import verify_package
+from audit.release.selection import Scope
 from audit.report import VerificationStatus
 
 WS, CELL = "trails/ws.example.jsonl", "trails/cell-1.example.jsonl"
@@ -49,7 +50,8 @@ def places(report: Any) -> str:
 def repack(path: Path, files: dict[str, bytes], key: SigningKey) -> Path:
     """Write changed files with a new manifest, signed by a key that the attacker holds."""
     named = {name: sha256_hex(data) for name, data in files.items() if name not in ("manifest.json", "manifest.note")}
-    manifest = canonical({"format": FORMAT, "created": "2026-11-20T10:00:00.000000Z", "files": named})
+    scope = "selective" if any(name.startswith("proofs/") for name in files) else "whole"
+    manifest = canonical({"format": FORMAT, "scope": scope, "created": "2026-11-20T10:00:00.000000Z", "files": named})
     note = key.sign_note(f"{FORMAT}\n{sha256_hex(manifest)}\n").encode()
     path.write_bytes(write_archive({**files, "manifest.json": manifest, "manifest.note": note}))
     return path
@@ -451,10 +453,11 @@ TOOLS = ("sh", "unzip", "sha256sum", "jq", "openssl", "base64", "sed")
 
 
 @pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason="not run: needs " + ", ".join(TOOLS))
-def test_the_package_can_be_checked_by_hand_as_its_readme_says(package: Path, batch: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scope", Scope)
+def test_the_package_can_be_checked_by_hand_as_its_readme_says(scope: Scope, batch: Any, tmp_path: Path) -> None:
     folder = tmp_path / "hand"
     folder.mkdir()
-    shutil.copy(package, folder)
+    package = batch.export(folder / "review-package.zip", scope)
     text = read_package(package).files["README.txt"].decode()
     commands = [line.removeprefix("       ") for line in text.splitlines() if line.startswith("       ")]
     script = "\n".join(commands).replace("'name+hash+base64'", f"'{batch.workstation.verifier_key}'")

@@ -182,7 +182,7 @@ def parse_key(text, place):
     return name, identity, Ed25519PublicKey.from_public_bytes(blob[1:])
 
 
-def open_note(data, place):
+def open_note(data, place, lengths=(68,)):
     """Return text and [(name, identity, signature)]."""
     try:
         whole = data.decode()
@@ -195,7 +195,7 @@ def open_note(data, place):
         match = re.fullmatch(r"— ([^ +]+) (\S+)", line)
         need(match, place, "signature line")
         blob = unbase64(match[2], place)
-        need(len(blob) == 68, place, "signature length")
+        need(len(blob) in lengths, place, "signature length")
         found.append((match[1], blob[:4], blob[4:]))
     return text + "\n", found
 
@@ -228,10 +228,15 @@ def root(leaves):
 
 
 class Trail:
+    """A whole trail, from entry 0."""
+
+    selective = False
+
     def __init__(self, origin, data):
         place = f"trails/{origin}.jsonl"
         need(data.endswith(b"\n"), place, "no line feed at the end")
         self.origin, self.lines = origin, data[:-1].split(b"\n")
+        self.size = len(self.lines)
         self.entries, states, before = [], {}, "0" * 64
         for number, line in enumerate(self.lines):
             where = f"{place} entry {number}"
@@ -256,15 +261,166 @@ class Trail:
     def root(self, size=None):
         return base64.b64encode(root(self.lines[:size])).decode()
 
+    def line(self, entry):
+        return self.lines[entry["seq"]]
+
+    def first(self, size):
+        return self.entries[:size]
+
     def state(self, kind, identity, size=None):
         state = {}
-        for entry in self.entries[:size]:
+        for entry in self.first(size):
             if entry["subject"] == {"id": identity, "type": kind}:
                 state.update(entry["new"])
         return state
 
     def of(self, kind, identity=None, size=None):
-        return [e for e in self.entries[:size] if e["kind"] == kind and identity in (None, e["subject"]["id"])]
+        return [e for e in self.first(size) if e["kind"] == kind and identity in (None, e["subject"]["id"])]
+
+
+FOLLOWED = {"person": {"active", "roles", "verifier_key"}, "store": {"origin", "verifier_key"}, "balance": set()}
+
+
+class Selection(Trail):
+    """Some entries of a trail, and the proof file that says where they are in it."""
+
+    selective = True
+
+    def __init__(self, origin, data, checkpoint, proof):
+        place = f"trails/{origin}.jsonl"
+        need(data.endswith(b"\n"), place, "no line feed at the end")
+        self.origin, self.entries, self.at, states = origin, [], {}, {}
+        before = (-1, "0" * 64)
+        for line in data[:-1].split(b"\n"):
+            need(len(line) <= 4 << 20, place, "line too long")
+            entry = parse(line, place)
+            need(isinstance(entry, dict) and set(entry) == ENTRY_MEMBERS, place, "members")
+            number, where = entry["seq"], f"{place} entry {entry['seq']}"
+            need(type(number) is int and number > before[0], where, "not ascending")
+            need(number != before[0] + 1 or entry["prev"] == before[1], where, "prev")
+            need(set(entry["subject"]) == {"id", "type"} and set(entry["old"]) == set(entry["new"]), where, "subject or old")
+            state = states.setdefault((entry["subject"]["type"], entry["subject"]["id"]), {})
+            for field in set(entry["new"]) & FOLLOWED.get(entry["subject"]["type"], set(entry["new"])):
+                need(canonical(entry["old"][field]) == canonical(state.get(field)), where, f"a hole in the history: old {field}")
+                state[field] = entry["new"][field]
+            before = number, sha256(line)
+            self.entries.append(entry)
+            self.at[number] = line
+        need(0 in self.at, place, "entry 0")
+        first = self.entries[0]["new"]
+        need(first.get("origin") == origin, f"{place} entry 0", "origin")
+        self.key, self.demonstration = first["verifier_key"], first["demonstration"]
+        need(parse_key(self.key, f"{place} entry 0")[0] == origin, f"{place} entry 0", "name of the key")
+        self.size = int(checkpoint.decode().split("\n")[1])
+        need(max(self.at) < self.size, place, "an entry beyond the checkpoint")
+        self.proof = parse(proof, f"proofs/{origin}.json")
+        need(set(self.proof) == {"hashes", "objects", "sizes"}, f"proofs/{origin}.json", "members")
+        self.roots = self.prove()
+
+    def prove(self):
+        place = f"proofs/{self.origin}.json"
+        hashes, sizes = [unbase64(text, place) for text in self.proof["hashes"]], self.proof["sizes"]
+        need(all(len(value) == 32 for value in hashes), place, "length of a hash")
+        need(sizes == sorted(set(sizes)) and all(0 < size <= self.size for size in sizes), place, "sizes")
+        tree = {}
+
+        def walk(low, high):
+            touched = any(low <= number < high for number in self.at) or any(low < size < high for size in sizes)
+            if not touched:
+                need(hashes, place, "too few hashes")
+                tree[low, high] = hashes.pop(0)
+            elif high - low == 1:
+                tree[low, high] = hashlib.sha256(b"\0" + self.at[low]).digest()
+            else:
+                cut = low + (1 << ((high - low - 1).bit_length() - 1))
+                walk(low, cut)
+                walk(cut, high)
+                tree[low, high] = hashlib.sha256(b"\1" + tree[low, cut] + tree[cut, high]).digest()
+
+        def up_to(low, size):
+            if (low, size) in tree:
+                return tree[low, size]
+            cut = low + (1 << ((size - low - 1).bit_length() - 1))
+            return hashlib.sha256(b"\1" + tree[low, cut] + up_to(cut, size)).digest()
+
+        walk(0, self.size)
+        need(not hashes, place, "too many hashes")
+        return {size: base64.b64encode(up_to(0, size)).decode() for size in [*sizes, self.size]}
+
+    def root(self, size=None):
+        size = self.size if size is None else size
+        need(size in self.roots, f"proofs/{self.origin}.json", f"no root for {size}")
+        return self.roots[size]
+
+    def line(self, entry):
+        return self.at[entry["seq"]]
+
+    def first(self, size):
+        return [entry for entry in self.entries if size is None or entry["seq"] < size]
+
+
+def check_selection(record, workstation, cell, anchored):
+    """The entries are those that the document names, as many of each object as the proof file counts."""
+    batch = record["batch"]
+    state = workstation.state("batch", batch)
+    signed = workstation.of("batch.disposition.signed", batch)
+    bound = signed[-1]["new"]["workstation_size"] if signed else workstation.size
+    of_batch, of_cell = [], []
+    shared = ("ink_lot", "second_ink_lot", "cartridge", "second_cartridge", "recipe", "cell")
+    pairs = {(name.replace("second_", ""), state[name]) for name in shared if name in state}
+    for entry in workstation.entries:
+        kind, identity = entry["subject"]["type"], entry["subject"]["id"]
+        mine = (kind, identity) in {("batch", batch), ("order", state["order"])}
+        mine |= kind in ("exception", "ink_return") and identity.startswith(f"{batch}/")
+        if mine or ((kind, identity) in pairs and entry["seq"] < bound):
+            of_batch.append(entry)
+    runs = [e["subject"]["id"] for e in cell.of("run.record.created") if e["new"].get("batch") == batch]
+    for entry in cell.entries:
+        kind, identity = entry["subject"]["type"], entry["subject"]["id"]
+        if (kind == "run" and identity in runs) or (kind in OF_A_RUN and identity.rpartition("/")[0] in runs):
+            of_cell.append(entry)
+    checks = []
+    for run in runs:
+        began = cell.of("run.record.created", run)[0]["seq"]
+        printed = [
+            e for e in of_cell if e["subject"]["type"] in ("unit", "part", "calibration") and e["subject"]["id"].startswith(run + "/")
+        ]
+        for serial in {e["new"].get("balance_serial") for e in printed} - {None}:
+            checks += [e for e in cell.of("equipment.check.completed", serial) if e["seq"] < began][-1:]
+    people = set()
+    for entry in of_batch + of_cell:
+        if entry["subject"]["type"] != "recipe":
+            people |= {entry["actor"]} - {"system"} | {signature["signer"] for signature in signatures_in(entry["new"])}
+    accounts = [
+        e
+        for e in workstation.entries
+        if e["subject"]["type"] == "person" and e["subject"]["id"] in people and FOLLOWED["person"] & set(e["new"])
+    ]
+    closed = [e["new"]["cell_size"] for e in workstation.of("batch.run.closed", batch)]
+    sizes = ({bound}, {*closed, *(e["new"]["cell_size"] for e in signed[-1:])})
+    for trail, chosen, single, marks in ((workstation, of_batch + accounts, [], sizes[0]), (cell, of_cell, checks, sizes[1])):
+        chosen = chosen + [
+            e for e in trail.entries if e["subject"] == {"type": "store", "id": trail.origin} and FOLLOWED["store"] & set(e["new"])
+        ]
+        numbers = {e["seq"] for e in chosen + single}
+        for entry in trail.entries:
+            need(entry["seq"] in numbers, f"trails/{trail.origin}.jsonl entry {entry['seq']}", "not of this batch")
+        counts = {}
+        for entry in chosen:
+            name = f"{entry['subject']['type']}/{entry['subject']['id']}"
+            counts[name] = counts.get(name, 0) + 1
+        place = f"proofs/{trail.origin}.json"
+        need(counts == trail.proof["objects"], place, "another number of entries of an object")
+        need(trail.proof["sizes"] == sorted(marks | {trail.size} | anchored[trail.origin]), place, "sizes")
+
+
+def check_anchors(files, trail):
+    for name in files:
+        match = re.fullmatch(rf"anchors/{re.escape(trail.origin)}/([1-9][0-9]*)\.note", name)
+        if match:
+            text, signatures = open_note(files[name], name, lengths=(68, 76))
+            need(signed_by(text, signatures, [trail.key]), name, "not signed by its trail")
+            need(text == f"{trail.origin}\n{match[1]}\n{trail.root(int(match[1]))}\n", name, "origin, size or root")
 
 
 def signatures_in(value):
@@ -403,11 +559,7 @@ def check_part(unit, state, number, part, cell, size, assay, ink):
 
 def check_units(record, cell, runs, size, assay, second):
     subjects = sorted(
-        {
-            e["subject"]["id"]
-            for e in cell.entries[:size]
-            if e["subject"]["type"] == "unit" and e["subject"]["id"].rpartition("/")[0] in runs
-        },
+        {e["subject"]["id"] for e in cell.first(size) if e["subject"]["type"] == "unit" and e["subject"]["id"].rpartition("/")[0] in runs},
         key=lambda identity: (runs.index(identity.rpartition("/")[0]), cell.state("unit", identity, size)["n"]),
     )
     need([unit["unit"] for unit in record["units"]] == subjects, "record.json", "units")
@@ -458,7 +610,7 @@ def check_external(unit, place):
 
 def check_purge_units(record, cell, runs, size):
     """Purge units are waste: each is listed, none is counted, and each has left the plate before anything is released."""
-    printed = [e["subject"] for e in cell.entries[:size] if e["subject"]["id"].rpartition("/")[0] in runs]
+    printed = [e["subject"] for e in cell.first(size) if e["subject"]["id"].rpartition("/")[0] in runs]
     for kind, member in (("calibration", "purge_units"), ("correction", "corrections")):
         wanted = {subject["id"] for subject in printed if subject["type"] == kind}
         need(
@@ -543,7 +695,7 @@ def check_states(record, workstation, cell, runs, sizes):
     for member in ("alarm", "deviation"):
         found = {
             e["subject"]["id"]
-            for e in cell.entries[:cell_size]
+            for e in cell.first(cell_size)
             if e["subject"]["type"] == member
             and e["subject"]["id"].rpartition("/")[0] in runs
             and e["kind"].rpartition(".")[2] in ("raised", "opened")
@@ -569,16 +721,16 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
     rules = (cell.state("run", runs[-1], sizes[1]).get("release_rules") if runs else None) or {}
     subjects |= {("model", rule["model"]) for rule in rules.get("process_models", [])}
     used = [
-        ("workstation", e, workstation.lines[e["seq"]])
-        for e in workstation.entries[: sizes[0]]
+        ("workstation", e, workstation.line(e))
+        for e in workstation.first(sizes[0])
         if (e["subject"]["type"], e["subject"]["id"]) in subjects
         or (e["subject"]["type"] in ("exception", "ink_return", "prediction") and e["subject"]["id"].startswith(f"{record['batch']}/"))
         or (e["subject"]["type"] == "spectrum" and e["subject"]["id"].rpartition("/")[0] in runs)
     ]
-    for entry in cell.entries[: sizes[1]]:
+    for entry in cell.first(sizes[1]):
         kind, identity = entry["subject"]["type"], entry["subject"]["id"]
         if (kind == "run" and identity in runs) or (kind in OF_A_RUN and identity.rpartition("/")[0] in runs):
-            used.append(("cell", entry, cell.lines[entry["seq"]]))
+            used.append(("cell", entry, cell.line(entry)))
     listed = [{"trail": trail, "seq": entry["seq"], "kind": entry["kind"], "sha256": sha256(line)} for trail, entry, line in used]
     need(record["entries"] == listed, "record.json", "entries")
     need(record["demonstration"] is any(entry["demonstration"] is not False for _, entry, _ in used), "record.json", "demonstration")
@@ -599,7 +751,7 @@ def check_record(record, workstation, cell):
     dispositions = workstation.of("batch.disposition.signed", record["batch"])
     need(len(dispositions) <= 1, "record.json", "two dispositions")
     signed = dispositions[0]["new"] if dispositions else None
-    sizes = (signed["workstation_size"], signed["cell_size"]) if signed else (len(workstation.entries), len(cell.entries))
+    sizes = (signed["workstation_size"], signed["cell_size"]) if signed else (workstation.size, cell.size)
     for member, trail, size in (("workstation", workstation, sizes[0]), ("cell", cell, sizes[1])):
         need(
             record["trails"][member] == {"origin": trail.origin, "root": trail.root(size), "size": size}, "record.json", f"trails {member}"
@@ -703,20 +855,25 @@ def check_manifest(files):
     need(set(keys) == {"keys"} and len(set(keys["keys"])) == 2 == len(keys["keys"]), "keys.json", "members")
     text, signatures = open_note(files["manifest.note"], "manifest.note")
     need(len(signatures) == 1 and signed_by(text, signatures, keys["keys"]), "manifest.note", "signature")
-    need(text == f"dosewright-review/1\n{sha256(files['manifest.json'])}\n", "manifest.note", "text")
     manifest = parse(files["manifest.json"], "manifest.json")
-    need(set(manifest) == {"created", "files", "format"} and manifest["format"] == "dosewright-review/1", "manifest.json", "members")
+    need(text == f"{manifest['format']}\n{sha256(files['manifest.json'])}\n", "manifest.note", "text")
+    if manifest["format"] == "dosewright-review/1":
+        need(set(manifest) == {"created", "files", "format"}, "manifest.json", "members")
+    else:
+        need(manifest["format"] == "dosewright-review/2", "manifest.json", "format")
+        need(set(manifest) == {"created", "files", "format", "scope"}, "manifest.json", "members")
+        need(manifest["scope"] in ("selective", "whole"), "manifest.json", "scope")
     need(set(manifest["files"]) == set(files) - {"manifest.json", "manifest.note"}, "manifest.json", "names")
     for name, digest in manifest["files"].items():
         need(sha256(files[name]) == digest, name, "digest")
-    return keys["keys"]
+    return keys["keys"], manifest.get("scope") == "selective"
 
 
 def check_checkpoint(files, trail):
     place = f"checkpoints/{trail.origin}"
     text, signatures = open_note(files[place], place)
     need(len(signatures) == 1 and signed_by(text, signatures, [trail.key]), place, "signature")
-    need(text == f"{trail.origin}\n{len(trail.lines)}\n{trail.root()}\n", place, "origin, size or root")
+    need(text == f"{trail.origin}\n{trail.size}\n{trail.root()}\n", place, "origin, size or root")
 
 
 def check_attachments(files, record, workstation, cell, runs):
@@ -736,6 +893,8 @@ def check_attachments(files, record, workstation, cell, runs):
             need(want[prefix + "program.gcode"] == state["program_sent_sha256"], "program.gcode", "not what was sent")
     fixed = {"manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt", "verify.py"}
     fixed |= {f"trails/{t.origin}.jsonl" for t in (workstation, cell)} | {f"checkpoints/{t.origin}" for t in (workstation, cell)}
+    fixed |= {f"proofs/{t.origin}.json" for t in (workstation, cell) if t.selective}
+    fixed |= {name for name in files if re.fullmatch(r"anchors/.+/[1-9][0-9]*\.(note|tsr)", name)}
     for name in sorted(set(want) ^ (set(files) - fixed)):
         raise Wrong(name, "missing, or in no trail")
     for name, digest in want.items():
@@ -765,13 +924,18 @@ def check_pdf(pdf, record_bytes):
 def verify(data, trusted=()):
     """Check a package. Raises Wrong; returns whether the signer is established."""
     files = container(data)
-    keys = check_manifest(files)
+    keys, selective = check_manifest(files)
     record = parse(files["record.json"], "record.json")
     trails = {}
     for member in ("workstation", "cell"):
         origin = record["trails"][member]["origin"]
         need(f"trails/{origin}.jsonl" in files and f"checkpoints/{origin}" in files, origin, "missing")
-        trails[member] = Trail(origin, files[f"trails/{origin}.jsonl"])
+        trail = files[f"trails/{origin}.jsonl"]
+        if selective:
+            need(f"proofs/{origin}.json" in files, f"proofs/{origin}.json", "missing")
+            trails[member] = Selection(origin, trail, files[f"checkpoints/{origin}"], files[f"proofs/{origin}.json"])
+        else:
+            trails[member] = Trail(origin, trail)
         check_checkpoint(files, trails[member])
     workstation, cell = trails["workstation"], trails["cell"]
     need(workstation.origin != cell.origin and set(keys) == {workstation.key, cell.key}, "keys.json", "keys of others")
@@ -780,6 +944,12 @@ def verify(data, trusted=()):
     text, signatures = open_note(files["manifest.note"], "manifest.note")
     need(signed_by(text, signatures, [workstation.key]), "manifest.note", "not by the workstation")
     check_people(workstation, cell)
+    if selective:
+        names = [re.fullmatch(r"anchors/(.+)/([1-9][0-9]*)\.(note|tsr)", name) for name in files]
+        anchored = {trail.origin: {int(m[2]) for m in names if m and m[1] == trail.origin} for trail in (workstation, cell)}
+        check_selection(record, workstation, cell, anchored)
+    for trail in (workstation, cell):
+        check_anchors(files, trail)
     runs = check_record(record, workstation, cell)
     check_attachments(files, record, workstation, cell, runs)
     check_pdf(files["record.pdf"], files["record.json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import zipfile
@@ -13,6 +14,12 @@ from typing import Any
 import demo_runs
 import pytest
 import stranger_verifier as stranger
+
+from audit.checkpoint import SigningKey
+from audit.multiproof import prove
+from audit.reader import TrailReader
+from audit.release.package import TrailExport, write_package
+from audit.release.selection import Scope
 
 pytestmark = pytest.mark.stack
 
@@ -50,6 +57,99 @@ def test_finds_a_change(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         assert capsys.readouterr().out
 
 
+def whole(folder: Path, to: Path) -> Path:
+    """The whole package of a demonstration, from its two stores and the workstation's key."""
+    with zipfile.ZipFile(folder / demo_runs.PACKAGE) as archive:
+        batch = json.loads(archive.read("record.json"))["batch"]
+    with TrailReader(folder / demo_runs.STORES[0]) as workstation, TrailReader(folder / demo_runs.STORES[1]) as cell:
+        return write_package(
+            to,
+            batch=batch,
+            workstation=TrailExport.from_reader(workstation),
+            cell=TrailExport.from_reader(cell),
+            blob=cell.blob,
+            key=SigningKey.load(folder / "keys" / "workstation.key"),
+            created="2026-11-20T10:00:00.000000Z",
+            scope=Scope.WHOLE,
+        )
+
+
+def test_verifies_a_whole_package_with_the_same_record(folder: Path, tmp_path: Path) -> None:
+    path = whole(folder, tmp_path / "whole.zip")
+    assert stranger.verify(path.read_bytes(), (folder / demo_runs.KEYS).read_text().split())
+    with zipfile.ZipFile(path) as one, zipfile.ZipFile(folder / demo_runs.PACKAGE) as other:
+        assert one.read("record.json") == other.read("record.json")
+        assert len(one.read(f"trails/{CELL}.jsonl")) > len(other.read(f"trails/{CELL}.jsonl"))
+
+
+CELL, WORKSTATION = "cell-1.demonstration", "workstation.demonstration"
+
+
+def drop(files: dict[str, bytes], origin: str, place: int) -> None:
+    lines = files[f"trails/{origin}.jsonl"].splitlines(keepends=True)
+    files[f"trails/{origin}.jsonl"] = b"".join(line for number, line in enumerate(lines) if number != place)
+
+
+def edit_proof(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, bytes], dict[str, list[bytes]]], None]:
+    def edit(files: dict[str, bytes], _: dict[str, list[bytes]]) -> None:
+        proof = json.loads(files[f"proofs/{CELL}.json"])
+        change(proof)
+        files[f"proofs/{CELL}.json"] = stranger.canonical(proof)
+
+    return edit
+
+
+def reprove(files: dict[str, bytes], lines: list[bytes], seqs: list[int]) -> None:
+    """Put other entries of the cell's trail in, with a proof that holds and counts as they were."""
+    proof = json.loads(files[f"proofs/{CELL}.json"])
+    hashes = prove(lines, len(lines), seqs, proof["sizes"])
+    proof["hashes"] = [base64.b64encode(value).decode() for value in hashes]
+    files[f"proofs/{CELL}.json"] = stranger.canonical(proof)
+    files[f"trails/{CELL}.jsonl"] = b"".join(lines[seq] + b"\n" for seq in seqs)
+
+
+def seqs_in(files: dict[str, bytes]) -> list[int]:
+    return [json.loads(line)["seq"] for line in files[f"trails/{CELL}.jsonl"].splitlines()]
+
+
+SELECTED: dict[str, Callable[[dict[str, bytes], dict[str, list[bytes]]], object]] = {
+    "an entry dropped": lambda files, _: drop(files, WORKSTATION, 5),
+    "a hole, with a proof that holds": lambda files, trails: reprove(
+        files, trails[CELL], [seq for seq in seqs_in(files) if seq != seqs_in(files)[7]]
+    ),
+    "an entry more, with a proof that holds": lambda files, trails: reprove(
+        files, trails[CELL], sorted({*seqs_in(files), next(s for s in range(len(trails[CELL])) if s not in seqs_in(files))})
+    ),
+    "a forged hash": edit_proof(lambda proof: proof["hashes"].__setitem__(0, base64.b64encode(bytes(32)).decode())),
+    "a hash more": edit_proof(lambda proof: proof["hashes"].append(base64.b64encode(bytes(32)).decode())),
+    "another size": edit_proof(lambda proof: proof.update(sizes=proof["sizes"][1:])),
+    "another count": edit_proof(lambda proof: proof["objects"].update({next(iter(proof["objects"])): 99})),
+}
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_finds_what_is_wrong_with_a_selection(name: str, tmp_path: Path) -> None:
+    """Each change with a manifest that the workstation's own key signs anew."""
+    folder = demo_runs.released()
+    with zipfile.ZipFile(folder / demo_runs.PACKAGE) as archive:
+        files = {member: archive.read(member) for member in archive.namelist()}
+    trails = {}
+    for origin, store in ((WORKSTATION, demo_runs.STORES[0]), (CELL, demo_runs.STORES[1])):
+        with TrailReader(folder / store) as reader:
+            size = int(files[f"checkpoints/{origin}"].split(b"\n")[1])
+            trails[origin] = list(reader.lines(0, size))
+    SELECTED[name](files, trails)
+    key = SigningKey.load(folder / "keys" / "workstation.key")
+    manifest = json.loads(files.pop("manifest.json"))
+    files.pop("manifest.note")
+    manifest["files"] = {member: stranger.sha256(data) for member, data in files.items()}
+    data = stranger.canonical(manifest)
+    note = key.sign_note(f"dosewright-review/2\n{stranger.sha256(data)}\n").encode()
+    changed = stranger.rebuild_container(dict(sorted({**files, "manifest.json": data, "manifest.note": note}.items())))
+    with pytest.raises(stranger.Wrong):
+        stranger.verify(changed, (folder / demo_runs.KEYS).read_text().split())
+
+
 def test_tolerance_factors_are_those_of_the_document() -> None:
     """The four factors printed in the document come out of the definition beside them."""
     assert [stranger.tolerance_factor(n) for n in (3, 5, 14, 20)] == ["9.7888", "5.0769", "3.0241", "2.7603"]
@@ -63,7 +163,8 @@ def test_the_record_has_the_names_and_types_of_the_format(folder: Path) -> None:
         record = json.loads(archive.read("record.json"))
         manifest = json.loads(archive.read("manifest.json"))
         names = set(archive.namelist())
-    assert set(manifest) == {"format", "created", "files"} and manifest["format"] == "dosewright-review/1"
+    assert set(manifest) == {"format", "scope", "created", "files"} and manifest["format"] == "dosewright-review/2"
+    assert manifest["scope"] == "selective"
     assert set(manifest["files"]) == names - {"manifest.json", "manifest.note"}
     for name in ["batch", "prescription", "dose", "strengths", "units", "alarms", "deviations", "disposition", "signatures"]:
         assert name in record

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check a Dosewright review package (format dosewright-review/1) without Dosewright.
+"""Check a Dosewright review package (formats dosewright-review/1 and /2) without Dosewright.
 
     python3 verify.py review-package.zip --key site.vkey
 
@@ -11,9 +11,11 @@ Checked: every byte of the container; the signed manifest and every file's diges
 states, RFC 6962 tree; the signed checkpoints; every person's signature and role; the tie between the trails; the digests of the record that
 was signed and of the document that was sealed; masses and verdicts of the units in the record; the files that the cell's trail names; the
 record inside the PDF.
-NOT checked: that statistics and evidence in the record follow from the trails, the seal inside the PDF and what its pages show (`dosewright
-verify` does all that), and that what was recorded is true. Format: docs/review-package.md. The answer: 0 verified, 1 a finding, 3
-consistent but nothing shows who signed.
+A selective package holds the entries of one batch: each is proved to be in the tree that the checkpoint signs, belongs to the batch, and
+each object has as many as the workstation signed for, with no hole between one and the next.
+NOT checked: that statistics, evidence and predictions in the record follow from the trails, the seal inside the PDF and what its pages
+show (`dosewright verify` does all that), and that what was recorded is true. Format: docs/review-package.md. The answer: 0 verified,
+1 a finding, 3 consistent but nothing shows who signed.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import struct
 import sys
 import zipfile
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,12 +37,16 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-FORMAT = "dosewright-review/1"
+FORMATS = {"dosewright-review/1": {"created", "files", "format"}, "dosewright-review/2": {"created", "files", "format", "scope"}}
 FIXED = {"manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt", "verify.py"}
 MEMBERS = sorted(
     "seq prev at zone clock actor name role device kind subject old new unit reason attachments demonstration software".split()
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*\Z")
+# objects of which a selective package holds only the entries that set one of these fields, or (balance) single entries
+BY_FIELD = {"person": {"active", "roles", "verifier_key"}, "store": {"origin", "verifier_key"}, "balance": set()}
+OF_A_RUN, OF_A_BATCH = ("run", "unit", "part", "calibration", "correction", "alarm", "deviation"), ("exception", "ink_return", "prediction")
+SHARED = [(name.removeprefix("second_"), name) for name in "ink_lot second_ink_lot cartridge second_cartridge recipe cell".split()]
 BLOCK, MOST, LONGEST_LINE = 1 << 20, 10_000, 1 << 22
 findings: list[str] = []
 
@@ -155,52 +162,68 @@ def check_note(place: str, note: bytes, keys: list[str]) -> list[str]:
 
 
 class Trail:
-    """One trail: each entry checked against the one before, the RFC 6962 tree over all, and what is needed of them later."""
+    """One trail, or the entries selected of it: each checked against those before, the RFC 6962 tree, and what is needed later."""
 
-    def __init__(self, origin: str, lines: Iterable[bytes], sizes: set[object], numbers: set[object]) -> None:
-        self.place, self.origin, self.size, self.last = f"trails/{origin}.jsonl", origin, 0, "0" * 64
+    def __init__(self, origin: str, lines: Iterable[bytes], stated: int, sizes: set[Any], numbers: set[Any], proof: Any = None) -> None:
+        self.place, self.origin, self.size, self.last, self.proof = f"trails/{origin}.jsonl", origin, 0, "0" * 64, proof
         self.peaks: list[bytes] = []  # roots of the complete subtrees, largest first
+        self.leaves: dict[int, bytes] = {}  # of the entries selected
         self.states: dict[tuple[str, str], dict[str, Any]] = {}
-        self.kept: list[dict[str, Any]] = []  # entries about batches and runs, and those that attach files or hold signatures
+        self.kept: list[dict[str, Any]] = []  # of a whole trail: entries about batches and runs, that attach files or hold signatures
         self.roots: dict[object, str] = {}  # at the sizes that somebody names
         self.digests: dict[object, str] = {}  # of the entries that somebody names
         for line in lines:
             self.add(line)
-            if self.size in sizes:
+            if proof is None and self.size in sizes | {stated}:
                 self.roots[self.size] = self.root()
             if self.size - 1 in numbers:
                 self.digests[self.size - 1] = self.last
+        if proof is not None:
+            self.prove(stated)
         self.birth = self.states.get(("store", origin), {})
-        if self.birth.get("origin") != origin:
+        if self.birth.get("origin") != origin or (proof is not None and 0 not in self.leaves):
             find(self.place, f"does not begin with the origin {origin}")
 
     def add(self, line: bytes) -> None:
-        place = f"{self.place} line {self.size + 1} (entry {self.size})"
+        """Take the next entry; afterwards `size` is its number and one."""
+        place = f"{self.place} after entry {self.size - 1}"
         if not line.endswith(b"\n") or len(line) > LONGEST_LINE:
-            find(place, "does not end with a line feed, or is too long")
+            find(place, "a line does not end with a line feed, or is too long")
         line = line.removesuffix(b"\n")
-        entry = parse(line, place)
+        entry, number = parse(line, place), self.size
         if isinstance(entry, dict) and sorted(entry) == MEMBERS and all(isinstance(entry[m], dict) for m in ("subject", "old", "new")):
-            key = (str(entry["subject"].get("type")), str(entry["subject"].get("id")))
-            state = self.states.setdefault(key, {})
-            if type(entry["seq"]) is not int or entry["seq"] != self.size:
-                find(place, f"its number is {entry['seq']}")
-            if entry["prev"] != self.last:
-                find(place, "its `prev` is not the digest of the line before")
-            if canonical(entry["old"]) != canonical({name: state.get(name) for name in entry["new"]}):
-                find(place, "its `old` is not what the entries before lead to")
-            state.update(entry["new"])
-            wanted = key[0] in ("batch", "person") or entry["kind"] in ("run.record.created", "site.store.created", "trail.key.rotated")
-            if wanted or entry["attachments"] or b'"signer"' in line:
+            number = self.check(entry, place)
+            wanted = entry["subject"].get("type") in ("batch", "person")
+            wanted = wanted or entry["kind"] in ("run.record.created", "site.store.created", "trail.key.rotated")
+            if wanted or entry["attachments"] or b'"signer"' in line or self.proof is not None:
                 self.kept.append(entry)
         elif entry is not None:
-            find(place, "does not have exactly the members of an entry")
+            find(place, "a line does not have exactly the members of an entry")
         self.last = sha256(line)
         node, size = hashlib.sha256(b"\0" + line).digest(), self.size
+        if self.proof is not None:
+            self.leaves[number], self.size = node, number + 1
+            return
         while size & 1:
             node, size = hashlib.sha256(b"\1" + self.peaks.pop() + node).digest(), size >> 1
         self.peaks.append(node)
         self.size += 1
+
+    def check(self, entry: dict[str, Any], place: str) -> int:
+        """Hold an entry against those before it; return its number."""
+        key = (str(entry["subject"].get("type")), str(entry["subject"].get("id")))
+        number, state = entry["seq"], self.states.setdefault(key, {})
+        if type(number) is not int or number < self.size or (self.proof is None and number != self.size):
+            find(place, f"the number {number} follows")
+            number = self.size
+        if number == self.size and entry["prev"] != self.last:
+            find(place, "the next entry's `prev` is not the digest of the line before")
+        followed = set(entry["new"]) if self.proof is None else set(entry["new"]) & BY_FIELD.get(key[0], set(entry["new"]))
+        before = {name: state.get(name) for name in followed}
+        if entry["old"].keys() != entry["new"].keys() or canonical({name: entry["old"][name] for name in followed}) != canonical(before):
+            find(place, f"the history of {key[0]}/{key[1]} has a hole: `old` of entry {number} is not what the entries before lead to")
+        state.update({name: entry["new"][name] for name in (entry["new"] if self.proof is None else followed or entry["new"])})
+        return number
 
     def root(self) -> str:
         node = self.peaks[-1]
@@ -208,8 +231,84 @@ class Trail:
             node = hashlib.sha256(b"\1" + peak + node).digest()
         return base64.b64encode(node).decode()
 
+    def prove(self, stated: int) -> None:
+        """Rebuild the root of the tree of `stated` entries, and those at the proof's sizes, from the entries here and the proof's hashes.
+
+        The hashes are, from left to right, the roots of the largest subtrees that hold none of the entries and that no size cuts.
+        """
+        given, sizes = [base64.b64decode(text, validate=True) for text in self.proof["hashes"]], self.proof["sizes"]
+        well = sizes == sorted(set(sizes)) and all(len(value) == 32 for value in given)
+        well = well and [base64.b64encode(value).decode() for value in given] == self.proof["hashes"]
+        nodes: dict[tuple[int, int], bytes] = {}
+        marks = sorted([*(2 * number + 1 for number in self.leaves), *(2 * size for size in sizes)])  # a size lies between two leaves
+
+        def node(low: int, high: int) -> bytes:
+            """Return the root over the entries low to high - 1."""
+            at, middle = bisect_right(marks, 2 * low), low + (1 << (high - low - 1).bit_length() - 1) if high - low > 1 else low
+            if (low, high) not in nodes:
+                if (low, middle) not in nodes and (at == len(marks) or marks[at] >= 2 * high):
+                    nodes[low, high] = given.pop(0)
+                elif high - low == 1:
+                    nodes[low, high] = self.leaves[low]
+                else:
+                    nodes[low, high] = hashlib.sha256(b"\1" + node(low, middle) + node(middle, high)).digest()
+            return nodes[low, high]
+
+        self.size = max(stated, self.size)
+        try:
+            node(0, self.size)
+            self.roots = {size: base64.b64encode(node(0, size)).decode() for size in [*sizes, self.size] if 0 < size <= self.size}
+        except (IndexError, KeyError):
+            well = False
+        if given or not well:
+            find(f"proofs/{self.origin}.json", "has fewer or more hashes than its entries and sizes ask for, or another form")
+
     def state(self, type_: str, id_: object) -> dict[str, Any]:
         return self.states.get((type_, str(id_)), {})
+
+
+def check_selection(batch: str, workstation: Trail, cell: Trail, anchored: dict[str, set[int]]) -> None:
+    """A selective package holds the entries of its batch: all that the workstation counted of each object, and no other."""
+    state, about = workstation.state("batch", batch), [e for e in workstation.kept if e["subject"] == {"type": "batch", "id": batch}]
+    signed = [entry["new"] for entry in about if entry["kind"] == "batch.disposition.signed"][-1:]
+    bound = signed[0]["workstation_size"] if signed else workstation.size
+    runs = [e["subject"]["id"] for e in cell.kept if e["kind"] == "run.record.created" and e["new"].get("batch") == batch]
+    shared = {(type_, state.get(field)) for type_, field in SHARED}
+    for entry in cell.kept:
+        if entry["kind"] == "run.record.created" and entry["subject"]["id"] in runs:
+            shared |= {("model", rule["model"]) for rule in (entry["new"].get("release_rules") or {}).get("process_models", [])}
+    people, balances = set(), {entry["new"].get("balance_serial") for entry in cell.kept}
+    for entry in workstation.kept + cell.kept:
+        if entry["subject"]["type"] not in ("recipe", "person", "store", "balance"):
+            people |= {entry["actor"], *(signature["signer"] for signature in signatures_in(entry["new"]))}
+
+    def belongs(trail: Trail, entry: dict[str, Any], type_: str, id_: str) -> bool:
+        if type_ in ("person", "store"):
+            return (id_ in people and trail is workstation if type_ == "person" else id_ == trail.origin) and bool(
+                BY_FIELD[type_] & set(entry["new"])
+            )
+        if trail is cell:
+            of_run = type_ in OF_A_RUN and (id_ if type_ == "run" else id_.rpartition("/")[0]) in runs
+            return of_run or (type_ == "balance" and id_ in balances and entry["kind"] == "equipment.check.completed")
+        own = (type_, id_) in (("batch", batch), ("order", state.get("order"))) or (type_ in OF_A_BATCH and id_.startswith(f"{batch}/"))
+        own = own or (type_ == "spectrum" and id_.rpartition("/")[0] in runs)
+        return own or ((type_, id_) in shared and entry["seq"] < bound)
+
+    for trail in (workstation, cell):
+        counted: dict[str, int] = {}
+        for entry in trail.kept:
+            type_, id_ = entry["subject"]["type"], entry["subject"]["id"]
+            if not belongs(trail, entry, type_, id_):
+                find(f"{trail.place} (entry {entry['seq']})", f"is not an entry that batch {batch} rests on")
+            elif type_ != "balance":
+                counted[f"{type_}/{id_}"] = counted.get(f"{type_}/{id_}", 0) + 1
+        sizes = {bound} if trail is workstation else {e["new"].get("cell_size") for e in about if e["kind"] == "batch.run.closed"}
+        sizes |= anchored[trail.origin] | {trail.size} | ({signed[0]["cell_size"]} if signed and trail is cell else set())
+        place, objects = f"proofs/{trail.origin}.json", trail.proof["objects"]
+        for name in sorted(name for name in {*counted, *objects} if counted.get(name) != objects.get(name)):
+            find(place, f"counts other entries of {name} than are here: its history is not whole")
+        if trail.proof["sizes"] != sorted(sizes) or sorted(trail.proof) != ["hashes", "objects", "sizes"]:
+            find(place, f"is not for the sizes {sorted(sizes)}")
 
 
 def believed_keys(trail: Trail, trusted: list[str]) -> list[str]:
@@ -242,7 +341,7 @@ def check_checkpoint(trail: Trail, note: bytes, trusted: list[str]) -> None:
         find(trail.place, "its first entry holds no verifier key")
         return
     text = check_note(place, note, [own])
-    if text and (not named or text != [trail.origin, str(trail.size), trail.root()]):
+    if text and (not named or text != [trail.origin, str(trail.size), str(trail.roots.get(trail.size))]):
         find(place, f"does not state exactly the origin, the {trail.size} entries and the root of {trail.place}")
     if own not in believed_keys(trail, trusted) and trusted:
         find(place, f"is signed by {own}, which is not a trusted key")
@@ -309,6 +408,8 @@ def check_record(record: dict[str, Any], data: bytes, document: str, workstation
         if entry["kind"] == "batch.run.closed":
             if new.get("cell_origin") != cell.origin or cell.roots.get(new.get("cell_size")) != new.get("cell_root"):
                 find(place, f"origin, size and root are not those of {cell.place}")
+        if entry["kind"] == "batch.document.sealed" and new.get("document_sha256") != document:
+            find("record.pdf", f"is not the sealed document that {place} names")
         if entry["kind"] == "batch.disposition.signed":
             body = sha256(canonical({name: value for name, value in record.items() if name != "signatures"}))
             signature = new.get("signature", {})
@@ -316,13 +417,11 @@ def check_record(record: dict[str, Any], data: bytes, document: str, workstation
                 find(place, "signs another record than record.json")
             if sha256(data) not in [item["sha256"] for item in entry["attachments"]] or signature.get("signer") != entry["actor"]:
                 find(place, "record.json, or the signer, is not the one that the entry names")
-        if entry["kind"] == "batch.document.sealed" and new.get("document_sha256") != document:
-            find("record.pdf", f"is not the sealed document that {place} names")
     if sum(entry["kind"] == "batch.disposition.signed" for entry in about) != (record.get("releaser") is not None):
         find("record.json", "does not have the one signed disposition that its trail holds")
 
 
-def check_files(files: dict[str, str], batch: str, cell: Trail, trails: list[Trail]) -> None:
+def check_files(files: dict[str, str], batch: str, cell: Trail, trails: list[Trail], anchors: dict[str, set[int]]) -> None:
     """What the batch's runs attached is here, as the cell's trail names it, and nothing else is."""
     made = [e for e in cell.kept if e["kind"] == "run.record.created" and e["new"].get("batch") == batch]
     runs, wanted = [entry["subject"]["id"] for entry in made], {}
@@ -339,6 +438,8 @@ def check_files(files: dict[str, str], batch: str, cell: Trail, trails: list[Tra
         if files.get(name) != wanted[name]:
             find(name, "is not the file that the cell's trail names, or is missing")
     known = FIXED | set(wanted) | {trail.place for trail in trails} | {f"checkpoints/{trail.origin}" for trail in trails}
+    known |= {f"proofs/{trail.origin}.json" for trail in trails if trail.proof is not None}
+    known |= {f"anchors/{origin}/{size}.{kind}" for origin, found in anchors.items() for size in found for kind in ("note", "tsr")}
     for name in sorted(set(files) - known):
         find(name, "is not a file that this format has, or that the trails name")
 
@@ -372,24 +473,37 @@ def check_contents(archive: zipfile.ZipFile, trusted: list[str]) -> None:
         return
     manifest, keys, record = (parse(archive.read(name), name) or {} for name in ("manifest.json", "keys.json", "record.json"))
     text = check_note("manifest.note", archive.read("manifest.note"), list(keys.get("keys", [])))
-    if text != [FORMAT, files["manifest.json"]]:
+    members = FORMATS.get(str(manifest.get("format")), set())
+    if text != [manifest.get("format"), files["manifest.json"]]:
         find("manifest.json", "is not the manifest that manifest.note was signed for")
     named = manifest.get("files", {})
-    if sorted(manifest) != ["created", "files", "format"] or manifest["format"] != FORMAT or {"README.txt", "record.pdf"} - set(named):
+    scope = manifest.get("scope", "whole")
+    if set(manifest) != members or scope not in ("whole", "selective") or {"README.txt", "record.pdf"} - set(named):
         find("manifest.json", "does not have the members of this format")
     for name in sorted({*named, *files} - {"manifest.json", "manifest.note"}):
         if files.get(name) != named.get(name):
             find(name, "is not the file that the manifest names, or only one of the two has it")
     origins = [str(record["trails"][side]["origin"]) for side in ("workstation", "cell")]
     numbers = [{item["seq"] for item in record["entries"] if item["trail"] == side} for side in ("workstation", "cell")]
+    proofs = [parse(archive.read(f"proofs/{name}.json"), name) if scope == "selective" else None for name in origins]
+    stated = [int(archive.read(f"checkpoints/{name}").split(b"\n")[1][:16]) for name in origins]
+    found = [re.fullmatch(r"anchors/(.+)/([1-9][0-9]{0,15})\.(?:note|tsr)", name) for name in files]
+    anchors = {name: {int(match[2]) for match in found if match and match[1] == name} for name in origins}
     with archive.open(f"trails/{origins[0]}.jsonl") as lines:
-        workstation = Trail(origins[0], lines, set(), numbers[0])
+        workstation = Trail(origins[0], lines, stated[0], anchors[origins[0]], numbers[0], proofs[0])
     sizes = {entry["new"].get("cell_size") for entry in workstation.kept if entry["kind"] == "batch.run.closed"}
     with archive.open(f"trails/{origins[1]}.jsonl") as lines:
-        cell = Trail(origins[1], lines, sizes, numbers[1])
+        cell = Trail(origins[1], lines, stated[1], sizes | anchors[origins[1]], numbers[1], proofs[1])
     trails = [workstation, cell]
     for trail in trails:
         check_checkpoint(trail, archive.read(f"checkpoints/{trail.origin}"), trusted)
+        for size in anchors[trail.origin]:
+            name = f"anchors/{trail.origin}/{size}.note"
+            text = check_note(name, archive.read(name), [str(trail.birth.get("verifier_key"))]) if name in files else []
+            if text and text != [trail.origin, str(size), str(trail.roots.get(size))]:
+                find(name, "is not a checkpoint of this size and root of its trail")
+    if scope == "selective":
+        check_selection(str(record.get("batch")), workstation, cell, anchors)
     own = [str(trail.birth.get("verifier_key")) for trail in trails]
     if sorted(keys.get("keys", [])) != sorted(own) or len(set(origins)) != 2:
         find("keys.json", "does not hold exactly the keys of the two trails")
@@ -400,12 +514,12 @@ def check_contents(archive: zipfile.ZipFile, trusted: list[str]) -> None:
     count = check_people(trails)
     data = archive.read("record.json")
     check_record(record, data, files["record.pdf"], workstation, cell)
-    check_files(files, str(record.get("batch")), cell, trails)
+    check_files(files, str(record.get("batch")), cell, trails, anchors)
     if not carries(archive.read("record.pdf"), data):
         find("record.pdf", "does not carry record.json")
     print(f"batch {record.get('batch')}: {record.get('disposition')}; {len(files)} files, {count} signatures of people")
     for trail in trails:
-        print(f"  {trail.place}: {trail.size} entries, root {trail.root()}")
+        print(f"  {trail.place}: {trail.size} entries ({scope}), root {trail.roots.get(trail.size)}")
 
 
 def main() -> int:

@@ -1,0 +1,197 @@
+"""`dosewright backup`, `restore` and `backup-check`: copies of a store, put back only where nothing is lost unseen."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.prompt import Prompt
+
+from api.cli_options import User, ask_password
+from api.demo_desk import Desk
+from api.errors import InputInvalid
+from audit.backup import back_up, read_manifest
+from audit.canonical import canonical
+from audit.checkpoint import SigningKey
+from audit.clock import SystemClock
+from audit.events import Actor
+from audit.key_backup import back_up_keys, restore_keys
+from audit.reader import TrailReader
+from audit.restore import restore, seen_in
+from audit.restore_test import Outcome, record_outcome, restore_due, try_restore
+from audit.sealed_stream import Secret
+from audit.store import TrailStore
+from audit.version import SOFTWARE
+
+PASSPHRASE_VARIABLE = "DOSEWRIGHT_BACKUP_PASSPHRASE"  # noqa: S105 the name of a variable, not a passphrase
+_FAILED = 1
+
+_Key = Annotated[Path, typer.Option("--key", help="The private key of the store, for example site/keys/workstation.key.")]
+_KeyFile = Annotated[Path | None, typer.Option(help="Seal or open with the 64 hexadecimal digits in this file.")]
+_Passphrase = Annotated[bool, typer.Option("--passphrase", help=f"Seal or open with a passphrase: asked for, or {PASSPHRASE_VARIABLE}.")]
+_By = Annotated[str, typer.Option(help="Who does this; it becomes part of the entry. The command line asks for no password.")]
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _secret(key_file: Path | None, passphrase: bool) -> Secret | None:
+    if key_file is not None and passphrase:
+        raise InputInvalid("Both --key-file and --passphrase are given.", remedy="Give one of them.")
+    if key_file is not None:
+        return Secret.of_key_file(key_file)
+    if not passphrase:
+        return None
+    known = os.environ.get(PASSPHRASE_VARIABLE)
+    return Secret.of_passphrase(known or Prompt.ask("Passphrase of the backup", password=True, console=Console(stderr=True)))
+
+
+def _clock() -> SystemClock:
+    return SystemClock(zone="UTC", sync="unknown")
+
+
+def _actor(by: str) -> Actor:
+    name = by.strip()
+    if not name or name == "system":
+        raise InputInvalid("--by names nobody.", remedy="Give the name of the person who does this.")
+    return Actor(name, name, "command line")
+
+
+def backup(
+    store: Annotated[Path, typer.Argument(help="The store, for example site/workstation.db; its process may be running.")],
+    key: _Key,
+    to: Annotated[Path, typer.Option(help="The new file.")],
+    key_file: _KeyFile = None,
+    passphrase: _Passphrase = False,
+    logical: Annotated[bool, typer.Option("--logical", help="As lines of text that either engine can be made from again.")] = False,
+    keys: Annotated[
+        list[Path] | None, typer.Option(help="Private keys, files or folders of them, to seal into a file of their own, TO.keys.")
+    ] = None,
+) -> None:
+    """Write a signed, verified backup of a store while its process works. Private keys are not in it; --keys seals them apart.
+
+    Who holds an unsealed backup can read the trail: pseudonyms, doses, names of staff. Patients' names and people's keys are sealed in it
+    anyway.
+    """
+    secret, signer, created = _secret(key_file, passphrase), SigningKey.load(key), _clock().utc().at
+    if keys and secret is None:
+        raise InputInvalid("Private keys are not written unsealed.", remedy="Give --key-file or --passphrase with --keys.")
+    manifest = back_up(store, to, key=signer, created=created, software=SOFTWARE, secret=secret, logical=logical)
+    console = _console()
+    how = "unsealed" if manifest.sealed is None else f"sealed with {manifest.sealed['key']}"
+    console.print(f"{to}: {manifest.origin}, {manifest.size} entries, verified, signed, {how}", markup=False)
+    console.print(f"  root    {manifest.body['root']}\n  SHA-256 {manifest.sha256}", markup=False)
+    if keys and secret is not None:
+        place = to.with_name(f"{to.name}.keys")
+        names = back_up_keys(keys, place, key=signer, created=created, secret=secret)
+        console.print(f"{place}: {', '.join(names)}; keep it apart from the backup", markup=False)
+
+
+def restore_store(
+    backup: Annotated[Path, typer.Argument(help="A backup, or a file of sealed keys (TO.keys).")],
+    to: Annotated[Path, typer.Option(help="Where the store is put; nothing may be there.")],
+    by: _By,
+    key: Annotated[Path | None, typer.Option("--key", help="The private key of the store.")] = None,
+    key_file: _KeyFile = None,
+    passphrase: _Passphrase = False,
+    seen: Annotated[
+        list[Path] | None,
+        typer.Option(help="What shows how far the trail had gone: the lost store, the other stores, checkpoints of a witness, packages."),
+    ] = None,
+    nothing_seen: Annotated[bool, typer.Option("--nothing-seen", help="Nothing else of this trail is left anywhere.")] = False,
+    accept_loss: Annotated[str, typer.Option(help="Why entries may be lost; the reason becomes an entry.")] = "",
+) -> None:
+    """Put a store back from a backup. Refused where it is known that entries would be lost, until a person says why that is accepted."""
+    secret, console = _secret(key_file, passphrase), _console()
+    if backup.suffix == ".keys":
+        if secret is None:
+            raise InputInvalid(f"{backup} is sealed.", remedy="Give --key-file or --passphrase.")
+        console.print(f"{to}: {', '.join(restore_keys(backup, to, secret=secret))}", markup=False)
+        return
+    if key is None:
+        raise InputInvalid("No --key is given.", remedy="A restored store states that it was restored; its own key signs that.")
+    if not seen and not nothing_seen:
+        raise InputInvalid(
+            "Nothing says how far the trail had gone.",
+            remedy="Give with --seen what is left of it (the old file, the other stores, checkpoints, packages), or --nothing-seen.",
+        )
+    signer, actor = SigningKey.load(key), _actor(by)
+    manifest = read_manifest(backup, [signer.verifier])
+    known = [found for path in seen or [] for found in seen_in(path, manifest.origin, signer.verifier)]
+    restore(
+        backup,
+        to,
+        key=signer,
+        clock=_clock(),
+        software=SOFTWARE,
+        secret=secret,
+        seen=known,
+        by=actor,
+        accept_loss=accept_loss or None,
+    )
+    console.print(f"{to}: {manifest.origin}, {manifest.size} entries of {manifest.created}, and the entry that says so", markup=False)
+    lost = max((found.size for found in known), default=0) - manifest.size
+    if lost > 0:
+        console.print(
+            f"LOST: {lost} entries or more. The trail goes on as another history, which a witness that saw more refuses: docs/backup.md.",
+            markup=False,
+            style="bold",
+        )
+
+
+def backup_check(
+    backup: Annotated[Path | None, typer.Argument(help="The backup to try; without one, when the next test is due.")] = None,
+    live: Annotated[Path | None, typer.Option(help="The store that the backup is of.")] = None,
+    key_file: _KeyFile = None,
+    passphrase: _Passphrase = False,
+    key: Annotated[Path | None, typer.Option("--key", help="Record the outcome in the live store, whose process must not run.")] = None,
+    by: Annotated[str, typer.Option(help="Who tests, for the entry of --key.")] = "",
+    url: Annotated[str | None, typer.Option(help="Record the outcome at the running workstation of this address.")] = None,
+    user: User = "admin",
+) -> None:
+    """Restore a backup where nobody works, compare it with the live store, and remove it again: the restore test.
+
+    Exit status: 0 it passed (or is not due yet); 1 it failed (or is overdue).
+    """
+    if live is None:
+        raise InputInvalid("No --live store is given.", remedy="Name the store that the backup is of.")
+    today, console = datetime.now(UTC).date(), _console()
+    if backup is None:
+        with TrailReader(live) as reader:
+            due = restore_due(reader, today)
+        console.print(due.text, markup=False)
+        raise typer.Exit(_FAILED if due.overdue else 0)
+    actor = _actor(by) if key is not None else None
+    signer = SigningKey.load(key) if key is not None else None
+    outcome = try_restore(backup, live, secret=_secret(key_file, passphrase), today=today)
+    show(console, outcome)
+    if signer is not None and actor is not None:
+        with TrailStore.open(live, key=signer, clock=_clock(), software=SOFTWARE) as store:
+            entry = record_outcome(store, outcome, actor, store.origin)
+            console.print(f"recorded as entry {entry.seq}; {restore_due(store, today).text}", markup=False)
+    elif url is not None:
+        desk = Desk.log_in(url, user, ask_password(Console(stderr=True), user))
+        try:
+            answer = desk.post("/stores/restore-tests", {"origin": outcome.origin, "outcome": json.loads(canonical(outcome.body))})
+        finally:
+            desk.close()
+        console.print(f"recorded as entry {answer['seq']}; {answer['text']}", markup=False)
+    else:
+        console.print("not recorded: give --key while the store's process rests, or --url", markup=False)
+    raise typer.Exit(_FAILED if outcome.problem else 0)
+
+
+def show(console: Console, outcome: Outcome) -> None:
+    if outcome.problem:
+        console.print(f"✕ the restore test failed: {outcome.problem}", markup=False, style="bold")
+        return
+    body = outcome.body
+    console.print(f"✓ restored and compared: {body['backup_size']} entries of {body['backup_created']}", markup=False, style="bold")
+    console.print(f"  every row verified, projections made again; the live store's {body['live_size']} entries extend them", markup=False)
+    console.print(f"  record opened: {body['record']}", markup=False)
