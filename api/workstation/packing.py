@@ -26,7 +26,6 @@ _MARKS = {"packed": "○", "labelled": "✓", "dispensed": "→", "returned": "�
 
 _Form = Literal["pdf", "zpl"]
 _Outcome = Literal["spoiled", "returned"]
-_PRINTS: tuple[tuple[_Form, str], ...] = (("pdf", "Print (PDF)"), ("zpl", "Print (ZPL, 203 dpi)"))
 _OUTCOMES: tuple[tuple[_Outcome, str], ...] = (("spoiled", "Spoiled and destroyed"), ("returned", "Returned unused"))
 
 
@@ -121,11 +120,11 @@ class PackingPanel:
         labels = _objects(pack.get("labels"))
         ui.html(pack_html(pack), sanitize=False)
         if not held and (state, Act.PRINT) in TRANSITIONS:
-            with ui.element("details").classes("w-full"):
-                ui.html(f"<summary>Label{'' if not labels else ', print again'}</summary>", sanitize=False)
-                source = f"/api/v1/packs/{quote(name, safe='')}/label"
-                ui.html(f'<img class="dw-label" alt="Preview of the label of {escape(name)}" src="{source}">', sanitize=False)
-                self._printing(name, first=not labels)
+            if labels:
+                with ui.expansion("Look at its label, print it again").classes("w-full"):
+                    self._printing(name, first=False)
+            else:
+                self._printing(name, first=True)
         for item in labels:
             if item.get("outcome") == "issued" and (state is not Pack.PACKED or len(labels) > 1 or held):
                 self._accounting(name, int(str(item.get("copy"))))
@@ -149,12 +148,16 @@ class PackingPanel:
             if await self._visitor.act(lambda session: found.append(desk.print_label(session, pack, wanted)), "The label is printed."):
                 self._visitor.download(found[0].data, found[0].name)
 
-        with ui.element("div").classes("dw-form"):
+        source = f"/api/v1/packs/{quote(pack, safe='')}/label"
+        ui.html(f'<img class="dw-label" alt="Preview of the label of {escape(pack)}" src="{source}">', sanitize=False)
+        with forms.form(functools.partial(print_label, "pdf")):
             if not first:
                 reason = forms.text_field("Why is it printed again?", wide=True)
                 username, password = forms.account_field("Second person"), forms.password_field("Their password")
-            for form, text in _PRINTS:
-                ui.button(text, on_click=functools.partial(print_label, form)).props("unelevated no-caps color=secondary")
+            forms.submit("Print (PDF)")
+            ui.button("Print (ZPL, 203 dpi)", on_click=functools.partial(print_label, "zpl")).props(
+                "unelevated no-caps color=secondary type=button"
+            )
 
     def _accounting(self, pack: str, copy: int) -> None:
         desk = self._visitor.workstation.packs

@@ -25,14 +25,14 @@ from recipes.figures import explain
 _LABELS = {
     "ink_lot": "Ink lot, or lot of a component",
     "cartridge": "Cartridge",
-    "recipe": "Recipe, with @version or without",
+    "recipe": "Recipe, or recipe@version",
     "cell": "Cell",
     "printer": "Machine profile",
     "equipment": "Serial number of a balance",
     "operator": "User name of who acted",
     "batch": "Batch",
-    "since": "Since, UTC: 2026-03-01T00:00Z",
-    "until": "Until, UTC",
+    "since": "Since, 2026-03-01T00:00Z",
+    "until": "Until (UTC as well)",
 }
 
 
@@ -193,7 +193,7 @@ class RecallPage:
                 ui.navigate.to(f"/recall?recall={name}")
 
         with forms.form(identify):
-            reason = forms.text_field("Why do you read who it is?")
+            reason = forms.text_field("Reason to read it")
             forms.submit("Show who it is")
         with forms.form(contact).classes("dw-many"):
             fields = Contact.model_fields

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +160,8 @@ def test_a_recipe_or_cell_under_recall_makes_no_new_batch(bench: Any, search: di
 def test_an_archived_trail_in_the_site_s_folder_is_searched_too(bench: Any, dispensed: tuple[str, str]) -> None:
     folder = Path(bench.workstation.settings.folder)
     (folder / "archive").mkdir()
-    bench.cell.store.checkpoint()
-    shutil.copyfile(folder / "cell-1.db", folder / "archive" / "cell-1-backup.db")
+    with closing(sqlite3.connect(folder / "cell-1.db")) as store, closing(sqlite3.connect(folder / "archive" / "cell-1-backup.db")) as copy:
+        store.backup(copy)
     bench.cell.tamper = True  # the cell's own trail cannot be relied on any more
     found = bench.ask("qp", "POST", "/recalls/search", {"equipment": "BAL-7"}).json()
     assert len(found["units"]) == 3 and found["missing"] == [] and "cell-1 was not searched" in found["notes"][0]
