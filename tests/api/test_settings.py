@@ -72,12 +72,9 @@ def test_a_password_in_the_environment_is_refused_like_one_in_the_file(folder: P
 
 
 def test_a_cell_keeps_its_record_on_its_own_disk(folder: Path) -> None:
-    path = next(folder.glob("*/cell.toml"))
-    lines = [
-        'store = "postgresql://cell@db.example/records?schema=cell_1"' if t.startswith("store ") else t
-        for t in path.read_text().splitlines()
-    ]
-    path.write_text("\n".join(lines))
+    path = write_cell_configuration(folder, machine="sse-20g-10ml", bench=Bench({}, "127.0.0.1:9", "00"))
+    kept = [line for line in path.read_text().splitlines() if not line.startswith("store ")]
+    path.write_text("\n".join(['store = "postgresql://cell@db.example/records?schema=cell_1"', *kept]))
     with pytest.raises(CellConfiguration, match="a file on its own disk"):
         read_settings(path)
 
