@@ -10,8 +10,9 @@ import pytest
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
-from audit.identity import Identity, KdfCost, Role
+from audit.identity import Identity, Role
 from audit.patients import PatientVault
+from audit.sealed_keys import KdfCost
 from audit.store import TrailStore
 
 ORIGIN = "site.example/ws"
