@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     problems,
+    routes_access,
     routes_care,
     routes_devices,
     routes_exceptions,
@@ -23,14 +24,15 @@ from api import (
 )
 from api.dependencies import Answer
 from api.errors import WorkstationError
-from api.security import API, Frontier, Guard
+from api.frontier import PUBLIC, Frontier
+from api.security import API, Guard
 from api.wiring import Workstation, build_workstation
 from audit.errors import DosewrightError
 from audit.version import __version__
 
-_OPEN_TO_ALL = frozenset({f"{API}/session", f"{API}/health", "/login"})
 _ROUTERS = (
     routes_people.router,
+    routes_access.router,
     routes_production.router,
     routes_records.router,
     routes_devices.router,
@@ -72,7 +74,10 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
         return {"status": "up"}
 
     undeclared = sorted(
-        f"{sorted(route.methods or ())} {route.path}" for route, found in guards(app) if found is None and route.path not in _OPEN_TO_ALL
+        f"{method} {route.path}"
+        for route, found in guards(app)
+        for method in route.methods or ()
+        if found is None and (method, route.path) not in PUBLIC
     )
     if undeclared:
         raise WorkstationError(f"Routes without a permission: {', '.join(undeclared)}.", remedy="Declare one with guard().")
@@ -80,8 +85,18 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
         from api.workstation.page import mount  # NiceGUI is loaded only where its page is wanted
 
         mount(app, workstation)
-    app.add_middleware(Frontier, sessions=workstation.sessions, hosts=frozenset(workstation.settings.allowed_hosts))
+    app.add_middleware(
+        Frontier,
+        sessions=workstation.sessions,
+        hosts=frozenset(workstation.settings.allowed_hosts),
+        perimeter=workstation.perimeter,
+        record_ends=workstation.people.record_ends,
+    )
     return app
+
+
+def _path(relative: Path | None, workstation: Workstation) -> str | None:
+    return None if relative is None else str(workstation.settings.path(relative))
 
 
 def main() -> int:
@@ -92,29 +107,36 @@ def main() -> int:
     parser.add_argument("--no-page", action="store_true", help="serve the interface without the workstation page")
     options = parser.parse_args()
     try:
-        workstation = build_workstation(options.site)
-        app = create_app(workstation, page=not options.no_page)
+        serve_site(options.site, options.port, page=not options.no_page)
     except DosewrightError as error:
         sys.stderr.write(f"error {error.code}: {error}\n")
         return 2
+    return 0
+
+
+def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
+    """Serve the site in a folder, on its own port where none is given. Raises what `build_workstation` and `create_app` raise."""
+    workstation = build_workstation(folder)
+    app = create_app(workstation, page=page)
     import uvicorn  # only the process that serves needs a server
 
-    port = workstation.settings.port if options.port is None else options.port
     try:
         uvicorn.run(
             app,
             host=workstation.settings.host,
-            port=port,
+            port=workstation.settings.port if port is None else port,
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # who a proxy says that it speaks for is judged by the perimeter, against what is declared
+            ssl_certfile=_path(workstation.settings.tls_certificate, workstation),
+            ssl_keyfile=_path(workstation.settings.tls_key, workstation),
             timeout_graceful_shutdown=2,
             ws_max_size=1 << 20,
         )
     finally:
-        if options.no_page:
+        if not page:
             workstation.close()
-    return 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from api import (
     cli_recipe,
     cli_replay,
     cli_serve,
+    cli_site,
     cli_solid,
     cli_trends,
     cli_verify,
@@ -52,6 +53,7 @@ app.add_typer(cli_check.app, name="check")
 app.add_typer(cli_inks.ink, name="ink")
 app.add_typer(cli_inks.cartridge, name="cartridge")
 app.add_typer(cli_recipe.app, name="recipe")
+app.add_typer(cli_site.app, name="site")
 
 
 @app.command("version")

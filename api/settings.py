@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -54,7 +55,15 @@ class Settings(BaseSettings):
     signing_key: Path = Path("keys/workstation.key")
     patients_key: Path = Path("keys/patients.key")
     trusted_signers: Path = Path("trusted/signers.json")
+    second_factor_key: Path = Path("keys/second-factor.key")
+    set_up_token: Path = Path("keys/set-up.json")
     session_minutes: int = Field(default=480, ge=1, le=1440)
+    trusted_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    passkey_rp_id: str | None = Field(default=None, pattern=r"^[a-z0-9.-]+$")
+    passkey_origins: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     cells: tuple[CellEntry, ...] = ()
 
     @field_validator("allowed_hosts")
@@ -62,6 +71,14 @@ class Settings(BaseSettings):
     def _no_wildcard(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any("*" in host for host in value):
             raise ValueError("name each host; a wildcard would let a foreign page reach the workstation")
+        return value
+
+    @field_validator("passkey_origins")
+    @classmethod
+    def _secure(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not origin.startswith(("https://", "http://localhost:")) or origin.endswith("/"):
+                raise ValueError("name an origin as https://host or https://host:port; browsers open passkeys to nothing else")
         return value
 
     @field_validator("cells")

@@ -5,25 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from api.access_desk import AccessDesk
 from api.allocation import Allocation
 from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cells import CellDirectory, Connector, connect
+from api.challenges import Challenges
 from api.exception_desk import ExceptionDesk
+from api.factor_desk import FactorDesk, RelyingParty
 from api.ink_desk import InkDesk
 from api.people import People
+from api.perimeter import Perimeter
 from api.pictures import PictureDesk
 from api.production import Production
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
 from api.security import Sessions
+from api.set_up import SetUp
 from api.settings import Settings, load_settings
 from api.shelf import Shelf
 from api.weighing_desk import WeighingDesk
+from audit.access_review import AccessReviews
 from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
 from audit.identity import Identity
+from audit.second_factor import SecondFactors
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
@@ -39,7 +46,11 @@ class Workstation:
     clock: Clock
     store: TrailStore
     sessions: Sessions
+    perimeter: Perimeter
     people: People
+    factors: FactorDesk
+    access: AccessDesk
+    set_up: SetUp
     shelf: Shelf
     cells: CellDirectory
     feeds: CellFeeds
@@ -64,9 +75,13 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     clock = SystemClock(zone=settings.zone, sync=settings.clock_sync)
     key = SigningKey.load(settings.path(settings.signing_key))
     store = TrailStore.open(settings.path(settings.store), key=key, clock=clock, software=SOFTWARE)
-    sessions = Sessions(clock, settings.session_minutes)
     identity = Identity(store, clock)
-    people = People(identity, sessions, demonstration=settings.demonstration)
+    sessions, challenges = Sessions(clock, settings.session_minutes, lambda: identity.policy), Challenges(clock)
+    factor_key, party = settings.path(settings.second_factor_key), settings.passkey_rp_id
+    held = SecondFactors(identity, factor_key, issuer=f"Dosewright {settings.site}")
+    asks = None if party is None else RelyingParty(party, settings.passkey_origins)
+    factors = FactorDesk(identity, held, challenges, factor_key, asks)
+    people = People(identity, sessions, factors, challenges, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
@@ -77,7 +92,11 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
         clock=clock,
         store=store,
         sessions=sessions,
+        perimeter=Perimeter(settings.trusted_networks, settings.proxies),
         people=people,
+        factors=factors,
+        access=AccessDesk(identity, AccessReviews(identity, held), held, people, sessions),
+        set_up=SetUp(identity, settings.path(settings.set_up_token)),
         shelf=shelf,
         cells=cells,
         feeds=CellFeeds(cells),

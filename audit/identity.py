@@ -217,6 +217,23 @@ class Identity:
         """Open a locked account again. Raises RoleMissing unless `by` is an administrator."""
         return self._set(EventKind.PERSON_ACCOUNT_UNLOCKED, username, {"locked": False, "failures": 0}, by, reason)
 
+    def unlock_last_administrator(self, username: str, reason: str) -> Person:
+        """Unlock an administrator where no administrator can: by whoever runs the machine, as SYSTEM. Raises AccessDenied."""
+        _need_reason(reason)
+        with self._lock:
+            person = self._known(username)
+            if not person.has(Role.ADMINISTRATOR) or self._administrators():
+                raise AccessDenied(f"{username} is not unlocked here.", remedy="Let an administrator who is not locked do it.")
+            new: JsonObject = {"locked": False, "failures": 0}
+            subject = Subject("person", username)
+            self._store.append(
+                EntryDraft(
+                    EventKind.PERSON_ACCOUNT_UNLOCKED, subject, new, SYSTEM, self._device, reason=f"at the machine itself: {reason}"
+                ),
+                self.misuse("the last administrator was unlocked at the machine itself", username),
+            )
+        return self._known(username)
+
     def deactivate(self, username: str, by: Actor, reason: str) -> Person:
         """Close an account for good; its name stays taken. Raises RoleMissing unless `by` is an administrator."""
         return self._set(EventKind.PERSON_ACCOUNT_DEACTIVATED, username, {"active": False}, by, reason)

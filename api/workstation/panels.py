@@ -42,8 +42,18 @@ def header(cell: str, batch: str | None, person: str, role: str) -> str:
 
 RECIPES = '<a class="dw-plain" href="/recipes">Recipes</a>'
 INKS = '<a class="dw-plain" href="/inks">Inks</a>'
+PEOPLE = '<a class="dw-plain" href="/people">People</a>'
+ACCOUNT = '<a class="dw-plain" href="/account">My account</a>'
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
-WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{LOG_OUT}</nav>'
+WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{PEOPLE}{ACCOUNT}{LOG_OUT}</nav>'
+
+
+def attention_banner(notices: Sequence[str]) -> str:
+    """What an administrator or quality assurance has to look at, and where; nothing where there is nothing."""
+    if not notices:
+        return ""
+    more = f" and {len(notices) - 1} more" if len(notices) > 1 else ""
+    return f'<p class="dw-problem" role="alert">▲ Needs attention: {escape(notices[0])}{more} <a href="/people">Look at it</a></p>'
 
 
 def _stop(cell: str, classes: str, button: str) -> str:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its test client wants another distribution of httpx than the product uses
     from starlette.testclient import TestClient
 
-TODAY = "2026-11-20"
+TODAY = datetime.now(UTC).date().isoformat()
 
 
 def _load_fake_cell() -> ModuleType:
@@ -76,7 +77,7 @@ def bench(laid_out: Site, tmp_path: Path) -> Iterator[Bench]:
     shutil.copytree(laid_out.folder, folder)
     cell = fake_cell.FakeCell(folder)
     workstation = build_workstation(folder, connector=cell.connect)
-    with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080") as client:
+    with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080", client=("127.0.0.1", 50000)) as client:
         yield Bench(laid_out, cell, workstation, client, {})
     workstation.close()
     cell.store.close()

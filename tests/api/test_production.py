@@ -251,7 +251,7 @@ def test_what_was_rejected_was_not_supplied(bench: Any) -> None:
         ({"measured": "2020-01-01"}, "measure again"),
         ({"measured": "1.1.2026"}, "measured"),
         ({"prescriber": ""}, "asks for the prescriber"),
-        ({"days": "15"}, "a course of 15 days runs past the use-by of the batch"),
+        ({"days": "16"}, "a course of 16 days runs past the use-by of the batch"),
     ],
 )
 def test_an_order_that_cannot_be_believed_is_refused_with_the_likely_slip(bench: Any, changes: dict[str, str], words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from api.site import SYSTEM
 from recipes.library import load_demonstration, load_second
 from recipes.order import DoseOrder
 
-TODAY = "2026-11-20"
+TODAY = datetime.now(UTC).date().isoformat()
 ORDER = {
     "recipe": "polypill",
     "ink_lot": "SPI-DEMO-01",
