@@ -14,7 +14,6 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import webauthn
 from pydantic import JsonValue
@@ -36,7 +35,7 @@ from audit.canonical import JsonObject
 from audit.errors import LoginFailed
 from audit.events import EventKind
 from audit.identity import FactorVerdict, Identity, Person, SecondFactor
-from audit.second_factor import PASSKEY, SecondFactors, load_factor_key
+from audit.second_factor import PASSKEY, SecondFactors
 
 _MALFORMED = (WebAuthnException, binascii.Error, ValueError, TypeError, KeyError)
 
@@ -52,13 +51,10 @@ class RelyingParty:
 class FactorDesk:
     """Enrolment, loss, and use of second factors. Concurrency: any thread."""
 
-    def __init__(
-        self, identity: Identity, factors: SecondFactors, challenges: Challenges, key_path: Path, relying_party: RelyingParty | None
-    ) -> None:
+    def __init__(self, identity: Identity, factors: SecondFactors, challenges: Challenges, relying_party: RelyingParty | None) -> None:
         self._identity = identity
         self._factors = factors
         self._challenges = challenges
-        self._key_path = key_path
         self._relying_party = relying_party
 
     @property
@@ -208,8 +204,7 @@ class FactorDesk:
         return self._relying_party
 
     def _decoy(self, username: str) -> bytes:
-        key = load_factor_key(self._key_path, create=next(self._factors.all(), None) is None)
-        return hmac.digest(key, f"no passkey of {username}".encode(), "sha256")
+        return hmac.digest(self._factors.key(), f"no passkey of {username}".encode(), "sha256")
 
 
 def _inside(session: Session) -> None:

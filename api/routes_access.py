@@ -16,7 +16,7 @@ from api.errors import InputInvalid
 from api.form_body import body_of
 from api.security import API, Permission, Session, guard
 from api.workstation.login import passkey_script, set_up_page
-from audit.access_policy import PRESETS, AccessPolicy
+from audit.access_policy import PRESETS, policy_of
 from audit.events import EventKind
 
 router = APIRouter(tags=["people"])
@@ -63,7 +63,9 @@ class Revoke(_Body):
 
 
 class NewPolicy(_Body):
-    policy: AccessPolicy
+    """A whole policy, as `GET /access-policy` gives it."""
+
+    policy: dict[str, JsonValue] = Field(max_length=30)
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -142,7 +144,7 @@ def policy(services: Services, session: _See) -> Answer:
 @router.put(f"{API}/access-policy")
 def change_policy(services: Services, session: _Policy, body: NewPolicy) -> Answer:
     """Put another policy in force, never below the floor (administrators)."""
-    return services.people.change_policy(session, body.policy, body.reason)
+    return services.people.change_policy(session, policy_of(body.policy), body.reason)
 
 
 @router.get(f"{API}/access-review")

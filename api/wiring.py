@@ -77,10 +77,10 @@ def build_workstation(folder: Path, *, connector: Connector = connect) -> Workst
     store = TrailStore.open(settings.path(settings.store), key=key, clock=clock, software=SOFTWARE)
     identity = Identity(store, clock)
     sessions, challenges = Sessions(clock, settings.session_minutes, lambda: identity.policy), Challenges(clock)
-    factor_key, party = settings.path(settings.second_factor_key), settings.passkey_rp_id
-    held = SecondFactors(identity, factor_key, issuer=f"Dosewright {settings.site}")
+    party = settings.passkey_rp_id
+    held = SecondFactors(identity, settings.path(settings.second_factor_key), issuer=f"Dosewright {settings.site}")
     asks = None if party is None else RelyingParty(party, settings.passkey_origins)
-    factors = FactorDesk(identity, held, challenges, factor_key, asks)
+    factors = FactorDesk(identity, held, challenges, asks)
     people = People(identity, sessions, factors, challenges, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     production = Production(store, people, shelf, cells, demonstration=settings.demonstration)

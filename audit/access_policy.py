@@ -122,8 +122,8 @@ def _blocked(password: str, words: tuple[str, ...]) -> list[str]:
 
 def _is_common(folded: str) -> bool:
     """True where nothing but listed words is left once look-alikes are read as letters and all other signs are dropped."""
-    words = common_words()
-    for text in (folded.translate(_LOOKALIKES), folded):
+    words, core = common_words(), re.sub(r"^[^a-z]+|[^a-z]+$", "", folded)
+    for text in (core.translate(_LOOKALIKES), folded.translate(_LOOKALIKES), folded):
         letters = re.sub(r"[^a-z]", "", text)
         if letters and _is_made_of(letters, words):
             return True

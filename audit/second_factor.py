@@ -123,6 +123,10 @@ class SecondFactors:
             label, enrolled = str(state.get("label")), str(state.get("enrolled"))
             yield id_.partition("/")[0], Factor(id_, str(state.get("kind")), label, enrolled, state.get("active") is True, state)
 
+    def key(self) -> bytes:
+        """Return the site's key for second factors; it is made where nothing was ever sealed with it. Raises RecordError."""
+        return load_factor_key(self._key_path, create=not any(factor.kind == TOTP for _, factor in self.all()))
+
     def begin_totp(self, username: str) -> Enrolment:
         """Make a secret and recovery codes; they count once a code of theirs was shown. Nothing is recorded yet."""
         secret = pyotp.random_base32()
@@ -236,8 +240,7 @@ class SecondFactors:
         return int(datetime.fromisoformat(self._identity.clock.utc().at).replace(tzinfo=UTC).timestamp())
 
     def _seal(self, username: str, enrolment: Enrolment) -> bytes:
-        first = next(iter(self._store.objects("factor")), None) is None
-        cipher, nonce, salt = AESGCM(load_factor_key(self._key_path, create=first)), os.urandom(_NONCE_BYTES), os.urandom(16)
+        cipher, nonce, salt = AESGCM(self.key()), os.urandom(_NONCE_BYTES), os.urandom(16)
         hashes = [_recovery_hash(salt, code) for code in enrolment.recovery_codes]
         plain = canonical({"secret": enrolment.secret, "salt": salt.hex(), "recovery": list(hashes)})
         return nonce + cipher.encrypt(nonce, plain, username.encode())
@@ -247,7 +250,7 @@ class SecondFactors:
         sealed = self._store.blob(str(factor.state.get("sealed_sha256")))
         if sha256_hex(sealed) != factor.state.get("sealed_sha256"):
             raise VerificationError(f"The sealed secret of {factor.id} is not the one the trail commits to.", remedy="Restore the backup.")
-        cipher = AESGCM(load_factor_key(self._key_path, create=False))
+        cipher = AESGCM(self.key())
         try:
             plain = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], username.encode())
         except InvalidTag as error:

@@ -52,9 +52,7 @@ class AccountPage:
         if session.must_change:
             text(f'<p class="dw-problem" role="alert">▲ Change it first: {escape(session.must_change)}.</p>')
         classes = f", {policy.classes} of lower case, upper case, digit, other" if policy.classes else ""
-        text(
-            f'<p class="dw-quiet">{policy.minimum_length} to {policy.maximum_length} characters{classes}; a sentence of your own is best.</p>'
-        )
+        text(f'<p class="dw-quiet">{policy.minimum_length} to {policy.maximum_length} characters{classes}; best is a sentence.</p>')
 
         async def change() -> None:
             typed = [str(field.value or "") for field in (old, new, again)]

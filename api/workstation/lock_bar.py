@@ -33,7 +33,8 @@ def locked_html(session: Session, back: str) -> str:
         '<form class="dw-unlock" method="post" action="/api/v1/session/resume">'
         f'<input type="hidden" name="back" value="{escape(back)}">'
         f'<input type="text" autocomplete="username" value="{escape(session.username)}" readonly hidden>'
-        f'<label>Password of {escape(session.username)} <input name="password" type="password" autocomplete="current-password" required></label>'
+        f"<label>Password of {escape(session.username)} "
+        '<input name="password" type="password" autocomplete="current-password" required></label>'
         f'{code}<button class="dw-plain">Go on</button></form>'
     )
 

@@ -70,10 +70,10 @@ class PeoplePage:
 
     @staticmethod
     def _show_issued(account: str, issued: str) -> None:
-        with ui.dialog(value=True).props("persistent") as dialog, ui.card():
+        with ui.dialog(value=True).props("persistent"), ui.card():
             text(f"<p>Password of <b>{escape(account)}</b>, shown this once. It has to be changed at the first log-in.</p>")
             text(f"<p class='dw-secret'>{escape(issued)}</p>")
-            ui.button("It is handed over", on_click=lambda: (dialog.close(), ui.navigate.to("/people"))).props("unelevated no-caps")
+            ui.button("It is handed over", on_click=lambda: ui.navigate.to("/people")).props("unelevated no-caps")
 
     def _attention(self, session: Session) -> None:
         notices = self._access.attention(session)
@@ -99,7 +99,10 @@ class PeoplePage:
                 text('<p class="dw-quiet">Closed for good; its name stays taken.</p>')
                 return
             reason = forms.text_field("Reason for what follows", wide=True)
-            why = lambda: str(reason.value or "")  # noqa: E731 read when the button is pressed
+
+            def why() -> str:
+                return str(reason.value or "")
+
             people = self._people
             with ui.row().classes("w-full gap-3 items-center"):
                 acts: list[tuple[str, Callable[[Session], object]]] = [
