@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     problems,
+    routes_access,
     routes_anchors,
     routes_care,
     routes_devices,
@@ -33,18 +34,19 @@ from api import (
 from api.body_limits import BodyLimits
 from api.errors import WorkstationError
 from api.feed import FeedPlaces
+from api.frontier import PUBLIC, Frontier
 from api.idempotency import ANSWERS_FILE, Idempotency, KeptAnswers
 from api.log_in_rate import FailedLogIns, LogInRate
 from api.metrics import Measured, Metrics
 from api.problem_responses import PROBLEMS, Problem
-from api.security import API, Frontier, Guard
+from api.security import API, Guard
 from api.wiring import Workstation, build_workstation
 from audit.errors import DosewrightError
 from audit.version import __version__
 
-_OPEN_TO_ALL = frozenset({f"{API}/session", f"{API}/health", f"{API}/ready", "/login"})
 _ROUTERS = (
     routes_people.router,
+    routes_access.router,
     routes_production.router,
     routes_records.router,
     routes_devices.router,
@@ -103,7 +105,10 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
     app.state.feed_places = FeedPlaces()
     problems.install(app)
     undeclared = sorted(
-        f"{sorted(route.methods or ())} {route.path}" for route, found in guards(app) if found is None and route.path not in _OPEN_TO_ALL
+        f"{method} {route.path}"
+        for route, found in guards(app)
+        for method in route.methods or ()
+        if found is None and (method, route.path) not in PUBLIC
     )
     if undeclared:
         raise WorkstationError(f"Routes without a permission: {', '.join(undeclared)}.", remedy="Declare one with guard().")
@@ -116,8 +121,18 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
     app.add_middleware(BodyLimits)
     app.add_middleware(LogInRate, failed=FailedLogIns(workstation.clock))
     app.add_middleware(Measured, metrics=metrics)
-    app.add_middleware(Frontier, sessions=workstation.sessions, hosts=frozenset(workstation.settings.allowed_hosts))
+    app.add_middleware(
+        Frontier,
+        sessions=workstation.sessions,
+        hosts=frozenset(workstation.settings.allowed_hosts),
+        perimeter=workstation.perimeter,
+        record_ends=workstation.people.record_ends,
+    )
     return app
+
+
+def _path(relative: Path | None, workstation: Workstation) -> str | None:
+    return None if relative is None else str(workstation.settings.path(relative))
 
 
 def main() -> int:
@@ -128,29 +143,36 @@ def main() -> int:
     parser.add_argument("--no-page", action="store_true", help="serve the interface without the workstation page")
     options = parser.parse_args()
     try:
-        workstation = build_workstation(options.site)
-        app = create_app(workstation, page=not options.no_page)
+        serve_site(options.site, options.port, page=not options.no_page)
     except DosewrightError as error:
         sys.stderr.write(f"error {error.code}: {error}\n")
         return 2
+    return 0
+
+
+def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
+    """Serve the site in a folder, on its own port where none is given. Raises what `build_workstation` and `create_app` raise."""
+    workstation = build_workstation(folder)
+    app = create_app(workstation, page=page)
     import uvicorn  # only the process that serves needs a server
 
-    port = workstation.settings.port if options.port is None else options.port
     try:
         uvicorn.run(
             app,
             host=workstation.settings.host,
-            port=port,
+            port=workstation.settings.port if port is None else port,
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # who a proxy says that it speaks for is judged by the perimeter, against what is declared
+            ssl_certfile=_path(workstation.settings.tls_certificate, workstation),
+            ssl_keyfile=_path(workstation.settings.tls_key, workstation),
             timeout_graceful_shutdown=2,
             ws_max_size=1 << 20,
         )
     finally:
-        if options.no_page:
+        if not page:
             workstation.close()
-    return 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from api import (
     cli_replay,
     cli_retention,
     cli_serve,
+    cli_site,
     cli_solid,
     cli_store,
     cli_trail,
@@ -79,6 +80,7 @@ app.add_typer(cli_key.app, name="key")
 app.add_typer(cli_witness.app, name="witness")
 app.add_typer(cli_model.app, name="model")
 app.add_typer(cli_recall.app, name="recall")
+app.add_typer(cli_site.app, name="site")
 
 
 @app.command("version")

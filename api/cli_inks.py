@@ -39,7 +39,11 @@ def prepare(
     """Record an ink prepared on site; the second person signs. Its strength is theoretical, and is shown as that everywhere."""
     record = _read(file)
     password = Prompt.ask(f"Password of {checker}", password=True, console=Console(stderr=True))
-    _post("/inks/prepared", {"ink": record, "checker": {"username": checker, "password": password}}, url, user)
+    desk = Desk.log_in(url, user, ask_password(Console(stderr=True, highlight=False, soft_wrap=True), user))
+    try:
+        _print(desk.post("/inks/prepared", {"ink": record, "checker": desk.sign_now(username=checker, password=password)}))
+    finally:
+        desk.close()
 
 
 @ink.command("show")

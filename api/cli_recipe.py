@@ -105,7 +105,7 @@ def submit(
         body = {"recipe_toml": content.decode("utf-8"), "reason": reason}
         drafted = desk.post("/recipe-versions", body if solid is None else body | {"solid": solid_text(content_of(solid))})
         _print_difference(_console(), drafted)
-        desk.post(f"/recipe-versions/{reference}/submit", {"signature": {"password": desk.password}})
+        desk.post(f"/recipe-versions/{reference}/submit", {"signature": desk.sign_now(digest=str(drafted.get("digest")))})
     finally:
         desk.close()
     print(f"{reference} is in review. Another person approves it: dosewright recipe approve {reference} --user NAME")
@@ -207,7 +207,8 @@ def _step(url: str, user: str, version: str, step: str, body: dict[str, JsonValu
     desk = _desk(url, user)
     try:
         _print_difference(_console(), desk.get(f"/recipe-versions/{version}/difference"))
-        return desk.post(f"/recipe-versions/{version}/{step}", {**body, "signature": {"password": desk.password}})
+        shown = str(desk.get(f"/recipe-versions/{version}").get("digest"))
+        return desk.post(f"/recipe-versions/{version}/{step}", {**body, "signature": desk.sign_now(digest=shown)})
     finally:
         desk.close()
 

@@ -67,7 +67,7 @@ def _enter(console: Console, desk: Desk, path: str, waiting: ExternalWeighingSta
         desk.post(path, read)
         console.print("Entered. A second person follows, without being told the value: `dosewright weigh --user NAME`.", markup=False)
         return
-    desk.post(f"{path}/second", {"weight": read, "signature": {"password": password}})
+    desk.post(f"{path}/second", {"weight": read, "signature": desk.sign_now(password=password)})
     console.print("Entered and signed.")
 
 

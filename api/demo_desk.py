@@ -50,6 +50,12 @@ class Desk:
         """Re-authentication for one scripted signature."""
         return {"password": self.password, "scripted": True}
 
+    def sign_now(self, *, username: str | None = None, password: str | None = None, digest: str | None = None) -> dict[str, JsonValue]:
+        """Return a person's re-authentication for one signature, with a challenge for it and the digest of what was shown."""
+        challenge = self.post("/session/signing-challenge")["challenge"]
+        given: dict[str, JsonValue] = {"username": username or self.username, "password": self.password if password is None else password}
+        return {**given, "challenge": challenge, **({} if digest is None else {"digest": digest})}
+
     def post(self, path: str, body: Mapping[str, JsonValue] | None = None) -> dict[str, JsonValue]:
         return self._read(self._ask("POST", path, body))
 

@@ -12,6 +12,9 @@ DosewrightError
     ├── InputInvalid        AP-014  a value cannot be read
     ├── NotLoggedIn         AP-020  no session
     ├── CrossOrigin         AP-021  the request comes from another site's page
+    ├── SessionLocked       AP-022  the session is locked after inactivity
+    ├── PasswordChangeNeeded AP-023 the password has to be changed first
+    ├── RemoteRefused       AP-024  from outside the perimeter this is not open in this way
     ├── ProcessFailed       AP-030  a process that the workstation started did not come up
     ├── FolderNotOurs       AP-031  a folder that no demonstration made
     ├── NoWorkstation       AP-032  no workstation answers at an address
@@ -67,6 +70,18 @@ class NotLoggedIn(WorkstationError):
 
 class CrossOrigin(WorkstationError):
     code = "AP-021"
+
+
+class SessionLocked(WorkstationError):
+    code = "AP-022"
+
+
+class PasswordChangeNeeded(WorkstationError):
+    code = "AP-023"
+
+
+class RemoteRefused(WorkstationError):
+    code = "AP-024"
 
 
 class ProcessFailed(WorkstationError):

@@ -40,6 +40,9 @@ _BY_CODE: Mapping[str, HTTPStatus] = {
     "AP-014": HTTPStatus.UNPROCESSABLE_ENTITY,
     "AP-020": HTTPStatus.UNAUTHORIZED,
     "AP-021": HTTPStatus.FORBIDDEN,
+    "AP-022": HTTPStatus.LOCKED,
+    "AP-023": HTTPStatus.FORBIDDEN,
+    "AP-024": HTTPStatus.FORBIDDEN,
     "AP-040": HTTPStatus.SERVICE_UNAVAILABLE,
     "AP-041": HTTPStatus.CONFLICT,
 }

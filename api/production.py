@@ -20,12 +20,12 @@ from api.errors import CellUnsuitable, EntriesDiffer, NotFound, WorkstationError
 from api.machine_fit import machine_of, machine_reasons
 from api.order_checks import OrderChecks
 from api.order_recipe import keep_to_development, recipe_name, recipe_ordered
-from api.people import DEVICE, People
+from api.people import DEVICE, People, Shown
 from api.recall_holds import RecallHolds
 from api.security import Permission, Session
 from api.shelf import Shelf
 from api.status import CellStatus
-from audit.canonical import JsonObject, JsonValue, canonical
+from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
 from printer.recipe_lock import DEVELOPMENT
@@ -157,7 +157,7 @@ class Production:
         prescription = request.prescription()
         self._checks.believe(recipe, prescription)
         result = calculate(recipe, prescription, ink, second)
-        return {"dose": result.as_record(), "arithmetic": list(result.arithmetic)}
+        return {"dose": result.as_record(), "arithmetic": list(result.arithmetic), "shown_sha256": _shown(recipe, result)}
 
     def enter_order(self, session: Session, request: OrderRequest, credentials: Credentials) -> JsonObject:
         """Enter and sign an order. Raises what `preview` raises, and what a signature may."""
@@ -178,7 +178,13 @@ class Production:
             order = DoseOrder.create(order_id, recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription, second=second)
             subject = Subject("order", order_id)
             signature = self._people.sign(
-                session, credentials, permission=Permission.ENTER_ORDER, meaning=MEANING_ENTERED, digest=order.sha256, subject=subject
+                session,
+                credentials,
+                permission=Permission.ENTER_ORDER,
+                meaning=MEANING_ENTERED,
+                digest=order.sha256,
+                subject=subject,
+                shown=Shown(_shown(recipe, result), "POST /api/v1/doses, or Show the dose on the page"),
             )
             new: JsonObject = {
                 "status": "entered",
@@ -477,6 +483,11 @@ def _signer(state: JsonObject, field: str) -> str | None:
     signature = state.get(field)
     signer: JsonValue = signature.get("signer") if isinstance(signature, dict) else None
     return signer if isinstance(signer, str) else None
+
+
+def _shown(recipe: Recipe, result: DoseResult) -> str:
+    """Return the digest of what a person is shown before an order is signed: the recipe version and the dose."""
+    return sha256_hex(canonical({"recipe": recipe.digest, "dose": result.as_record()}))
 
 
 def _same(first: Prescription, second: Prescription, name: str) -> bool:

@@ -18,7 +18,7 @@ from api.access import Credentials, actor_of, actor_record
 from api.cells import CellDirectory
 from api.confirmation import confirmatory_batch
 from api.errors import InputInvalid, WrongState
-from api.people import DEVICE, People
+from api.people import DEVICE, People, Shown
 from api.production import json_tree
 from api.recipe_refusals import on_record
 from api.recipe_trust import TrustedPeople
@@ -390,7 +390,8 @@ class RecipeDesk:
         if credentials.username not in (None, session.username):
             raise InputInvalid("A step is signed by the person who is logged in.", remedy="Log in as the person who signs.")
         subject = Subject("recipe", reference)
-        return self._people.sign(session, credentials, permission=permission, meaning=meaning, digest=digest, subject=subject)
+        shown = Shown(self.versions.get(reference).recipe.digest, f"GET /api/v1/recipe-versions/{reference}")
+        return self._people.sign(session, credentials, permission=permission, meaning=meaning, digest=digest, subject=subject, shown=shown)
 
     def _person(self, session: Session) -> str:
         return f"{self._store.origin}/{session.username}"

@@ -18,12 +18,12 @@ from api.cells import CellDirectory, CellPort
 from api.document_desk import DocumentDesk
 from api.errors import CellTrailInvalid, InputInvalid, NotFound, WrongState
 from api.ink_desk import InkDesk
-from api.people import DEVICE, People
+from api.people import DEVICE, People, Shown
 from api.production import Production, json_tree
 from api.recall_holds import RecallHolds
 from api.security import Permission, Session
 from api.status import CellStatus
-from audit.canonical import JsonObject, JsonValue, sha256_hex
+from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.chain import root
 from audit.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_note
 from audit.errors import DosewrightError, NoteInvalid
@@ -85,6 +85,11 @@ def _invalid(what: str) -> CellTrailInvalid:
     return CellTrailInvalid(
         f"The cell's trail cannot be relied on: {what}.", remedy="Stop using the cell, run `dosewright verify` on its store."
     )
+
+
+def shown_sha256(record: JsonObject) -> str:
+    """Return the digest of what a review shows of a batch: all but how far the two trails have grown, which any log-in changes."""
+    return sha256_hex(canonical({name: value for name, value in record.items() if name not in ("trails", "signatures")}))
 
 
 class ReleaseDesk:
@@ -161,6 +166,11 @@ class ReleaseDesk:
             raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to review before a run.")
         return batch_record.build(list(self._store.lines()), self._trail(batch).lines, batch_id)
 
+    def to_sign(self, batch_id: str) -> JsonObject:
+        """Return what a disposition is signed over as it is now, and its digest, which goes back with the signature."""
+        record = self.review(batch_id)
+        return {"batch": batch_id, "shown_sha256": shown_sha256(record), "record": record}
+
     def confirm_removal(self, session: Session, batch_id: str, number: int, credentials: Credentials, *, purge: bool = False) -> JsonObject:
         """Confirm, as a person other than the operator, that a rejected or scrapped unit, or a purge unit, left the plate."""
         actor = actor_of(session, Permission.CONFIRM_REMOVAL)
@@ -196,10 +206,9 @@ class ReleaseDesk:
                 raise WrongState(f"Batch {batch_id} is {batch.get('status')}, not awaiting review.", remedy="Close its run first.")
             if disposition in RELEASING:
                 self._holds.refuse_release(batch_id)
-            trail = self._trail(batch)
-            record = batch_record.decide(
-                list(self._store.lines()), trail.lines, batch_id, disposition, releaser=actor.username, role=actor.role
-            )
+            lines, trail = list(self._store.lines()), self._trail(batch)
+            seen = shown_sha256(batch_record.build(lines, trail.lines, batch_id))
+            record = batch_record.decide(lines, trail.lines, batch_id, disposition, releaser=actor.username, role=actor.role)
             subject = Subject("batch", batch_id)
             signature = self._people.sign(
                 session,
@@ -208,6 +217,7 @@ class ReleaseDesk:
                 meaning=batch_record.disposition_meaning(record),
                 digest=batch_record.record_sha256(record),
                 subject=subject,
+                shown=Shown(seen, f"GET /api/v1/batches/{batch_id}/to-sign, or Show the review on the page"),
             )
             new, attachments = batch_record.disposition_entry(record, signature.as_record())
             self._store.append(

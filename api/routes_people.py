@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from http import HTTPStatus
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from api.access import GivenFactor
 from api.dependencies import Answer, Answers, Services
-from api.errors import InputInvalid
+from api.errors import RemoteRefused
+from api.form_body import body_of
 from api.people import person_record
+from api.perimeter import Origin
 from api.security import COOKIE, Permission, Session, guard, token_of
 from api.workstation.login import login_page
 from audit.errors import LoginFailed
@@ -21,14 +25,27 @@ from audit.events import EventKind
 from audit.identity import Role
 
 router = APIRouter(tags=["people"])
-_LARGEST_FORM = 4096
+_BACK = re.compile(r"/(?:\?cell=[a-z0-9-]{1,40}|people|account|recipes|inks)?\Z")
 
 
-class LogIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class LogIn(GivenFactor):
+    """User name and password; from outside the perimeter a second factor too."""
 
     username: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=256)
+
+
+class Resume(GivenFactor):
+    """The password again; `back` is the page to return to, for the form of a locked page."""
+
+    password: str = Field(min_length=1, max_length=256)
+    back: str = Field(default="/", max_length=80)
+
+
+class PasskeyFor(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    username: str = Field(min_length=1, max_length=64)
 
 
 class NewPerson(BaseModel):
@@ -37,12 +54,27 @@ class NewPerson(BaseModel):
     username: str = Field(min_length=1, max_length=64)
     full_name: str = Field(min_length=1, max_length=200)
     roles: frozenset[Role] = Field(min_length=1)
-    password: str = Field(min_length=1, max_length=256)
+    password: str | None = Field(default=None, min_length=1, max_length=256)
 
 
-class NewPassword(BaseModel):
+class NewRoles(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    roles: frozenset[Role] = Field(min_length=1)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class Lend(BaseModel):
+    """A role lent until a day (ISO), that day included."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role
+    until: str = Field(min_length=10, max_length=10)
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class NewPassword(GivenFactor):
     password: str = Field(min_length=1, max_length=256)
     new_password: str = Field(min_length=1, max_length=256)
 
@@ -53,51 +85,58 @@ class Reason(BaseModel):
     reason: str = Field(min_length=1, max_length=500)
 
 
-async def _log_in_body(request: Request) -> tuple[LogIn, bool]:
-    """Read JSON, or the fields of the plain form of the log-in page; the second value says which."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST_FORM:
-            raise InputInvalid("The log-in is too long.", remedy="Send user name and password only.")
-    is_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-    try:
-        if is_form:
-            fields = parse_qs(body.decode(), max_num_fields=4)
-            return LogIn.model_validate({name: values[0] for name, values in fields.items()}), True
-        return LogIn.model_validate_json(body), False
-    except (ValidationError, ValueError):
-        raise InputInvalid("The log-in cannot be read.", remedy="Send username and password.") from None
+def _origin(request: Request) -> Origin:
+    found: object = request.scope.get("dosewright_origin")
+    return found if isinstance(found, Origin) else Origin(remote=True, encrypted=False)
+
+
+def _page(request: Request, services: Services, message: str = "") -> str:
+    remote = _origin(request).remote
+    passkeys = services.factors.offers_passkeys and remote
+    return login_page(demonstration=services.settings.demonstration, message=message, code=remote, passkeys=passkeys)
 
 
 @router.get("/login", include_in_schema=False)
-def show_login(services: Services) -> HTMLResponse:
-    return HTMLResponse(login_page(demonstration=services.settings.demonstration))
+def show_login(request: Request, services: Services) -> Response:
+    if services.set_up.is_open:
+        return RedirectResponse("/set-up", status_code=HTTPStatus.SEE_OTHER)
+    return HTMLResponse(_page(request, services))
 
 
 @router.post("/api/v1/session", openapi_extra={"x-audit-kinds": [EventKind.PERSON_SESSION_OPENED, EventKind.PERSON_SESSION_REFUSED]})
 async def log_in(request: Request, services: Services) -> Response:
-    """Log in with JSON (answers with a token for `Authorization: Bearer`) or with the form of the log-in page (sets a cookie)."""
-    given, is_form = await _log_in_body(request)
+    """Log in with JSON (answers with a token for `Authorization: Bearer`) or with the form of the log-in page (sets a cookie).
+
+    From outside the perimeter it takes a second factor: `code` (one-time password or recovery code) or `passkey`.
+    """
+    given, is_form = await body_of(request, LogIn)
+    origin = _origin(request)
     try:
-        token, person = await run_in_threadpool(services.people.log_in, given.username, given.password)
-    except LoginFailed as error:
+        log_in = functools.partial(services.people.log_in, given.username, given.password, origin=origin, given=given)
+        token, person = await run_in_threadpool(log_in)
+    except (LoginFailed, RemoteRefused) as error:
         if not is_form:
             raise
-        page = login_page(demonstration=services.settings.demonstration, message=str(error))
-        return HTMLResponse(page, status_code=HTTPStatus.UNAUTHORIZED)
+        status = HTTPStatus.UNAUTHORIZED if isinstance(error, LoginFailed) else HTTPStatus.FORBIDDEN
+        return HTMLResponse(_page(request, services, str(error)), status_code=status)
     if not is_form:
-        return JSONResponse({"token": token, "person": person_record(person)})
-    answer = RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
+        return JSONResponse({"token": token, "must_change_password": person.must_change, "person": person_record(person)})
+    answer = RedirectResponse("/account" if person.must_change else "/", status_code=HTTPStatus.SEE_OTHER)
     answer.set_cookie(
         COOKIE,
         token,
         max_age=services.settings.session_minutes * 60,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=origin.encrypted,
     )
     return answer
+
+
+@router.post("/api/v1/session/passkey")
+def passkey_options(services: Services, body: PasskeyFor) -> Answer:
+    """Return the question for a passkey; the answer goes with the log-in, or with a signature."""
+    return services.factors.passkey_options(body.username)
 
 
 def _log_out(request: Request, services: Services, session: Session) -> None:
@@ -107,6 +146,10 @@ def _log_out(request: Request, services: Services, session: Session) -> None:
 CloseSession = Annotated[Session, Depends(guard(Permission.SEE, EventKind.PERSON_SESSION_CLOSED))]
 ChangePassword = Annotated[Session, Depends(guard(Permission.SEE, EventKind.PERSON_CREDENTIAL_SET))]
 SeePeople = Annotated[Session, Depends(guard(Permission.SEE))]
+ResumeSession = Annotated[Session, Depends(guard(Permission.SEE, EventKind.PERSON_SESSION_RESUMED, EventKind.PERSON_SESSION_REFUSED))]
+ChangeRoles = Annotated[Session, Depends(guard(Permission.MANAGE_PEOPLE, EventKind.PERSON_ROLES_CHANGED))]
+ResetPassword = Annotated[Session, Depends(guard(Permission.MANAGE_PEOPLE, EventKind.PERSON_CREDENTIAL_SET))]
+CloseAccount = Annotated[Session, Depends(guard(Permission.MANAGE_PEOPLE, EventKind.PERSON_ACCOUNT_DEACTIVATED))]
 CreatePerson = Annotated[
     Session, Depends(guard(Permission.MANAGE_PEOPLE, EventKind.PERSON_ACCOUNT_CREATED, EventKind.PERSON_CREDENTIAL_SET))
 ]
@@ -127,16 +170,34 @@ def log_out_by_form(request: Request, services: Services, session: CloseSession)
     return answer
 
 
+@router.post("/api/v1/session/resume")
+async def resume(request: Request, services: Services, session: ResumeSession) -> Response:
+    """Open a locked session again: JSON, or the form of a locked page."""
+    given, is_form = await body_of(request, Resume)
+    token = token_of(request)[0]
+    person = await run_in_threadpool(services.people.resume, session, token, given.password, given)
+    if not is_form:
+        return JSONResponse(person)
+    return RedirectResponse(given.back if _BACK.match(given.back) else "/", status_code=HTTPStatus.SEE_OTHER)
+
+
+@router.post("/api/v1/session/signing-challenge")
+def signing_challenge(services: Services, session: SeePeople) -> Answer:
+    """Return a one-time challenge, which goes with one signature: a request that is sent twice signs once."""
+    return services.people.signing_challenge(session)
+
+
 @router.put("/api/v1/session/password")
-def change_password(services: Services, session: ChangePassword, body: NewPassword) -> Answer:
+def change_password(request: Request, services: Services, session: ChangePassword, body: NewPassword) -> Answer:
     """Set an own new password; the signing key stays the same."""
-    return services.people.change_password(session, body.password, body.new_password)
+    return services.people.change_password(session, body.password, body.new_password, token=token_of(request)[0], given=body)
 
 
 @router.get("/api/v1/session")
 def me(session: SeePeople) -> Answer:
     """Say who is logged in."""
-    return {"username": session.username, "name": session.name, "roles": sorted(role.value for role in session.roles)}
+    who = {"username": session.username, "name": session.name, "roles": sorted(role.value for role in session.roles)}
+    return {**who, "remote": session.remote, "locked": session.locked, "must_change_password": session.must_change}
 
 
 @router.get("/api/v1/people")
@@ -146,7 +207,7 @@ def people(services: Services, session: SeePeople) -> Answers:
 
 @router.post("/api/v1/people", status_code=HTTPStatus.CREATED)
 def create_person(services: Services, session: CreatePerson, person: NewPerson) -> Answer:
-    """Make an account (administrators)."""
+    """Make an account (administrators). Without a password one is made at random and shown this once."""
     return services.people.create(
         session, username=person.username, full_name=person.full_name, roles=person.roles, password=person.password
     )
@@ -156,3 +217,27 @@ def create_person(services: Services, session: CreatePerson, person: NewPerson) 
 def unlock(services: Services, session: UnlockPerson, username: str, body: Reason) -> Answer:
     """Unlock an account (administrators)."""
     return services.people.unlock(session, username, body.reason)
+
+
+@router.post("/api/v1/people/{username}/deactivate")
+def deactivate(services: Services, session: CloseAccount, username: str, body: Reason) -> Answer:
+    """Close an account for good; its name stays taken (administrators)."""
+    return services.people.deactivate(session, username, body.reason)
+
+
+@router.post("/api/v1/people/{username}/password")
+def reset_password(services: Services, session: ResetPassword, username: str, body: Reason) -> Answer:
+    """Issue a random password, shown this once, with a new signing key (administrators)."""
+    return services.people.reset_password(session, username, body.reason)
+
+
+@router.put("/api/v1/people/{username}/roles")
+def change_roles(services: Services, session: ChangeRoles, username: str, body: NewRoles) -> Answer:
+    """Give an account these roles and no others (administrators)."""
+    return services.people.change_roles(session, username, body.roles, body.reason)
+
+
+@router.post("/api/v1/people/{username}/deputy")
+def lend_role(services: Services, session: ChangeRoles, username: str, body: Lend) -> Answer:
+    """Let a person deputise in a role until a day (administrators)."""
+    return services.people.lend_role(session, username, body.role, body.until, body.reason)

@@ -44,6 +44,12 @@ def review(services: Services, session: _Review, batch: str) -> Answer:
     return services.release.review(batch)
 
 
+@router.get("/batches/{batch}/to-sign")
+def to_sign(services: Services, session: _Review, batch: str) -> Answer:
+    """Return what a disposition is signed over, with the digest (`shown_sha256`) that goes back as `signature.digest`."""
+    return services.release.to_sign(batch)
+
+
 @router.post("/batches/{batch}/units/{number}/removal")
 def confirm_removal(services: Services, session: _Removal, batch: str, number: int, signature: Credentials) -> Answer:
     """Confirm that a rejected or scrapped unit left the plate; not by the person who ran the batch."""

@@ -1,7 +1,7 @@
-"""Who may ask what: sessions, permissions by role, and the frontier every request passes.
+"""Who may ask what: sessions, permissions by role, and what each route declares.
 
-Deny by default, twice: the frontier refuses every path outside a short public list without a session, and the
-application does not start when a route of the interface names no permission. A session is a random token, held here as
+Deny by default, twice: the frontier (`api.frontier`) refuses every path outside a short public list without a session,
+and the application does not start when a route of the interface names no permission. A session is a random token, held here as
 its SHA-256 only, in an http-only SameSite=strict cookie or as a bearer token. Requests that change something and carry
 a cookie must name this host as their origin; so must every websocket.
 """
@@ -11,29 +11,25 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.requests import HTTPConnection
-from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import CrossOrigin, NotLoggedIn
-from api.problems import problem, problem_of
-from audit.clock import Clock
+from api.errors import NotLoggedIn, PasswordChangeNeeded, SessionLocked
+from audit.access_policy import AccessPolicy
+from audit.clock import MICROSECONDS, Clock
 from audit.errors import RoleMissing
 from audit.events import EventKind
-from audit.identity import Role
+from audit.identity import Person, Role
 
 COOKIE = "dosewright_session"
 API = "/api/v1"
 _ANYONE = frozenset(Role)
 _GMP = _ANYONE - {Role.ADMINISTRATOR}
-_PUBLIC = frozenset({("GET", "/login"), ("POST", f"{API}/session"), ("GET", f"{API}/health"), ("GET", f"{API}/ready")})
+MINUTE = 60 * MICROSECONDS
 
 
 class Permission(StrEnum):
@@ -61,6 +57,8 @@ class Permission(StrEnum):
     LOOK_AFTER_STORES = "look after stores and backups"
     HOLD = "hold the documents of a batch"
     ERASE = "erase a patient's identity"
+    SEE_ACCESS = "see the access review and what needs attention"
+    REVIEW_ACCESS = "sign the access review"
     CHANGE_RECIPES = "take a step of a recipe's life cycle"
     AUTHOR_RECIPES = "write a recipe"
     APPROVE_RECIPES = "approve a recipe or make it effective"
@@ -105,6 +103,9 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.LOOK_AFTER_STORES: frozenset({Role.ADMINISTRATOR}),
     Permission.HOLD: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.ERASE: frozenset({Role.PHARMACIST, Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
+    Permission.SEE_ACCESS: frozenset({Role.ADMINISTRATOR, Role.QUALITY_ASSURANCE}),
+    # not an administrator's: nobody reviews their own work
+    Permission.REVIEW_ACCESS: frozenset({Role.QUALITY_ASSURANCE}),
     # which step is whose is for the life cycle to say, which puts a refusal on record
     Permission.CHANGE_RECIPES: _GMP,
     Permission.AUTHOR_RECIPES: frozenset({Role.PROCESS_ENGINEER, Role.PHARMACIST}),
@@ -127,61 +128,158 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
 }
 
 
+_STANDING = frozenset({Permission.SEE, Permission.STOP})
+"""What stays open to a session that is locked, or whose password has to be changed: to look, and to stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One log-in. `expires` is process time in microseconds."""
+    """One log-in as it is at a moment. `expires` is process time in microseconds.
+
+    `remote`: it came from outside the controlled perimeter. `locked`: nobody has done anything for too long.
+    `must_change`: why the password has to be changed first, or empty. `at_page`: the act comes from a page that this
+    process serves, over its own websocket. `key` tells sessions of one person apart.
+    """
 
     username: str
     name: str
     roles: frozenset[Role]
     expires: int
+    remote: bool = False
+    locked: bool = False
+    must_change: str = ""
+    at_page: bool = False
+    key: str = ""
 
     def role_for(self, permission: Permission) -> Role:
-        """Return the role under which this person acts, or raise RoleMissing."""
+        """Return the role under which this person acts. Raises RoleMissing, SessionLocked, PasswordChangeNeeded."""
         granted = self.roles & GRANTS[permission]
         if not granted:
             raise RoleMissing(
                 f"{self.username} may not {permission.value}.",
                 remedy=f"It takes one of the roles: {', '.join(sorted(role.value for role in GRANTS[permission]))}.",
             )
+        if self.locked and permission not in _STANDING:
+            raise SessionLocked(
+                "This session is locked: nobody used it for too long.", remedy=f"Give the password of {self.username} again. STOP works."
+            )
+        if self.must_change and permission not in _STANDING:
+            raise PasswordChangeNeeded(
+                f"The password of {self.username} has to be changed: {self.must_change}.", remedy="Change it under My account."
+            )
         return min(granted, key=lambda role: list(Role).index(role))
 
 
-class Sessions:
-    """The open sessions of this process; none survives a restart.
+@dataclass(slots=True)
+class _Open:
+    """What is kept of an open session."""
 
-    Lifetime: that of the process. Concurrency: one lock; safe for several threads.
+    session: Session
+    seen: int
+    signed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A session that ended or was locked by time, to be recorded."""
+
+    username: str
+    kind: EventKind
+    reason: str
+
+
+class Sessions:
+    """Open sessions by the SHA-256 of their token.
+
+    Two spans end them, both of the site's policy: from log-in (the session ends), and from the last thing a person did
+    (it is locked: it shows what it showed, STOP works, and the password opens it again). A page that asks for news does
+    nothing in that sense; `touch` is for what a person does. Lifetime: that of the process; a restart ends every
+    session. Concurrency: any thread.
     """
 
-    def __init__(self, clock: Clock, minutes: int) -> None:
+    def __init__(self, clock: Clock, minutes: int, policy: Callable[[], AccessPolicy] = AccessPolicy) -> None:
         self._clock = clock
-        self._span = minutes * 60 * 1_000_000
-        self._open: dict[str, Session] = {}
+        self._minutes = minutes
+        self._policy = policy
+        self._open: dict[str, _Open] = {}
+        self._ends: list[End] = []
         self._lock = threading.Lock()
 
-    def open(self, username: str, name: str, roles: Iterable[Role]) -> str:
+    def open(self, username: str, name: str, roles: Iterable[Role], *, remote: bool = False, must_change: str = "") -> str:
         """Open a session and return its token, which is shown this once."""
-        token = secrets.token_urlsafe(32)
+        token, now = secrets.token_urlsafe(32), self._clock.now()
+        key = _fingerprint(token)
+        expires = now + min(self._minutes, self._policy().session_minutes) * MINUTE
+        session = Session(username, name, frozenset(roles), expires, remote, must_change=must_change, key=key)
         with self._lock:
-            self._open[_fingerprint(token)] = Session(username, name, frozenset(roles), self._clock.now() + self._span)
+            self._open[key] = _Open(session, now)
         return token
 
     def find(self, token: str) -> Session | None:
+        """Return the session as it is now, locked where nobody did anything for too long; None where there is none any more."""
         with self._lock:
-            session = self._open.get(_fingerprint(token))
-            if session is not None and session.expires <= self._clock.now():
-                del self._open[_fingerprint(token)]
+            found = self._open.get(_fingerprint(token))
+            if found is None:
                 return None
-            return session
+            now, session = self._clock.now(), found.session
+            if session.expires <= now:
+                del self._open[session.key]
+                self._ends.append(End(session.username, EventKind.PERSON_SESSION_CLOSED, "its time was over"))
+                return None
+            idle = self._policy().inactivity_minutes
+            if not session.locked and found.seen + idle * MINUTE <= now:
+                found.session = replace(session, locked=True)
+                self._ends.append(End(session.username, EventKind.PERSON_SESSION_LOCKED, f"nothing was done for {idle} minutes"))
+            return found.session
+
+    def touch(self, token: str) -> None:
+        """Note that the person did something; a locked session stays locked."""
+        with self._lock:
+            found = self._open.get(_fingerprint(token))
+            if found is not None and not found.session.locked:
+                found.seen = self._clock.now()
+
+    def resume(self, token: str, person: Person) -> None:
+        """Open a locked session again, for a person who has just given the password; roles are those held now."""
+        with self._lock:
+            found = self._open.get(_fingerprint(token))
+            if found is not None:
+                roles, seen = frozenset(person.roles), self._clock.now()
+                found.session = replace(found.session, locked=False, roles=roles, must_change=person.must_change)
+                found.seen, found.signed = seen, None
+
+    def note_signature(self, session: Session) -> None:
+        """Note that the person of this session has signed, for the next signature in sequence."""
+        with self._lock:
+            if (found := self._open.get(session.key)) is not None:
+                found.signed = self._clock.now()
+
+    def in_sequence(self, session: Session) -> bool:
+        """True where the policy lets the next signature of this session follow with the password alone."""
+        with self._lock:
+            found = self._open.get(session.key)
+            span = self._policy().sequence_minutes * MINUTE
+            return found is not None and found.signed is not None and self._clock.now() - found.signed < span
+
+    def ends(self) -> tuple[End, ...]:
+        """Return what time ended or locked and is not recorded yet."""
+        with self._lock:
+            return tuple(self._ends)
+
+    def recorded(self, end: End) -> None:
+        """Take one of `ends` off the list: it is on record."""
+        with self._lock:
+            if end in self._ends:
+                self._ends.remove(end)
 
     def close(self, token: str) -> None:
         with self._lock:
             self._open.pop(_fingerprint(token), None)
 
-    def close_person(self, username: str) -> None:
-        """End all sessions of one person."""
+    def close_person(self, username: str, *, but: str = "") -> None:
+        """End all sessions of one person, except the one with this key."""
         with self._lock:
-            for key in [key for key, session in self._open.items() if session.username == username]:
+            for key in [key for key, found in self._open.items() if found.session.username == username and key != but]:
                 del self._open[key]
 
 
@@ -220,95 +318,3 @@ class Guard:
 
 def guard(permission: Permission, *kinds: EventKind) -> Guard:
     return Guard(permission, kinds)
-
-
-class Frontier:
-    """ASGI middleware: host, origin and log-in of every request and websocket; security headers on every answer."""
-
-    def __init__(self, app: ASGIApp, *, sessions: Sessions, hosts: frozenset[str]) -> None:
-        self._app = app
-        self._sessions = sessions
-        self._hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in {"http", "websocket"}:
-            await self._app(scope, receive, send)
-            return
-        connection = HTTPConnection(scope)
-        token, from_cookie = token_of(connection)
-        session = self._sessions.find(token) if token else None
-        scope["dosewright_session"] = session
-        if scope["type"] == "websocket":
-            if session is None or not self._own_origin(connection, needed=True):
-                await send({"type": "websocket.close", "code": 1008, "reason": "log in first"})
-                return
-            await self._app(scope, receive, send)
-            return
-        await self._http(connection, session, from_cookie, receive, send)
-
-    async def _http(self, connection: HTTPConnection, session: Session | None, from_cookie: bool, receive: Receive, send: Send) -> None:
-        scope = connection.scope
-        path, method = str(scope["path"]), str(scope["method"])
-        sealed = _with_headers(send, path)
-        if _host_name(connection.headers.get("host", "")) not in self._hosts:
-            answer: ASGIApp = problem(HTTPStatus.MISDIRECTED_REQUEST, "AP-021", "This is not the name of this workstation.")
-        elif method not in {"GET", "HEAD"} and from_cookie and not self._own_origin(connection, needed=session is not None):
-            foreign = CrossOrigin("The request comes from a page of another site.", remedy="Use the workstation's own page.")
-            answer = problem_of(foreign, connection)
-        elif session is None and (method, path) not in _PUBLIC:
-            if method in {"GET", "HEAD"} and not path.startswith(("/api", "/_nicegui")):
-                answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
-            else:
-                answer = problem_of(NotLoggedIn("There is no open session.", remedy="Log in first."), connection)
-        else:
-            answer = self._app
-        await answer(scope, receive, sealed)
-
-    def _own_origin(self, connection: HTTPConnection, *, needed: bool) -> bool:
-        """True where the Origin header names the host that was asked; without the header, where none is needed."""
-        host = connection.headers.get("host", "")
-        origin = connection.headers.get("origin")
-        if connection.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            return False
-        if origin is None:
-            return not needed
-        return bool(host) and urlsplit(origin).netloc == host and _host_name(host) in self._hosts
-
-
-def _host_name(host: str) -> str:
-    name, _, port = host.rpartition(":")
-    return name if name and port.isdigit() else host
-
-
-# NiceGUI compiles its templates in the browser and injects style and script elements: that is what the two "unsafe"
-# words are for. They hold for its pages alone; the interface and the log-in page have none.
-_PAGE_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
-_STRICT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-_HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    # not "no-referrer": with that a browser sends "Origin: null" with a form, and the origin check would refuse STOP
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
-)
-
-
-def _with_headers(send: Send, path: str) -> Send:
-    strict = path.startswith("/api") or path == "/login"
-
-    async def sealed(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            policy = _STRICT_POLICY if strict else _PAGE_POLICY
-            headers = [*message.get("headers", []), *_HEADERS, (b"content-security-policy", policy.encode())]
-            if strict or path in ("/", "/trail"):
-                headers.append((b"cache-control", b"no-store"))
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return sealed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
@@ -99,7 +100,15 @@ class Settings(BaseSettings):
     seal_key: Path = Path("tls/seal.key")
     seal_authority: Path = Path("tls/seal-ca.pem")
     trusted_signers: Path = Path("trusted/signers.json")
+    second_factor_key: Path = Path("keys/second-factor.key")
+    set_up_token: Path = Path("keys/set-up.json")
     session_minutes: int = Field(default=480, ge=1, le=1440)
+    trusted_networks: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    passkey_rp_id: str | None = Field(default=None, pattern=r"^[a-z0-9.-]+$")
+    passkey_origins: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     cells: tuple[CellEntry, ...] = ()
     witness: tuple[WitnessEntry, ...] = ()
     timestamp_authority: AuthorityEntry | None = None
@@ -122,6 +131,14 @@ class Settings(BaseSettings):
                 parse_postgres_url(value)
             except RecordError as error:
                 raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("passkey_origins")
+    @classmethod
+    def _secure(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not origin.startswith(("https://", "http://localhost:")) or origin.endswith("/"):
+                raise ValueError("name an origin as https://host or https://host:port; browsers open passkeys to nothing else")
         return value
 
     @field_validator("cells")

@@ -10,8 +10,8 @@ Each cell is apart: process, store, key, certificate, folder and bench are its o
       cell-1.db …
       cell-1/ …          cell.toml, cell.key, address.json, equipment.json, trusted/people.json
 
-Only demonstration sites are laid out whole here, with accounts whose passwords are made at random; a clinical site's
-people and recipes come from the site itself.
+Only demonstration sites are laid out whole here, with accounts whose passwords are made at random. A clinical site is
+made by `api.clinical_site`, empty; its people and recipes come from the site itself.
 """
 
 from __future__ import annotations
@@ -119,12 +119,12 @@ def create_site(
     PatientVault.create(folder / "keys" / "patients.key")
     make_certificates(folder / "tls", site=site, workstation=WORKSTATION, cells=names)
     make_seal(SealFiles(*(folder / "tls" / name for name in ("seal.pem", "seal.key", "seal-ca.pem"))), site=site)
-    cell_keys = {name: _create_cell(folder, name, site, clock) for name in names}
+    cell_keys = {name: create_cell(folder, name, site, clock, demonstration=True) for name in names}
     store = TrailStore.create(folder / "workstation.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True)
     try:
         passwords, people = _people(Identity(store, clock))
         for name, cell_key in cell_keys.items():
-            _enrol(store, name, cell_key)
+            enrol_cell(store, name, cell_key)
         _recipes(store, Identity(store, clock), passwords)
         for name in cell_keys:
             path, today = folder / name / EQUIPMENT, clock.utc().at[:10]
@@ -136,19 +136,19 @@ def create_site(
     finally:
         store.close()
     for name in names:
-        _write_trusted(folder / name / "trusted" / "people.json", people)
-    (folder / FILE_NAME).write_text(_settings_text(site, names), encoding="utf-8")
+        write_trusted(folder / name / "trusted" / "people.json", people)
+    (folder / FILE_NAME).write_text(f'site = "{site}"\ndemonstration = true\n\n{cells_text(names)}', encoding="utf-8")
     keys = (key.verifier_key, *(cell_key.verifier_key for cell_key in cell_keys.values()))
     (folder / VERIFIER_KEYS).write_text("".join(f"{text}\n" for text in keys), encoding="utf-8")
     return Site(folder, passwords, keys)
 
 
-def _create_cell(folder: Path, name: str, site: str, clock: Clock) -> SigningKey:
+def create_cell(folder: Path, name: str, site: str, clock: Clock, *, demonstration: bool) -> SigningKey:
     """Make the folder, the key and the store of one cell; return the key."""
     (folder / name / "trusted").mkdir(parents=True, exist_ok=True)
     key = SigningKey.generate(f"{name}.{site}")
     key.save(folder / name / "cell.key")
-    TrailStore.create(folder / f"{name}.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True).close()
+    TrailStore.create(folder / f"{name}.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=demonstration).close()
     return key
 
 
@@ -170,7 +170,7 @@ def _password() -> str:
     return "-".join(text[start : start + 6] for start in range(0, len(text), 6))
 
 
-def _enrol(store: TrailStore, cell: str, cell_key: SigningKey) -> None:
+def enrol_cell(store: TrailStore, cell: str, cell_key: SigningKey) -> None:
     store.append(
         EntryDraft(
             kind=EventKind.CELL_RECORD_ENROLLED,
@@ -222,7 +222,7 @@ def _equipment(path: Path, cell: str, identity: Identity, password: str, today: 
     path.write_text(sign_register(register, identity, "quality", password, scripted=True).text(), encoding="utf-8")
 
 
-def _write_trusted(path: Path, people: Sequence[Person]) -> None:
+def write_trusted(path: Path, people: Sequence[Person]) -> None:
     """Write the cell's own list of the people whose signatures it believes."""
     trusted = {
         person.verifier_key: {"username": person.username, "roles": sorted(role.value for role in person.roles)} for person in people
@@ -230,8 +230,9 @@ def _write_trusted(path: Path, people: Sequence[Person]) -> None:
     path.write_text(json.dumps(trusted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _settings_text(site: str, cells: Sequence[str]) -> str:
-    lines = [f'site = "{site}"', "demonstration = true", ""]
+def cells_text(cells: Sequence[str]) -> str:
+    """Return the part of a deployment file that names the cells."""
+    lines: list[str] = []
     for name in cells:
         lines += [
             "[[cells]]",

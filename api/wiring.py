@@ -8,14 +8,17 @@ from pathlib import Path
 
 import httpx
 
+from api.access_desk import AccessDesk
 from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
 from api.care import Care
 from api.cell_feed import CellFeeds
 from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
+from api.challenges import Challenges
 from api.document_desk import DocumentDesk, site_key
 from api.exception_desk import ExceptionDesk
+from api.factor_desk import FactorDesk, RelyingParty
 from api.ink_desk import InkDesk
 from api.label_desk import LabelDesk
 from api.label_source import LabelSource
@@ -24,6 +27,7 @@ from api.model_use import ModelUse
 from api.pack_desk import PackDesk
 from api.patient_desk import PatientDesk
 from api.people import People
+from api.perimeter import Perimeter
 from api.pictures import PictureDesk
 from api.process_facts import SiteClock, started_entry, stopped_entry
 from api.production import Production
@@ -33,15 +37,18 @@ from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
 from api.security import Sessions
+from api.set_up import SetUp
 from api.settings import Settings, load_settings
 from api.shelf import Shelf
 from api.trail_desk import TrailDesk
 from api.weighing_desk import WeighingDesk
+from audit.access_review import AccessReviews
 from audit.clock import Clock, SystemClock
 from audit.errors import RecordError
 from audit.identity import Identity
 from audit.key_file import settle
 from audit.patients import PatientVault
+from audit.second_factor import SecondFactors
 from audit.signer import load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
@@ -58,7 +65,11 @@ class Workstation:
     clock: Clock
     store: TrailStore
     sessions: Sessions
+    perimeter: Perimeter
     people: People
+    factors: FactorDesk
+    access: AccessDesk
+    set_up: SetUp
     shelf: Shelf
     cells: CellDirectory
     feeds: CellFeeds
@@ -107,9 +118,13 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     key = load_signer(settings.path(settings.signing_key), settings.signing_token, settings.folder)
     store = TrailStore.open(settings.store_place, key=key, clock=clock, software=SOFTWARE)
     store.append(started_entry(store, settings))
-    sessions = Sessions(clock, settings.session_minutes)
     identity = Identity(store, clock)
-    people = People(identity, sessions, demonstration=settings.demonstration)
+    sessions, challenges = Sessions(clock, settings.session_minutes, lambda: identity.policy), Challenges(clock)
+    party = settings.passkey_rp_id
+    held = SecondFactors(identity, settings.path(settings.second_factor_key), issuer=f"Dosewright {settings.site}")
+    asks = None if party is None else RelyingParty(party, settings.passkey_origins)
+    factors = FactorDesk(identity, held, challenges, asks)
+    people = People(identity, sessions, factors, challenges, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     holds = RecallHolds(store)
     production = Production(store, people, shelf, cells, holds, demonstration=settings.demonstration)
@@ -131,7 +146,11 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         clock=clock,
         store=store,
         sessions=sessions,
+        perimeter=Perimeter(settings.trusted_networks, settings.proxies),
         people=people,
+        factors=factors,
+        access=AccessDesk(identity, AccessReviews(identity, held), held, people, sessions),
+        set_up=SetUp(identity, settings.path(settings.set_up_token)),
         shelf=shelf,
         cells=cells,
         feeds=CellFeeds(cells),

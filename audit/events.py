@@ -30,6 +30,16 @@ class EventKind(StrEnum):
     PERSON_SESSION_CLOSED = "person.session.closed"
     PERSON_SESSION_REFUSED = "person.session.refused"
     PERSON_SIGNATURE_GIVEN = "person.signature.given"
+    PERSON_SESSION_LOCKED = "person.session.locked"
+    PERSON_SESSION_RESUMED = "person.session.resumed"
+    PERSON_ROLES_CHANGED = "person.roles.changed"
+    PERSON_FACTOR_ENROLLED = "person.factor.enrolled"
+    PERSON_FACTOR_USED = "person.factor.used"
+    PERSON_FACTOR_REVOKED = "person.factor.revoked"
+    ACCESS_POLICY_CHANGED = "access.policy.changed"
+    ACCESS_MISUSE_SUSPECTED = "access.misuse.suspected"
+    ACCESS_MISUSE_JUDGED = "access.misuse.judged"
+    ACCESS_REVIEW_SIGNED = "access.review.signed"
     PATIENT_IDENTITY_RECORDED = "patient.identity.recorded"
     PATIENT_IDENTITY_OPENED = "patient.identity.opened"
     RECIPE_VERSION_DRAFTED = "recipe.version.drafted"
@@ -166,6 +176,16 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
             "a failed attempt to log in or to sign (subject `access` where the account is unknown)",
         ),
         EventKind.PERSON_SIGNATURE_GIVEN: ("person", "the person re-authenticated and their key signed a digest"),
+        EventKind.PERSON_SESSION_LOCKED: ("person", "a session was locked after inactivity; it shows the run, and STOP works"),
+        EventKind.PERSON_SESSION_RESUMED: ("person", "the person re-authenticated at a locked session"),
+        EventKind.PERSON_ROLES_CHANGED: ("person", "roles were granted, withdrawn, or lent until a day"),
+        EventKind.PERSON_FACTOR_ENROLLED: ("factor", "a second factor of a person; a secret is attached in its sealed form"),
+        EventKind.PERSON_FACTOR_USED: ("factor", "a second factor was used; what was used cannot be used again"),
+        EventKind.PERSON_FACTOR_REVOKED: ("factor", "a second factor opens nothing any more"),
+        EventKind.ACCESS_POLICY_CHANGED: ("policy", "the site's policy for access changed"),
+        EventKind.ACCESS_MISUSE_SUSPECTED: ("misuse", "misuse of an account is suspected; it stands until it is judged"),
+        EventKind.ACCESS_MISUSE_JUDGED: ("misuse", "a person judged a suspected misuse"),
+        EventKind.ACCESS_REVIEW_SIGNED: ("access_review", "accounts, roles and second factors were reviewed and signed, with the report"),
         EventKind.PATIENT_IDENTITY_RECORDED: ("patient", "identifying data were sealed under a pseudonym; commitment only"),
         EventKind.PATIENT_IDENTITY_OPENED: ("patient", "a person read the identifying data of a pseudonym, with the reason"),
         EventKind.RECIPE_VERSION_DRAFTED: (

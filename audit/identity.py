@@ -1,73 +1,43 @@
 """People: accounts, roles, passwords, lock-out, and each person's own signing key.
 
-A password is never stored, nor a hash that checks it: argon2id of the password opens (AES-256-GCM) the person's
-Ed25519 key, and a wrong password opens nothing. The sealed key is a row of `credentials` whose SHA-256 the trail
-holds. Whoever has the store but not the password cannot sign as the person, an administrator included.
-Every attempt is an entry. Clauses: 21 CFR 11.10(d), 11.100(a), 11.200(a), 11.300; draft Annex 11 (2025) 11.1 to 11.9.
+The key is sealed under the person's password (`audit.sealed_keys`); the sealed row is in `credentials`, and the trail
+holds its SHA-256. Whoever has the store but not the password cannot sign as the person, an administrator included.
+Every attempt is an entry. Clauses: 21 CFR 11.10(d), 11.100(a), 11.200(a), 11.300; draft Annex 11 (2025) 11.1 to 11.11.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
+from zoneinfo import ZoneInfo
 
-from argon2.low_level import Type, hash_secret_raw
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
+from audit.access_policy import AccessPolicy, below_floor, password_reasons, policy_of
+from audit.canonical import JsonObject, JsonValue, sha256_hex
 from audit.checkpoint import SigningKey
 from audit.clock import Clock
 from audit.errors import AccessDenied, LoginFailed, RoleMissing
 from audit.events import CREDENTIALS_TABLE, SYSTEM, Actor, EntryDraft, EventKind, SealedRow, Subject
+from audit.roles import Role as Role
+from audit.roles import granted_together, role_of
+from audit.sealed_keys import EarlierPassword, KdfCost, decoy_row, open_key, seal_key
 from audit.store import TrailStore
 
 _USERNAME = re.compile(r"[a-z][a-z0-9._-]{1,31}\Z")
 _RESERVED = frozenset({"system"})
-_SALT_BYTES = 16
-_NONCE_BYTES = 12
-_KEY_BYTES = 32
-
-
-class Role(StrEnum):
-    """What a person may do. An administrator looks after accounts and signs no GMP record."""
-
-    OPERATOR = "operator"
-    PHARMACIST = "pharmacist"
-    PROCESS_ENGINEER = "process_engineer"
-    QUALITY_ASSURANCE = "quality_assurance"
-    QUALIFIED_PERSON = "qualified_person"
-    ADMINISTRATOR = "administrator"
-
-
-@dataclass(frozen=True, slots=True)
-class KdfCost:
-    """Cost of argon2id: passes, memory in KiB, lanes. Defaults: RFC 9106 §4, second recommended option."""
-
-    passes: int = 3
-    memory_kib: int = 65536
-    lanes: int = 4
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordPolicy:
-    """Site policy for passwords and lock-out."""
-
-    minimum_length: int = 12
-    maximum_length: int = 256
-    attempts: int = 5
+POLICY = Subject("policy", "access")
+_UNKNOWN = Subject("access", "unknown-account")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An account as the trail has it. `password_issued`: an administrator knows the password, so it must be changed before signing."""
+    """An account as the trail has it at a moment.
+
+    `roles` include those lent for the time being, `lent` says until which day (ISO, included). `password_issued`: an
+    administrator knows the password. `must_change`: why the password must be changed before anything else, or empty.
+    """
 
     username: str
     name: str
@@ -77,6 +47,10 @@ class Person:
     active: bool
     failures: int
     password_issued: bool
+    lent: tuple[tuple[Role, str], ...] = ()
+    must_change: str = ""
+    last_log_in: str | None = None
+    refusals: int = 0
 
     def has(self, role: Role) -> bool:
         return role in self.roles
@@ -86,6 +60,24 @@ class Person:
         if role not in self.roles:
             raise RoleMissing(f"{self.username} does not hold the role {role}.", remedy="Ask a person who holds it.")
         return Actor(self.username, self.name, str(role))
+
+    @property
+    def as_themselves(self) -> Actor:
+        """The person acting for their own account, in all roles."""
+        return Actor(self.username, self.name, "/".join(self.roles))
+
+
+@dataclass(frozen=True, slots=True)
+class FactorVerdict:
+    """What came of a second factor: refused with a reason for the record, or accepted. `drafts` are written either way."""
+
+    accepted: bool
+    reason: str = ""
+    drafts: tuple[EntryDraft, ...] = ()
+
+
+SecondFactor = Callable[[Person], FactorVerdict]
+"""Judges a second factor for a person whose password was right. It writes nothing itself."""
 
 
 class Identity:
@@ -99,13 +91,14 @@ class Identity:
         store: TrailStore,
         clock: Clock,
         *,
-        policy: PasswordPolicy | None = None,
+        policy: AccessPolicy | None = None,
         cost: KdfCost | None = None,
         device: str = "workstation",
     ) -> None:
         self._store = store
         self._clock = clock
-        self._policy = policy or PasswordPolicy()
+        held = store.state(POLICY.type, POLICY.id)
+        self._policy = policy_of(held) if held is not None else policy or AccessPolicy()
         self._cost = cost or KdfCost()
         self._device = device
         self._lock = Lock()
@@ -122,14 +115,35 @@ class Identity:
     def device(self) -> str:
         return self._device
 
+    @property
+    def policy(self) -> AccessPolicy:
+        """The site's policy as it is now."""
+        return self._policy
+
+    def today(self) -> date:
+        """Return the day at the site."""
+        reading = self._clock.utc()
+        return datetime.fromisoformat(reading.at).replace(tzinfo=UTC).astimezone(ZoneInfo(reading.zone)).date()
+
+    def change_policy(self, policy: AccessPolicy, by: Actor, reason: str) -> AccessPolicy:
+        """Put another policy in force. Raises RoleMissing unless `by` is an administrator; AccessDenied below the floor."""
+        if weak := below_floor(policy):
+            raise AccessDenied(f"This policy is below the floor: {'; '.join(weak)}.", remedy="Choose nothing weaker.")
+        _need_reason(reason)
+        with self._lock:
+            self._require_administrator(by)
+            self._store.append(EntryDraft(EventKind.ACCESS_POLICY_CHANGED, POLICY, policy.as_record(), by, self._device, reason=reason))
+            self._policy = policy
+        return policy
+
     def person(self, username: str) -> Person | None:
         """Return the person, or None."""
         state = self._store.state("person", username)
-        return None if state is None else _person(username, state)
+        return None if state is None else self._person(username, state)
 
     def people(self) -> Iterator[Person]:
         """Give every person, by username; accounts are never deleted."""
-        return (_person(username, state) for username, state in self._store.objects("person"))
+        return (self._person(username, state) for username, state in self._store.objects("person"))
 
     def create_person(
         self, username: str, full_name: str, roles: Sequence[Role | str], password: str, by: Actor, *, issued: bool = False
@@ -137,19 +151,19 @@ class Identity:
         """Make an account with a key of its own.
 
         `by` is an administrator; SYSTEM only while there is none yet. `issued` marks a password that someone else knows.
-        Raises RoleMissing, AccessDenied (username taken or not fit, password too weak, no role).
+        Raises RoleMissing, AccessDenied (username taken or not fit, password too weak, no role, administrator with a GMP role).
         """
-        granted = tuple(sorted({_role(role) for role in roles}))
+        granted = granted_together(roles)
         if not _USERNAME.match(username) or username in _RESERVED:
             raise AccessDenied(
                 f"The username {username!r} is not fit.",
                 remedy="Use 2 to 32 of a-z, 0-9, '.', '_' and '-', beginning with a letter; not 'system'.",
             )
-        if not full_name.strip() or not granted:
-            raise AccessDenied("A person needs a full name and at least one role.", remedy="Give both.")
-        self._check_password(username, password)
+        if not full_name.strip():
+            raise AccessDenied("A person needs a full name.", remedy="Give it.")
+        self._check_password(username, full_name, password)
         key = SigningKey.generate(f"{self._store.origin}/{username}")
-        sealed = self._seal(key, password)
+        sealed = seal_key(key, password, self._cost)
         with self._lock:
             self._require_administrator(by)
             if self._store.state("person", username) is not None:
@@ -167,34 +181,80 @@ class Identity:
             )
         return self._known(username)
 
-    def authenticate(self, username: str, password: str) -> Person:
+    def change_roles(self, username: str, roles: Sequence[Role | str], by: Actor, reason: str) -> Person:
+        """Give an account these roles and no others; roles that were lent end. Raises RoleMissing, AccessDenied."""
+        granted = granted_together(roles)
+        return self._set(
+            EventKind.PERSON_ROLES_CHANGED, username, {"roles": [role.value for role in granted], "lent": None}, by, reason, own=False
+        )
+
+    def lend_role(self, username: str, role: Role | str, until: str, by: Actor, reason: str) -> Person:
+        """Let a person deputise in a role until a day (ISO, included; at most a year ahead). Raises RoleMissing, AccessDenied."""
+        lent = role_of(role)
+        try:
+            last = date.fromisoformat(until)
+        except ValueError:
+            raise AccessDenied(f"{until!r} is no date.", remedy="Write it as 2027-06-30.") from None
+        if not self.today() <= last <= self.today() + timedelta(days=366):
+            raise AccessDenied(f"Nobody deputises until {until}.", remedy="Name a day from today to a year from now.")
+        person = self._known(username)
+        granted_together((*person.roles, lent))
+        others = {held.value: day for held, day in person.lent if held is not lent}
+        return self._set(EventKind.PERSON_ROLES_CHANGED, username, {"lent": {**others, lent.value: until}}, by, reason, own=False)
+
+    def authenticate(self, username: str, password: str, *, second: SecondFactor | None = None, remote: bool = False) -> Person:
         """Log a person in. Raises LoginFailed, one message for every cause; the attempt is an entry either way."""
-        person, _ = self.reauthenticate(username, password, purpose=EventKind.PERSON_SESSION_OPENED, new={})
+        new: JsonObject = {"last_log_in": self._clock.utc().at, "remote": remote}
+        person, _ = self.reauthenticate(username, password, purpose=EventKind.PERSON_SESSION_OPENED, new=new, second=second)
         return person
 
-    def close_session(self, username: str, reason: str = "log-out") -> None:
-        """Record the end of a session."""
-        person = self._known(username)
-        actor = Actor(person.username, person.name, "/".join(person.roles))
-        self._store.append(EntryDraft(EventKind.PERSON_SESSION_CLOSED, Subject("person", username), {}, actor, self._device, reason=reason))
+    def close_session(self, username: str, reason: str = "log-out", kind: EventKind = EventKind.PERSON_SESSION_CLOSED) -> None:
+        """Record the end of a session, or that it was locked."""
+        actor = self._known(username).as_themselves
+        self._store.append(EntryDraft(kind, Subject("person", username), {}, actor, self._device, reason=reason))
 
     def unlock(self, username: str, by: Actor, reason: str) -> Person:
         """Open a locked account again. Raises RoleMissing unless `by` is an administrator."""
         return self._set(EventKind.PERSON_ACCOUNT_UNLOCKED, username, {"locked": False, "failures": 0}, by, reason)
 
+    def unlock_last_administrator(self, username: str, reason: str) -> Person:
+        """Unlock an administrator where no administrator can: by whoever runs the machine, as SYSTEM. Raises AccessDenied."""
+        _need_reason(reason)
+        with self._lock:
+            person = self._known(username)
+            if not person.has(Role.ADMINISTRATOR) or self._administrators():
+                raise AccessDenied(f"{username} is not unlocked here.", remedy="Let an administrator who is not locked do it.")
+            new: JsonObject = {"locked": False, "failures": 0}
+            subject = Subject("person", username)
+            self._store.append(
+                EntryDraft(
+                    EventKind.PERSON_ACCOUNT_UNLOCKED, subject, new, SYSTEM, self._device, reason=f"at the machine itself: {reason}"
+                ),
+                self.misuse("the last administrator was unlocked at the machine itself", username),
+            )
+        return self._known(username)
+
     def deactivate(self, username: str, by: Actor, reason: str) -> Person:
         """Close an account for good; its name stays taken. Raises RoleMissing unless `by` is an administrator."""
         return self._set(EventKind.PERSON_ACCOUNT_DEACTIVATED, username, {"active": False}, by, reason)
 
-    def change_password(self, username: str, password: str, new_password: str) -> Person:
+    def change_password(self, username: str, password: str, new_password: str, *, second: SecondFactor | None = None) -> Person:
         """Seal the person's same key under a new password of their own. Raises LoginFailed, AccessDenied."""
-        person, key = self.reauthenticate(username, password, purpose=EventKind.PERSON_SESSION_OPENED, new={}, reason="change of password")
+        person, key = self.reauthenticate(
+            username, password, purpose=EventKind.PERSON_SESSION_OPENED, new={}, reason="change of password", second=second
+        )
         if password == new_password:
             raise AccessDenied("The new password is the old one.", remedy="Choose another.")
-        self._check_password(username, new_password)
-        sealed = self._seal(key, new_password)
-        actor = Actor(person.username, person.name, "/".join(person.roles))
-        self._store.append(self._credential_draft(username, key, sealed, actor, issued=False))
+        self._check_password(username, person.name, new_password)
+        opened = open_key(self._store.sealed(CREDENTIALS_TABLE, username), password, key.name)
+        earlier = () if opened is None else opened.earlier[: self._policy.history]
+        if any(item.is_of(new_password) for item in earlier):
+            raise AccessDenied(
+                f"The new password is one of the last {self._policy.history}.", remedy="Choose one that you have not used before."
+            )
+        kept = (EarlierPassword.of(password, self._cost), *earlier)[: self._policy.history]
+        sealed = seal_key(key, new_password, self._cost, kept)
+        self._store.append(self._credential_draft(username, key, sealed, person.as_themselves, issued=False))
         return self._known(username)
 
     def reset_password(self, username: str, new_password: str, by: Actor, reason: str) -> Person:
@@ -202,13 +262,12 @@ class Identity:
 
         The person must change the password before signing. Raises RoleMissing unless `by` is an administrator; AccessDenied.
         """
-        self._check_password(username, new_password)
+        _need_reason(reason)
+        self._check_password(username, self._known(username).name, new_password)
         key = SigningKey.generate(f"{self._store.origin}/{username}")
-        sealed = self._seal(key, new_password)
+        sealed = seal_key(key, new_password, self._cost)
         with self._lock:
             self._require_administrator(by)
-            if self.person(username) is None:
-                raise AccessDenied(f"There is no person {username}.", remedy="Check the username.")
             self._store.append(self._credential_draft(username, key, sealed, by, issued=True, reason=reason))
         return self._known(username)
 
@@ -222,63 +281,87 @@ class Identity:
         reason: str | None = None,
         role: str | None = None,
         permit: Callable[[Person], None] | None = None,
+        second: SecondFactor | None = None,
     ) -> tuple[Person, SigningKey]:
         """Check username and password in full, record it as `purpose`, and return the person with the opened key.
 
-        Unknown name, wrong password, locked and closed account give one message after one key derivation. `permit` may
-        refuse what the person asks for, by raising, once it is known who asks and before anything is recorded.
-        Raises LoginFailed; RecordError where the attempt cannot be recorded (then nothing is granted).
+        Unknown name, wrong password, refused second factor, locked and closed account give one message after one key
+        derivation. `permit` may refuse what the person asks for, by raising, once it is known who asks and before
+        anything is recorded. Raises LoginFailed; RecordError where the attempt cannot be recorded (then nothing is granted).
         """
         person = self.person(username) if _USERNAME.match(username) else None
-        sealed = self._store.sealed(CREDENTIALS_TABLE, username) if person is not None else self._decoy()
-        key = _open(sealed, password, f"{self._store.origin}/{username}")
+        sealed = self._store.sealed(CREDENTIALS_TABLE, username) if person is not None else decoy_row(self._cost)
+        opened = open_key(sealed, password, f"{self._store.origin}/{username}")
         with self._lock:
             # Read again: a parallel attempt may have locked the account, or the password been set, during the derivation.
             now = self.person(username) if person is not None else None
-            if key is None or now is None or now.locked or not now.active or now.verifier_key != key.verifier_key:
+            if opened is None or now is None or now.locked or not now.active or now.verifier_key != opened.key.verifier_key:
                 self._record_refusal(username, now)
-                raise LoginFailed(
-                    "The username or the password is wrong, or the account is locked.",
-                    remedy=f"Try again; after {self._policy.attempts} failures only an administrator can unlock the account.",
-                )
+                raise self._refused()
+            verdict = second(now) if second is not None else FactorVerdict(True)
+            if not verdict.accepted:
+                self._record_refusal(username, now, reason=verdict.reason, further=verdict.drafts)
+                raise self._refused()
             if permit is not None:
                 permit(now)
             actor = Actor(now.username, now.name, role or "/".join(now.roles))
             fields: JsonObject = {**new, "failures": 0}
-            self._store.append(EntryDraft(purpose, Subject("person", username), fields, actor, self._device, reason=reason))
-        return self._known(username), key
+            draft = EntryDraft(purpose, Subject("person", username), fields, actor, self._device, reason=reason)
+            self._store.append(draft, *verdict.drafts)
+        return self._known(username), opened.key
 
-    def _record_refusal(self, username: str, person: Person | None) -> None:
+    def _refused(self) -> LoginFailed:
+        return LoginFailed(
+            "The username or the password is wrong, the second factor is missing or wrong, or the account is locked.",
+            remedy=f"Try again; after {self._policy.attempts} failures only an administrator can unlock the account.",
+        )
+
+    def _record_refusal(
+        self, username: str, person: Person | None, *, reason: str | None = None, further: tuple[EntryDraft, ...] = ()
+    ) -> None:
         """Count a failed attempt. An unknown name is not written down: people type passwords into that field."""
         if person is None:
-            counted = self._store.state("access", "unknown-account") or {}
-            before = counted.get("failures")
-            failures: JsonObject = {"failures": before + 1 if isinstance(before, int) else 1}
-            subject = Subject("access", "unknown-account")
-            self._store.append(EntryDraft(EventKind.PERSON_SESSION_REFUSED, subject, failures, SYSTEM, self._device))
+            counted = self._store.state(_UNKNOWN.type, _UNKNOWN.id) or {}
+            failures = _whole(counted.get("failures")) + 1
+            drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, _UNKNOWN, {"failures": failures}, SYSTEM, self._device)]
+            if failures % self._policy.attempts == 0:
+                drafts.append(self.misuse(f"{failures} failed attempts on names that are no account", None))
+            self._store.append(*drafts)
             return
         subject = Subject("person", username)
-        drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, subject, {"failures": person.failures + 1}, SYSTEM, self._device)]
+        counts: JsonObject = {"failures": person.failures + 1, "refusals": person.refusals + 1}
+        drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, subject, counts, SYSTEM, self._device, reason=reason), *further]
         if person.failures + 1 >= self._policy.attempts and not person.locked:
-            reason = f"{person.failures + 1} failed attempts"
-            drafts.append(EntryDraft(EventKind.PERSON_ACCOUNT_LOCKED, subject, {"locked": True}, SYSTEM, self._device, reason=reason))
+            cause = f"{person.failures + 1} failed attempts"
+            drafts.append(self.misuse(f"{cause}; the account was locked", username))
+            drafts.append(EntryDraft(EventKind.PERSON_ACCOUNT_LOCKED, subject, {"locked": True}, SYSTEM, self._device, reason=cause))
         self._store.append(*drafts)
 
-    def _set(self, kind: EventKind, username: str, new: JsonObject, by: Actor, reason: str) -> Person:
-        if not reason.strip():
-            raise AccessDenied("A reason is needed.", remedy="Say why.")
+    def misuse(self, what: str, username: str | None) -> EntryDraft:
+        """Return the entry of a suspected misuse, which stands until a person has judged it (21 CFR 11.300(d))."""
+        new: JsonObject = {"what": what, "account": username, "at": self._clock.utc().at, "judged": False}
+        return EntryDraft(EventKind.ACCESS_MISUSE_SUSPECTED, Subject("misuse", str(self._store.size)), new, SYSTEM, self._device)
+
+    def _set(self, kind: EventKind, username: str, new: JsonObject, by: Actor, reason: str, *, own: bool = True) -> Person:
+        _need_reason(reason)
         with self._lock:
             self._require_administrator(by)
-            if self.person(username) is None:
-                raise AccessDenied(f"There is no person {username}.", remedy="Check the username.")
+            person = self._known(username)
+            if not own and by.username == username:
+                raise AccessDenied("Nobody changes their own roles.", remedy="Ask another administrator.")
+            if not person.active:
+                raise AccessDenied(f"The account {username} was closed for good.", remedy="Make another account.")
+            keeps = "administrator" in _texts(new["roles"]) if "roles" in new else new.get("active", True) is True
+            if person.has(Role.ADMINISTRATOR) and not keeps and self._administrators() == {username}:
+                raise AccessDenied(f"{username} is the last administrator.", remedy="Make another administrator first.")
             self._store.append(EntryDraft(kind, Subject("person", username), new, by, self._device, reason=reason))
         return self._known(username)
 
+    def _administrators(self) -> set[str]:
+        return {person.username for person in self.people() if person.has(Role.ADMINISTRATOR) and person.active and not person.locked}
+
     def _require_administrator(self, by: Actor) -> None:
-        administrators = {
-            person.username for person in self.people() if person.has(Role.ADMINISTRATOR) and person.active and not person.locked
-        }
-        if by.username in administrators or (by == SYSTEM and not any(person.has(Role.ADMINISTRATOR) for person in self.people())):
+        if by.username in self._administrators() or (by == SYSTEM and not any(person.has(Role.ADMINISTRATOR) for person in self.people())):
             return
         raise RoleMissing(f"{by.username} is not an administrator.", remedy="Ask an administrator.")
 
@@ -288,83 +371,62 @@ class Identity:
             raise AccessDenied(f"There is no person {username}.", remedy="Check the username.")
         return person
 
-    def _check_password(self, username: str, password: str) -> None:
-        policy = self._policy
-        if not policy.minimum_length <= len(password) <= policy.maximum_length or username in password.lower():
-            raise AccessDenied(
-                f"The password must have {policy.minimum_length} to {policy.maximum_length} characters and not contain the username.",
-                remedy="Choose a longer sentence.",
-            )
+    def _check_password(self, username: str, name: str, password: str) -> None:
+        reasons = password_reasons(self._policy, password, username=username, name=name, site=self._store.origin)
+        if reasons:
+            raise AccessDenied(f"The password does not fit: {'; '.join(reasons)}.", remedy="Choose a longer sentence of your own.")
 
     def _credential_draft(
         self, username: str, key: SigningKey, sealed: bytes, by: Actor, *, issued: bool, reason: str | None = None
     ) -> EntryDraft:
-        new: JsonObject = {"verifier_key": key.verifier_key, "credential_sha256": sha256_hex(sealed), "password_issued": issued}
+        new: JsonObject = {
+            "verifier_key": key.verifier_key,
+            "credential_sha256": sha256_hex(sealed),
+            "password_issued": issued,
+            "password_set": self._clock.utc().at,
+        }
         row = SealedRow(CREDENTIALS_TABLE, sealed)
         return EntryDraft(EventKind.PERSON_CREDENTIAL_SET, Subject("person", username), new, by, self._device, reason=reason, sealed=(row,))
 
-    def _seal(self, key: SigningKey, password: str) -> bytes:
-        """Return the canonical bytes of a credentials row: cost, salt, nonce and the seed sealed under the password."""
-        salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
-        return self._row(salt, nonce, AESGCM(_derive(password, salt, self._cost)).encrypt(nonce, key.seed, key.name.encode()))
-
-    def _decoy(self) -> bytes:
-        """Return a row that no password opens, so that an unknown name costs the same time as a known one."""
-        return self._row(os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES), os.urandom(_KEY_BYTES + 16))
-
-    def _row(self, salt: bytes, nonce: bytes, cipher: bytes) -> bytes:
-        cost = self._cost
-        return canonical(
-            {
-                "kdf": "argon2id",
-                "passes": cost.passes,
-                "memory_kib": cost.memory_kib,
-                "lanes": cost.lanes,
-                "salt": _text(salt),
-                "nonce": _text(nonce),
-                "sealed": _text(cipher),
-            }
+    def _person(self, username: str, state: JsonObject) -> Person:
+        lent, today = state.get("lent"), self.today().isoformat()
+        lending = tuple((Role(role), str(until)) for role, until in sorted(lent.items())) if isinstance(lent, dict) else ()
+        lending = tuple((role, until) for role, until in lending if until >= today)
+        held = {Role(role) for role in _texts(state.get("roles"))} | {role for role, _ in lending}
+        issued, last = state.get("password_issued") is not False, state.get("last_log_in")
+        return Person(
+            username=username,
+            name=str(state.get("name")),
+            roles=tuple(sorted(held)),
+            verifier_key=str(state.get("verifier_key")),
+            locked=state.get("locked") is not False,
+            active=state.get("active") is True,
+            failures=_whole(state.get("failures")),
+            password_issued=issued,
+            lent=lending,
+            must_change="it was issued by someone else" if issued else self._age(state.get("password_set")),
+            last_log_in=last if isinstance(last, str) else None,
+            refusals=_whole(state.get("refusals")),
         )
 
-
-def _role(role: Role | str) -> Role:
-    try:
-        return Role(role)
-    except ValueError as error:
-        raise AccessDenied(f"There is no role {role!r}.", remedy=f"Use one of: {', '.join(Role)}.") from error
-
-
-def _person(username: str, state: JsonObject) -> Person:
-    roles, failures = state.get("roles"), state.get("failures")
-    return Person(
-        username=username,
-        name=str(state.get("name")),
-        roles=tuple(Role(str(role)) for role in roles) if isinstance(roles, list) else (),
-        verifier_key=str(state.get("verifier_key")),
-        locked=state.get("locked") is not False,
-        active=state.get("active") is True,
-        failures=failures if isinstance(failures, int) else 0,
-        password_issued=state.get("password_issued") is not False,
-    )
+    def _age(self, set_at: JsonValue) -> str:
+        """Return why a password is too old, or nothing."""
+        days = self._policy.maximum_age_days
+        if not days:
+            return ""
+        if isinstance(set_at, str) and datetime.fromisoformat(self._clock.utc().at) - datetime.fromisoformat(set_at) < timedelta(days=days):
+            return ""
+        return f"it is older than the {days} days of the site's policy"
 
 
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _need_reason(reason: str) -> None:
+    if not reason.strip():
+        raise AccessDenied("A reason is needed.", remedy="Say why.")
 
 
-def _derive(password: str, salt: bytes, cost: KdfCost) -> bytes:
-    """Return the 32-byte key of a password (NFKC, UTF-8). Source: RFC 9106 (argon2id)."""
-    secret = unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
-    return hash_secret_raw(secret, salt, cost.passes, cost.memory_kib, cost.lanes, _KEY_BYTES, Type.ID)
+def _texts(value: JsonValue) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
 
 
-def _open(sealed: bytes, password: str, key_name: str) -> SigningKey | None:
-    """Return the key, or None where the password does not open the row."""
-    row: dict[str, str | int] = json.loads(sealed)
-    cost = KdfCost(int(row["passes"]), int(row["memory_kib"]), int(row["lanes"]))
-    derived = _derive(password, base64.b64decode(str(row["salt"])), cost)
-    try:
-        seed = AESGCM(derived).decrypt(base64.b64decode(str(row["nonce"])), base64.b64decode(str(row["sealed"])), key_name.encode())
-    except InvalidTag:
-        return None
-    return SigningKey.from_seed(key_name, seed)
+def _whole(value: JsonValue) -> int:
+    return value if isinstance(value, int) else 0

@@ -18,7 +18,7 @@ from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.checkpoint import SigningKey, VerifierKey
 from audit.errors import NoteInvalid, SignatureRefused, VerificationError
 from audit.events import EventKind, Subject
-from audit.identity import Identity, Person, Role
+from audit.identity import Identity, Person, Role, SecondFactor
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -92,12 +92,13 @@ def sign(
     role: Role | str,
     subject: Subject,
     scripted: bool = False,
+    second: SecondFactor | None = None,
 ) -> Signature:
-    """Sign a digest as a person, with username and password given now.
+    """Sign a digest as a person, with username, password and, where asked for, second factor given now.
 
-    The role must be one the person holds; the administrator's role signs nothing. Raises LoginFailed (the attempt
-    counts towards the lock-out), RoleMissing, SignatureRefused (administrator; a password still known to the one who
-    issued it; a field that does not fit).
+    The role must be one the person holds; an administrator signs nothing. Raises LoginFailed (the attempt counts
+    towards the lock-out), RoleMissing, SignatureRefused (administrator; a password that has to be changed; a field
+    that does not fit).
     """
     if role == Role.ADMINISTRATOR:
         raise SignatureRefused("An administrator does not sign GMP records.", remedy="Sign in a production or quality role.")
@@ -105,13 +106,17 @@ def sign(
         raise SignatureRefused("A signature needs a meaning and the SHA-256 of what is signed.", remedy="Give both.")
 
     def permit(person: Person) -> None:
-        if person.password_issued:
-            raise SignatureRefused(f"The password of {username} was issued by someone else.", remedy="Change the password, then sign.")
+        if person.must_change:
+            raise SignatureRefused(
+                f"The password of {username} has to be changed: {person.must_change}.", remedy="Change the password, then sign."
+            )
         person.actor(role)
+        if person.has(Role.ADMINISTRATOR):
+            raise SignatureRefused("An administrator does not sign GMP records.", remedy="Let a person without that role sign.")
 
     act: JsonObject = {"signed_sha256": digest, "signed_meaning": meaning, "signed_subject": str(subject)}
     signer, key = identity.reauthenticate(
-        username, password, purpose=EventKind.PERSON_SIGNATURE_GIVEN, new=act, role=str(role), permit=permit
+        username, password, purpose=EventKind.PERSON_SIGNATURE_GIVEN, new=act, role=str(role), permit=permit, second=second
     )
     reading = identity.clock.utc()
     return sign_with_key(

@@ -9,6 +9,7 @@ from html import escape
 from nicegui import ui
 
 from api.access import Credentials
+from api.release_desk import shown_sha256
 from api.security import Session
 from api.status import CellStatus
 from api.workstation import exceptions, forms
@@ -133,13 +134,16 @@ class ClosingPanel:
         ui.html(f"<p><b>{what}: take it off the plate.</b> A person who did not run the batch confirms it.</p>", sanitize=False)
 
         async def confirm() -> None:
-            credentials = Credentials(username=str(username.value or "") or None, password=str(password.value or ""))
+            credentials = Credentials(
+                username=str(username.value or "") or None, password=str(password.value or ""), code=forms.text_of(code)
+            )
             password.value = ""
             done = f"Removal of {what.lower()} confirmed."
             await self._visitor.act(lambda session: release.confirm_removal(session, batch, number, credentials, purge=purge), done)
 
         with forms.form(confirm):
             username, password = forms.account_field(), forms.password_field("Password")
+            code = forms.code_field(self._visitor)
             forms.submit(f"{what} is off the plate")
 
     def _signing(self, record: JsonObject, batch: str, batch_status: str) -> None:
@@ -162,7 +166,8 @@ class ClosingPanel:
             if chosen.value is None:
                 ui.notify("Choose a disposition; none is chosen for you.", type="warning", position="bottom")
                 return
-            credentials, disposition = Credentials(password=str(password.value or "")), str(chosen.value)
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code), digest=shown_sha256(record))
+            disposition = str(chosen.value)
             password.value = ""
             if await self._visitor.act(
                 lambda session: release.dispose(session, batch, disposition, credentials), f"Signed: {disposition}."
@@ -172,7 +177,7 @@ class ClosingPanel:
         with forms.form(sign).classes("mt-3"):
             chosen = ui.select(choices, label="Disposition").props("outlined dense").style("min-width:12rem")
             forms.named_account(self._visitor.session().username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit("Sign")
 
 

@@ -31,11 +31,12 @@ class ExceptionForm:
             self.cause = forms.text_field("Cause, and why the units are not affected", wide=True)
             forms.named_account(visitor.session().username)
             self.password = forms.password_field("Your password for this cause")
+            self.code_of_now = forms.code_field(visitor)
             forms.submit("Sign the cause")
 
     async def sign(self) -> None:
         """Sign what was entered; nothing is chosen for the person."""
-        credentials = Credentials(password=str(self.password.value or ""))
+        credentials = Credentials(password=str(self.password.value or ""), code=forms.text_of(self.code_of_now))
         self.password.value = ""
         if self.code.value is None or not str(self.cause.value or "").strip():
             ui.notify("State the kind of cause and the cause.", type="warning", position="bottom")

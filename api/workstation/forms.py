@@ -7,6 +7,8 @@ from html import escape
 
 from nicegui import ui
 
+from api.workstation.visitor import Visitor
+
 _FIELD = "outlined dense autocomplete=off"
 
 
@@ -37,6 +39,22 @@ def account_field(label: str = "User name") -> ui.input:
 
 def password_field(label: str = "Your password") -> ui.input:
     return ui.input(label, password=True).props("outlined dense autocomplete=current-password")
+
+
+def code_field(visitor: Visitor, label: str = "One-time or recovery code") -> ui.input | None:
+    """Return a field for the second factor where the visitor is outside the perimeter; inside there is none."""
+    if not visitor.session().remote:
+        return None
+    return ui.input(label).props("outlined dense autocomplete=one-time-code inputmode=text")
+
+
+def text_of(field: ui.input | None) -> str | None:
+    """Return what was typed into a field and empty it; None where there is none or nothing in it."""
+    if field is None:
+        return None
+    typed = str(field.value or "").strip()[:64]
+    field.value = ""
+    return typed or None
 
 
 def submit(label: str) -> None:

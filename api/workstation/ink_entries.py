@@ -95,6 +95,7 @@ class PreparationForm:
             ui.button("Show the strength", on_click=self._show).props("outline no-caps color=primary type=button")
             self._strength = ui.html("", sanitize=False).classes("w-full dw-strength")
             self._password = forms.password_field("Their password")
+            self._code = forms.code_field(visitor)
             forms.submit("Sign: checked")
 
     def _component(self) -> None:
@@ -128,7 +129,11 @@ class PreparationForm:
 
     async def _sign(self) -> None:
         read, shown, desk = self._reader(), self._shown, self._visitor.workstation.inks
-        credentials = Credentials(username=str(self._checker.value or "").strip() or None, password=str(self._password.value or ""))
+        credentials = Credentials(
+            username=str(self._checker.value or "").strip() or None,
+            password=str(self._password.value or ""),
+            code=forms.text_of(self._code),
+        )
         self._password.value = ""
 
         def sign(session: Session) -> None:

@@ -12,6 +12,7 @@ from api.ink_desk import CartridgeWeighing
 from api.security import Permission, Session
 from api.workstation import forms, panels
 from api.workstation.ink_entries import LotForm, PreparationForm, ReceivedCartridgeForm
+from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT
 from api.workstation.visitor import Visitor
@@ -116,6 +117,7 @@ class InksPage:
         with ui.element("header").classes("dw-top"):
             ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
             ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
+        LockBar(visitor, "/inks").watch()
         overview = self._desk.overview()
         lots, cartridges = overview["inks"], overview["cartridges"]
         with ui.element("div").classes("dw-body"):

@@ -167,18 +167,22 @@ class IntakePanel:
                 }
             return OrderRequest(moiety=active.moiety, basis=active.basis, unit=str(unit.value), per=str(per.value), **typed, **chosen)
 
+        seen: dict[str, str] = {}
+
         async def preview() -> None:
+            seen.clear()
             try:
                 answer = await run.io_bound(lambda: self._visitor.workstation.production.preview(request()))
             except DosewrightError as error:
                 shown.set_content(f'<p class="dw-problem" role="alert">▲ {escape(str(error))}</p>')
                 return
             lines = (answer or {}).get("arithmetic")
+            seen["digest"] = str((answer or {}).get("shown_sha256"))
             text = "\n".join(str(line) for line in lines) if isinstance(lines, list) else ""
             shown.set_content(f'<pre class="dw-arith">{escape(text)}</pre>')
 
         async def enter() -> None:
-            credentials = Credentials(password=str(password.value or ""))
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code), digest=seen.get("digest"))
             password.value = ""
             entered = await self._visitor.act(
                 lambda session: self._visitor.workstation.production.enter_order(session, request(), credentials),
@@ -190,7 +194,7 @@ class IntakePanel:
         with form, ui.row().classes("w-full gap-3 items-center"):
             ui.button("Show the dose", on_click=preview).props("outline no-caps color=primary")
             forms.named_account(self._visitor.session().username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit("Sign the entry")
 
     @staticmethod
@@ -204,7 +208,7 @@ class IntakePanel:
         ui.html(f"<p><b>Order {escape(order)}</b>: a second person enters the figures again from the prescription.</p>", sanitize=False)
 
         async def confirm() -> None:
-            credentials = Credentials(password=str(password.value or ""))
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code))
             password.value = ""
             entry = SecondEntry(
                 height_cm=str(height.value or ""),
@@ -226,7 +230,7 @@ class IntakePanel:
             two = self._visitor.workstation.production.has_two_actives(order)
             second = forms.text_field("Prescribed amount of the second active") if two else None
             forms.named_account(self._visitor.session().username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit("Sign the confirmation")
 
     def _begin(self, order: str, offers: tuple[Offer, ...]) -> Iterator[tuple[Hashable, Callable[[], object]]]:

@@ -24,14 +24,17 @@ from api.security import Permission, Session, session_of, token_of
 from api.status import CellStatus
 from api.wiring import Workstation
 from api.workstation import panels
+from api.workstation.account import AccountPage
 from api.workstation.alarm_panel import AlarmPanel
 from api.workstation.care import REFRESH_S, CarePanel
 from api.workstation.closing import ClosingPanel
 from api.workstation.inks import InksPage
 from api.workstation.intake import IntakePanel
+from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.models import ModelsPage
 from api.workstation.packing import PackingPanel
+from api.workstation.people import PeoplePage
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
 from api.workstation.recall import RecallPage
 from api.workstation.recipes import RecipesPage
@@ -44,6 +47,7 @@ from recipes.library import load_machine
 _REFRESH_S = 0.25
 _OTHERS_S = 0.5
 _CHART_S = 0.5
+_ATTENTION_S = 3.0
 _NOT_ASKED = "The cell has not been asked yet."
 _LOGO = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' "
@@ -156,6 +160,9 @@ class RunningPage:
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
             ui.html(panels.WAYS, sanitize=False)
+        self._lock = LockBar(visitor, f"/?cell={visitor.cell}")
+        self._attention = Changing("dw-attention")
+        self._attention_due = 0.0
         self._banner = Changing("dw-banner")
         with ui.element("div").classes("dw-body"):
             self._cells = CellStrip(visitor.cell, tuple(self._views)) if self.others else None
@@ -204,10 +211,23 @@ class RunningPage:
         except NotLoggedIn:
             ui.navigate.to("/login")
             return
+        self._lock.look()
+        await self._look_after_access()
         view = await run.io_bound(self._feed.view)
         if view is not None:
             self._show(view)
             await self._pictures.refresh(view.status)
+
+    async def _look_after_access(self) -> None:
+        """Record what time ended or locked, and show what needs attention to those who may see it."""
+        if (now := time.monotonic()) < self._attention_due:
+            return
+        self._attention_due = now + _ATTENTION_S
+        workstation, session = self._visitor.workstation, self._visitor.session()
+        if workstation.sessions.ends():
+            await run.io_bound(workstation.people.record_ends)
+        found = await run.io_bound(workstation.access.attention, session)
+        self._attention.show(panels.attention_banner([str(notice["text"]) for notice in found or ()]))
 
     async def add_plain_parts(self) -> None:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
@@ -314,6 +334,20 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         session_of(request).role_for(Permission.SEE)
         ui.colors(primary="#1d6f58")
         RecallPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), recall)
+        return None
+
+    @ui.page("/people", title="Dosewright: people", favicon=_LOGO)
+    async def people(request: Request, account: str = "") -> Response | None:
+        session_of(request).role_for(Permission.SEE)
+        ui.colors(primary="#1d6f58")
+        PeoplePage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]), account)
+        return None
+
+    @ui.page("/account", title="Dosewright: my account", favicon=_LOGO)
+    async def account(request: Request) -> Response | None:
+        session_of(request).role_for(Permission.SEE)
+        ui.colors(primary="#1d6f58")
+        AccountPage(Visitor(workstation, token_of(request)[0], (workstation.cells.names or ("no cell",))[0]))
         return None
 
     nicegui_app.on_shutdown(workstation.close)

@@ -44,9 +44,22 @@ RECIPES = '<a class="dw-plain" href="/recipes">Recipes</a>'
 RECALL = '<a class="dw-plain" href="/recall">Recall</a>'
 MODELS = '<a class="dw-plain" href="/models">Models</a>'
 INKS = '<a class="dw-plain" href="/inks">Inks</a>'
+PEOPLE = '<a class="dw-plain" href="/people">People</a>'
+ACCOUNT = '<a class="dw-plain" href="/account">My account</a>'
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
 TRAIL = '<a class="dw-plain" href="/trail">Trail</a>'
-WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{MODELS}{RECALL}{TRAIL}{LOG_OUT}</nav>'
+WAYS = (
+    '<nav class="dw-ways" aria-label="Pages"><details class="dw-menu"><summary class="dw-plain">Pages</summary>'
+    f"<div>{INKS}{RECIPES}{MODELS}{TRAIL}{RECALL}{PEOPLE}{ACCOUNT}</div></details>{LOG_OUT}</nav>"
+)
+
+
+def attention_banner(notices: Sequence[str]) -> str:
+    """What an administrator or quality assurance has to look at, and where; nothing where there is nothing."""
+    if not notices:
+        return ""
+    more = f" and {len(notices) - 1} more" if len(notices) > 1 else ""
+    return f'<p class="dw-problem" role="alert">▲ Needs attention: {escape(notices[0])}{more} <a href="/people">Look at it</a></p>'
 
 
 def _stop(cell: str, classes: str, button: str) -> str:

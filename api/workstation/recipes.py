@@ -11,6 +11,7 @@ from nicegui import ui
 from api.access import Credentials
 from api.security import Session
 from api.workstation import forms, panels
+from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT
 from api.workstation.visitor import Visitor
@@ -112,6 +113,7 @@ class RecipesPage:
         with ui.element("header").classes("dw-top"):
             ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
             ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
+        LockBar(visitor, "/recipes").watch()
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
                 self._one(session, chosen)
@@ -157,7 +159,7 @@ class RecipesPage:
         ui.html(f"<p><b>{escape(title)}.</b> {escape(_MEANS[step])} {content}</p>", sanitize=False)
 
         async def sign() -> None:
-            credentials = Credentials(password=str(password.value or ""))
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code), digest=digest)
             password.value = ""
             why = str(reason.value or "") if reason is not None else ""
             named = tuple(str(batches.value or "").replace(",", " ").split()) if batches is not None else ()
@@ -169,7 +171,7 @@ class RecipesPage:
             reason = forms.text_field("Reason", wide=True) if step in _NEEDS_REASON else None
             batches = forms.text_field(_BATCHES, wide=True) if step == Step.MAKE_EFFECTIVE.value else None
             forms.named_account(session.username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit(f"Sign: {step}")
 
     def _act(

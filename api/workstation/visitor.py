@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from nicegui import context, run, ui
 
+from api.access import GivenFactor
 from api.errors import NotLoggedIn
 from api.security import Session
 from api.wiring import Workstation
@@ -24,13 +26,22 @@ class Visitor:
         self._token = token
         # an act may remove the very element it began on; what it came to is said to the page
         self._client = context.client
+        ui.on("dw-activity", self.touch)
+
+    def touch(self) -> None:
+        """Note that a person types or presses on the page; what the page asks by itself does not count."""
+        self.workstation.sessions.touch(self._token)
 
     def session(self) -> Session:
         """Return the session, or raise NotLoggedIn when it has ended since the page was opened."""
         session = self.workstation.sessions.find(self._token)
         if session is None:
             raise NotLoggedIn("The session has ended.", remedy="Log in again.")
-        return session
+        return replace(session, at_page=True)
+
+    def change_password(self, session: Session, password: str, new_password: str, given: GivenFactor) -> None:
+        """Set an own new password; this page's session goes on with it."""
+        self.workstation.people.change_password(session, password, new_password, token=self._token, given=given)
 
     def go_to(self, cell: str) -> None:
         """Open the page of another cell in place of this one."""
@@ -44,6 +55,7 @@ class Visitor:
 
     async def act(self, action: Callable[[Session], object], done: str = "") -> bool:
         """Carry out one act off the event loop; show why it was refused. Returns whether it was done."""
+        self.touch()
         try:
             await run.io_bound(action, self.session())
         except DosewrightError as error:

@@ -70,7 +70,9 @@ class WeighingPanel:
                     lambda session: desk.enter_first(session, batch, waiting.n, read), "Entered. A second person follows."
                 )
                 return
-            credentials = Credentials(username=str(username.value or "") or None, password=str(password.value or ""))
+            credentials = Credentials(
+                username=str(username.value or "") or None, password=str(password.value or ""), code=forms.text_of(code)
+            )
             password.value = ""
             await self._visitor.act(lambda session: desk.enter_second(session, batch, waiting.n, read, credentials), "Entered and signed.")
 
@@ -80,6 +82,7 @@ class WeighingPanel:
             username = forms.account_field()
             username.set_visibility(waiting.entry == 2)
             password = forms.password_field("Password") if waiting.entry == 2 else None
+            code = forms.code_field(self._visitor) if waiting.entry == 2 else None
             forms.submit("Enter and sign" if waiting.entry == 2 else "Enter")
 
 

@@ -78,7 +78,7 @@ def bench(laid_out: Site, tmp_path: Path) -> Iterator[Bench]:
     shutil.copytree(laid_out.folder, folder)
     cell = fake_cell.FakeCell(folder)
     workstation = build_workstation(folder, connector=cell.connect)
-    with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080") as client:
+    with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080", client=("127.0.0.1", 50000)) as client:
         yield Bench(laid_out, cell, workstation, client, {})
     workstation.close()
     cell.store.close()

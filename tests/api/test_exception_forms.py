@@ -37,7 +37,7 @@ class FakeVisitor:
         self.workstation = SimpleNamespace(exceptions=desk)
 
     def session(self) -> Any:
-        return SimpleNamespace(username="quality")
+        return SimpleNamespace(username="quality", remote=False)
 
     async def act(self, action: Callable[[Any], object], done: str = "") -> bool:
         action(self.session())

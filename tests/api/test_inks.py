@@ -125,7 +125,7 @@ def test_hours_at_temperature_end_a_cartridge(bench: Any) -> None:
     bench.workstation.inks._count("CYC-DEMO-01-A", usage(warm="6.0", printed="10"), SYSTEM)
     recipe = load_recipe("cyclophosphamide")
     cartridge = bench.workstation.shelf.cartridge("CYC-DEMO-01-A")
-    [reason] = cartridge_reasons(recipe, INK, cartridge, load_machine(recipe.machine), [], TODAY)
+    [reason] = cartridge_reasons(recipe, INK, cartridge, load_machine(recipe.machine), [], datetime.now(UTC).date().isoformat())
     assert "was at temperature for 6.00 h, 6 h are allowed" in reason
 
 

@@ -135,7 +135,8 @@ def test_no_step_is_left_out(bench: Any, what: str) -> None:
 
 def test_a_step_needs_the_password(bench: Any) -> None:
     draft(bench, version(2))
-    answer = bench.ask("engineer", "POST", f"/recipe-versions/{CASE}@2/submit", {"signature": {"password": "wrong"}})
+    wrong = {"signature": {"password": "wrong", "scripted": True}}
+    answer = bench.ask("engineer", "POST", f"/recipe-versions/{CASE}@2/submit", wrong)
     refused(bench, answer, "password is wrong")
     answer = bench.ask(
         "engineer", "POST", f"/recipe-versions/{CASE}@2/submit", {"signature": {**bench.signature("quality"), "username": "quality"}}

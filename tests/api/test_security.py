@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -11,15 +12,27 @@ from fastapi import APIRouter
 from api import app as application
 from api.app import create_app, guards
 from api.errors import WorkstationError
-from api.security import COOKIE, GRANTS, Frontier, Permission, Sessions
+from api.frontier import Frontier
+from api.perimeter import Perimeter
+from api.security import COOKIE, GRANTS, Permission, Sessions
 from audit.clock import SystemClock
 from audit.identity import Role
 
+INSIDE_ALL = Perimeter((ip_network("127.0.0.0/8"),))
 READING = {"GET", "HEAD"}
-# the one route without a permission: log-in itself; GET /login is a page
-WITHOUT = {("POST", "/api/v1/session"), ("GET", "/login"), ("GET", "/api/v1/health"), ("GET", "/api/v1/ready")}
-# routes that compute from what is sent, and write nothing
-WITHOUT_ENTRY = {"/api/v1/doses", "/api/v1/fhir/prescription", "/api/v1/recalls/search"}
+# what is open before log-in, written out once more: log-in itself, its question for a passkey, first-run set-up, their pages
+WITHOUT = {
+    ("POST", "/api/v1/session"),
+    ("POST", "/api/v1/session/passkey"),
+    ("POST", "/api/v1/set-up"),
+    ("GET", "/login"),
+    ("GET", "/set-up"),
+    ("GET", "/passkey.js"),
+    ("GET", "/api/v1/health"),
+    ("GET", "/api/v1/ready"),
+}
+# routes that compute from what is sent, or hand out a challenge: none of them writes
+WITHOUT_ENTRY = {"/api/v1/doses", "/api/v1/session/signing-challenge", "/api/v1/fhir/prescription", "/api/v1/recalls/search"}
 ACCOUNTS = {
     Role.ADMINISTRATOR: "administrator",
     Role.PROCESS_ENGINEER: "engineer",
@@ -119,6 +132,8 @@ def test_table_of_grants() -> None:
         Permission.LOOK_AFTER_STORES: {Role.ADMINISTRATOR},
         Permission.HOLD: {Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE},
         Permission.ERASE: {Role.QUALIFIED_PERSON, Role.QUALITY_ASSURANCE, Role.PHARMACIST},
+        Permission.SEE_ACCESS: {Role.ADMINISTRATOR, Role.QUALITY_ASSURANCE},
+        Permission.REVIEW_ACCESS: {Role.QUALITY_ASSURANCE},
         Permission.CHANGE_RECIPES: everyone - {Role.ADMINISTRATOR},
         Permission.AUTHOR_RECIPES: {Role.PROCESS_ENGINEER, Role.PHARMACIST},
         Permission.APPROVE_RECIPES: {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
@@ -238,8 +253,15 @@ def test_websocket_needs_session_and_own_origin(headers: list[tuple[bytes, bytes
         sent.append(message)
 
     cookie = [(b"cookie", f"{COOKIE}={token}".encode())] if logged_in else []
-    scope = {"type": "websocket", "path": "/_nicegui_ws/socket.io/", "headers": [*headers, *cookie], "query_string": b""}
-    asyncio.run(Frontier(inner, sessions=sessions, hosts=frozenset({"localhost"}))(scope, receive, send))
+    scope = {
+        "type": "websocket",
+        "scheme": "ws",
+        "client": ("127.0.0.1", 5),
+        "path": "/_nicegui_ws/socket.io/",
+        "headers": [*headers, *cookie],
+        "query_string": b"",
+    }
+    asyncio.run(Frontier(inner, sessions=sessions, hosts=frozenset({"localhost"}), perimeter=INSIDE_ALL)(scope, receive, send))
     if passes and logged_in:
         assert reached and not sent
     else:

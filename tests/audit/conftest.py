@@ -10,9 +10,10 @@ import pytest
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
-from audit.identity import Identity, KdfCost, Role
+from audit.identity import Identity, Role
 from audit.patients import PatientVault
 from audit.places import Place
+from audit.sealed_keys import KdfCost
 from audit.store import TrailStore
 from tests.audit.engines import Engine, PostgresEngine, SqliteEngine
 from tests.audit.postgres_server import running_server

@@ -7,7 +7,15 @@
       heard = socket;
       socket.on("disconnect", () => mark(false));
     }
-    mark(Boolean(socket && socket.connected && window.did_handshake));
+    mark(Boolean(socket && socket.connected && window.did_handshake) && !document.querySelector(".dw-locked"));
   };
+  // what a person does keeps the session open: told at most every ten seconds, and only of events that the browser vouches for
+  let told = 0;
+  const use = event => {
+    if (!event.isTrusted || Date.now() - told < 10000 || !window.socket || !window.socket.connected) return;
+    told = Date.now();
+    emitEvent("dw-activity");
+  };
+  ["pointerdown", "keydown", "wheel"].forEach(kind => addEventListener(kind, use, {capture: true, passive: true}));
   setInterval(look, 100);
 })();

@@ -1,0 +1,169 @@
+"""My account: password, one-time password with its QR code, recovery codes, passkeys."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+
+from nicegui import run, ui
+from pydantic import JsonValue
+
+from api.access import GivenFactor
+from api.errors import InputInvalid
+from api.security import Session
+from api.workstation import forms
+from api.workstation.cards import card, page_head, table, text
+from api.workstation.pieces import INERT
+from api.workstation.visitor import Visitor
+from audit.canonical import JsonObject
+from audit.errors import DosewrightError
+
+_CREATE = """
+const options = PublicKeyCredential.parseCreationOptionsFromJSON({options});
+try {{ return {{answer: (await navigator.credentials.create({{publicKey: options}})).toJSON()}}; }}
+catch (error) {{ return {{refused: error.message}}; }}
+"""
+_PASSKEY_S = 90.0
+
+
+class AccountPage:
+    """Builds the page of one visit. Lifetime: that of the page; after a change it is loaded anew."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+        self._desk = visitor.workstation.factors
+        session = visitor.session()
+        page_head(visitor, "/account")
+        with ui.element("div").classes("dw-body"):
+            with ui.element("div").classes("dw-col").props(INERT):
+                with card("Second factors"):
+                    self._factors(session)
+                with card("One-time password") as self._totp:
+                    self._begin_totp(session)
+            with ui.element("div").classes("dw-col").props(INERT):
+                with card("Password"):
+                    self._password(session)
+                if self._desk.offers_passkeys:
+                    with card("Passkey"):
+                        self._passkey(session)
+
+    def _password(self, session: Session) -> None:
+        policy = self._visitor.workstation.people.policy
+        if session.must_change:
+            text(f'<p class="dw-problem" role="alert">▲ Change it first: {escape(session.must_change)}.</p>')
+        classes = f", {policy.classes} of lower case, upper case, digit, other" if policy.classes else ""
+        text(f'<p class="dw-quiet">{policy.minimum_length} to {policy.maximum_length} characters{classes}; best is a sentence.</p>')
+
+        async def change() -> None:
+            typed = [str(field.value or "") for field in (old, new, again)]
+            given = GivenFactor(code=forms.text_of(code))
+            for field in (old, new, again):
+                field.value = ""
+
+            def act(session: Session) -> None:
+                if typed[1] != typed[2]:
+                    raise InputInvalid("The two new passwords differ.", remedy="Type the same one twice.")
+                self._visitor.change_password(session, typed[0], typed[1], given)
+
+            if await self._visitor.act(act):
+                ui.navigate.to("/account")
+
+        with forms.form(change):
+            forms.named_account(session.username)
+            old = forms.password_field("Present password")
+            new, again = (
+                ui.input(label, password=True).props("outlined dense autocomplete=new-password") for label in ("New", "New, again")
+            )
+            code = forms.code_field(self._visitor)
+            forms.submit("Change the password")
+
+    def _factors(self, session: Session) -> None:
+        mine = self._desk.mine(session)
+        text(table(("What", "Since", "State"), [_row(item) for item in mine], "None. Log-in and signing from outside the site need one."))
+        if session.remote:
+            text('<p class="dw-quiet">Second factors are enrolled and changed at the site only.</p>')
+            return
+        active = {str(item["id"]): f"{item['label']} ({item['id']})" for item in mine if item["active"]}
+        if not active:
+            return
+
+        async def revoke() -> None:
+            factor, given, why = str(chosen.value or ""), str(password.value or ""), str(reason.value or "")
+            password.value = ""
+            if await self._visitor.act(lambda session: self._desk.revoke_own(session, factor, given, why)):
+                ui.navigate.to("/account")
+
+        with forms.form(revoke):
+            chosen = ui.select(active, label="Second factor", value=next(iter(active))).props("outlined dense").style("min-width:14rem")
+            reason = forms.text_field("Reason")
+            forms.named_account(session.username)
+            password = forms.password_field()
+            forms.submit("Revoke it")
+
+    def _begin_totp(self, session: Session) -> None:
+        text("<p>For a telephone or another authenticator. A new one takes the place of an earlier one.</p>")
+
+        async def begin() -> None:
+            given = str(password.value or "")
+            password.value = ""
+            made: list[JsonObject] = []
+            if await self._visitor.act(lambda session: made.append(self._desk.begin_totp(session, given))):
+                self._show_totp(made[0])
+
+        with forms.form(begin):
+            forms.named_account(session.username)
+            password = forms.password_field()
+            forms.submit("Begin")
+
+    def _show_totp(self, made: JsonObject) -> None:
+        self._totp.clear()
+        codes = made["recovery_codes"]
+        listed = "".join(f"<li>{escape(str(code))}</li>" for code in codes) if isinstance(codes, list) else ""
+        with self._totp:
+            text(
+                f"<h2>One-time password</h2><p>1. Scan this, or type <span class='dw-secret'>{escape(str(made['secret']))}</span></p>"
+                f"{made['qr_svg']}<p>2. Write down the recovery codes; each opens once. They are not shown again.</p>"
+                f"<ul class='dw-codes'>{listed}</ul><p>3. Type the code that is shown now.</p>"
+            )
+
+            async def confirm() -> None:
+                typed = str(code.value or "")
+                if await self._visitor.act(lambda session: self._desk.confirm_totp(session, typed)):
+                    ui.navigate.to("/account")
+
+            with forms.form(confirm):
+                code = ui.input("Code").props("outlined dense autocomplete=one-time-code inputmode=numeric")
+                forms.submit("Enrol it")
+
+    def _passkey(self, session: Session) -> None:
+        text("<p>A security key, or this computer's own. It answers to this site's address alone.</p>")
+
+        async def add() -> None:
+            given, label = str(password.value or ""), str(name.value or "")
+            password.value = ""
+            try:
+                options = await run.io_bound(self._desk.begin_passkey, self._visitor.session(), given)
+            except DosewrightError as error:
+                ui.notify(str(error), type="negative", position="bottom", multi_line=True)
+                return
+            script = _CREATE.format(options=json.dumps(options))
+            made: dict[str, JsonValue] = await ui.run_javascript(f"return await (async () => {{{script}}})()", timeout=_PASSKEY_S)
+            answer = made.get("answer")
+            if not isinstance(answer, dict):
+                ui.notify(f"The passkey was not made: {made.get('refused')}", type="negative", position="bottom")
+                return
+            if await self._visitor.act(lambda session: self._desk.confirm_passkey(session, label, answer)):
+                ui.navigate.to("/account")
+
+        with forms.form(add):
+            name = forms.text_field("Name, for example key on the ring")
+            forms.named_account(session.username)
+            password = forms.password_field()
+            forms.submit("Add a passkey")
+
+
+def _row(item: JsonObject) -> str:
+    left = f", {item['recovery_codes_left']} recovery codes left" if "recovery_codes_left" in item and item["active"] else ""
+    state = "✓ in use" if item["active"] else "✕ revoked"
+    since = escape(str(item["enrolled"])[:16].replace("T", " "))
+    return f"<tr><td><b>{escape(str(item['label']))}</b></td><td>{since} UTC</td><td>{state}{left}</td></tr>"

@@ -1,0 +1,49 @@
+"""What the pages of people share: the head of a page, its cards, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from nicegui import ui
+
+from api.workstation import panels
+from api.workstation.lock_bar import LockBar
+from api.workstation.look import PAGE_STYLE
+from api.workstation.pieces import CONNECTION_SCRIPT
+from api.workstation.visitor import Visitor
+
+
+def page_head(visitor: Visitor, back: str) -> None:
+    """Build the head of a page with the way back to the cell, and the bar of a locked session."""
+    session = visitor.session()
+    ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
+    ui.add_body_html(CONNECTION_SCRIPT)
+    role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
+    with ui.element("header").classes("dw-top"):
+        ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
+        ui.html(
+            f'<nav class="dw-ways">{panels.PEOPLE}{panels.ACCOUNT}<a class="dw-plain" href="/">Back to the cell</a></nav>', sanitize=False
+        )
+    LockBar(visitor, back).watch()
+
+
+def card(title: str) -> ui.element:
+    """Return a card with its heading."""
+    made = ui.element("section").classes("dw-card dw-stack")
+    with made:
+        ui.html(f"<h2>{escape(title)}</h2>", sanitize=False)
+    return made
+
+
+def text(html: str) -> None:
+    """Show HTML that is ours, over the whole width."""
+    ui.html(html, sanitize=False).classes("w-full")
+
+
+def table(head: Sequence[str], rows: Sequence[str], none: str) -> str:
+    """Return a table of rows that are HTML, or a quiet sentence where there are none."""
+    if not rows:
+        return f'<p class="dw-quiet">{escape(none)}</p>'
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f'<table class="dw-table"><thead><tr>{names}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

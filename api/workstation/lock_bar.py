@@ -1,0 +1,62 @@
+"""The bar of a locked session: what the page shows stays, STOP works, and the password opens it again.
+
+A plain form, like STOP: it needs neither script nor websocket. As long as it is there, columns and dialogs are inert
+(`connection.js`), and every act is refused by the services besides.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from nicegui import ui
+
+from api.errors import NotLoggedIn
+from api.security import Session
+from api.workstation.pieces import Changing
+from api.workstation.visitor import Visitor
+
+_LOOK_S = 2.0
+
+
+def locked_html(session: Session, back: str) -> str:
+    """Return the form that opens a locked session again, or nothing where it is not locked."""
+    if not session.locked:
+        return ""
+    code = (
+        '<label>One-time or recovery code <input name="code" autocomplete="one-time-code" autocapitalize="none"></label>'
+        if session.remote
+        else ""
+    )
+    return (
+        '<section class="dw-locked" role="alert"><b>Locked: nobody used this session for too long.</b> '
+        "It shows the run, and STOP works. To go on, give the password again.</section>"
+        '<form class="dw-unlock" method="post" action="/api/v1/session/resume">'
+        f'<input type="hidden" name="back" value="{escape(back)}">'
+        f'<input type="text" autocomplete="username" value="{escape(session.username)}" readonly hidden>'
+        f"<label>Password of {escape(session.username)} "
+        '<input name="password" type="password" autocomplete="current-password" required></label>'
+        f'{code}<button class="dw-plain">Go on</button></form>'
+    )
+
+
+class LockBar:
+    """Shows the bar when the session is locked. Lifetime: that of the page; `watch` begins to look by itself."""
+
+    def __init__(self, visitor: Visitor, back: str) -> None:
+        self._visitor = visitor
+        self._back = back
+        self._bar = Changing("dw-lockbar")
+        self.look()
+
+    def look(self) -> None:
+        """Show whether the session is locked; leave the page where it has ended."""
+        try:
+            session = self._visitor.session()
+        except NotLoggedIn:
+            ui.navigate.to("/login")
+            return
+        self._bar.show(locked_html(session, self._back))
+
+    def watch(self) -> None:
+        """Look again and again, on a page that does not refresh itself."""
+        ui.timer(_LOOK_S, self.look)
