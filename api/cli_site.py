@@ -128,7 +128,7 @@ def _identity(settings: Settings) -> Iterator[Identity]:
     """Open the site's own record, which no other process may hold. Raises StoreBusy where the workstation runs."""
     clock = SystemClock(zone=settings.zone, sync=settings.clock_sync)
     key = SigningKey.load(settings.path(settings.signing_key))
-    store = TrailStore.open(settings.path(settings.store), key=key, clock=clock, software=SOFTWARE)
+    store = TrailStore.open(settings.store_place, key=key, clock=clock, software=SOFTWARE)
     try:
         yield Identity(store, clock)
     finally:
