@@ -230,6 +230,24 @@ def test_a_batch_number_that_two_workstations_gave_is_told_apart_by_its_order() 
     assert batch.units == ("B00000-R1/001",)
 
 
+@pytest.mark.parametrize(
+    ("window", "hit"),
+    [
+        ({"since": 15}, True),
+        ({"since": 20}, True),
+        ({"since": 21}, False),
+        ({"until": 15}, True),
+        ({"until": 10}, True),
+        ({"until": 9}, False),
+    ],
+)
+def test_a_unit_is_in_a_window_that_it_was_being_made_in(window: dict[str, int], hit: bool) -> None:
+    made = [Batch("B00000", "L1", None, "RAW-1", "C1", "a@1", "cell-1", "olga", "p1", (Unit(stamp(10), stamp(20), "B-7"),), 0)]
+    desk, cells = trails(made)
+    criteria = Criteria(**{name: stamp(minute) for name, minute in window.items()})
+    assert bool(search(criteria, [desk.view(), *(cell.view() for cell in cells.values())]).units) is hit
+
+
 def test_a_search_for_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="ink_lot"):
         search(Criteria(), [])
