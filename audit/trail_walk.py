@@ -105,8 +105,12 @@ class TrailWalk:
             columns = [*zip(*rows, strict=True)]
         lines: tuple[bytes, ...] = columns[1]
         links = [hashed.hexdigest() for hashed in map(sha256, lines)]
-        if not self._take_flat(columns, links):
-            for row, link in zip(rows, links, strict=True):
+        # What the first entry says, the others are held against: it is taken alone, however few there are.
+        alone = 0 if self.size else 1
+        if alone:
+            self._take_one(rows[0], links[0])
+        if len(rows) > alone and not self._take_flat([column[alone:] for column in columns], links[alone:]):
+            for row, link in zip(rows[alone:], links[alone:], strict=True):
                 self._take_one(row, link)
         self._batch([hashed.digest() for hashed in map(sha256, map(b"\x00".__add__, lines))], anchors)
 

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.canonical import canonical
+from audit.canonical import canonical, sha256_hex
+from audit.chain import GENESIS
+from audit.events import EventKind
 from audit.trail_lines import read_flat, shape_problem
+from audit.trail_walk import TrailWalk
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(["}", "{}", '"', "\\", "\n", "é", '","old":{}'])
 _KEYS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=4) | st.sampled_from(["old", "new", "}"])
@@ -113,3 +116,27 @@ _HALF = len(_LINE) // 2
 )
 def test_other_forms_are_left_to_a_closer_look(lines: list[bytes]) -> None:
     assert read_flat(lines) is None
+
+
+def _row(seq: int, prev: str, **members: Any) -> tuple[Any, ...]:
+    entry = _entry(seq=seq, prev=prev, **members)
+    line = canonical(entry)
+    return seq, line, sha256_hex(line), entry["at"], entry["kind"], entry["actor"], entry["subject"]["type"], entry["subject"]["id"]
+
+
+@pytest.mark.parametrize("old", [{"a": True}, {"a": 2}, {"a": "1"}, {"b": 1}, {}, {"a": 1, "b": None}])
+def test_a_wrong_old_is_found_among_lines_read_together(old: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    birth = {"kind": EventKind.SITE_STORE_CREATED.value, "new": {"demonstration": True}, "old": {"demonstration": None}}
+    rows = [_row(0, GENESIS, **birth, subject={"id": "s", "type": "store"})]
+    for seq, said in ((1, {"a": None}), (2, {"a": 1}), (3, old), (4, {"a": 1})):
+        rows.append(_row(seq, rows[-1][2], old=said))
+    alone: list[int] = []
+    monkeypatch.setattr(
+        TrailWalk, "_take_one", lambda self, row, link, take=TrailWalk._take_one: (alone.append(row[0]), take(self, row, link))
+    )
+    walk = TrailWalk()
+    walk.take(rows)
+    assert alone == [0], "the others were read together"
+    assert walk.findings == [("entries", 3, "", "old is not the state that the earlier entries lead to")]
+    assert (walk.size, walk.last, walk.indexed) == (5, rows[-1][2], 5)
+    assert (walk.objects["t", "i"].version, walk.objects["t", "i"].state) == (4, {"a": 1})
