@@ -136,7 +136,7 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 def _with_headers(send: Send, path: str) -> Send:
-    by_hand = path in ("/login", "/set-up")
+    by_hand = path in ("/login", "/set-up", f"{API}/session")  # a refused log-in shows its page again there
     strict = path.startswith("/api") or by_hand
 
     async def sealed(message: Message) -> None:

@@ -115,7 +115,8 @@ class AccessReviews:
         before = refusals_before if isinstance(refusals_before, int) else 0
         factors = [factor.label for factor in self._factors.of(person.username) if factor.active]
         last = person.last_log_in
-        absent = None if last is None else (self._identity.today() - day_of(last)).days
+        seen = last or person.password_set
+        absent = None if seen is None else (self._identity.today() - day_of(seen)).days
         lent: JsonObject = {role.value: until for role, until in person.lent}
         return {
             "username": person.username,

@@ -51,6 +51,7 @@ class Person:
     must_change: str = ""
     last_log_in: str | None = None
     refusals: int = 0
+    password_set: str | None = None
 
     def has(self, role: Role) -> bool:
         return role in self.roles
@@ -393,7 +394,7 @@ class Identity:
         lending = tuple((Role(role), str(until)) for role, until in sorted(lent.items())) if isinstance(lent, dict) else ()
         lending = tuple((role, until) for role, until in lending if until >= today)
         held = {Role(role) for role in _texts(state.get("roles"))} | {role for role, _ in lending}
-        issued, last = state.get("password_issued") is not False, state.get("last_log_in")
+        issued, last, since = state.get("password_issued") is not False, state.get("last_log_in"), state.get("password_set")
         return Person(
             username=username,
             name=str(state.get("name")),
@@ -404,9 +405,10 @@ class Identity:
             failures=_whole(state.get("failures")),
             password_issued=issued,
             lent=lending,
-            must_change="it was issued by someone else" if issued else self._age(state.get("password_set")),
+            must_change="it was issued by someone else" if issued else self._age(since),
             last_log_in=last if isinstance(last, str) else None,
             refusals=_whole(state.get("refusals")),
+            password_set=since if isinstance(since, str) else None,
         )
 
     def _age(self, set_at: JsonValue) -> str:

@@ -181,8 +181,7 @@ class PeoplePage:
                 raise InputInvalid(f"The policy cannot be read: {error}", remedy="Correct what is named.") from error
             return self._people.change_policy(session, chosen, str(reason.value or ""))
 
-        with ui.element("details").classes("w-full"):
-            text("<summary>Change it</summary>")
+        with ui.expansion("Change it").classes("w-full"):
             start = {name: name for name in PRESETS}
             preset = ui.select(start, label="Begin with the reading of").props("outlined dense").style("min-width:16rem")
             field = ui.textarea(value=json.dumps(policy.as_record(), indent=1)).props("outlined dense").classes("w-full")
