@@ -180,11 +180,9 @@ class PostgresSchema:
         draft = PostgresSchema(self.url.draft())
         session = self._connect(needs_schema=False)
         try:
+            self._require_free(session)
             lock = self.take_lock(session)
-            if self._exists(session):
-                raise StoreExists(
-                    f"There is a schema {self.url.schema} already.", remedy="Open it, or name another schema for the new store."
-                )
+            self._require_free(session)
             try:
                 # What a creation that was cut off left under the name that is kept for it.
                 self._run(session, f"DROP SCHEMA IF EXISTS {draft.url.schema} CASCADE")

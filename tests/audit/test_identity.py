@@ -24,6 +24,7 @@ from audit.signatures import Signature, sign, sign_with_key, verify_signature
 from audit.store import TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import ADMIN, CHEAP, CLOCK, KEY, OPERATOR, PASSWORD, new_store, open_store
+from tests.audit.engines import Engine, everything
 
 DIGEST = "ab" * 32
 ORDER = Subject("order", "O1")
@@ -277,17 +278,18 @@ def test_the_default_cost_is_real() -> None:
     assert time.perf_counter() - start > 0.01
 
 
-def test_patients_are_sealed_and_the_trail_holds_a_commitment(tmp_path: Path, store: TrailStore) -> None:
+def test_patients_are_sealed_and_the_trail_holds_a_commitment(tmp_path: Path, engine: Engine, store: TrailStore) -> None:
     vault = PatientVault.create(tmp_path / "patients.key")
     entry = vault.record(store, "P-7", {"name": "Test Patient", "born": "2016-02-29"}, actor=OPERATOR, device="ws")
     assert set(entry.new) == {"identity_sha256"}
     assert PatientVault.load(tmp_path / "patients.key").read(store, "P-7") == {"name": "Test Patient", "born": "2016-02-29"}
     assert b"Test Patient" not in b"".join(file.read_bytes() for file in tmp_path.glob("trail.db*"))
+    assert "Test Patient" not in str(everything(engine, str(store.database)))
     first = entry.new
     assert vault.record(store, "P-7", {"name": "Test Patient", "born": "2016-02-29"}, actor=OPERATOR, device="ws").new != first
     with pytest.raises(VerificationError, match="do not open"):
         PatientVault(bytes(32)).read(store, "P-7")
-    store._writer.execute("UPDATE patients SET sealed = x'00'")
+    store._writer.execute("UPDATE patients SET sealed = ?", (b"\0",))
     with pytest.raises(VerificationError, match="commits to"):
         vault.read(store, "P-7")
     with pytest.raises(RecordError):

@@ -67,6 +67,7 @@ FIGURES: tuple[Callable[[], list[Row]], ...] = (
             demo_wall,
             dose_closure,
             trail.durable_append,
+            trail.postgresql_append,
             trail.group_append,
             trail.verify_rate,
             trail.verify_rate_two,

@@ -8,15 +8,19 @@ import tempfile
 import time
 from pathlib import Path
 
+import psycopg
+
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.identity import Identity, Role
 from audit.patients import PatientVault
+from audit.places import Place
 from audit.store import TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import CHEAP, CLOCK, OPERATOR, judged, new_store
 from tests.audit.engines import SqliteEngine
+from tests.audit.postgres_server import running_server
 from tests.audit.test_tampering import missed
 from tests.benchmarks import Row
 from tests.benchmarks.package_memory import million_entries
@@ -37,10 +41,9 @@ def drafts(count: int, first: int = 0, kind: EventKind = EventKind.RUN_STATE_CHA
     ]
 
 
-def _appends(folder: Path, count: int, group: int = 1) -> tuple[float, list[bytes]]:
+def _appends(place: Place, count: int, group: int = 1) -> tuple[float, list[bytes]]:
     key = SigningKey.generate("bench.store")
-    path = folder / "store.db"
-    store = TrailStore.create(path, origin="bench.store", key=key, clock=SystemClock(), software="bench", demonstration=True)
+    store = TrailStore.create(place, origin="bench.store", key=key, clock=SystemClock(), software="bench", demonstration=True)
     made = drafts(count)
     began = time.perf_counter()
     for first in range(0, count, group):
@@ -70,25 +73,48 @@ def durable_append() -> Row:
     ours, bare = [], []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as name:
-            rate, lines = _appends(Path(name), 2000)
+            rate, lines = _appends(Path(name) / "store.db", 2000)
             ours.append(rate)
             bare.append(_bare_commits(Path(name), lines))
     value, peer = statistics.median(ours), statistics.median(bare)
     return Row("trail.durable_append_per_s", f"{value:.0f}", "1/s", "bare SQLite commits", f"{peer:.0f}", f"{value / peer:.2f}")
 
 
+def _bare_commits_in_postgresql(url: str, lines: list[bytes]) -> float:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS bare (seq bigserial PRIMARY KEY, canonical bytea)")
+        began = time.perf_counter()
+        for line in lines:
+            connection.execute("BEGIN")
+            connection.execute("INSERT INTO bare (canonical) VALUES (%s)", (line,))
+            connection.execute("COMMIT")
+        return len(lines) / (time.perf_counter() - began)
+
+
+def postgresql_append() -> Row:
+    """Appends to a store in PostgreSQL on this machine, through a socket; five statements a commit, each a way there and back."""
+    ours, bare = [], []
+    with running_server() as url:
+        for n in range(3):
+            rate, lines = _appends(f"{url}&schema=bench_{n}", 1000)
+            ours.append(rate)
+            bare.append(_bare_commits_in_postgresql(url, lines))
+    value, peer = statistics.median(ours), statistics.median(bare)
+    return Row("trail.postgresql_append_per_s", f"{value:.0f}", "1/s", "bare PostgreSQL commits", f"{peer:.0f}", f"{value / peer:.2f}")
+
+
 def group_append() -> Row:
     rates = []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as name:
-            rates.append(_appends(Path(name), 50_000, _GROUP)[0])
+            rates.append(_appends(Path(name) / "store.db", 50_000, _GROUP)[0])
     return Row("trail.group_append_per_s", f"{statistics.median(rates):.0f}", "1/s", f"none: {_GROUP} entries a transaction", None, None)
 
 
 def _verified(workers: int) -> float:
     """Return entries a second of the best of three whole-store checks of a long trail."""
     with tempfile.TemporaryDirectory() as name:
-        _appends(Path(name), _LONG, _GROUP)
+        _appends(Path(name) / "store.db", _LONG, _GROUP)
         spans = []
         for _ in range(3):
             began = time.perf_counter()
@@ -130,4 +156,4 @@ def _fill(store: TrailStore) -> None:
     store.append(judged(1, "467.3"))
 
 
-FIGURES = (durable_append, group_append, verify_rate, verify_rate_two, mutations_missed, million_entries)
+FIGURES = (durable_append, postgresql_append, group_append, verify_rate, verify_rate_two, mutations_missed, million_entries)
