@@ -43,7 +43,7 @@ def header(cell: str, batch: str | None, person: str, role: str) -> str:
 RECIPES = '<a class="dw-plain" href="/recipes">Recipes</a>'
 INKS = '<a class="dw-plain" href="/inks">Inks</a>'
 PEOPLE = '<a class="dw-plain" href="/people">People</a>'
-ACCOUNT = '<a class="dw-plain" href="/account">My account</a>'
+ACCOUNT = '<a class="dw-plain" href="/account">Account</a>'
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
 WAYS = f'<nav class="dw-ways">{INKS}{RECIPES}{PEOPLE}{ACCOUNT}{LOG_OUT}</nav>'
 
