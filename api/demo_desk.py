@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx
 from pydantic import JsonValue
@@ -74,8 +75,13 @@ class Desk:
 
     def _ask(self, method: str, path: str, body: Mapping[str, JsonValue] | None = None) -> httpx.Response:
         """Ask the workstation. Raises Refused, NoWorkstation."""
+        content = None if body is None else dict(body)
         try:
-            return self._checked(self.client.request(method, path, json=None if body is None else dict(body)))
+            response = self.client.request(method, path, json=content)
+            if response.status_code == HTTPStatus.LOCKED:  # nobody asked for long, as in a slow demonstration: the account's password again
+                self._checked(self.client.post("/session/resume", json={"password": self.password}))
+                response = self.client.request(method, path, json=content)
+            return self._checked(response)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise _nobody(str(self.client.base_url), str(error) or type(error).__name__) from error
 

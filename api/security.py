@@ -165,7 +165,7 @@ class Session:
             )
         if self.must_change and permission not in _STANDING:
             raise PasswordChangeNeeded(
-                f"The password of {self.username} has to be changed: {self.must_change}.", remedy="Change it under My account."
+                f"The password of {self.username} has to be changed: {self.must_change}.", remedy="Change it under Account."
             )
         return min(granted, key=lambda role: list(Role).index(role))
 

@@ -45,7 +45,7 @@ RECALL = '<a class="dw-plain" href="/recall">Recall</a>'
 MODELS = '<a class="dw-plain" href="/models">Models</a>'
 INKS = '<a class="dw-plain" href="/inks">Inks</a>'
 PEOPLE = '<a class="dw-plain" href="/people">People</a>'
-ACCOUNT = '<a class="dw-plain" href="/account">My account</a>'
+ACCOUNT = '<a class="dw-plain" href="/account">Account</a>'
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
 TRAIL = '<a class="dw-plain" href="/trail">Trail</a>'
 WAYS = (

@@ -12,12 +12,14 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
 from api import cli as command
 from api.app import create_app, guards
+from api.demo_desk import Desk, Refused
 from api.perimeter import Origin, Perimeter
 from api.security import GRANTS, MINUTE, Permission, Sessions
 from api.site import Site
@@ -322,6 +324,29 @@ def test_the_password_opens_a_locked_session_again(locked: Any) -> None:
     headers = {"Authorization": f"Bearer {locked.token('quality')}"}
     answer = locked.client.post("/api/v1/session/resume", data=form, headers=headers, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_a_desk_that_was_locked_goes_on_with_its_password(locked: Any) -> None:
+    headers = {"Authorization": f"Bearer {locked.token('pharmacist')}"}
+    client = httpx.Client(base_url="http://localhost:8080/api/v1", transport=_Through(locked.client), headers=headers)
+    with client:
+        desk = Desk("pharmacist", locked.site.passwords["pharmacist"], client)
+        with pytest.raises(Refused, match="There is no order"):
+            desk.post("/batches", {"order": "O9", "cell": "cell-1"})
+    assert "person.session.resumed" in kinds(locked)
+
+
+class _Through(httpx.BaseTransport):
+    """Hands requests of one client to the test's own."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._client.request(
+            request.method, str(request.url.raw_path.decode()), content=request.read(), headers=dict(request.headers)
+        )
+        return httpx.Response(answer.status_code, headers=dict(answer.headers), content=answer.content)
 
 
 def test_a_lock_holds_where_it_cannot_be_recorded(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:

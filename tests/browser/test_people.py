@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -121,6 +122,28 @@ def test_an_administrator_makes_an_account_and_quality_assurance_signs_the_revie
     expect(page.get_by_text("Last signed 20")).to_be_visible()
 
 
+@pytest.mark.deep
+def test_a_locked_page_shows_and_stops_and_goes_on_with_the_password(place: Place, page: Page, tmp_path: Path) -> None:
+    """Takes a minute: the shortest span that a policy can have, by the machine's own clock."""
+    client = httpx.Client(base_url=f"{place.base}/api/v1")
+    body = {"username": "administrator", "password": place.passwords["administrator"]}
+    client.headers["Authorization"] = f"Bearer {client.post('/session', json=body).json()['token']}"
+    policy = {**client.get("/access-policy").json()["policy"], "inactivity_minutes": 1}
+    assert client.put("/access-policy", json={"policy": policy, "reason": "test"}).status_code == 200
+    client.close()
+    place.log_in(page, "operator")
+    expect(page.locator(".dw-locked")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("The cell does not answer;")).to_be_visible()
+    expect(page.locator(".dw-col[inert]")).to_have_count(2)
+    page.screenshot(path=tmp_path / "locked.png")
+    page.get_by_label("Stop the printer now").click()
+    expect(page.get_by_text("The printer was not told to stop")).to_be_visible()  # no cell is there: the press went through the lock
+    page.goto(f"{place.base}/")
+    page.locator(".dw-unlock").get_by_label("Password of operator").fill(place.passwords["operator"])
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".dw-locked")).to_have_count(0)
+
+
 # nothing is inside, and a declared proxy on this machine says that the way is encrypted
 OUTSIDE = 'trusted_networks = ["192.0.2.0/24"]\nproxies = ["127.0.0.1/32", "::1/128"]\n'
 
@@ -148,6 +171,6 @@ def test_the_log_in_page_asks_for_a_passkey_from_outside(place: Place, page: Pag
     page.get_by_label("Password").fill(place.passwords["qp"])
     page.get_by_role("button", name="Log in with a passkey").click()
     page.wait_for_url(f"{place.base}/")
-    expect(page.get_by_role("link", name="My account")).to_be_visible()
+    expect(page.get_by_role("link", name="Account")).to_be_visible()
     page.screenshot(path=tmp_path / "running.png")
     assert not [text for text in said if "Content Security Policy" in text]
