@@ -69,8 +69,7 @@ KEPT: Final = frozenset(
         EventKind.CELL_KEY_ACCEPTED,
     }
 )
-"""Kinds of the entries kept. They are never *usual*: a rotation holds a signed note, which is not ASCII, a proof has attachments,
-an enrolment is the first of its object, an acceptance holds a signature, which is an object."""
+"""Kinds of the entries kept: rows among which there is one are looked at one by one."""
 
 
 class TrailWalk:
@@ -150,7 +149,8 @@ class TrailWalk:
         if read is None:
             return False
         if not (
-            seqs == (*range(self.expected, self.expected + len(seqs)),)
+            KEPT.isdisjoint(read.kind)
+            and seqs == (*range(self.expected, self.expected + len(seqs)),)
             and read.seq == (*map(str, seqs),)
             and digests == (*links,)
             and read.prev == (self.last, *links[:-1])

@@ -110,3 +110,11 @@ def full_template(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> P
 def full(engine: Engine, full_template: Place) -> Place:
     """A closed store with rows in every table."""
     return engine.copy(full_template, "full")
+
+
+@pytest.fixture
+def full_path(tmp_path: Path, templates: dict[tuple[str, str], Place], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store in a file, with rows in every table: for what only files have."""
+    engine = SqliteEngine(tmp_path, templates)
+    template = engine.template("full", write_full, tmp_path_factory.getbasetemp())
+    return Path(engine.copy(template, "full"))
