@@ -29,7 +29,7 @@ from audit.database import record_errors as driver_errors
 from audit.errors import BackupInvalid, DosewrightError
 from audit.events import Entry
 from audit.places import Place, database_at
-from audit.sqlite_file import new_file, record_errors
+from audit.sqlite_file import new_store_file, record_errors
 from audit.store import checkpoint_link
 
 FORMAT = "dosewright-export/1"
@@ -78,7 +78,7 @@ def rebuild(lines: Iterable[bytes], path: Path) -> None:
 
     Raises BackupInvalid at the first line that is none, StoreExists, StoreMissing, RecordError.
     """
-    with new_file(path) as draft, closing(sqlite3.connect(draft, isolation_level=None)) as connection, record_errors(path):
+    with new_store_file(path) as draft, closing(sqlite3.connect(draft, isolation_level=None)) as connection, record_errors(path):
         connection.execute("BEGIN")
         _Rebuilding(connection).take(_checked(lines))
         connection.execute("COMMIT")

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine
@@ -118,6 +118,17 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
+def new_store_file(path: Path) -> Iterator[Path]:
+    """As `new_file`, with the empty schema of a store in it."""
+    with new_file(path) as draft:
+        engine = create_engine(f"sqlite:///{draft}", poolclass=NullPool)
+        with engine.begin() as connection:
+            create_schema(connection)
+        engine.dispose()
+        yield draft
+
+
+@contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Give an empty file beside `path`; at the end of the block it becomes `path` in one step.
 
@@ -205,14 +216,10 @@ class SqliteFile:
 
     @contextmanager
     def create(self, meta: Mapping[str, str], head: tuple[Value, ...]) -> Iterator[SqliteFile]:
-        with new_file(self.path) as draft:
-            engine = create_engine(f"sqlite:///{draft}", poolclass=NullPool)
-            with engine.begin() as connection:
-                create_schema(connection)
-                for row in sorted(meta.items()):
-                    connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, ?)", row)
-                connection.exec_driver_sql("INSERT INTO head (id, size, digest, checkpoints) VALUES (?, ?, ?, ?)", head)
-            engine.dispose()
+        with new_store_file(self.path) as draft:
+            with closing(sqlite3.connect(draft)) as connection, connection:
+                connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", sorted(meta.items()))
+                connection.execute("INSERT INTO head (id, size, digest, checkpoints) VALUES (?, ?, ?, ?)", head)
             yield SqliteFile(draft)
 
     def schema(self, connection: Connection) -> dict[tuple[str, str], str]:

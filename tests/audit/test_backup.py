@@ -152,7 +152,7 @@ def test_a_wrong_secret_and_none_and_one_too_many(full_path: Path, tmp_path: Pat
         Secret.of_key_file(tmp_path / "open")
     assert b"Test Patient" not in (tmp_path / "sealed").read_bytes() and "words" not in repr(PASSPHRASE)
     assert b"mass_mg" in (tmp_path / "open").read_bytes() and b"mass_mg" not in (tmp_path / "sealed").read_bytes()
-    assert left_in(tmp_path) == ["full.db", "full.db.writer", "key", "open", "sealed"]
+    assert left_in(tmp_path) == ["full.db", "key", "open", "sealed"]
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
