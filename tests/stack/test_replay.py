@@ -224,7 +224,8 @@ def test_an_entry_left_out_and_an_entry_added(tmp_path: Path, replay: Replay) ->
     assert replay(write(tmp_path / "p.zip", forged(without)))[0] == 1
 
     def more(files: Files, entries: list[dict[str, Any]]) -> None:
-        entries.append({**entries[-1], "seq": len(entries), "kind": "run.state.changed", "new": {"state": "PRINTING"}, "attachments": []})
+        last = next(entry for entry in reversed(entries) if entry["subject"]["id"].startswith("B00001-R1"))
+        entries.append({**last, "seq": len(entries), "kind": "run.state.changed", "new": {"state": "PRINTING"}, "attachments": []})
 
     status, text = replay(write(tmp_path / "q.zip", forged(more)))
     assert status == 1 and "replayed nothing" in text
