@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import tempfile
+import zipfile
 from functools import cache
 from pathlib import Path
 
 from api import cli
+from audit.checkpoint import SigningKey
+from audit.reader import TrailReader
+from audit.release.package import TrailExport, write_package
+from audit.release.selection import Scope
 
 PACKAGE, KEYS, STORES = "review-package.zip", "site.vkey", ("workstation.db", "cell-1.db")
 
@@ -31,3 +37,20 @@ def released() -> Path:
 def stopped() -> Path:
     """The same with a clogged nozzle at its second unit: rejected."""
     return demonstration("--case", "minoxidil", "--units", "3", "--fault", "clog:2", status=3)
+
+
+def whole(folder: Path, to: Path) -> Path:
+    """The whole package of a demonstration, from its two stores and the workstation's key."""
+    with zipfile.ZipFile(folder / PACKAGE) as archive:
+        batch = json.loads(archive.read("record.json"))["batch"]
+    with TrailReader(folder / STORES[0]) as workstation, TrailReader(folder / STORES[1]) as cell:
+        return write_package(
+            to,
+            batch=batch,
+            workstation=TrailExport.from_reader(workstation),
+            cell=TrailExport.from_reader(cell),
+            blob=cell.blob,
+            key=SigningKey.load(folder / "keys" / "workstation.key"),
+            created="2026-11-20T10:00:00.000000Z",
+            scope=Scope.WHOLE,
+        )

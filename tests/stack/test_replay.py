@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def test_a_run_whose_dose_was_corrected(tmp_path: Path, replay: Replay) -> None:
 def forged(change: Callable[[Files, list[dict[str, Any]]], None]) -> Files:
     """A package whose cell trail was rewritten by somebody with the keys of cell and workstation: every link and digest fits."""
     folder = demo_runs.released()
-    files = files_of(folder / demo_runs.PACKAGE)
+    with tempfile.TemporaryDirectory() as place:
+        files = files_of(demo_runs.whole(folder, Path(place) / "whole.zip"))
     entries = [json.loads(line) for line in files[TRAIL].splitlines()]
     change(files, entries)
     lines: list[bytes] = []
@@ -222,7 +224,8 @@ def test_an_entry_left_out_and_an_entry_added(tmp_path: Path, replay: Replay) ->
     assert replay(write(tmp_path / "p.zip", forged(without)))[0] == 1
 
     def more(files: Files, entries: list[dict[str, Any]]) -> None:
-        entries.append({**entries[-1], "seq": len(entries), "kind": "run.state.changed", "new": {"state": "PRINTING"}, "attachments": []})
+        last = next(entry for entry in reversed(entries) if entry["subject"]["id"].startswith("B00001-R1"))
+        entries.append({**last, "seq": len(entries), "kind": "run.state.changed", "new": {"state": "PRINTING"}, "attachments": []})
 
     status, text = replay(write(tmp_path / "q.zip", forged(more)))
     assert status == 1 and "replayed nothing" in text

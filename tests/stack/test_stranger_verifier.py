@@ -18,8 +18,6 @@ import stranger_verifier as stranger
 from audit.checkpoint import SigningKey
 from audit.multiproof import prove
 from audit.reader import TrailReader
-from audit.release.package import TrailExport, write_package
-from audit.release.selection import Scope
 
 pytestmark = pytest.mark.stack
 
@@ -57,25 +55,8 @@ def test_finds_a_change(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         assert capsys.readouterr().out
 
 
-def whole(folder: Path, to: Path) -> Path:
-    """The whole package of a demonstration, from its two stores and the workstation's key."""
-    with zipfile.ZipFile(folder / demo_runs.PACKAGE) as archive:
-        batch = json.loads(archive.read("record.json"))["batch"]
-    with TrailReader(folder / demo_runs.STORES[0]) as workstation, TrailReader(folder / demo_runs.STORES[1]) as cell:
-        return write_package(
-            to,
-            batch=batch,
-            workstation=TrailExport.from_reader(workstation),
-            cell=TrailExport.from_reader(cell),
-            blob=cell.blob,
-            key=SigningKey.load(folder / "keys" / "workstation.key"),
-            created="2026-11-20T10:00:00.000000Z",
-            scope=Scope.WHOLE,
-        )
-
-
 def test_verifies_a_whole_package_with_the_same_record(folder: Path, tmp_path: Path) -> None:
-    path = whole(folder, tmp_path / "whole.zip")
+    path = demo_runs.whole(folder, tmp_path / "whole.zip")
     assert stranger.verify(path.read_bytes(), (folder / demo_runs.KEYS).read_text().split())
     with zipfile.ZipFile(path) as one, zipfile.ZipFile(folder / demo_runs.PACKAGE) as other:
         assert one.read("record.json") == other.read("record.json")

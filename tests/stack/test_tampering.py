@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def redigest(files: dict[str, bytes], key: SigningKey | None = None) -> dict[str
     manifest = json.loads(files["manifest.json"])
     manifest["files"] = {name: stranger.sha256(data) for name, data in files.items() if name not in ("manifest.json", "manifest.note")}
     files["manifest.json"] = stranger.canonical(manifest)
-    text = f"dosewright-review/1\n{stranger.sha256(files['manifest.json'])}\n"
+    text = f"{manifest['format']}\n{stranger.sha256(files['manifest.json'])}\n"
     old = files["manifest.note"].decode().partition("\n\n")[2]
     files["manifest.note"] = (key.sign_note(text) if key else f"{text}\n{old}").encode()
     return files
@@ -202,7 +203,8 @@ def test_a_trail_of_another_site_under_this_manifest(demo: Path, verify: Verify,
 
 def test_the_signature_of_one_removal_does_not_serve_for_another_unit() -> None:
     """Who holds the cell's key can write an entry, and copy a second person's signature into it: it says which unit it is for."""
-    files = files_of(demo_runs.stopped() / demo_runs.PACKAGE)
+    with tempfile.TemporaryDirectory() as place:
+        files = files_of(demo_runs.whole(demo_runs.stopped(), Path(place) / "whole.zip"))
     record = json.loads(files["record.json"])
     workstation, cell = (files[f"trails/{record['trails'][side]['origin']}.jsonl"].splitlines() for side in ("workstation", "cell"))
     unsigned = workstation[: record["trails"]["workstation"]["size"]]
