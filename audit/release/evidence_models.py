@@ -17,7 +17,7 @@ from audit.events import EventKind
 from audit.quantities import EXACT, plain_text, round_to
 from audit.release.evidence import BatchEntries
 from audit.release.model_evaluation import check_vectors
-from audit.release.model_predictions import SUBJECT, differing, prediction_id
+from audit.release.model_predictions import SUBJECT, differing, misread, prediction_id
 from audit.release.process_models import MASS, STRENGTH, ModelDefinition, read_definition
 from audit.release.release_rules import ModelRule, read_rules
 from audit.release.trail_view import TrailEntry, as_list, as_object, count_of, fold, number_of, text_of
@@ -141,6 +141,13 @@ def _results(
     if wrong := [unit for entry in counting for unit in differing(model, entry)]:
         judged.failing.append(f"{name}: computed again, {', '.join(dict.fromkeys(wrong))} gives another result than was recorded")
         return None
+    # Spectra stand in the trail; a trace is a file, and is read again where a package is checked.
+    strange = (
+        [unit for entry in counting for unit in misread(model, entries, entry, _no_trace)] if model.plan.features == "spectrum/1" else []
+    )
+    if strange:
+        judged.failing.append(f"{name}: the inputs of {', '.join(dict.fromkeys(strange))} are not those of a recorded spectrum")
+        return None
     since, allowed = count_of(counting[0].new.get("batches_since_check")), model.plan.monitoring.check_every_batches
     if since is None or since >= allowed:
         judged.missing.append(f"{name}: a reference check is due, {since} batches since the last, {allowed} allowed")
@@ -149,6 +156,10 @@ def _results(
         judged.missing.append(f"{name}: the recipe states no tolerance, or the ink has no assay")
         return None
     return _of_units(entries, counting, judge)
+
+
+def _no_trace(sha256: str) -> bytes:
+    raise ModelRefused(f"The trace {sha256[:16]}… is not at hand.", remedy="Check the review package.")
 
 
 def _of_units(

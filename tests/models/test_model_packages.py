@@ -9,6 +9,7 @@ import pytest
 from model_story import ModelStory, fitted, of_sample_batch, spectra_near
 
 from audit.errors import ReleaseBlocked
+from audit.release.model_evaluation import evaluate, outcome_record
 from audit.release.package_check import verify_package
 from recipes.errors import RecipeRefused
 from recipes.library import load_recipe, recipe_bytes
@@ -31,6 +32,19 @@ def test_a_prediction_that_was_made_up_is_found_in_the_package_and_opens_no_rele
     sample.batch.dispose("rejected")
     report = verify_package(sample.batch.export(tmp_path / "package.zip"))
     assert sum("gives another result for B-1-R1/00" in found.problem for found in report.findings) == 2
+
+
+def test_inputs_that_are_not_those_of_the_spectrum_are_found_by_evidence_and_package(write_sample: Any, tmp_path: Path) -> None:
+    (good,) = spectra_near("39.6", 1)
+    inputs = {"absorbance": good}
+    alter = {"inputs": inputs, **outcome_record(evaluate(NIR, inputs))}
+    sample = write_sample(ModelStory(NIR, spectra_near("44", 2), alter=alter))
+    assert sample.evidence()["state"] == "not met" and "are not those of a recorded spectrum" in sample.evidence()["detail"]
+    sample.batch.dispose("rejected")
+    report = verify_package(sample.batch.export(tmp_path / "package.zip"))
+    assert [found.problem for found in report.findings] == [
+        f"the inputs of B-1-R1/00{n} are not those of its trace or spectrum" for n in (1, 2)
+    ]
 
 
 def with_models(*rules: str) -> bytes:
