@@ -219,7 +219,7 @@ def test_whichever_statement_fails_the_trail_has_one_key_and_it_is_the_one_in_us
             new = next(key for key in keys if key.verifier != store.key)
             before = store.key
             with monkeypatch.context() as patch:
-                faulty = FaultyConnection(store._writer, n, persisted)
+                faulty = FaultyConnection(store._writer, sqlite3.OperationalError, n, persisted)
                 patch.setattr(store, "_writer", faulty)
                 try:
                     rotate(store, new)

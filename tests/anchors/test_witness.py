@@ -188,7 +188,7 @@ def test_whichever_statement_fails_nothing_is_cosigned_that_is_not_kept(
     size, failed = 3, set[str]()
     for n in range(1, 12):
         with monkeypatch.context() as patch:
-            faulty = FaultyConnection(witness._connection, n, persisted)
+            faulty = FaultyConnection(witness._connection, sqlite3.OperationalError, n, persisted)
             patch.setattr(witness, "_connection", faulty)
             try:
                 outcome = witness.submit(request(size, size + 1), WITNESS, 2)
