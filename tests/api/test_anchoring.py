@@ -66,7 +66,7 @@ def entries(folder: Path, kind: EventKind) -> list[Any]:
         return opened.search(kind=kind, limit=1000)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "it did not come about"
@@ -315,7 +315,12 @@ def _serve(folder: Path, client: WitnessClient) -> tuple[subprocess.Popen[bytes]
         except httpx.TransportError:
             return False
 
-    wait_for(up)
+    try:
+        wait_for(up)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     return process, WitnessClient(url, client.key, client.http)
 
 
