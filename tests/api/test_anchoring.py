@@ -142,7 +142,7 @@ def test_a_started_workstation_anchors_both_trails_and_says_so_over_http_and_a_d
     with surroundings.witness_store(tmp_path / "w.db", *keys) as witness:
         outside.add_witness(HOST, witness, WITNESS)
         workstation = build_workstation(folder, connector=cell.connect, http=outside.client())
-        with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080") as client:
+        with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080", client=("127.0.0.1", 50000)) as client:
             bench = Bench(laid_out, cell, workstation, client, {})
             wait_for(lambda: HOST in outside.asked)
             answer = bench.ask("qp", "GET", "/anchors").json()

@@ -89,7 +89,7 @@ def test_the_answer_outlives_the_process(bench: Any) -> None:
     workstation.store.close()
     reopened = build_workstation(workstation.settings.folder, connector=bench.cell.connect)
     try:
-        client = type(bench.client)(create_app(reopened, page=False), base_url="http://localhost:8080")
+        client = type(bench.client)(create_app(reopened, page=False), base_url="http://localhost:8080", client=("127.0.0.1", 50000))
         token = client.post("/api/v1/session", json={"username": "pharmacist", "password": bench.site.passwords["pharmacist"]}).json()[
             "token"
         ]
