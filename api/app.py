@@ -35,7 +35,7 @@ from api.body_limits import BodyLimits
 from api.errors import WorkstationError
 from api.feed import FeedPlaces
 from api.frontier import PUBLIC, Frontier
-from api.idempotency import ANSWERS_FILE, Idempotency, KeptAnswers
+from api.idempotency import Idempotency
 from api.log_in_rate import FailedLogIns, LogInRate
 from api.metrics import Measured, Metrics
 from api.problem_responses import PROBLEMS, Problem
@@ -117,7 +117,7 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
 
         mount(app, workstation)
     # The last one added is the first that a request meets.
-    app.add_middleware(Idempotency, answers=KeptAnswers(workstation.settings.path(ANSWERS_FILE), workstation.clock))
+    app.add_middleware(Idempotency, answers=workstation.answers)
     app.add_middleware(BodyLimits)
     app.add_middleware(LogInRate, failed=FailedLogIns(workstation.clock))
     app.add_middleware(Measured, metrics=metrics)

@@ -19,6 +19,7 @@ from api.challenges import Challenges
 from api.document_desk import DocumentDesk, site_key
 from api.exception_desk import ExceptionDesk
 from api.factor_desk import FactorDesk, RelyingParty
+from api.idempotency import ANSWERS_FILE, KeptAnswers
 from api.ink_desk import InkDesk
 from api.label_desk import LabelDesk
 from api.label_source import LabelSource
@@ -82,6 +83,7 @@ class Workstation:
     inks: InkDesk
     pictures: PictureDesk
     exceptions: ExceptionDesk
+    answers: KeptAnswers
     trail: TrailDesk
     anchors: AnchorDesk
     anchor_worker: AnchorWorker
@@ -100,6 +102,7 @@ class Workstation:
         self.anchor_worker.close()
         self.site_clock.close()
         self.cells.close()
+        self.answers.close()
         with suppress(RecordError):  # a disk that fails now is no reason to keep the store open
             self.store.append(stopped_entry(self.store))
         self.store.close()
@@ -170,6 +173,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         http=http,
         models=models,
         model_use=model_use,
+        answers=KeptAnswers(settings.path(ANSWERS_FILE), clock),
         exceptions=ExceptionDesk(store, people, production, release, inks),
         patients=patients,
         packs=packs,
