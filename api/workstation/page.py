@@ -159,7 +159,7 @@ class RunningPage:
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
-            ui.html(panels.WAYS, sanitize=False)
+            ui.html(panels.ways(), sanitize=False)
         self._lock = LockBar(visitor, f"/?cell={visitor.cell}")
         self._attention = Changing("dw-attention")
         self._attention_due = 0.0
