@@ -22,8 +22,10 @@ def page_head(visitor: Visitor, here: str) -> None:
     ui.add_body_html(panels.stop_form(visitor.cell, several=len(visitor.workstation.cells.names) > 1))
     role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
     with ui.element("header").classes("dw-top"):
-        ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
+        ui.html(panels.header(visitor.cell, None, session.name, role, title=panels.PAGES[here]), sanitize=False)
         ui.html(panels.ways(here), sanitize=False)
+    if visitor.workstation.settings.demonstration:
+        ui.html(panels.demonstration_banner(""), sanitize=False).classes("w-full dw-banner")
     LockBar(visitor, here).watch()
 
 

@@ -59,7 +59,7 @@ def lots_html(lots: list[JsonObject]) -> str:
         rows.append(
             f"<tr><td><b>{_text(lot.get('lot'))}</b><br><span class='dw-quiet'>{_text(lot.get('ink'))}</span></td>"
             f"<td>{_text(lot.get('strength'))}<br><span class='dw-quiet'>{_text(lot.get('known_by'))}</span></td>"
-            f"<td>{_text(lot.get('expires'))}{over}</td></tr>"
+            f'<td><span class="dw-keep">{_text(lot.get("expires"))}</span>{over}</td></tr>'
         )
     return _table(("Lot", "Strength", "Expires"), rows, "No ink lot was received yet.")
 

@@ -44,6 +44,8 @@ def list_html(states: list[JsonObject], chosen: str) -> str:
         word = f"{_text(state.get('status'))}{', suspended' if state.get('suspended') else ''}"
         link = f'<a href="/models?version={quote(reference)}"{current}>{escape(reference)}</a>'
         rows.append(f"<tr><td>{link}</td><td>{word}</td><td>{_text(state.get('impact'))}</td></tr>")
+    if not rows:
+        return '<p class="dw-quiet">No process model was submitted yet.</p>'
     head = "<tr><th>Version</th><th>State</th><th>Impact</th></tr>"
     return f'<table class="dw-table"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 

@@ -56,7 +56,7 @@ def list_html(states: list[JsonObject], chosen: str) -> str:
     rows = []
     for state in states:
         reference = f"{state.get('id')}@{state.get('version')}"
-        until = f" until {_text(state.get('review_by'))}" if state.get("status") == "effective" else ""
+        until = f' until <span class="dw-keep">{_text(state.get("review_by"))}</span>' if state.get("status") == "effective" else ""
         current = ' aria-current="page"' if reference == chosen else ""
         rows.append(
             f'<tr><td><a href="/recipes?version={quote(reference)}"{current}>{escape(reference)}</a></td>'

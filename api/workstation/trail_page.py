@@ -120,7 +120,7 @@ class TrailPageView:
         ways = f'<a class="dw-plain" href="{link(self._query)}">To the beginning</a>' if cursor is not None else ""
         if page.cursor is not None:
             ways += f'<a class="dw-plain" href="{link(self._query, cursor=str(page.cursor))}">{further}</a>'
-        return f'{entries_html(page, self._query)}<nav class="dw-pages" aria-label="Pages">{ways}</nav>'
+        return f'{entries_html(page, self._query)}<nav class="dw-pages" aria-label="Older and newer entries">{ways}</nav>'
 
     @staticmethod
     def _card(title: str, html: str) -> None:
