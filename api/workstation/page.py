@@ -170,9 +170,10 @@ class RunningPage:
                 self._state = Changing()
                 self._controls = RunControls(visitor)
                 self._weighing = WeighingPanel(visitor)
+                # what is left to do on a run that has ended comes before what the next one needs
+                self._closing = ClosingPanel(visitor)
                 self._care = CarePanel(visitor)
                 self._intake = IntakePanel(visitor)
-                self._closing = ClosingPanel(visitor)
                 self._packing = PackingPanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
