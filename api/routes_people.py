@@ -25,7 +25,7 @@ from audit.events import EventKind
 from audit.identity import Role
 
 router = APIRouter(tags=["people"])
-_BACK = re.compile(r"/(?:\?cell=[a-z0-9-]{1,40}|people|account|recipes|inks)?\Z")
+_BACK = re.compile(r"/(?:\?cell=[a-z0-9-]{1,40}|people|account|recipes|inks|models|trail|recall)?\Z")
 
 
 class LogIn(GivenFactor):

@@ -1,4 +1,4 @@
-"""What the pages of people share: the head of a page, its cards, and tables."""
+"""What the pages beside the cell's own share: the head of a page, its cards, and tables."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from api.workstation.pieces import CONNECTION_SCRIPT
 from api.workstation.visitor import Visitor
 
 
-def page_head(visitor: Visitor, back: str) -> None:
-    """Build the head of a page with the way back to the cell, and the bar of a locked session."""
+def page_head(visitor: Visitor, here: str) -> None:
+    """Build the head of the page at the path `here`: STOP, the ways to other pages, and the bar of a locked session."""
     session = visitor.session()
     ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
     ui.add_body_html(CONNECTION_SCRIPT)
+    ui.add_body_html(panels.stop_form(visitor.cell, several=len(visitor.workstation.cells.names) > 1))
     role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
     with ui.element("header").classes("dw-top"):
-        ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
-        ui.html(
-            f'<nav class="dw-ways">{panels.PEOPLE}{panels.ACCOUNT}<a class="dw-plain" href="/">Back to the cell</a></nav>', sanitize=False
-        )
-    LockBar(visitor, back).watch()
+        ui.html(panels.header(visitor.cell, None, session.name, role, title=panels.PAGES[here]), sanitize=False)
+        ui.html(panels.ways(here), sanitize=False)
+    if visitor.workstation.settings.demonstration:
+        ui.html(panels.demonstration_banner(""), sanitize=False).classes("w-full dw-banner")
+    LockBar(visitor, here).watch()
 
 
 def card(title: str) -> ui.element:

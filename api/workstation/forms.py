@@ -10,6 +10,8 @@ from nicegui import ui
 from api.workstation.visitor import Visitor
 
 _FIELD = "outlined dense autocomplete=off"
+_SHORT = 20
+"""Letters of a label that a field of common width shows whole."""
 
 
 def form(act: Callable[[], Awaitable[None]]) -> ui.element:
@@ -19,7 +21,7 @@ def form(act: Callable[[], Awaitable[None]]) -> ui.element:
 
 def text_field(label: str, value: str = "", *, wide: bool = False) -> ui.input:
     """Return a field for text; a wide one takes the whole line, for what is a sentence."""
-    return ui.input(label, value=value).props(_FIELD).classes("w-full" if wide else "")
+    return ui.input(label, value=value).props(_FIELD).classes("w-full" if wide else "dw-field-medium" if len(label) > _SHORT else "")
 
 
 def scan_fields(heads: int) -> Callable[[], tuple[str, ...]]:

@@ -10,11 +10,10 @@ from nicegui import ui
 
 from api.ink_desk import CartridgeWeighing
 from api.security import Permission, Session
-from api.workstation import forms, panels
+from api.workstation import forms
+from api.workstation.cards import page_head
 from api.workstation.ink_entries import LotForm, PreparationForm, ReceivedCartridgeForm
-from api.workstation.lock_bar import LockBar
-from api.workstation.look import PAGE_STYLE
-from api.workstation.pieces import CONNECTION_SCRIPT, INERT
+from api.workstation.pieces import INERT
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
@@ -60,7 +59,7 @@ def lots_html(lots: list[JsonObject]) -> str:
         rows.append(
             f"<tr><td><b>{_text(lot.get('lot'))}</b><br><span class='dw-quiet'>{_text(lot.get('ink'))}</span></td>"
             f"<td>{_text(lot.get('strength'))}<br><span class='dw-quiet'>{_text(lot.get('known_by'))}</span></td>"
-            f"<td>{_text(lot.get('expires'))}{over}</td></tr>"
+            f'<td><span class="dw-keep">{_text(lot.get("expires"))}</span>{over}</td></tr>'
         )
     return _table(("Lot", "Strength", "Expires"), rows, "No ink lot was received yet.")
 
@@ -111,13 +110,7 @@ class InksPage:
         self._visitor = visitor
         self._desk = visitor.workstation.inks
         session = visitor.session()
-        ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
-        ui.add_body_html(CONNECTION_SCRIPT)
-        role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
-        with ui.element("header").classes("dw-top"):
-            ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
-            ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
-        LockBar(visitor, "/inks").watch()
+        page_head(visitor, "/inks")
         overview = self._desk.overview()
         lots, cartridges = overview["inks"], overview["cartridges"]
         with ui.element("div").classes("dw-body"):

@@ -10,9 +10,9 @@ from nicegui import ui
 
 from api.access import Credentials
 from api.security import Session
-from api.workstation import forms, panels
-from api.workstation.look import PAGE_STYLE
-from api.workstation.pieces import CONNECTION_SCRIPT, INERT
+from api.workstation import forms
+from api.workstation.cards import page_head
+from api.workstation.pieces import INERT
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
@@ -44,6 +44,8 @@ def list_html(states: list[JsonObject], chosen: str) -> str:
         word = f"{_text(state.get('status'))}{', suspended' if state.get('suspended') else ''}"
         link = f'<a href="/models?version={quote(reference)}"{current}>{escape(reference)}</a>'
         rows.append(f"<tr><td>{link}</td><td>{word}</td><td>{_text(state.get('impact'))}</td></tr>")
+    if not rows:
+        return '<p class="dw-quiet">No process model was submitted yet.</p>'
     head = "<tr><th>Version</th><th>State</th><th>Impact</th></tr>"
     return f'<table class="dw-table"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
@@ -125,12 +127,7 @@ class ModelsPage:
         self._visitor = visitor
         self._desk = visitor.workstation.models
         session = visitor.session()
-        ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
-        ui.add_body_html(CONNECTION_SCRIPT)
-        role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
-        with ui.element("header").classes("dw-top"):
-            ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
-            ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
+        page_head(visitor, "/models")
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
                 self._one(session, chosen)

@@ -159,7 +159,7 @@ class RunningPage:
         self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
-            ui.html(panels.WAYS, sanitize=False)
+            ui.html(panels.ways(), sanitize=False)
         self._lock = LockBar(visitor, f"/?cell={visitor.cell}")
         self._attention = Changing("dw-attention")
         self._attention_due = 0.0
@@ -170,9 +170,10 @@ class RunningPage:
                 self._state = Changing()
                 self._controls = RunControls(visitor)
                 self._weighing = WeighingPanel(visitor)
+                # what is left to do on a run that has ended comes before what the next one needs
+                self._closing = ClosingPanel(visitor)
                 self._care = CarePanel(visitor)
                 self._intake = IntakePanel(visitor)
-                self._closing = ClosingPanel(visitor)
                 self._packing = PackingPanel(visitor)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)

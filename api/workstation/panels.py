@@ -30,28 +30,40 @@ _MARKS = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}
 _UNITS = {"degC": "°C", "uL": "µL"}
 
 
-def header(cell: str, batch: str | None, person: str, role: str) -> str:
-    """Word mark, cell, batch and person."""
-    return (
-        '<div class="dw-head"><span class="dw-mark">Dosewright</span>'
-        f'<span class="dw-fact"><small>Cell</small>{escape(cell)}</span>'
+def header(cell: str, batch: str | None, person: str, role: str, *, title: str = "") -> str:
+    """Word mark, cell, batch and person; on a page that has a `title` of its own, that in place of cell and batch."""
+    facts = (
+        f'<h1 class="dw-page">{escape(title)}</h1>'
+        if title
+        else f'<span class="dw-fact"><small>Cell</small>{escape(cell)}</span>'
         f'<span class="dw-fact"><small>Batch</small>{escape(batch or "none")}</span>'
+    )
+    return (
+        f'<div class="dw-head"><span class="dw-mark">Dosewright</span>{facts}'
         f'<span class="dw-fact"><small>{escape(role)}</small>{escape(person)}</span></div>'
     )
 
 
-RECIPES = '<a class="dw-plain" href="/recipes">Recipes</a>'
-RECALL = '<a class="dw-plain" href="/recall">Recall</a>'
-MODELS = '<a class="dw-plain" href="/models">Models</a>'
-INKS = '<a class="dw-plain" href="/inks">Inks</a>'
-PEOPLE = '<a class="dw-plain" href="/people">People</a>'
-ACCOUNT = '<a class="dw-plain" href="/account">Account</a>'
+PAGES = {
+    "/inks": "Inks",
+    "/recipes": "Recipes",
+    "/models": "Models",
+    "/trail": "Trail",
+    "/recall": "Recall",
+    "/people": "People",
+    "/account": "Account",
+}
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
-TRAIL = '<a class="dw-plain" href="/trail">Trail</a>'
-WAYS = (
-    '<nav class="dw-ways" aria-label="Pages"><details class="dw-menu"><summary class="dw-plain">Pages</summary>'
-    f"<div>{INKS}{RECIPES}{MODELS}{TRAIL}{RECALL}{PEOPLE}{ACCOUNT}</div></details>{LOG_OUT}</nav>"
-)
+
+
+def ways(here: str = "/") -> str:
+    """The ways to the other pages, closed until they are asked for; on every page but the cell's own, the way back beside them."""
+    links = "".join(f'<a href="{path}"{" aria-current=page" if path == here else ""}>{name}</a>' for path, name in PAGES.items())
+    back = "" if here == "/" else '<a class="dw-plain" href="/">Back to the cell</a>'
+    return (
+        f'<nav class="dw-ways" aria-label="Pages">{back}<details class="dw-menu"><summary class="dw-plain">Pages</summary>'
+        f"<div>{links}</div></details>{LOG_OUT}</nav>"
+    )
 
 
 def attention_banner(notices: Sequence[str]) -> str:

@@ -214,7 +214,7 @@ def _state(item: JsonObject) -> str:
     if item.get("active") is not True:
         return "– closed"
     marks = [
-        "<b>✕ locked</b>" if item.get("locked") else "✓ open",
+        "<b>✕ locked</b>" if item.get("locked") else "<span class='dw-keep'>✓ open</span>",
         "not seen for long" if item.get("not_seen_for_long") else "",
         escape(str(item.get("password") or "")) and "password to be changed",
         f"{item['refused_since_review']} refused since the last review" if item.get("refused_since_review") else "",

@@ -14,9 +14,9 @@ from api.access import Credentials
 from api.errors import InputInvalid
 from api.recall_desk import Contact, RecallSearch
 from api.security import Permission, Session
-from api.workstation import forms, panels
-from api.workstation.look import PAGE_STYLE
-from api.workstation.pieces import CONNECTION_SCRIPT, INERT
+from api.workstation import forms
+from api.workstation.cards import page_head
+from api.workstation.pieces import INERT
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
@@ -67,12 +67,7 @@ class RecallPage:
         self._desk = visitor.workstation.recalls
         self._searched: RecallSearch | None = None
         session = visitor.session()
-        ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
-        ui.add_body_html(CONNECTION_SCRIPT)
-        role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
-        with ui.element("header").classes("dw-top"):
-            ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
-            ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
+        page_head(visitor, "/recall")
         with ui.element("div").classes("dw-body"):
             if not _may(session, Permission.SEARCH_RECALL):
                 ui.html('<p class="dw-quiet">Pharmacists, QPs and quality assurance search for a recall.</p>', sanitize=False)

@@ -10,10 +10,9 @@ from nicegui import ui
 
 from api.access import Credentials
 from api.security import Session
-from api.workstation import forms, panels
-from api.workstation.lock_bar import LockBar
-from api.workstation.look import PAGE_STYLE
-from api.workstation.pieces import CONNECTION_SCRIPT, INERT
+from api.workstation import forms
+from api.workstation.cards import page_head
+from api.workstation.pieces import INERT
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
@@ -57,7 +56,7 @@ def list_html(states: list[JsonObject], chosen: str) -> str:
     rows = []
     for state in states:
         reference = f"{state.get('id')}@{state.get('version')}"
-        until = f" until {_text(state.get('review_by'))}" if state.get("status") == "effective" else ""
+        until = f' until <span class="dw-keep">{_text(state.get("review_by"))}</span>' if state.get("status") == "effective" else ""
         current = ' aria-current="page"' if reference == chosen else ""
         rows.append(
             f'<tr><td><a href="/recipes?version={quote(reference)}"{current}>{escape(reference)}</a></td>'
@@ -107,13 +106,7 @@ class RecipesPage:
         self._visitor = visitor
         self._desk = visitor.workstation.recipes
         session = visitor.session()
-        ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
-        ui.add_body_html(CONNECTION_SCRIPT)
-        role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
-        with ui.element("header").classes("dw-top"):
-            ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
-            ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
-        LockBar(visitor, "/recipes").watch()
+        page_head(visitor, "/recipes")
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
                 self._one(session, chosen)

@@ -13,9 +13,9 @@ from nicegui import run, ui
 from api.security import GRANTS, Permission, Session
 from api.trail_desk import WORKSTATION, Export
 from api.trail_question import FIELDS, LONGEST, read_filter
-from api.workstation import forms, panels
-from api.workstation.look import PAGE_STYLE
-from api.workstation.pieces import CONNECTION_SCRIPT, INERT
+from api.workstation import forms
+from api.workstation.cards import page_head
+from api.workstation.pieces import INERT
 from api.workstation.trail_tables import entries_html, history_html, link
 from api.workstation.visitor import Visitor
 from audit.errors import DosewrightError
@@ -89,12 +89,7 @@ class TrailPageView:
         self._cursor, self._history = parameters.get("cursor", "").strip(), parameters.get("history", "").strip()[: 2 * LONGEST]
         session = visitor.session()
         self._may_export = bool(session.roles & _EXPORTERS)
-        ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
-        ui.add_body_html(CONNECTION_SCRIPT)
-        role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
-        with ui.element("header").classes("dw-top"):
-            ui.html(panels.header(visitor.cell, None, session.name, role), sanitize=False)
-            ui.html('<a class="dw-plain" href="/">Back to the cell</a>', sanitize=False)
+        page_head(visitor, "/trail")
 
     async def build(self) -> None:
         """Ask, off the event loop, and show the answer or what is wrong with the question."""
@@ -125,7 +120,7 @@ class TrailPageView:
         ways = f'<a class="dw-plain" href="{link(self._query)}">To the beginning</a>' if cursor is not None else ""
         if page.cursor is not None:
             ways += f'<a class="dw-plain" href="{link(self._query, cursor=str(page.cursor))}">{further}</a>'
-        return f'{entries_html(page, self._query)}<nav class="dw-pages" aria-label="Pages">{ways}</nav>'
+        return f'{entries_html(page, self._query)}<nav class="dw-pages" aria-label="Older and newer entries">{ways}</nav>'
 
     @staticmethod
     def _card(title: str, html: str) -> None:

@@ -172,6 +172,11 @@ class Workplace:
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(f"{self.base}/")
 
+    def go_to(self, page: Page, name: str) -> None:
+        """Open the list of pages in the head and follow the way to the page of this name."""
+        page.locator(".dw-menu summary").click()
+        page.locator(".dw-menu").get_by_role("link", name=name, exact=True).click()
+
     def close(self) -> None:
         self.stack.close()
 

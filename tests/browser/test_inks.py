@@ -35,7 +35,7 @@ def fill(place: Locator, values: dict[str, str]) -> None:
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
 def test_a_lot_and_a_cartridge_are_received_and_seen(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
     page = visit("operator", watch=watch)
-    page.get_by_role("link", name="Inks").click()
+    workplace.go_to(page, "Inks")
     lot = form(page, "Receive the lot")
     fill(lot, CERTIFICATE | {"Assay, mg/g": "20,04", "Expires": "30.6.2027", "Certificate of analysis": ""})
     lot.get_by_role("button", name="Receive the lot").click()
@@ -82,7 +82,7 @@ def test_a_lot_and_a_cartridge_are_received_and_seen(workplace: Any, visit: Visi
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
 def test_an_ink_prepared_on_site_is_shown_and_signed_by_a_second_person(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
     page = visit("operator", watch=watch)
-    page.get_by_role("link", name="Inks").click()
+    workplace.go_to(page, "Inks")
     made = form(page, "Sign: checked")
     top = {"Ink": "minoxidil-20", "Active": "minoxidil", "Strength stated as": "base", "Density, g/mL": "1.10"}
     fill(made, top | {"± density (k = 2), g/mL": "0.005", "Procedure and version": "MIN-GEL version 1"})

@@ -42,7 +42,7 @@ def test_a_model_goes_from_its_command_to_use_and_is_suspended(
     assert "rmsep 0.170238" in capsys.readouterr().out
 
     engineer = visit("engineer", watch=watch)
-    engineer.get_by_role("link", name="Models").click()
+    workplace.go_to(engineer, "Models")
     engineer.get_by_role("link", name=MODEL).click()
     expect(engineer.get_by_text("strength <b>beside</b> mass")).to_be_visible()
     expect(engineer.get_by_text("hold: there is no number")).to_be_visible()

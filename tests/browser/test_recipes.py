@@ -28,11 +28,32 @@ def sign(page: Page, place: Any, who: str, step: str, **fields: str) -> None:
 
 def assert_apart(page: Page) -> None:
     """The ways in the head of the page stand beside each other and beside STOP, none over another."""
-    names = (("link", "Inks"), ("link", "Recipes"), ("button", "Log out"), ("button", "Stop the printer now"))
-    boxes = [page.get_by_role(role, name=name).bounding_box() for role, name in names]  # type: ignore[arg-type]
-    assert all(boxes)
-    for left, right in pairwise(box for box in boxes if box):
+    summary = page.locator(".dw-menu summary")
+    places = (summary, page.get_by_role("button", name="Log out"), page.get_by_role("button", name="Stop the printer now"))
+    boxes = [box for place in (page.locator(".dw-head > *").last, *places) if (box := place.bounding_box())]
+    assert len(boxes) == 4
+    for left, right in pairwise(boxes):
         assert left["x"] + left["width"] <= right["x"]
+    assert min(box["height"] for box in boxes[1:]) >= 44  # WCAG 2.2, target size (enhanced)
+
+
+def assert_opens_beside_stop(page: Page) -> None:
+    """The list of pages opens by key, stands clear of STOP, and goes with Escape, which leaves the focus where it was."""
+    summary, links = page.locator(".dw-menu summary"), page.locator(".dw-menu a")
+    expect(links.first).not_to_be_visible()
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(links).to_have_text(["Inks", "Recipes", "Models", "Trail", "Recall", "People", "Account"])
+    listed, stop = page.locator(".dw-menu > div").bounding_box(), page.locator(".dw-stop").bounding_box()
+    assert listed and stop and (listed["x"] + listed["width"] <= stop["x"] or listed["y"] >= stop["y"] + stop["height"])
+    page.keyboard.press("Tab")
+    expect(links.first).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(links.first).not_to_be_visible()
+    expect(summary).to_be_focused()
+    summary.click()
+    page.locator(".dw-state").click()
+    expect(links.first).not_to_be_visible()
 
 
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
@@ -43,7 +64,8 @@ def test_a_version_goes_through_its_life(workplace: Any, visit: Visit, watch: An
 
     engineer = visit("engineer", watch=watch)
     assert_apart(engineer)
-    engineer.get_by_role("link", name="Recipes").click()
+    assert_opens_beside_stop(engineer)
+    workplace.go_to(engineer, "Recipes")
     engineer.get_by_role("link", name=VERSION).click()
     expect(engineer.locator(".dw-difference tbody tr")).to_have_count(1)
     expect(engineer.locator(".dw-difference")).to_contain_text("30 degC")

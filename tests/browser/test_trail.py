@@ -19,7 +19,7 @@ Visit = Callable[..., Page]
 def test_a_reviewer_finds_an_order_sees_what_changed_and_takes_it_out(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
     order = workplace.order(5)
     page = visit("qp", watch=watch)
-    page.get_by_role("link", name="Trail").click()
+    workplace.go_to(page, "Trail")
     expect(page.get_by_role("heading", name="Entries", exact=True)).to_be_visible()
     expect(page.locator(".dw-trail > tbody > tr")).to_have_count(25)
     newest = int(page.locator(".dw-trail > tbody > tr").first.locator("td").first.inner_text())

@@ -18,4 +18,12 @@
   };
   ["pointerdown", "keydown", "wheel"].forEach(kind => addEventListener(kind, use, {capture: true, passive: true}));
   setInterval(look, 100);
+  // the list of pages goes when a person turns to something else, as any list that opens does
+  const close = refocus => document.querySelectorAll(".dw-menu[open]").forEach(menu => {
+    menu.open = false;
+    if (refocus) menu.querySelector("summary").focus();
+  });
+  const outside = event => { if (!(event.target instanceof Element && event.target.closest(".dw-menu"))) close(false); };
+  ["pointerdown", "focusin"].forEach(kind => addEventListener(kind, outside, {passive: true}));
+  addEventListener("keydown", event => { if (event.key === "Escape") close(true); });
 })();
