@@ -40,12 +40,12 @@ def shown(place: Locator) -> None:
     expect(place).to_be_visible()
 
 
-@pytest.mark.parametrize("workplace", [{"case": "cyclophosphamide"}], indirect=True)
+@pytest.mark.parametrize("workplace", [{"case": "cyclophosphamide", "rate": "100"}], indirect=True)
 def test_no_page_has_a_grave_finding_in_light_or_dark(workplace: Any, visit: Visit) -> None:
     stranger = visit()
     stranger.goto(f"{workplace.base}/login")
     found = findings(stranger, "login")
-    workplace.begin(days=3)
+    workplace.begin(days=2)
     workplace.until(lambda status: status.judged == 1)
     quality = visit("quality")
     shown(quality.locator(".dw-unit.dw-is-accepted").first)
