@@ -4,7 +4,8 @@ A client that changes something may send `Idempotency-Key` (a value of its own, 
 in a file of its own, beside the store, and given again to the same person, method, path and body. A request whose first try was cut off by
 the end of the process is not carried out again: nobody here knows how far it came, and the answer says so.
 
-The file says nothing that matters to the record; it can be deleted at any time. Passwords are in no fingerprint.
+The file says nothing that matters to the record; it can be deleted at any time. Passwords are in no fingerprint. An answer may name a
+patient (a label does), so the bodies are sealed (AES-256-GCM) under a key that follows from that of the patients' table.
 Source: IETF draft-ietf-httpapi-idempotency-key-header-06.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
 import threading
@@ -20,6 +22,10 @@ from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -35,6 +41,7 @@ KEPT_US = 24 * 3600 * 1_000_000
 _FORM = re.compile(r"[\x21-\x7e]{16,128}\Z")
 _SECRET = frozenset({"password", "new_password", "code", "pin"})
 _LARGEST_KEPT = 1 << 20
+_NONCE = 12
 _REFUSED_FIRST = frozenset({HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 """Answers that come before anything is done: the request may be corrected and sent again under its key."""
 # Log-in, passwords and STOP are never answered from memory.
@@ -57,8 +64,10 @@ class KeptAnswers:
     Lifetime: that of the process; `close` lets go of the file. Concurrency: one lock; safe for several threads.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, secret: bytes) -> None:
+        """`secret`: the site's key of patients' data, as its file has it."""
         self._clock = clock
+        self._cipher = AESGCM(HKDF(SHA256(), 32, None, b"dosewright kept answers").derive(secret))
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
@@ -85,11 +94,21 @@ class KeptAnswers:
             row = self._connection.execute(
                 "SELECT fingerprint, status, media_type, body FROM answers WHERE person = ? AND key = ?", (person, key)
             ).fetchone()
-        return _Kept(*row)
+        known, status, media_type, sealed = row
+        try:
+            body = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], known.encode()) if sealed else b""
+        except (InvalidTag, ValueError):  # another key, or a changed file: what was answered is not known any more
+            return _Kept(known, None, "", b"")
+        return _Kept(known, status, media_type, body)
 
     def finish(self, person: str, key: str, status: int, media_type: str, body: bytes) -> None:
         """Keep the answer of a request that has begun."""
         with self._lock:
+            (fingerprint,) = self._connection.execute(
+                "SELECT fingerprint FROM answers WHERE person = ? AND key = ?", (person, key)
+            ).fetchone() or ("",)
+            nonce = os.urandom(_NONCE)
+            body = nonce + self._cipher.encrypt(nonce, body, fingerprint.encode())
             self._connection.execute(
                 "UPDATE answers SET status = ?, media_type = ?, body = ? WHERE person = ? AND key = ?",
                 (status, media_type, body, person, key),

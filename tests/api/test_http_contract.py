@@ -7,6 +7,7 @@ import json
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -151,7 +152,7 @@ def test_no_password_is_in_what_is_kept(bench: Any) -> None:
 
 def test_kept_answers_end_after_a_day(tmp_path: Path) -> None:
     clock = SetClock(10**15)
-    answers = KeptAnswers(tmp_path / "answers.db", clock)
+    answers = KeptAnswers(tmp_path / "answers.db", clock, b"k" * 32)
     assert answers.begin("p", KEY, "f") is None
     answers.finish("p", KEY, 201, "application/json", b"{}")
     clock.at_us += 24 * 3600 * 1_000_000
@@ -159,6 +160,28 @@ def test_kept_answers_end_after_a_day(tmp_path: Path) -> None:
     clock.at_us += 1
     assert answers.begin("p", KEY, "f") is None
     answers.close()
+
+
+def test_a_kept_answer_is_sealed_and_opens_with_its_key_alone(tmp_path: Path) -> None:
+    path, clock = tmp_path / "answers.db", SetClock(10**15)
+    answers = KeptAnswers(path, clock, b"k" * 32)
+    answers.begin("p", KEY, "f")
+    answers.finish("p", KEY, 201, "application/json", b'{"patient": "a name"}')
+    known = answers.begin("p", KEY, "f")
+    assert known is not None and (known.status, known.body) == (201, b'{"patient": "a name"}')
+    answers.close()
+    assert b"a name" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    other = KeptAnswers(path, clock, b"x" * 32)
+    known = other.begin("p", KEY, "f")
+    assert known is not None and (known.status, known.body) == (None, b"")
+    other.close()
+    with closing(sqlite3.connect(path)) as changed:
+        changed.execute("UPDATE answers SET body = ?", (b"{}",))
+        changed.commit()
+    again = KeptAnswers(path, clock, b"k" * 32)
+    known = again.begin("p", KEY, "f")
+    assert known is not None and (known.status, known.body) == (None, b"")
+    again.close()
 
 
 async def _through(limits: BodyLimits, messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], silent: bool = False) -> int:
@@ -314,7 +337,7 @@ def test_every_route_says_which_problems_it_may_answer_with(bench: Any) -> None:
 
 
 def test_system_clock_and_threads_do_not_matter_to_kept_answers(tmp_path: Path) -> None:
-    answers = KeptAnswers(tmp_path / "answers.db", SystemClock())
+    answers = KeptAnswers(tmp_path / "answers.db", SystemClock(), b"k" * 32)
     begun: list[bool] = []
     threads = [threading.Thread(target=lambda: begun.append(answers.begin("p", KEY, "f") is None)) for _ in range(8)]
     for thread in threads:
