@@ -8,13 +8,12 @@ from decimal import Decimal
 
 from api.errors import NotFound
 from audit.canonical import JsonObject, JsonValue
-from audit.errors import DosewrightError
 from audit.events import EventKind
 from audit.quantities import EXACT
 from audit.reader import TrailReader
 from audit.release.process_models import ModelDefinition, read_definition
 from audit.release.trail_view import as_list, as_object, number_of
-from recipes.lifecycle import TRANSITIONS, RecipeState, RecipeVersion, Step, advance
+from recipes.lifecycle import RecipeState, RecipeVersion, Step, steps_from
 
 _ALL = 1_000_000
 """More entries of one model than a site writes in its life."""
@@ -120,19 +119,8 @@ def mean_t2(new: JsonObject) -> Decimal | None:
 
 def steps(version: ModelVersion, person: str, roles: Collection[str]) -> list[JsonObject]:
     """Return every step of the life cycle from here, with what stands against this person taking it; nothing, it is open."""
-    found: list[JsonObject] = []
-    for state, step in TRANSITIONS:
-        if state is not version.standing.state or step is Step.SUPERSEDE:
-            continue
-        reasons: list[JsonValue] = []
-        if step is Step.SUBMIT and version.state.get("test_passed") is not True:
-            reasons.append("it has not passed its test on independent data")
-        try:
-            advance(version.standing, step, person=person, roles=roles, digest=version.definition.digest)
-        except DosewrightError as refusal:
-            reasons.append(str(refusal))
-        found.append({"step": step.value, "open": not reasons, "reasons": reasons})
-    return found
+    untested = {} if version.state.get("test_passed") is True else {Step.SUBMIT: "it has not passed its test on independent data"}
+    return steps_from(version.standing, person=person, roles=roles, digest=version.definition.digest, against=untested)
 
 
 def _whole(value: JsonValue) -> int:

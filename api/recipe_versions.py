@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from api.errors import NotFound
 from audit.canonical import JsonObject, JsonValue
-from audit.errors import DosewrightError
 from audit.reader import TrailReader
 from audit.signatures import Signature
 from recipes.difference import Change, difference
-from recipes.lifecycle import TRANSITIONS, RecipeState, RecipeVersion, Step, advance
+from recipes.lifecycle import RecipeState, RecipeVersion, steps_from
 from recipes.model import Recipe, parse_recipe
 from recipes.store import RecipeBundle, read_bundle
 
@@ -112,17 +111,7 @@ class Versions:
 
 def steps(version: Version, person: str, roles: Collection[str]) -> list[JsonObject]:
     """Return every step of the table from here, with the reasons why this person may not take it; no reason, it is open."""
-    found: list[JsonObject] = []
-    for state, step in TRANSITIONS:
-        if state is not version.standing.state or step is Step.SUPERSEDE:
-            continue  # a version is superseded by its successor, in one act
-        reasons: list[JsonValue] = []
-        try:
-            advance(version.standing, step, person=person, roles=roles, digest=version.recipe.digest)
-        except DosewrightError as refusal:
-            reasons.append(str(refusal))
-        found.append({"step": step.value, "open": not reasons, "reasons": reasons})
-    return found
+    return steps_from(version.standing, person=person, roles=roles, digest=version.recipe.digest)
 
 
 def whole(value: JsonValue) -> int:

@@ -72,7 +72,7 @@ class MerkleTree:
             if len(nodes) & 1:
                 added.append(nodes.pop())
             pairs = iter(nodes)
-            nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs)]  # noqa: B905
+            nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
             remaining >>= 1
         self._peaks.extend(reversed(added))
 

@@ -12,6 +12,8 @@ from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT
 from api.workstation.visitor import Visitor
+from audit.canonical import JsonObject
+from audit.release.trail_view import as_list, as_object
 
 
 def page_head(visitor: Visitor, here: str) -> None:
@@ -48,3 +50,12 @@ def table(head: Sequence[str], rows: Sequence[str], none: str) -> str:
         return f'<p class="dw-quiet">{escape(none)}</p>'
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
     return f'<table class="dw-table"><thead><tr>{names}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def steps_html(view: JsonObject) -> str:
+    """The steps that are not open to this person, each with what stands against it."""
+    rows = ""
+    for step in map(as_object, as_list(view.get("steps"))):
+        why = "; ".join(str(reason) for reason in as_list(step.get("reasons")))
+        rows += "" if step.get("open") else f"<li>✕ <b>{escape(str(step.get('step', '')))}</b>: {escape(why)}</li>"
+    return f'<ul class="dw-list">{rows}</ul>' if rows else ""

@@ -11,7 +11,7 @@ from nicegui import ui
 from api.access import Credentials
 from api.security import Session
 from api.workstation import forms
-from api.workstation.cards import page_head
+from api.workstation.cards import page_head, steps_html
 from api.workstation.pieces import INERT
 from api.workstation.visitor import Visitor
 from audit.canonical import JsonObject, JsonValue
@@ -87,16 +87,6 @@ def life_html(view: JsonObject) -> str:
         for entry in _objects(view.get("life"))
     )
     return f'<ul class="dw-list">{rows}</ul>'
-
-
-def steps_html(view: JsonObject) -> str:
-    """The steps that are not open to this person, each with what stands against it."""
-    rows = ""
-    for step in _objects(view.get("steps")):
-        reasons = step.get("reasons")
-        why = "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else ""
-        rows += "" if step.get("open") else f"<li>✕ <b>{_text(step.get('step'))}</b>: {escape(why)}</li>"
-    return f'<ul class="dw-list">{rows}</ul>' if rows else ""
 
 
 class RecipesPage:

@@ -10,6 +10,7 @@ from html import escape
 from itertools import islice
 from urllib.parse import urlencode
 
+from audit.canonical import JsonValue
 from audit.events import Entry, Subject
 from audit.object_history import FieldChange, HistoryRow, ObjectHistory, SignatureStanding, changes_of
 from audit.trail_export import value_text
@@ -93,10 +94,10 @@ def _signature_of(path: str, changes: Sequence[FieldChange]) -> str:
     return f"signature of {said['name']} ({said['signer']}), {said['role']}: {said['meaning']}, {said['at']} [{said['zone']}]"
 
 
-def _value(value: object) -> str:
+def _value(value: JsonValue) -> str:
     if value is None:
         return _NOTHING
-    text = value_text(value)  # type: ignore[arg-type]
+    text = value_text(value)
     shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
     return f'<span title="{escape(text)}">{escape(shown)}</span>' if shown != text else escape(text)
 
