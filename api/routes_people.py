@@ -20,12 +20,13 @@ from api.people import person_record
 from api.perimeter import Origin
 from api.security import COOKIE, Permission, Session, guard, token_of
 from api.workstation.login import login_page
+from api.workstation.places import PLACES
 from audit.errors import LoginFailed
 from audit.events import EventKind
 from audit.identity import Role
 
 router = APIRouter(tags=["people"])
-_BACK = re.compile(r"/(?:\?cell=[a-z0-9-]{1,40}|people|account|recipes|inks|models|trail|recall)?\Z")
+_BACK_TO_CELL = re.compile(r"/(?:\?cell=[a-z0-9-]{1,40})?\Z")
 
 
 class LogIn(GivenFactor):
@@ -83,6 +84,11 @@ class Reason(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=500)
+
+
+def _is_page(back: str) -> bool:
+    """Whether a way back leads to a page of this workstation and nowhere else."""
+    return _BACK_TO_CELL.match(back) is not None or any(place.path == back for place in PLACES)
 
 
 def _origin(request: Request) -> Origin:
@@ -178,7 +184,7 @@ async def resume(request: Request, services: Services, session: ResumeSession) -
     person = await run_in_threadpool(services.people.resume, session, token, given.password, given)
     if not is_form:
         return JSONResponse(person)
-    return RedirectResponse(given.back if _BACK.match(given.back) else "/", status_code=HTTPStatus.SEE_OTHER)
+    return RedirectResponse(given.back if _is_page(given.back) else "/", status_code=HTTPStatus.SEE_OTHER)
 
 
 @router.post("/api/v1/session/signing-challenge")

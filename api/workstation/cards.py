@@ -11,7 +11,9 @@ from api.workstation import panels
 from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT
+from api.workstation.places import place_of
 from api.workstation.visitor import Visitor
+from api.workstation.words import said
 from audit.canonical import JsonObject
 from audit.release.trail_view import as_list, as_object
 
@@ -24,7 +26,7 @@ def page_head(visitor: Visitor, here: str) -> None:
     ui.add_body_html(panels.stop_form(visitor.cell, several=len(visitor.workstation.cells.names) > 1))
     role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
     with ui.element("header").classes("dw-top"):
-        ui.html(panels.header(visitor.cell, None, session.name, role, title=panels.PAGES[here]), sanitize=False)
+        ui.html(panels.header(visitor.cell, None, session.name, role, title=said(place_of(here).name)), sanitize=False)
         ui.html(panels.ways(here), sanitize=False)
     if visitor.workstation.settings.demonstration:
         ui.html(panels.demonstration_banner(""), sanitize=False).classes("w-full dw-banner")

@@ -12,6 +12,8 @@ from html import escape
 from itertools import groupby
 
 from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, PartStatus, Sensor, UnitStatus, deviation_percent
+from api.workstation.places import PLACES
+from api.workstation.words import said
 
 UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
     "accepted": ("✓", "accepted"),
@@ -44,21 +46,14 @@ def header(cell: str, batch: str | None, person: str, role: str, *, title: str =
     )
 
 
-PAGES = {
-    "/inks": "Inks",
-    "/recipes": "Recipes",
-    "/models": "Models",
-    "/trail": "Trail",
-    "/recall": "Recall",
-    "/people": "People",
-    "/account": "Account",
-}
 LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
 
 
 def ways(here: str = "/") -> str:
     """The ways to the other pages, closed until they are asked for; on every page but the cell's own, the way back beside them."""
-    links = "".join(f'<a href="{path}"{" aria-current=page" if path == here else ""}>{name}</a>' for path, name in PAGES.items())
+    links = "".join(
+        f'<a href="{place.path}"{" aria-current=page" if place.path == here else ""}>{said(place.name)}</a>' for place in PLACES
+    )
     back = "" if here == "/" else '<a class="dw-plain" href="/">Back to the cell</a>'
     return (
         f'<nav class="dw-ways" aria-label="Pages">{back}<details class="dw-menu"><summary class="dw-plain">Pages</summary>'

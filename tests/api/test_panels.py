@@ -15,7 +15,7 @@ from api.status import AlarmStatus, CellStatus, Link, Sensor, UnitStatus
 from api.workstation import panels
 from api.workstation.login import login_page
 from api.workstation.look import PAGE_STYLE
-from api.workstation.page import Drawn
+from api.workstation.running import Drawn
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from nicegui.page import page
 
 from api.status import AlarmStatus, CellStatus
 from api.workstation.alarm_panel import AlarmPanel
-from api.workstation.page import RunControls
 from api.workstation.pieces import Parts
+from api.workstation.running import RunControls
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
+from api.workstation.places import PLACES
+
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 Visit = Callable[..., Page]
-PAGES = ("inks", "recipes", "models", "trail", "recall", "people", "account")
 GRAVE = {"serious", "critical"}
 WHOLE = {"resultTypes": ["violations"]}
 COLOURS = WHOLE | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
@@ -51,14 +52,14 @@ def test_no_page_has_a_grave_finding_in_light_or_dark(workplace: Any, visit: Vis
     shown(quality.locator(".dw-unit.dw-is-accepted").first)
     quality.locator(".dw-menu summary").click()
     found += findings(quality, "a batch that prints, and the open list of pages")
-    for name in PAGES:
-        quality.goto(f"{workplace.base}/{name}")
+    for place in PLACES:
+        quality.goto(f"{workplace.base}{place.path}")
         shown(quality.locator("h1.dw-page"))
         shown(quality.locator(".dw-card").first)
         shown(quality.get_by_role("button", name="Stop the printer now"))
         expect(quality.get_by_text("Demonstration, not for patients")).to_be_visible()
         expect(quality.locator(".dw-col[inert]")).to_have_count(0)
-        found += findings(quality, name)
+        found += findings(quality, place.name)
     workplace.stack.let_go()
     workplace.until(lambda status: status.ended)
     qp = visit("qp")
