@@ -9,12 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
-
 from audit.database import Connection, Value
 from audit.errors import RecordError, StoreExists, StoreMissing, StoreReadOnly
-from audit.tables import SCHEMA_QUERY, create_schema, expected_schema, normal_sql
+from audit.store_format import SQLITE_SCHEMA_QUERY, normal_sql
 from audit.writer_lock import WriterLock
 
 BUSY_SECONDS = 5.0
@@ -120,6 +117,11 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 @contextmanager
 def new_store_file(path: Path) -> Iterator[Path]:
     """As `new_file`, with the empty schema of a store in it."""
+    from sqlalchemy import create_engine  # a schema is made once in the life of a store: who opens one does not wait for it
+    from sqlalchemy.pool import NullPool
+
+    from audit.tables import create_schema
+
     with new_file(path) as draft:
         engine = create_engine(f"sqlite:///{draft}", poolclass=NullPool)
         with engine.begin() as connection:
@@ -223,9 +225,11 @@ class SqliteFile:
             yield SqliteFile(draft)
 
     def schema(self, connection: Connection) -> dict[tuple[str, str], str]:
-        return {(row[0], row[1]): normal_sql(row[2]) for row in connection.execute(SCHEMA_QUERY)}
+        return {(row[0], row[1]): normal_sql(row[2]) for row in connection.execute(SQLITE_SCHEMA_QUERY)}
 
     def expected_schema(self) -> dict[tuple[str, str], str]:
+        from audit.tables import expected_schema
+
         return expected_schema()
 
     def check_files(self, connection: Connection) -> tuple[list[str], str]:

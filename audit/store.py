@@ -23,7 +23,7 @@ from audit.growth import Growth, IndexRow, Stamp, StoredObject, Tail, index_row
 from audit.key_rotation import rotation_entry
 from audit.places import Place, database_at
 from audit.reader import Head, TrailReader
-from audit.tables import FORMAT, REVISION
+from audit.store_format import FORMAT, REVISION
 
 __all__ = ["CHECKPOINT_INTERVAL", "SYSTEM", "Actor", "Entry", "EntryDraft", "EventKind", "Head", "SealedRow", "Subject", "TrailStore"]
 

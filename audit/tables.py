@@ -30,8 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import StaticPool
 
-FORMAT = "dosewright-store/1"
-REVISION = "0001"
+from audit.store_format import REVISION, SQLITE_SCHEMA_QUERY, normal_sql
 
 METADATA = MetaData()
 _COUNT = BigInteger().with_variant(Integer(), "sqlite")
@@ -56,7 +55,6 @@ ENTRY_INDEX = Table(
     Column("subject_type", _TEXT, nullable=False),
     Column("subject_id", _TEXT, nullable=False),
     Index("entry_index_subject", "subject_type", "subject_id", "seq"),
-    Index("entry_index_kind", "kind", "seq"),
     sqlite_strict=True,
 )
 OBJECTS = Table(
@@ -235,19 +233,11 @@ def create_schema(connection: Connection) -> None:
     connection.execute(ALEMBIC_VERSION.insert().values(version_num=REVISION))
 
 
-SCHEMA_QUERY = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-
-
-def normal_sql(text: str | None) -> str:
-    """Return a statement with its blanks evened out, to compare schemas."""
-    return " ".join((text or "").split())
-
-
 def expected_schema() -> dict[tuple[str, str], str]:
     """Return {(type, name): statement} of every table, index and trigger that a store must have, and no other."""
     engine = memory_engine()
     try:
         with engine.connect() as connection:
-            return {(row[0], row[1]): normal_sql(row[2]) for row in connection.exec_driver_sql(SCHEMA_QUERY)}
+            return {(row[0], row[1]): normal_sql(row[2]) for row in connection.exec_driver_sql(SQLITE_SCHEMA_QUERY)}
     finally:
         engine.dispose()

@@ -22,7 +22,7 @@ from audit.key_rotation import KeyHistory, Rotation, key_history
 from audit.places import Place, database_at, is_url
 from audit.report import Finding, Report
 from audit.store import checkpoint_link
-from audit.tables import FORMAT, REVISION
+from audit.store_format import FORMAT, REVISION
 from audit.trail_walk import TrailWalk
 from audit.verify_anchors import store_anchors
 from audit.verify_half import OtherHalf, walk_entries

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import audit.migrations
-from audit import postgres_schema, tables
+from audit import postgres_schema, store_format, tables
 
 
 def _config() -> Config:
@@ -38,7 +38,7 @@ def test_the_migrated_schema_equals_the_metadata() -> None:
         revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
     engine.dispose()
     assert migrated == tables.expected_schema()
-    assert revision == tables.REVISION == ScriptDirectory.from_config(config).get_current_head()
+    assert revision == store_format.REVISION == ScriptDirectory.from_config(config).get_current_head()
 
 
 def test_the_migrated_schema_equals_the_metadata_in_postgresql(postgres_url: str) -> None:
@@ -56,6 +56,6 @@ def test_the_migrated_schema_equals_the_metadata_in_postgresql(postgres_url: str
                 command.upgrade(config, "head")
             rows = connection.exec_driver_sql(postgres_schema.SCHEMA_QUERY)
             found.append({(kind, name): tables.normal_sql(text) for kind, name, text in rows})
-            assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == tables.REVISION
+            assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == store_format.REVISION
     engine.dispose()
     assert found[0] == found[1] == postgres_schema.expected_schema()

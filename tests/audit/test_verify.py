@@ -208,10 +208,10 @@ def test_missing_or_foreign_schema_is_named(engine: Engine, full: Place) -> None
     with engine.raw(full) as connection:
         connection.execute("DROP TRIGGER entries_guard" + ("" if engine.name == "sqlite" else " ON entries"))
         connection.execute("CREATE TABLE notes (text TEXT)")
-        connection.execute("DROP INDEX entry_index_kind")
+        connection.execute("DROP INDEX entry_index_subject")
         report = verify_store(full, [KEY.verifier])
         assert [finding.place for finding in report.findings] == [
-            "schema index entry_index_kind",
+            "schema index entry_index_subject",
             "schema table notes",
             "schema trigger entries_guard",
         ]

@@ -82,7 +82,6 @@ def upgrade() -> None:
         *(sa.Column(name, text, nullable=False) for name in ("at", "kind", "actor", "subject_type", "subject_id")),
     )
     op.create_index("entry_index_subject", "entry_index", ["subject_type", "subject_id", "seq"])
-    op.create_index("entry_index_kind", "entry_index", ["kind", "seq"])
     _keyed(
         "objects",
         sa.Column("type", text, primary_key=True, nullable=False),
