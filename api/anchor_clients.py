@@ -15,11 +15,13 @@ from audit.anchors import Cosigned, OtherSize, checkpoint_of, conflict, read_ans
 from audit.chain import consistency_proof_of
 from audit.cosignature import CosignerKey
 from audit.errors import AnchorAway, AnchorRefused
-from audit.timestamps import LARGEST_REPLY, QUERY_TYPE, Token, query, verify_token
+from audit.timestamps import LARGEST_REPLY, QUERY_TYPE, Query, Token, query, query_over, token_in
 from audit.witness import AddCheckpoint, format_request
 
 TIMEOUT_S = 20.0
 """A public witness may wait for its own disk and clock."""
+SEAL_TIMEOUT_S = 5.0
+"""A seal goes without a time stamp rather than keep the person waiting who signed."""
 _LARGEST_ANSWER = 1 << 16
 _LATER = "Printing and release go on; it is tried again by itself."
 
@@ -36,10 +38,12 @@ class TrailCopy:
         return checkpoint_of(self.note).origin
 
 
-def _post(http: httpx.Client, url: str, body: bytes, headers: dict[str, str], largest: int, who: str) -> tuple[int, bytes]:
+def _post(
+    http: httpx.Client, url: str, body: bytes, headers: dict[str, str], largest: int, who: str, timeout_s: float = TIMEOUT_S
+) -> tuple[int, bytes]:
     """Send a body and return status and answer, no more than `largest` bytes of it. Raises AnchorAway, AnchorRefused."""
     try:
-        with http.stream("POST", url, content=body, headers=headers, timeout=TIMEOUT_S, follow_redirects=False) as answer:
+        with http.stream("POST", url, content=body, headers=headers, timeout=timeout_s, follow_redirects=False) as answer:
             data = bytearray()
             for block in answer.iter_bytes():
                 data += block
@@ -99,11 +103,17 @@ class AuthorityClient:
 
     def stamp(self, note: str) -> tuple[bytes, Token]:
         """Get a token over a note, verified; return the answer's bytes and what it says. Raises AnchorAway, AnchorRefused."""
-        asked = query(note)
+        return self._ask(query(note), TIMEOUT_S)
+
+    def token(self, digest: bytes) -> bytes:
+        """Get a token over a SHA-256, verified, as its DER: for a seal, which a person waits for. Raises AnchorAway, AnchorRefused."""
+        return token_in(self._ask(query_over(digest), SEAL_TIMEOUT_S)[0])
+
+    def _ask(self, asked: Query, timeout_s: float) -> tuple[bytes, Token]:
         who = f"The time-stamping authority {self.name}"
-        status, reply = _post(self.http, self.url, asked.data, {"Content-Type": QUERY_TYPE}, LARGEST_REPLY, who)
+        status, reply = _post(self.http, self.url, asked.data, {"Content-Type": QUERY_TYPE}, LARGEST_REPLY, who, timeout_s)
         if status >= 500 or status == 429:
             raise AnchorAway(f"{who} answers {status}.", remedy=_LATER)
         if status != 200:
             raise AnchorRefused(f"{who} answers {status}.", remedy="Check its address, and whether it wants an account.")
-        return reply, verify_token(reply, asked.note, self.trusted, nonce=asked.nonce)
+        return reply, asked.verified(reply, self.trusted)

@@ -37,6 +37,7 @@ from audit.chain import leaf_hash
 from audit.clock import Clock
 from audit.cosignature import CosignerKey
 from audit.errors import AnchorAway, AnchorError, DosewrightError, NoteInvalid, RecordError
+from audit.release.document_key import Stamp
 from audit.store import TrailStore
 from audit.timestamps import read_certificates
 
@@ -60,6 +61,11 @@ class Outside:
 
     witnesses: tuple[WitnessClient, ...] = ()
     authority: AuthorityClient | None = None
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """What gives a seal its time, where there is an authority."""
+        return None if self.authority is None else self.authority.token
 
     @property
     def names(self) -> tuple[str, ...]:

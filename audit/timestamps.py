@@ -1,6 +1,6 @@
-"""RFC 3161 time-stamp tokens: that somebody else's clock had seen a checkpoint by then.
+"""RFC 3161 time-stamp tokens: that somebody else's clock had seen a checkpoint, or the seal of a document, by then.
 
-A token says that the SHA-256 of a note was shown to the authority by its time, and is believed where the authority's certificate leads
+A token says that a SHA-256 was shown to the authority by its time, and is believed where the authority's certificate leads
 to a root that came from outside. Certificates have to be valid at the token's time, not today: an old token stays good when they
 expire. What is not looked at is revocation. Nothing here speaks to a network. Sources: RFC 3161, RFC 5816.
 """
@@ -8,12 +8,14 @@ expire. What is not looked at is revocation. Nothing here speaks to a network. S
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from asn1crypto import algos, tsp
 from cryptography import x509
-from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, TimeStampResponse, VerifierBuilder, decode_timestamp_response
+from rfc3161_client import TimeStampResponse, VerifierBuilder, decode_timestamp_response
 from rfc3161_client.errors import VerificationError as TokenRejected
 
 from audit.clock import utc_text
@@ -26,15 +28,6 @@ _OTHER = "Nothing of it was kept. Ask the authority, or name the certificates th
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """A request for a token over one note: the bytes to send, and the nonce that the answer must carry."""
-
-    data: bytes
-    nonce: int
-    note: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Token:
     """A verified token: RFC 3339 UTC time, and the subject of the certificate that signed it."""
 
@@ -42,15 +35,36 @@ class Token:
     authority: str
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A request for a token over what has one SHA-256: the bytes to send, and the nonce that the answer must carry."""
+
+    data: bytes
+    nonce: int
+    digest: bytes
+
+    def verified(self, reply: bytes, trusted: Sequence[x509.Certificate]) -> Token:
+        """Check the answer to this request. Raises AnchorRefused as `verify_token` does."""
+        return _verified(reply, self.digest, trusted, self.nonce)
+
+
 def query(note: str) -> Query:
-    """Return a request over the SHA-256 of a note, with a random nonce, that asks for the certificates. Source: RFC 3161 §2.4.1."""
-    data = note.encode()
-    request = (
-        TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).nonce(nonce=True).cert_request(cert_request=True).build()
-    )
-    if request.nonce is None:
-        raise AnchorRefused("The time-stamp request has no nonce.", remedy="Report this: an answer could be one given before.")
-    return Query(request.as_bytes(), request.nonce, data)
+    """Return a request over the SHA-256 of a note."""
+    return query_over(hashlib.sha256(note.encode()).digest())
+
+
+def query_over(digest: bytes) -> Query:
+    """Return a request over a SHA-256, with a random nonce, that asks for the certificates. Source: RFC 3161 §2.4.1."""
+    nonce = secrets.randbits(64)
+    imprint = tsp.MessageImprint({"hash_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}), "hashed_message": digest})
+    request = tsp.TimeStampReq({"version": "v1", "message_imprint": imprint, "nonce": nonce, "cert_req": True})
+    return Query(request.dump(), nonce, digest)
+
+
+def token_in(reply: bytes) -> bytes:
+    """Return the TimeStampToken (DER) of an answer that was verified."""
+    token: bytes = tsp.TimeStampResp.load(reply)["time_stamp_token"].dump()
+    return token
 
 
 def read_certificates(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
@@ -62,14 +76,18 @@ def read_certificates(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
     return tuple(found)
 
 
-def verify_token(reply: bytes, note: bytes, trusted: Sequence[x509.Certificate], *, nonce: int | None = None) -> Token:
+def verify_token(reply: bytes, note: bytes, trusted: Sequence[x509.Certificate]) -> Token:
     """Check an answer (TimeStampResp, DER) over a note against trusted certificates; return time and authority.
 
-    Self-signed certificates among `trusted` are roots, the others intermediates. With a `nonce`, the answer must carry it. Raises
+    Self-signed certificates among `trusted` are roots, the others intermediates. Raises
     AnchorRefused naming what does not fit. Source: RFC 3161 §2.4.2 and §2.2.
     """
+    return _verified(reply, hashlib.sha256(note).digest(), trusted, None)
+
+
+def _verified(reply: bytes, digest: bytes, trusted: Sequence[x509.Certificate], nonce: int | None) -> Token:
     response = _decode(reply)
-    _check_imprint(response, note)
+    _check_imprint(response, digest)
     if nonce is not None and response.tst_info.nonce != nonce:
         raise AnchorRefused("The token answers another request: its nonce is not the one that was sent.", remedy=_OTHER)
     roots = [certificate for certificate in trusted if certificate.issuer == certificate.subject]
@@ -77,7 +95,7 @@ def verify_token(reply: bytes, note: bytes, trusted: Sequence[x509.Certificate],
         raise AnchorRefused("There is no root certificate to check the token against.", remedy="Name the authority's root certificate.")
     between = [certificate for certificate in trusted if certificate.issuer != certificate.subject]
     try:
-        VerifierBuilder(roots=roots, intermediates=between, nonce=nonce).build().verify(response, hashlib.sha256(note).digest())
+        VerifierBuilder(roots=roots, intermediates=between, nonce=nonce).build().verify(response, digest)
     except (TokenRejected, ValueError) as error:
         raise AnchorRefused(f"The token is not to be believed: {error}.", remedy=_OTHER) from error
     return Token(utc_text(_time(response)), _signer(response))
@@ -97,10 +115,10 @@ def _decode(reply: bytes) -> TimeStampResponse:
     return response
 
 
-def _check_imprint(response: TimeStampResponse, note: bytes) -> None:
+def _check_imprint(response: TimeStampResponse, digest: bytes) -> None:
     imprint = response.tst_info.message_imprint
-    if imprint.hash_algorithm.dotted_string != _SHA256_OID or imprint.message != hashlib.sha256(note).digest():
-        raise AnchorRefused("The token is over something else than this checkpoint.", remedy=_OTHER)
+    if imprint.hash_algorithm.dotted_string != _SHA256_OID or imprint.message != digest:
+        raise AnchorRefused("The token is over something else than what was shown.", remedy=_OTHER)
 
 
 def _time(response: TimeStampResponse) -> datetime:

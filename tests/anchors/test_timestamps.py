@@ -25,7 +25,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def test_a_token_of_openssl_says_when_the_checkpoint_was_there(authority: Authority) -> None:
     asked = query(NOTE)
-    token = verify_token(authority.reply(asked.data), asked.note, [authority.root], nonce=asked.nonce)
+    token = asked.verified(authority.reply(asked.data), [authority.root])
     assert abs(datetime.fromisoformat(token.at) - datetime.now(UTC)) < timedelta(seconds=30)
     assert token.authority == "CN=Test Time Authority"
     assert read_certificates(authority.pem, "root.pem") == (authority.root,)
@@ -34,7 +34,7 @@ def test_a_token_of_openssl_says_when_the_checkpoint_was_there(authority: Author
 def test_openssl_reads_the_query_and_verifies_the_same_answer(authority: Authority) -> None:
     asked = query(NOTE)
     authority.reply(asked.data)
-    (authority.folder / "checkpoint.note").write_bytes(asked.note)
+    (authority.folder / "checkpoint.note").write_bytes(NOTE.encode())
     shown = subprocess.run(
         ["openssl", "ts", "-query", "-in", "query.tsq", "-text"], cwd=authority.folder, capture_output=True, text=True, check=True
     ).stdout
@@ -56,14 +56,14 @@ def test_a_token_with_the_nonce_of_another_request_is_refused(authority: Authori
     first, second = query(NOTE), query(NOTE)
     assert first.nonce != second.nonce
     with pytest.raises(AnchorRefused, match="nonce"):
-        verify_token(authority.reply(first.data), NOTE.encode(), [authority.root], nonce=second.nonce)
+        second.verified(authority.reply(first.data), [authority.root])
 
 
 def test_a_token_of_another_authority_is_refused(authority: Authority, tmp_path: Path) -> None:
     other = make_authority(tmp_path / "other")
     asked = query(NOTE)
     with pytest.raises(AnchorRefused, match="not to be believed"):
-        verify_token(other.reply(asked.data), NOTE.encode(), [authority.root], nonce=asked.nonce)
+        asked.verified(other.reply(asked.data), [authority.root])
     with pytest.raises(AnchorRefused, match="no root certificate"):
         verify_token(other.reply(asked.data), NOTE.encode(), [])
 
@@ -72,19 +72,19 @@ def test_a_token_made_with_an_expired_certificate_is_refused(tmp_path: Path) -> 
     expired = make_authority(tmp_path / "expired", days=(-20, -10))
     asked = query(NOTE)
     with pytest.raises(AnchorRefused, match="not to be believed"):
-        verify_token(expired.reply(asked.data), NOTE.encode(), [expired.root], nonce=asked.nonce)
+        asked.verified(expired.reply(asked.data), [expired.root])
 
 
 def test_no_changed_byte_of_the_answer_is_believed(authority: Authority) -> None:
     """Every 7th byte: either refused, or (in what no signature covers) the same time and authority as before."""
     asked = query(NOTE)
     reply = authority.reply(asked.data)
-    good = verify_token(reply, asked.note, [authority.root], nonce=asked.nonce)
+    good = asked.verified(reply, [authority.root])
     refused = 0
     for place in range(0, len(reply), 7):
         changed = reply[:place] + bytes([reply[place] ^ 1]) + reply[place + 1 :]
         try:
-            assert verify_token(changed, asked.note, [authority.root], nonce=asked.nonce) == good
+            assert asked.verified(changed, [authority.root]) == good
         except AnchorRefused:
             refused += 1
     assert refused > len(reply) // 7 * 0.9

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pkcs11
 import pytest
 from cryptography import x509
@@ -22,6 +23,8 @@ from pkcs11.util.ec import encode_ecdsa_signature
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 
+from api.anchor_clients import AuthorityClient
+from api.anchor_desk import Outside
 from api.certificates import make_seal
 from audit.canonical import canonical
 from audit.errors import SealFailed, StoreReadOnly
@@ -31,6 +34,7 @@ from audit.release.document_key import FileKey
 from audit.release.document_report import verify_document
 from audit.release.document_signature import REASON, seal_document
 from audit.report import VerificationStatus
+from tests.anchors.authority import make_authority
 from tests.release.seals import PLACE, made_key, program, said, seal_files, sealed
 
 LATER = """
@@ -247,6 +251,21 @@ def test_an_authority_that_fails_blocks_nothing(pdf: bytes, site: tuple[FileKey,
         document = seal_document(pdf, site[0], datetime.now(UTC), PLACE, authority)
         assert document.level == "PAdES B-B" and reason in (document.no_stamp or "")
         assert not check_seal(document.data, [site[1]]).findings
+
+
+def test_the_authority_of_a_site_gives_its_seals_their_time(pdf: bytes, site: tuple[FileKey, Any], tmp_path: Path) -> None:
+    """As the workstation is wired: over HTTP, and the token checked against the certificates that the settings name."""
+    program("openssl")
+    answering = [authority := make_authority(tmp_path / "one")]
+    with httpx.Client(transport=httpx.MockTransport(lambda asked: httpx.Response(200, content=answering[0].reply(asked.read())))) as http:
+        stamp = Outside((), AuthorityClient("https://tsa.example/tsr", "tsa.example", [authority.root], http)).stamp
+        assert stamp is not None and Outside().stamp is None
+        document = seal_document(pdf, site[0], datetime.now(UTC), PLACE, stamp)
+        assert (document.level, document.no_stamp) == ("PAdES B-T", None)
+        assert any("Test Time Authority" in line for line in check_seal(document.data, [site[1]]).said)
+        answering[0] = make_authority(tmp_path / "other")
+        document = seal_document(pdf, site[0], datetime.now(UTC), PLACE, stamp)
+        assert document.level == "PAdES B-B" and "not to be believed" in (document.no_stamp or "")
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------------------
