@@ -172,7 +172,12 @@ def descendants(folder: Path) -> list[int]:
 def test_interrupt_ends_every_child(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     command = subprocess.Popen(
-        [*COMMAND, "demo", "--dir", str(folder), "--rate", "20"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*COMMAND, "demo", "--dir", str(folder), "--rate", "20"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # even where these tests run in the background
     )
     assert command.stdout is not None
     try:
