@@ -20,6 +20,7 @@ import pytest
 from gcodeparser import parse_gcode_lines
 from pypdf import PdfReader
 
+from audit.reader import TrailReader
 from audit.release.package import read_package
 
 pytestmark = pytest.mark.stack
@@ -104,6 +105,12 @@ def test_worked_prescription_is_printed_and_released(released: Demo) -> None:
     assert target == {"mass_mg": Decimal("467.17"), "volume_uL": TARGET_UL}
     assert [(unit["n"], unit["verdict"]) for unit in record["units"]] == [(number, "accepted") for number in range(1, 15)]
     assert "Disposition: released" in released.output and "--trusted-key" in released.output
+
+
+def test_its_accounts_are_sealed_at_the_cost_of_rfc_9106(released: Demo) -> None:
+    with TrailReader(released.folder / "workstation.db") as reader:
+        row = json.loads(reader.sealed("credentials", "operator"))
+    assert (row["kdf"], row["passes"], row["memory_kib"], row["lanes"]) == ("argon2id", 3, 65536, 4)
 
 
 def test_program_holds_the_dose_when_an_outside_reader_adds_it_up(released: Demo) -> None:
