@@ -39,10 +39,10 @@ serve: $(VENV)/.runtime
 	@$(BIN)/dosewright serve --site site
 
 test: $(VENV)/.development
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not deep"
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not deep"
 
 deep: $(VENV)/.development
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.development
 	@$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from typing import Annotated
@@ -79,11 +80,27 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 for any.", min=0, max=65535)] = 8081,
 ) -> None:
-    """Answer POST /add-checkpoint until told to stop. Put a TLS proxy before it; nobody logs in."""
+    """Answer POST /add-checkpoint until told to stop, and print where once callers are heard. Put a TLS proxy before it; nobody logs in."""
     import uvicorn  # only the process that serves needs a server
 
     from api.control_site.witness_app import create_witness
 
     with WitnessStore.open(folder / _MEMORY) as store:
         app = create_witness(store, SigningKey.load(folder / _KEY))
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+        with _listening(host, port) as door:
+            taken_host, taken_port = door.getsockname()[:2]
+            print(f"witness at http://{f'[{taken_host}]' if ':' in taken_host else taken_host}:{taken_port}", flush=True)
+            settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+            uvicorn.Server(settings).run([door])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket at which callers may wait from now on. Raises InputInvalid."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InputInvalid(
+            f"The witness cannot listen at {host} port {port}: {error.strerror}.",
+            remedy="Give another --port, or --host, or end what holds it.",
+        ) from error

@@ -22,6 +22,7 @@ from audit.events import EntryDraft, EventKind, Subject
 from audit.release.model_evaluation import check_vectors
 from audit.release.model_testing import judge, overlap, performance, read_data_set
 from audit.release.process_models import ModelDefinition, read_definition
+from audit.release.trail_view import count_of
 from audit.signatures import Signature
 from audit.store import TrailStore
 from recipes.effectivity import signer_of
@@ -71,7 +72,7 @@ class ModelDesk:
             _computes_here(model)
             if self.register.find(model.reference) is not None:
                 raise WrongState(f"{model.reference} is there already.", remedy="A version number is never used again: write the next.")
-            former = [state for state in self.register.states(model.plan.id) if _whole(state.get("version")) >= model.plan.version]
+            former = [state for state in self.register.states(model.plan.id) if (count_of(state.get("version")) or 0) >= model.plan.version]
             if former:
                 raise WrongState(f"{model.reference} is older than {former[-1]['model']}.", remedy="Write a newer version.")
             new: JsonObject = {
@@ -284,7 +285,3 @@ def _quality_or_author(session: Session) -> Permission:
 def _need(reason: str, what: str) -> None:
     if not reason.strip():
         raise InputInvalid("A reason is needed.", remedy=f"Say {what}.")
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0

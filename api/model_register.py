@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from api.errors import NotFound
-from audit.canonical import JsonObject, JsonValue
+from audit.canonical import JsonObject
 from audit.events import EventKind
 from audit.quantities import EXACT
 from audit.reader import TrailReader
 from audit.release.process_models import ModelDefinition, read_definition
-from audit.release.trail_view import as_list, as_object, number_of
+from audit.release.trail_view import as_list, as_object, count_of, number_of
 from recipes.lifecycle import RecipeState, RecipeVersion, Step, steps_from
 
 _ALL = 1_000_000
@@ -76,7 +76,7 @@ class ModelRegister:
             for name, state in self._store.objects("model")
             if model_id is None or state.get("id") == model_id
         ]
-        return sorted(found, key=lambda state: (str(state.get("id")), _whole(state.get("version"))))
+        return sorted(found, key=lambda state: (str(state.get("id")), count_of(state.get("version")) or 0))
 
     def effective(self) -> list[ModelVersion]:
         return [self.get(str(state["model"])) for state in self.states() if state.get("status") == "effective"]
@@ -121,7 +121,3 @@ def steps(version: ModelVersion, person: str, roles: Collection[str]) -> list[Js
     """Return every step of the life cycle from here, with what stands against this person taking it; nothing, it is open."""
     untested = {} if version.state.get("test_passed") is True else {Step.SUBMIT: "it has not passed its test on independent data"}
     return steps_from(version.standing, person=person, roles=roles, digest=version.definition.digest, against=untested)
-
-
-def _whole(value: JsonValue) -> int:
-    return value if isinstance(value, int) else 0

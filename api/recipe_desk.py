@@ -22,13 +22,14 @@ from api.people import DEVICE, People, Shown
 from api.production import json_tree
 from api.recipe_refusals import on_record
 from api.recipe_trust import TrustedPeople
-from api.recipe_versions import SOLID, TOML, Version, Versions, steps, whole
+from api.recipe_versions import SOLID, TOML, Version, Versions, steps
 from api.release_desk import ReleaseDesk
 from api.security import Permission, Session
 from api.shelf import BUNDLE, effective_entry, recipe_fields
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.release.trail_view import count_of
 from audit.signatures import Signature
 from audit.store import TrailStore
 from recipes.bundle_file import read_bundle_file, write_bundle_file
@@ -305,7 +306,7 @@ class RecipeDesk:
     def _superseded(self, session: Session, version: Version) -> Version | None:
         """Return the version that this one takes the place of. Raises WrongState where it is older than what is effective."""
         states = [state for state in self.versions.states(version.recipe.id) if state.get("status") in ("effective", "superseded")]
-        newest = max((whole(state.get("version")) for state in states), default=0)
+        newest = max((count_of(state.get("version")) or 0 for state in states), default=0)
         if newest > version.recipe.version:
             raise WrongState(
                 f"Recipe {version.reference} is stale: {version.recipe.id}@{newest} has been effective.", remedy="Write a newer version."
@@ -362,7 +363,7 @@ class RecipeDesk:
     def _is_news(self, recipe_id: str, version: int, reference: str) -> None:
         """Refuse what is stale here or known already. Raises WrongState."""
         for state in self.versions.states(recipe_id):
-            known = whole(state.get("version"))
+            known = count_of(state.get("version")) or 0
             settled = state.get("status") in ("effective", "superseded", "retired")
             if known == version or (settled and known > version):
                 raise WrongState(

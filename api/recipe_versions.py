@@ -7,8 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from api.errors import NotFound
-from audit.canonical import JsonObject, JsonValue
+from audit.canonical import JsonObject
 from audit.reader import TrailReader
+from audit.release.trail_view import count_of
 from audit.signatures import Signature
 from recipes.difference import Change, difference
 from recipes.lifecycle import RecipeState, RecipeVersion, steps_from
@@ -65,7 +66,7 @@ class Versions:
     def states(self, recipe_id: str | None = None) -> list[JsonObject]:
         """Return the state of every version, by name and number."""
         found = [state for _, state in self._store.objects("recipe") if recipe_id is None or state.get("id") == recipe_id]
-        return sorted(found, key=lambda state: (str(state.get("id")), whole(state.get("version"))))
+        return sorted(found, key=lambda state: (str(state.get("id")), count_of(state.get("version")) or 0))
 
     def get(self, reference: str) -> Version:
         """Return a version with its file. Raises NotFound."""
@@ -90,7 +91,7 @@ class Versions:
 
     def former(self, recipe: Recipe) -> Version | None:
         """Return what a version is compared with: the effective one, else the newest before it that was handed in; None for a first one."""
-        before = [state for state in self.states(recipe.id) if whole(state.get("version")) < recipe.version]
+        before = [state for state in self.states(recipe.id) if (count_of(state.get("version")) or 0) < recipe.version]
         effective = [state for state in before if state.get("status") == "effective"]
         known = effective or [state for state in before if state.get("author") is not None]
         return self.get(f"{recipe.id}@{known[-1].get('version')}") if known else None
@@ -112,7 +113,3 @@ class Versions:
 def steps(version: Version, person: str, roles: Collection[str]) -> list[JsonObject]:
     """Return every step of the table from here, with the reasons why this person may not take it; no reason, it is open."""
     return steps_from(version.standing, person=person, roles=roles, digest=version.recipe.digest)
-
-
-def whole(value: JsonValue) -> int:
-    return value if isinstance(value, int) else 0

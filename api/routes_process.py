@@ -16,7 +16,7 @@ from api.feed import FeedPlaces, entries_and_cells
 from api.metrics import MEDIA_TYPE
 from api.problems import problem
 from api.security import Permission, Session, guard, token_of
-from audit.errors import DosewrightError
+from audit.errors import DosewrightError, RecordError
 
 LEAST_FREE = 64 << 20
 """Bytes on the disk of the site below which no new work should come: a batch writes a few MiB."""
@@ -36,7 +36,8 @@ def health() -> Answer:
 def ready(services: Services) -> Response:
     """Say whether the record can be read and written, so that work can be taken on; nothing of the site is shown."""
     try:
-        services.store.head  # noqa: B018 reading it is the question
+        if next(services.store.lines(services.store.size - 1), None) is None:
+            raise RecordError("The last entry of the trail is missing.", remedy="Run `dosewright verify` on the store.")
     except DosewrightError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, error.code, "The record cannot be read.", remedy="Look at the workstation.")
     if shutil.disk_usage(services.settings.folder).free < LEAST_FREE:

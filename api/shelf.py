@@ -6,8 +6,9 @@ import json
 
 from api.errors import NotFound, WrongState
 from api.people import DEVICE
-from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
+from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.release.trail_view import count_of
 from audit.store import TrailStore
 from recipes.effectivity import signer_of
 from recipes.errors import RecipeRefused
@@ -103,7 +104,7 @@ class Shelf:
         if not effective:
             known = ", ".join(sorted({str(state.get("id")) for state in self.recipes() if state.get("status") == "effective"}))
             raise NotFound(f"There is no effective recipe {recipe_id!r}.", remedy=f"Choose one of: {known or 'none is effective yet'}.")
-        newest = max(effective, key=lambda state: _whole(state.get("version")))
+        newest = max(effective, key=lambda state: count_of(state.get("version")) or 0)
         found = newest.get("bundle_sha256")
         if not isinstance(found, str):
             raise NotFound(
@@ -174,7 +175,3 @@ class Shelf:
 def document_of(kind: type[InkLot] | type[Cartridge], state: JsonObject) -> JsonObject:
     """Return what of an object's state is the document itself; entries about it have more."""
     return {name: value for name, value in state.items() if name in kind.model_fields}
-
-
-def _whole(value: JsonValue) -> int:
-    return value if isinstance(value, int) else 0

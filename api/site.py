@@ -33,6 +33,7 @@ from audit.clock import Clock, SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.identity import Identity, Person, Role
 from audit.patients import PatientVault
+from audit.sealed_keys import KdfCost
 from audit.signatures import sign
 from audit.store import TrailStore
 from audit.version import SOFTWARE
@@ -102,10 +103,12 @@ def create_site(
     inks: Sequence[tuple[InkLot, Cartridge]] = (),
     cells: int = 1,
     daily_check: bool = True,
+    cost: KdfCost | None = None,
 ) -> Site:
     """Lay out a demonstration site with this number of cells. Raises SiteExists, InputInvalid; what else may fail is of the stores.
 
-    Without `daily_check` the signed registers say that none is required, and every gate shows that choice.
+    Without `daily_check` the signed registers say that none is required, and every gate shows that choice. `cost`: of the
+    passwords of its accounts, which are made at random; the product's own where none is given.
     """
     names = cell_names(cells)
     if (folder / FILE_NAME).exists() or (folder / "workstation.db").exists():
@@ -122,13 +125,14 @@ def create_site(
     cell_keys = {name: create_cell(folder, name, site, clock, demonstration=True) for name in names}
     store = TrailStore.create(folder / "workstation.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True)
     try:
-        passwords, people = _people(Identity(store, clock))
+        identity = Identity(store, clock, cost=cost)
+        passwords, people = _people(identity)
         for name, cell_key in cell_keys.items():
             enrol_cell(store, name, cell_key)
-        _recipes(store, Identity(store, clock), passwords)
+        _recipes(store, identity, passwords)
         for name in cell_keys:
             path, today = folder / name / EQUIPMENT, clock.utc().at[:10]
-            _equipment(path, name, Identity(store, clock), passwords["quality"], today, daily_check=daily_check)
+            _equipment(path, name, identity, passwords["quality"], today, daily_check=daily_check)
         for ink in {ink.lot: ink for ink, _ in inks}.values():
             Shelf(store).receive_ink(ink, SYSTEM)
         for _, cartridge in inks:

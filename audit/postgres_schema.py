@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, PrimaryKeyConstraint, Table
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
 
 from audit.tables import METADATA, POSTGRES_FUNCTIONS, POSTGRES_TRIGGERS
 
@@ -37,10 +38,11 @@ UNION ALL SELECT 'function', p.proname::text, l.lanname::text || ' ' || p.prosrc
 """(kind, name, definition) of everything in the session's schema."""
 
 _TYPES = {"BIGINT": "bigint", "BYTEA": "bytea", 'TEXT COLLATE "C"': "text C", "VARCHAR(32)": "character varying(32)"}
+_DIALECT: type[Dialect] = postgresql.dialect
 
 
 def _column(column: Column[object]) -> str:
-    return f"{column.name} {_TYPES[column.type.compile(postgresql.dialect())]}{'' if column.nullable else ' NOT NULL'}"  # type: ignore[no-untyped-call]
+    return f"{column.name} {_TYPES[column.type.compile(_DIALECT())]}{'' if column.nullable else ' NOT NULL'}"
 
 
 def _key_name(table: Table) -> str:

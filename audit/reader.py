@@ -190,7 +190,7 @@ class TrailReader:
         """
         conditions = SearchConditions(kind, actor, subject_type, subject_id, after_seq, before_seq, since, until)
         with self._pool.borrow() as connection:
-            reach: int = connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").fetchone()[0]  # type: ignore[index]
+            ((reach,),) = connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").fetchall()
             tail = conditions.scan(connection, reach)
             found = tail[::-1][:limit] if newest_first else []
             if len(found) < limit:

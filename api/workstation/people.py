@@ -116,12 +116,18 @@ class PeoplePage:
             held = [str(role) for role in _texts(item.get("roles")) if role not in _lent(item)]
             with ui.row().classes("w-full gap-3 items-center"):
                 roles = ui.select(_ROLES, multiple=True, value=held, label="Roles").props("outlined dense").style("min-width:14rem")
-                change = lambda session: people.change_roles(session, chosen, [Role(role) for role in roles.value], why())  # noqa: E731
+
+                def change(session: Session) -> object:
+                    return people.change_roles(session, chosen, [Role(role) for role in roles.value], why())
+
                 ui.button("Change roles", on_click=self._doer(change, chosen)).props("outline no-caps color=primary")
             with ui.row().classes("w-full gap-3 items-center"):
                 lent = ui.select(_ROLES, label="Deputises as").props("outlined dense").style("min-width:11rem")
                 until = forms.text_field("until, for example 2027-06-30")
-                lend = lambda session: people.lend_role(session, chosen, Role(lent.value), str(until.value or ""), why())  # noqa: E731
+
+                def lend(session: Session) -> object:
+                    return people.lend_role(session, chosen, Role(lent.value), str(until.value or ""), why())
+
                 ui.button("Lend the role", on_click=self._doer(lend, chosen)).props("outline no-caps color=primary")
             for factor in self._access.factors_of(chosen):
                 if factor["active"]:

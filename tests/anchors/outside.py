@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,18 +23,26 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 @dataclass
 class Outside:
-    """Hosts by name. `away`: names that cannot be reached; `asked`: hosts in the order they were asked."""
+    """Hosts by name. `away`: names that cannot be reached; `asked`: hosts in the order they were asked. Safe for several threads."""
 
     hosts: dict[str, Answer] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    _news: threading.Condition = field(default_factory=threading.Condition)
 
     def client(self) -> httpx.Client:
         return httpx.Client(transport=httpx.MockTransport(self._handle))
 
+    def wait_until_asked(self, host: str, seconds: float = 90) -> None:
+        """Return once this host has been asked; fail after so long."""
+        with self._news:
+            assert self._news.wait_for(lambda: host in self.asked, seconds), f"{host} was not asked within {seconds:g} s"
+
     def _handle(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
-        self.asked.append(host)
+        with self._news:
+            self.asked.append(host)
+            self._news.notify_all()
         if host in self.away or host not in self.hosts:
             raise httpx.ConnectError("no route to host", request=request)
         return self.hosts[host](request)

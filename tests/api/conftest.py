@@ -19,6 +19,7 @@ from api.app import create_app
 from api.site import Site, create_site
 from api.wiring import Workstation, build_workstation
 from recipes.library import load_demonstration
+from tests.audit.conftest import CHEAP
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its test client wants another distribution of httpx than the product uses
@@ -69,7 +70,7 @@ class Bench:
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site") / "site"
     _, ink, cartridge = load_demonstration("cyclophosphamide", TODAY)
-    return create_site(folder, inks=[(ink, cartridge)])
+    return create_site(folder, inks=[(ink, cartridge)], cost=CHEAP)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from api.anchor_clients import TrailCopy, WitnessClient
 from api.app import create_app
 from api.cli import run
 from api.process_facts import SiteClock
-from api.processes import free_port
 from api.settings import load_settings
 from api.site import Site
 from api.wiring import build_workstation
@@ -64,13 +62,6 @@ def entries(folder: Path, kind: EventKind) -> list[Any]:
     key = SigningKey.load(folder / "keys" / "workstation.key")
     with TrailStore.open(store, key=key, clock=SystemClock(), software="t") as opened:
         return opened.search(kind=kind, limit=1000)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it did not come about"
-        time.sleep(0.02)
 
 
 # --- the workstation's own facts --------------------------------------------------------------------------------------------------------
@@ -144,7 +135,7 @@ def test_a_started_workstation_anchors_both_trails_and_says_so_over_http_and_a_d
         workstation = build_workstation(folder, connector=cell.connect, http=outside.client())
         with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080", client=("127.0.0.1", 50000)) as client:
             bench = Bench(laid_out, cell, workstation, client, {})
-            wait_for(lambda: HOST in outside.asked)
+            outside.wait_until_asked(HOST)
             answer = bench.ask("qp", "GET", "/anchors").json()
             assert answer["configured"] and "nothing is anchored outside" in answer["lines"][0]
             refused = bench.ask("administrator", "POST", "/anchors")
@@ -288,6 +279,8 @@ def test_a_witness_is_made_told_of_a_trail_served_killed_and_started_again(tmp_p
         with pytest.raises(AnchorAway):
             client.cosign(TrailCopy(note(6), lambda: iter(hashes(6))), 5)
         process, client = _serve(folder, client)
+        assert run(["witness", "serve", str(folder), "--port", client.url.rpartition(":")[2]]) == 2
+        assert "The witness cannot listen at 127.0.0.1 port" in capsys.readouterr().err
         cosigned, knew = client.cosign(TrailCopy(note(9), lambda: iter(hashes(9))), 0)
         assert knew == 5 and cosigned.cosignature.name == "control.example/w1"
         too_long = http.post(f"{client.url}/add-checkpoint", content=b"x" * 200_000)
@@ -303,20 +296,16 @@ def test_a_witness_is_made_told_of_a_trail_served_killed_and_started_again(tmp_p
 
 
 def _serve(folder: Path, client: WitnessClient) -> tuple[subprocess.Popen[bytes], WitnessClient]:
-    port = free_port()
-    command = [sys.executable, "-m", "api.cli", "witness", "serve", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    url = f"http://127.0.0.1:{port}"
-
-    def up() -> bool:
-        assert process.poll() is None
-        try:
-            return client.http.get(f"{url}/health").text == f"{client.key.name}\n"
-        except httpx.TransportError:
-            return False
-
+    """Start the witness's process on any port and wait for it to say where it listens; from then on callers are heard."""
+    command = [sys.executable, "-m", "api.cli", "witness", "serve", str(folder), "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.readline().decode()
     try:
-        wait_for(up)
+        place, url = said.strip().rsplit(" ", 1)
+        assert place == "witness at"
+        assert client.http.get(f"{url}/health", timeout=60).text == f"{client.key.name}\n"
     except BaseException:
         process.kill()
         process.wait()

@@ -24,11 +24,12 @@ from api.workstation import panels
 from audit.checkpoint import SigningKey
 from printer.wiring_cell import read_settings
 from recipes.library import load_machine, load_recipe
+from tests.audit.conftest import CHEAP
 
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return create_site(tmp_path_factory.mktemp("three") / "site", cells=3)
+    return create_site(tmp_path_factory.mktemp("three") / "site", cells=3, cost=CHEAP)
 
 
 def test_every_cell_has_all_of_its_own(three: Site) -> None:

@@ -25,7 +25,6 @@ from api.idempotency import ANSWERS_FILE, KeptAnswers, fingerprint_of
 from api.log_in_rate import FAILURES, SPAN_US, FailedLogIns
 from api.wiring import build_workstation
 from audit.clock import SystemClock, UtcReading
-from audit.errors import RecordError
 
 KEY = "0123456789abcdef-a"
 
@@ -272,12 +271,12 @@ def test_ready_is_said_to_anybody_and_says_nothing_else(bench: Any, monkeypatch:
         full = bench.client.get("/api/v1/ready")
         assert full.status_code == 503 and str(bench.workstation.settings.folder) not in full.text
 
-    def unreadable(self: object) -> None:
-        raise RecordError("The store /secret/place failed.", remedy="x")
-
-    monkeypatch.setattr(type(bench.workstation.store), "head", property(unreadable))
+    store = bench.workstation.store
+    with closing(sqlite3.connect(store.path)) as vandal:
+        vandal.execute("ALTER TABLE entries RENAME TO gone")
+        vandal.commit()
     broken = bench.client.get("/api/v1/ready")
-    assert broken.status_code == 503 and "/secret/place" not in broken.text
+    assert broken.status_code == 503 and "The record cannot be read." in broken.text and str(store.path) not in broken.text
 
 
 def events_of(text: str) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from api.settings import FILE_NAME, load_settings
 from api.site import Bench, create_site, write_cell_configuration
 from printer.errors import CellConfiguration
 from printer.wiring_cell import read_settings
+from tests.audit.conftest import CHEAP
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_folder_without_a_site(tmp_path: Path) -> None:
 
 def test_site_is_never_laid_out_over_another(folder: Path) -> None:
     with pytest.raises(SiteExists):
-        create_site(folder)
+        create_site(folder, cost=CHEAP)
 
 
 def test_cell_reads_what_is_written_for_it(folder: Path) -> None:

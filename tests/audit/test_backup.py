@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -330,6 +329,25 @@ from audit.backup import back_up
 from audit.errors import DosewrightError
 from audit.restore import restore
 from tests.audit.conftest import ADMIN, CLOCK, KEY
+from audit.store import TrailStore
+
+
+def hold(moment):
+    # where this is the moment that was asked for: say so, and go no further
+    if moment in sys.argv[5:]:
+        print("at", moment, flush=True)
+        signal.pause()
+
+
+def append(store, *drafts):
+    hold("append")
+    entries = appending(store, *drafts)
+    hold("appended")
+    return entries
+
+
+appending, TrailStore.append = TrailStore.append, append
+sys.addaudithook(lambda moment, arguments: hold(moment))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit = int(sys.argv[4])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -371,23 +389,24 @@ def test_a_full_disk_leaves_nothing_half_done(limit: int, full_path: Path, tmp_p
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
-def test_killed_in_the_middle_a_restore_leaves_no_store_and_a_backup_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["tempfile.mkdtemp", "sqlite3.connect", "append", "appended", "os.link", "shutil.rmtree"])
+def test_killed_in_the_middle_a_restore_leaves_no_store_or_a_whole_one(moment: str, tmp_path: Path) -> None:
+    """At its working folder, its first look at the store, before and after the entry, before the store has its name, and after."""
     path = tmp_path / "live.db"
     with new_store(path) as store:
         store.append(*(judged(n) for n in range(600)))
     taken(path, tmp_path / "b")
-    for step in range(4):
-        to = tmp_path / f"again-{step}.db"
-        running = child("restore", str(tmp_path / "b"), str(to), str(1 << 40))
-        deadline = time.monotonic() + 0.6 + step * 0.2
-        while running.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        running.kill()  # or it has ended by itself, and there is a store
-        running.communicate()
-        if to.exists():
-            assert verify_store(to).findings == ()
-            with TrailReader(to) as reader:
-                assert next(reader.entries(reader.size - 1)).kind == "store.record.restored"
+    to = tmp_path / f"again-{moment}.db"
+    running = child("restore", str(tmp_path / "b"), str(to), str(1 << 40), moment)
+    assert running.stdout is not None
+    assert running.stdout.readline() == f"at {moment}\n", "it is held there, and does not go on"
+    running.kill()
+    running.communicate()
+    assert to.exists() is (moment == "shutil.rmtree")
+    if to.exists():
+        assert verify_store(to).findings == ()
+        with TrailReader(to) as reader:
+            assert next(reader.entries(reader.size - 1)).kind == "store.record.restored"
     # and the next one is not disturbed by what was left
     put_back(tmp_path / "b", tmp_path / "last.db")
     assert verify_store(tmp_path / "last.db").findings == ()

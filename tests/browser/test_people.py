@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from api.processes import Children, free_port, start_workstation, wait_for_port
 from api.site import create_site
 from audit.second_factor import code_at
+from tests.audit.conftest import CHEAP
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 
@@ -36,7 +37,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
     folder, port = tmp_path / "site", free_port()
-    made = create_site(folder)
+    made = create_site(folder, cost=CHEAP)
     settings = folder / "workstation.toml"
     own = f'passkey_rp_id = "localhost"\npasskey_origins = ["http://localhost:{port}"]\n{getattr(request, "param", "")}'
     settings.write_text(own + settings.read_text())

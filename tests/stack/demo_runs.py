@@ -1,4 +1,7 @@
-"""Small demonstrations, each made once for a test session by the real command."""
+"""Small demonstrations, each made once for a test session by the real command.
+
+Only what its accounts' passwords cost to try is not the product's own: that is held by tests of the accounts.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,17 @@ import json
 import shutil
 import tempfile
 import zipfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from unittest.mock import patch
 
-from api import cli
+from api import cli, demo
+from api.site import create_site
 from audit.checkpoint import SigningKey
 from audit.reader import TrailReader
 from audit.release.package import TrailExport, write_package
 from audit.release.selection import Scope
+from tests.audit.conftest import CHEAP
 
 PACKAGE, KEYS, STORES = "review-package.zip", "site.vkey", ("workstation.db", "cell-1.db")
 
@@ -25,7 +31,8 @@ def demonstration(*arguments: str, status: int = 0) -> Path:
     place = Path(tempfile.mkdtemp(prefix="dosewright-demo-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     folder = place / "demo"
-    assert cli.run(["demo", "--dir", str(folder), "--rate", "400", *arguments]) == status
+    with patch.object(demo, "create_site", partial(create_site, cost=CHEAP)):
+        assert cli.run(["demo", "--dir", str(folder), "--rate", "400", *arguments]) == status
     return folder
 
 

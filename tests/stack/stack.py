@@ -36,6 +36,7 @@ from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
 from printer.cell_client import CellAddress, CellClient
 from recipes.library import load_demonstration, load_recipe, load_second
 from recipes.order import DoseOrder
+from tests.audit.conftest import CHEAP
 
 OPERATOR = {"username": "operator", "name": "Demonstration operator", "role": "operator"}
 
@@ -287,7 +288,7 @@ def _template(case: str, others: tuple[str, ...], daily_check: bool) -> tuple[Pa
         second = load_second(name, today())
         for lot, filled in ((ink, cartridge), *([second] if second is not None else [])):
             inks.append((lot, filled if number == 1 else filled.model_copy(update={"serial": f"{filled.serial}-{number}"})))
-    return folder, dict(create_site(folder, inks=inks, cells=1 + len(others), daily_check=daily_check).passwords)
+    return folder, dict(create_site(folder, inks=inks, cells=1 + len(others), daily_check=daily_check, cost=CHEAP).passwords)
 
 
 def today() -> str:

@@ -21,6 +21,7 @@ from api import cli
 from api.site import create_site
 from audit.release.package_check import verify_package
 from recipes.library import load_demonstration
+from tests.audit.conftest import CHEAP
 
 Answer = tuple[int, str, str]
 Command = Callable[..., Answer]
@@ -143,7 +144,7 @@ def test_a_device_that_is_not_there(command: Command, tmp_path: Path, port: str)
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store") / "site"
     _, ink, cartridge = load_demonstration("minoxidil", datetime.now(UTC).date().isoformat())
-    create_site(folder, inks=[(ink, cartridge)])
+    create_site(folder, inks=[(ink, cartridge)], cost=CHEAP)
     return folder
 
 

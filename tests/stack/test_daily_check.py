@@ -26,6 +26,16 @@ SECOND = {"username": "second", "name": "Demonstration second pharmacist", "role
 STRANGER = {"username": "quality", "name": "Demonstration quality assurance", "role": "quality_assurance"}
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """For what is refused, and so leaves the cell as it is."""
+    running = Stack.start(tmp_path_factory.mktemp("untouched") / "site", daily_check=True)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     running = Stack.start(tmp_path / "site", daily_check=True)
@@ -167,13 +177,13 @@ def test_only_people_who_are_trained_care_for_a_cell_and_a_changed_register_is_n
 
 
 @pytest.mark.parametrize("body", [{}, {"actor": None}, {"actor": OPERATOR, "step": 7}, {"actor": OPERATOR, "step": "x" * 41}, {"step": []}])
-def test_what_does_not_fit_is_refused_at_the_cell_too(stack: Stack, body: dict[str, JsonValue]) -> None:
+def test_what_does_not_fit_is_refused_at_the_cell_too(untouched: Stack, body: dict[str, JsonValue]) -> None:
     for question in ("check.begin", "check.confirm", "check.abandon", "cleaning"):
         if question == "check.begin" and set(body) == {"actor"} and body["actor"]:
             continue
         with pytest.raises(CellError):
-            stack.ask()._ask(question, body)
-    assert stack.ask().status()["check"] is None
+            untouched.ask()._ask(question, body)
+    assert untouched.ask().status()["check"] is None
 
 
 def test_a_batch_that_a_gate_refused_is_printed_and_released_without_a_new_order(stack: Stack) -> None:

@@ -20,6 +20,7 @@ import pytest
 from gcodeparser import parse_gcode_lines
 from pypdf import PdfReader
 
+from audit.reader import TrailReader
 from audit.release.package import read_package
 
 pytestmark = pytest.mark.stack
@@ -106,6 +107,12 @@ def test_worked_prescription_is_printed_and_released(released: Demo) -> None:
     assert "Disposition: released" in released.output and "--trusted-key" in released.output
 
 
+def test_its_accounts_are_sealed_at_the_cost_of_rfc_9106(released: Demo) -> None:
+    with TrailReader(released.folder / "workstation.db") as reader:
+        row = json.loads(reader.sealed("credentials", "operator"))
+    assert (row["kdf"], row["passes"], row["memory_kib"], row["lanes"]) == ("argon2id", 3, 65536, 4)
+
+
 def test_program_holds_the_dose_when_an_outside_reader_adds_it_up(released: Demo) -> None:
     volumes = dict(net_volumes((released.folder / "program.gcode").read_text(encoding="ascii")))
     assert list(volumes) == list(range(1, 15))
@@ -172,7 +179,12 @@ def descendants(folder: Path) -> list[int]:
 def test_interrupt_ends_every_child(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     command = subprocess.Popen(
-        [*COMMAND, "demo", "--dir", str(folder), "--rate", "20"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*COMMAND, "demo", "--dir", str(folder), "--rate", "20"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # even where these tests run in the background
     )
     assert command.stdout is not None
     try:
