@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Annotated
 
@@ -34,7 +35,16 @@ PackageScope = Annotated[Scope, typer.Option(help="What of the trails is in the 
 Url = Annotated[str, typer.Option(help="Address of the workstation.")]
 User = Annotated[str, typer.Option(help="User name; the password is asked for, or taken from DOSEWRIGHT_PASSWORD.")]
 CellName = Annotated[str, typer.Option("--cell", help="Name of the cell.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else; an error is one JSON object on standard error.")]
+AlwaysJson = Annotated[
+    bool, typer.Option("--json", help="The answer is JSON with it or without; with it, an error is one JSON object on standard error.")
+]
 PASSWORD_VARIABLE = "DOSEWRIGHT_PASSWORD"  # noqa: S105 the name of a variable, not a password
+
+
+def print_json(answer: object) -> None:
+    """Print an answer for a program: UTF-8, one document, keys in order."""
+    print(json.dumps(answer, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def ask_password(console: Console, user: str, what: str = "") -> str:
