@@ -46,6 +46,7 @@ def demo(
     port_printer: Annotated[str | None, typer.Option(help="Another address for the printer than the bench's.")] = None,
     port_balance: Annotated[str | None, typer.Option(help="Another address for the balance than the bench's.")] = None,
     port_pressure: Annotated[str | None, typer.Option(help="Another address for the pressure sensor than the bench's.")] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Print a made-up prescription on the virtual bench and prove it.
 
@@ -63,7 +64,7 @@ def demo(
         scope=scope,
         ports={name: place for name, place in places.items() if place is not None},
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     console.print("Demonstration, not for patients: virtual bench, process time at " + asked.rate + "×", style="bold")
     outcome = run_demo(asked, console)
     if asked.fault and outcome.disposition == "released":
@@ -73,6 +74,11 @@ def demo(
     keys = read_keys([directory / VERIFIER_KEYS])
     reports = {name: check(str(directory / name), keys) for name in (PACKAGE, "workstation.db", f"{CELL}.db")}
     summarise(console, outcome, reports, case, time.monotonic() - began)
+    if as_json:
+        verified = {name: report.status.value for name, report in reports.items()}
+        options.print_json(
+            {"disposition": outcome.disposition, "folder": str(outcome.folder), "verified": verified, "record": outcome.record}
+        )
     if any(report.status is not VerificationStatus.VERIFIED for report in reports.values()):
         raise typer.Exit(_STATUS_NOT_VERIFIED)
     raise typer.Exit(0 if outcome.disposition == "released" else STATUS_NOT_RELEASED)

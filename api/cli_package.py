@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from api.cli_options import PackageScope, Url, User, ask_password
+from api.cli_options import AsJson, PackageScope, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
 from audit.release.selection import Scope
@@ -21,6 +22,7 @@ def package(
     scope: PackageScope = Scope.SELECTIVE,
     url: Url = "http://127.0.0.1:8080",
     user: User = "qp",
+    as_json: AsJson = False,
 ) -> None:
     """Write the review package of a batch. The export is an entry of the trail.
 
@@ -39,4 +41,7 @@ def package(
             file.write(data)
     except OSError as error:
         raise InputInvalid(f"{out} cannot be written: {error.strerror}.", remedy="Name another file with --out.") from None
+    if as_json:
+        print_json({"file": str(out), "scope": scope.value, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        return
     console.print(f"{out}: {scope.value}, {len(data)} bytes; check it with `dosewright verify {out} --trusted-key site.vkey`", markup=False)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid
 from audit.canonical import JsonValue
 from audit.version import SOFTWARE
@@ -22,7 +23,7 @@ _LONGEST_SHOWN = 200
 def replay(
     package: Annotated[Path, typer.Argument(help="Review package (.zip).")],
     run: Annotated[str | None, typer.Option("--run", help="One run of the batch; without it, all of them.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Repeat every decision of a batch's runs from what is in its package.
 
@@ -45,7 +46,7 @@ def replay(
     chosen: list[RecordedRun] = [item for item in found if run in (None, item.run)]
     outcomes = [(item.software, check_replay(item.run, item.entries, item.files, item.journal)) for item in chosen]
     if as_json:
-        print(json.dumps({outcome.run: _record(outcome, software) for software, outcome in outcomes}, indent=1))
+        print_json({outcome.run: _record(outcome, software) for software, outcome in outcomes})
     else:
         console = Console(highlight=False, soft_wrap=True)
         for software, outcome in outcomes:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from api.cli_options import AsJson, print_json
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.store import TrailStore
@@ -20,9 +21,13 @@ def create_store(
     demonstration: Annotated[
         bool, typer.Option("--demonstration", help="Mark all that is ever recorded there as a demonstration.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a new store with its first entry and checkpoint; nothing that exists is touched."""
     signer = SigningKey.load(key)
     clock = SystemClock(zone=zone)
     with TrailStore.create(place, origin=signer.name, key=signer, clock=clock, software=SOFTWARE, demonstration=demonstration) as store:
-        print(f"made {store.database} for {store.origin}")
+        if as_json:
+            print_json({"store": str(store.database), "origin": store.origin, "verifier_key": store.verifier_key})
+        else:
+            print(f"made {store.database} for {store.origin}")
