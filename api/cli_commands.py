@@ -57,6 +57,9 @@ _TABLE = (
         "Say which serial devices are connected and how to name each in a cell's configuration. No port is opened unless --ask is given.",
     ),
     Listed(
+        "doctor", "api.cli_doctor:doctor", "Check software, site, rights, disk, clock, record, keys, ports and page, and say what to do."
+    ),
+    Listed(
         "label",
         "api.cli_label:label",
         "Print the labels of a released batch: units in no pack are packed first, strengths kept apart; every print is on record.",
