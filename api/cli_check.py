@@ -15,7 +15,7 @@ from api.cli_options import AsJson, CellName, Url, User, ask_password, print_jso
 from api.demo_care import Check, carry_out
 from api.demo_desk import Desk
 from api.errors import InputInvalid
-from api.site import CELL
+from api.site_names import CELL
 
 app = typer.Typer(help="Checks and care before the first print of a day.", no_args_is_help=True, rich_markup_mode=None)
 STATUS_NOT_PASSED = 1

@@ -14,7 +14,7 @@ from api.cli_options import AlwaysJson, AsJson, Url, User, ask_password, print_j
 from api.demo_desk import Desk
 from api.errors import InputInvalid, SiteIncomplete
 from api.settings import load_settings
-from api.site import VERIFIER_KEYS
+from api.site_names import VERIFIER_KEYS
 from audit.checkpoint import Signer, SigningKey
 from audit.clock import SystemClock
 from audit.errors import RoleMissing
@@ -26,7 +26,6 @@ from audit.reader import TrailReader
 from audit.signer import TokenEntry, load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
-from printer.wiring_cell import read_settings
 
 app = typer.Typer(help="The keys that sign the trails.", no_args_is_help=True, rich_markup_mode=None)
 _Site = Annotated[Path, typer.Argument(help="Folder of the site.")]
@@ -56,6 +55,8 @@ def _trail(site: Path, cell: str | None) -> _Trail:
     path = site / cell / "cell.toml"
     if not path.is_file():
         raise SiteIncomplete(f"There is no {path}.", remedy="Name a cell of this site that was started once.")
+    from printer.wiring_cell import read_settings  # what a cell is built with loads only where a cell is meant
+
     settings = read_settings(path)
     return _Trail(settings.store, settings.signing_key, settings.signing_token, settings.signing_key.parent, cell)
 

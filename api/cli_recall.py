@@ -12,9 +12,7 @@ from rich.console import Console
 from api.cli_options import AlwaysJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
-from api.recall_desk import RecallSearch
-from api.trail_files import read_files
-from audit.release.recall import search as search_trails
+from api.recall_search import RecallSearch
 
 app = typer.Typer(help="Recalls: search, open, follow, close.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,6 +35,9 @@ def search(
     """Print batches, units, packs and patients (by pseudonym) that meet every criterion, as JSON."""
     wanted = _criteria(by)
     if trail:
+        from api.trail_files import read_files  # trails load only where files are searched
+        from audit.release.recall import search as search_trails
+
         files = read_files(trail)
         found = search_trails(wanted.criteria(), [file.view for file in files]).as_record()
         print_json({**found, "notes": [f"{file.name}: {file.problem}" for file in files if file.problem]})

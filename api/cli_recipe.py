@@ -11,11 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli_options import AsJson, Url, User, ask_password, print_json
-from api.cli_solid import content_of
 from api.demo_desk import Desk
 from api.errors import InputInvalid
-from recipes.model import parse_recipe
-from recipes.store import solid_text
 
 app = typer.Typer(help="Recipes: versions, differences, life cycle, signed bundles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -97,6 +94,10 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Write down a recipe file as a new version, show its difference, sign it as the author, and hand it in for review."""
+    from api.cli_solid import content_of  # only a version that is handed in is read here
+    from recipes.model import parse_recipe
+    from recipes.store import solid_text
+
     content = _read(file)
     reference = parse_recipe(content, str(file)).reference
     desk = _desk(url, user)

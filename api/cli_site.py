@@ -12,11 +12,9 @@ from rich.console import Console
 from rich.prompt import Prompt
 
 from api.cli_options import AlwaysJson, AsJson, print_json
-from api.clinical_site import create_clinical_site
 from api.errors import InputInvalid, SiteExists
-from api.set_up import TOKEN_HOURS, write_token
 from api.settings import Settings, load_settings
-from api.site import MOST_CELLS, write_trusted
+from api.site_names import MOST_CELLS
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM
@@ -50,6 +48,8 @@ def create(
         raise InputInvalid(
             "The first administrator needs a user name and a full name.", remedy="Give --administrator and --full-name, or neither."
         )
+    from api.clinical_site import create_clinical_site  # what a site is made of loads only where one is made
+
     made = create_clinical_site(folder, site=site, zone=zone, cells=cells, port=port)
     console.print(f"The site is in {made.folder}. Keep these verifier keys outside it too:", markup=False)
     for key in made.verifier_keys:
@@ -73,6 +73,8 @@ def token(folder: Folder, as_json: AsJson = False) -> None:
         if any(person.has(Role.ADMINISTRATOR) for person in identity.people()):
             raise SiteExists("This site is set up: it has an administrator.", remedy="An administrator makes further accounts.")
     settings.path(settings.set_up_token).unlink(missing_ok=True)
+    from api.set_up import TOKEN_HOURS
+
     text = _show_token(Console(highlight=False, soft_wrap=True, stderr=as_json), settings)
     if as_json:
         print_json({"set_up_token": text, "hours": TOKEN_HOURS})
@@ -95,6 +97,8 @@ def trust(folder: Folder, cell: Annotated[str, typer.Option(help="Name of the ce
         raise InputInvalid(f"{settings.folder} has no folder for {cell}.", remedy="Name a cell of this site.")
     with _identity(settings) as identity:
         people = [person for person in identity.people() if person.active and not person.has(Role.ADMINISTRATOR)]
+    from api.site import write_trusted
+
     write_trusted(place / "people.json", people)
     print_json({"cell": cell, "people": [person.username for person in people]})
 
@@ -116,6 +120,8 @@ def unlock_administrator(
 
 
 def _show_token(console: Console, settings: Settings) -> str:
+    from api.set_up import TOKEN_HOURS, write_token
+
     text = write_token(settings.path(settings.set_up_token), SystemClock().utc().at)
     console.print(f"Set-up token, shown this once, good for {TOKEN_HOURS} hours:", markup=False)
     console.print(f"  {text}", markup=False)
