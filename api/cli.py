@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from audit.quantities import QuantityError
 ERROR_STATUS = 2
 _ABORTED_STATUS = 1
 _INTERRUPTED_STATUS = 130
+_COMPLETING = "_DOSEWRIGHT_COMPLETE"
 
 app = typer.Typer(
     name="dosewright",
@@ -58,7 +60,7 @@ def run(arguments: list[str] | None = None) -> int:
         report_problem(usage_problem(error))
         return ERROR_STATUS
     except typer.Abort:
-        report_problem(usage_problem(typer.TyperException("Nothing was done: the question was not answered with yes.")))
+        report_problem(usage_problem(typer.TyperException("A question was not answered; what it was asked for was not done.")))
         return _ABORTED_STATUS
     except KeyboardInterrupt:
         return _INTERRUPTED_STATUS
@@ -72,9 +74,18 @@ def _options(arguments: Sequence[str]) -> Sequence[str]:
     return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
+def _complete() -> int:
+    """Answer a shell that completes a line. It has no place for a message: what goes wrong offers nothing, and the command will say it."""
+    try:
+        app()
+    except Exception:
+        return 0
+    return 0
+
+
 def main() -> None:
     """Entry point of the `dosewright` script."""
-    sys.exit(run())
+    sys.exit(_complete() if _COMPLETING in os.environ else run())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from audit.clock import utc_text
 from audit.reader import TrailReader
@@ -16,7 +17,7 @@ from printer.alarm_figures import Figures, events_of, figures
 
 
 def alarms(
-    store: Annotated[Path, typer.Argument(help="The cell's store, for example site/cell-1.db.")],
+    store: Annotated[Path, typer.Argument(help="The cell's store, for example site/cell-1.db.", autocompletion=completions.stores)],
     run: Annotated[str, typer.Option(help="Only this run.")] = "",
     as_json: AsJson = False,
 ) -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.prompt import Prompt
 
+from api import completions
 from api.cli_options import AsJson, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
@@ -31,7 +32,10 @@ from audit.version import SOFTWARE
 PASSPHRASE_VARIABLE = "DOSEWRIGHT_BACKUP_PASSPHRASE"  # noqa: S105 the name of a variable, not a passphrase
 _FAILED = 1
 
-_Key = Annotated[Path, typer.Option("--key", help="The private key of the store, for example site/keys/workstation.key.")]
+_Key = Annotated[
+    Path,
+    typer.Option("--key", help="The private key of the store, for example site/keys/workstation.key.", autocompletion=completions.keys),
+]
 _KeyFile = Annotated[Path | None, typer.Option(help="Seal or open with the 64 hexadecimal digits in this file.")]
 _Passphrase = Annotated[bool, typer.Option("--passphrase", help=f"Seal or open with a passphrase: asked for, or {PASSPHRASE_VARIABLE}.")]
 _By = Annotated[str, typer.Option(help="Who does this; it becomes part of the entry. The command line asks for no password.")]
@@ -64,7 +68,10 @@ def _actor(by: str) -> Actor:
 
 
 def backup(
-    store: Annotated[Path, typer.Argument(help="The store, for example site/workstation.db; its process may be running.")],
+    store: Annotated[
+        Path,
+        typer.Argument(help="The store, for example site/workstation.db; its process may be running.", autocompletion=completions.stores),
+    ],
     key: _Key,
     to: Annotated[Path, typer.Option(help="The new file.")],
     key_file: _KeyFile = None,

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from api import cli_options as options
+from api import completions
 from api.site_names import CELL, VERIFIER_KEYS
 from audit.release.selection import Scope
 
@@ -19,7 +20,10 @@ _STATUS_NOT_VERIFIED = 1
 
 def demo(
     case: options.Case = "cyclophosphamide",
-    fault: Annotated[str | None, typer.Option(help="Fault of the bench: clog, bubble, drift, unplug; with a unit: clog:3.")] = None,
+    fault: Annotated[
+        str | None,
+        typer.Option(help="Fault of the bench: clog, bubble, drift, unplug; with a unit: clog:3.", autocompletion=completions.faults),
+    ] = None,
     directory: Annotated[Path, typer.Option("--dir", help="Folder to leave the files in; made fresh.")] = Path("demo"),
     rate: Annotated[str, typer.Option(help="Seconds of process time per second.")] = "100",
     seed: Annotated[int, typer.Option(help="Seed of everything random on the bench.")] = 1,

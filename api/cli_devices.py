@@ -31,6 +31,8 @@ def devices(
     console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     if not ask and ports:
         raise typer.BadParameter("name ports only with --ask")
+    if ask and as_json and not yes:
+        raise typer.BadParameter("with --json a program is not asked whether ports may be opened: give --yes with --ask")
     found = list_ports() if not ports else []
     for port in found:
         console.print(in_words(port), markup=False)
@@ -44,7 +46,7 @@ def devices(
         return
     console.print(_WARNING, markup=False)
     if not yes:
-        typer.confirm(f"Open {', '.join(addresses)} and ask?", abort=True, err=as_json)
+        typer.confirm(f"Open {', '.join(addresses)} and ask?", abort=True)
     said: dict[str, str] = {}
     for address in addresses:
         said[address] = _who(address, line)

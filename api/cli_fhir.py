@@ -9,14 +9,20 @@ from typing import Annotated
 
 import typer
 
+from api import completions
 from api.cli_options import AlwaysJson, AsJson, print_json
 from api.errors import InputInvalid
 from audit.canonical import JsonObject
 
 app = typer.Typer(help="FHIR: a prescription in, a batch analysis or a dispense out.", no_args_is_help=True, rich_markup_mode=None)
 
-_File = Annotated[Path, typer.Argument(help="A MedicationRequest, or a Bundle with its Patient and Observations, in JSON.")]
-_Package = Annotated[Path, typer.Argument(help="A review package.")]
+_File = Annotated[
+    Path,
+    typer.Argument(
+        help="A MedicationRequest, or a Bundle with its Patient and Observations, in JSON.", autocompletion=completions.json_files
+    ),
+]
+_Package = Annotated[Path, typer.Argument(help="A review package.", autocompletion=completions.packages)]
 _LARGEST = 1 << 20
 
 

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.prompt import Prompt
 
+from api import completions
 from api.cli_options import AlwaysJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
@@ -19,7 +20,11 @@ from recipes.figures import read_toml
 ink = typer.Typer(help="Ink lots: with a certificate, or prepared on site.", no_args_is_help=True, rich_markup_mode=None)
 cartridge = typer.Typer(help="Cartridges: filled, weighed, used.", no_args_is_help=True, rich_markup_mode=None)
 
-_File = Annotated[Path, typer.Argument(help='A TOML file, quantities as text with their unit: assay = "39.6 mg/g".')]
+_File = Annotated[
+    Path,
+    typer.Argument(help='A TOML file, quantities as text with their unit: assay = "39.6 mg/g".', autocompletion=completions.toml_files),
+]
+Serial = Annotated[str, typer.Argument(help="Serial number of the cartridge.", autocompletion=completions.cartridges)]
 _LARGEST = 256 * 1024
 
 
@@ -61,7 +66,7 @@ def receive_cartridge(file: _File, url: Url = "http://127.0.0.1:8080", user: Use
 
 @cartridge.command("weigh")
 def weigh(
-    serial: str,
+    serial: Serial,
     gross_mg: Annotated[str, typer.Option(help="Gross mass in mg, as the balance shows it.")],
     uncertainty_mg: Annotated[str, typer.Option(help="Expanded uncertainty of one weighing on it (k = 2), in mg.")],
     balance: Annotated[str, typer.Option(help="Which balance.")],
@@ -76,7 +81,7 @@ def weigh(
 
 
 @cartridge.command("show")
-def show(serial: str, url: Url = "http://127.0.0.1:8080", user: User = "operator", as_json: AlwaysJson = True) -> None:
+def show(serial: Serial, url: Url = "http://127.0.0.1:8080", user: User = "operator", as_json: AlwaysJson = True) -> None:
     """Print a cartridge with what is left in it and all that happened to it, as JSON."""
     _get(f"/cartridges/{serial}", url, user)
 

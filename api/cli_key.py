@@ -10,6 +10,7 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AlwaysJson, AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid, SiteIncomplete
@@ -29,7 +30,9 @@ from audit.version import SOFTWARE
 
 app = typer.Typer(help="The keys that sign the trails.", no_args_is_help=True, rich_markup_mode=None)
 _Site = Annotated[Path, typer.Argument(help="Folder of the site.")]
-_Cell = Annotated[str | None, typer.Option("--cell", help="The trail of this cell; without it, the workstation's.")]
+_Cell = Annotated[
+    str | None, typer.Option("--cell", help="The trail of this cell; without it, the workstation's.", autocompletion=completions.cells)
+]
 _Reason = Annotated[str, typer.Option(help="Why.")]
 
 # without the workstation's key its trail cannot be written, so nobody can be authenticated against it
@@ -162,7 +165,7 @@ def _administrator(site: Path, user: str) -> Actor:
 
 @app.command("accept")
 def accept(
-    cell: Annotated[str, typer.Argument(help="The cell whose key was replaced.")],
+    cell: Annotated[str, typer.Argument(help="The cell whose key was replaced.", autocompletion=completions.cells)],
     reason: _Reason,
     key: Annotated[str, typer.Option(help="The new verifier key, as received from the site by another way than from the cell.")] = "",
     url: Url = "http://127.0.0.1:8080",

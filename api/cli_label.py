@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.prompt import Prompt
 
+from api import completions
 from api.cli_options import AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
@@ -19,7 +20,9 @@ _FORMS = ("pdf", "zpl")
 
 
 def label(
-    batch: Annotated[str, typer.Argument(help="A released batch, or one of its packs: B00001 or B00001-P01.")],
+    batch: Annotated[
+        str, typer.Argument(help="A released batch, or one of its packs: B00001 or B00001-P01.", autocompletion=completions.batches)
+    ],
     form: Annotated[str, typer.Option(help="pdf, or zpl for a thermal printer.")] = "pdf",
     resolution: Annotated[int, typer.Option(help="Of the thermal printer, in dpi: 203 or 300.")] = 203,
     to: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),

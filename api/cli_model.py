@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
+from api import completions
 from api.cli_options import AlwaysJson, AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
@@ -23,14 +24,14 @@ app = typer.Typer(help="Process models: fit, test, sign, watch.", no_args_is_hel
 
 _URL = "http://127.0.0.1:8080"
 _LARGEST = 16 * 1024 * 1024
-Model = Annotated[str, typer.Argument(help="Model version, for example nir-strength@1.")]
+Model = Annotated[str, typer.Argument(help="Model version, for example nir-strength@1.", autocompletion=completions.models)]
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands in the record.")]
-Data = Annotated[Path, typer.Argument(help="A data set (JSON, dosewright-data/1).")]
+Data = Annotated[Path, typer.Argument(help="A data set (JSON, dosewright-data/1).", autocompletion=completions.json_files)]
 
 
 @app.command("fit")
 def fit(
-    plan: Annotated[Path, typer.Argument(help="The plan of the model, a TOML file.")],
+    plan: Annotated[Path, typer.Argument(help="The plan of the model, a TOML file.", autocompletion=completions.toml_files)],
     data: Data,
     out: Annotated[Path, typer.Option(help="Where to write the definition.")],
     as_json: AsJson = False,
@@ -179,7 +180,7 @@ def check(
 
 @app.command("spectra")
 def spectra(
-    batch: Annotated[str, typer.Argument(help="The batch.")],
+    batch: Annotated[str, typer.Argument(help="The batch.", autocompletion=completions.batches)],
     file: Annotated[Path, typer.Argument(help="Spectra (JSON): a list under `spectra`.")],
     url: Url = _URL,
     user: User = "operator",
@@ -191,7 +192,10 @@ def spectra(
 
 @app.command("predict")
 def predict(
-    batch: Annotated[str, typer.Argument(help="The batch.")], url: Url = _URL, user: User = "operator", as_json: AlwaysJson = True
+    batch: Annotated[str, typer.Argument(help="The batch.", autocompletion=completions.batches)],
+    url: Url = _URL,
+    user: User = "operator",
+    as_json: AlwaysJson = True,
 ) -> None:
     """Have the models that the batch's recipe names predict its units."""
     print_json(_post(url, user, f"/batches/{batch}/predictions", {}))

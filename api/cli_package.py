@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AsJson, PackageScope, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
@@ -17,7 +18,7 @@ from audit.release.selection import Scope
 
 
 def package(
-    batch: Annotated[str, typer.Argument(help="Number of a batch that has its disposition.")],
+    batch: Annotated[str, typer.Argument(help="Number of a batch that has its disposition.", autocompletion=completions.batches)],
     out: Annotated[Path, typer.Option(help="File to write; it must not exist.")] = Path("review-package.zip"),
     scope: PackageScope = Scope.SELECTIVE,
     url: Url = "http://127.0.0.1:8080",

@@ -9,6 +9,7 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AlwaysJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
@@ -19,8 +20,9 @@ app = typer.Typer(help="Recalls: search, open, follow, close.", no_args_is_help=
 _Criterion = Annotated[
     list[str],
     typer.Option("--by", help="What to search by, as name=value; again to narrow: ink_lot, cartridge, cell, printer, recipe, equipment, "
-    "operator, batch, since, until."),
+    "operator, batch, since, until.", autocompletion=completions.criteria),
 ]  # fmt: skip
+Recall = Annotated[str, typer.Argument(help="Number of the recall.", autocompletion=completions.recalls)]
 _NAMES = tuple(RecallSearch.model_fields)
 
 
@@ -67,7 +69,7 @@ def open_recall(
 
 
 @app.command("show")
-def show(recall: str, url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: AlwaysJson = True) -> None:
+def show(recall: Recall, url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: AlwaysJson = True) -> None:
     """Print a recall with the state of its packs and patients, and what closing waits for, as JSON."""
     desk = _desk(url, user)
     try:
@@ -78,7 +80,11 @@ def show(recall: str, url: Url = "http://127.0.0.1:8080", user: User = "qp", as_
 
 @app.command("close")
 def close(
-    recall: str, reason: Annotated[str, typer.Option()], url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: AlwaysJson = True
+    recall: Recall,
+    reason: Annotated[str, typer.Option()],
+    url: Url = "http://127.0.0.1:8080",
+    user: User = "qp",
+    as_json: AlwaysJson = True,
 ) -> None:
     """Close a recall and sign it; refused until every pack and patient is accounted for."""
     desk = _desk(url, user)

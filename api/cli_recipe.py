@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
+from api import completions
 from api.cli_options import AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
@@ -17,7 +18,7 @@ from api.errors import InputInvalid
 app = typer.Typer(help="Recipes: versions, differences, life cycle, signed bundles.", no_args_is_help=True, rich_markup_mode=None)
 
 _URL = "http://127.0.0.1:8080"
-Version = Annotated[str, typer.Argument(help="Recipe version, for example hydrocortisone@2.")]
+Version = Annotated[str, typer.Argument(help="Recipe version, for example hydrocortisone@2.", autocompletion=completions.recipe_versions)]
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands in the record.")]
 
 
@@ -71,7 +72,10 @@ def show(version: Version, url: Url = _URL, user: User = "engineer", as_json: As
 @app.command("diff")
 def diff(
     version: Version,
-    other: Annotated[str | None, typer.Argument(help="The version to compare with; else the one that it follows.")] = None,
+    other: Annotated[
+        str | None,
+        typer.Argument(help="The version to compare with; else the one that it follows.", autocompletion=completions.recipe_versions),
+    ] = None,
     url: Url = _URL,
     user: User = "engineer",
     as_json: AsJson = False,
@@ -86,11 +90,11 @@ def diff(
 
 @app.command("submit")
 def submit(
-    file: Annotated[Path, typer.Argument(help="The recipe file.")],
+    file: Annotated[Path, typer.Argument(help="The recipe file.", autocompletion=completions.toml_files)],
     reason: Why,
     url: Url = _URL,
     user: User = "engineer",
-    solid: Annotated[Path | None, typer.Option(help="The STL file that the recipe binds.")] = None,
+    solid: Annotated[Path | None, typer.Option(help="The STL file that the recipe binds.", autocompletion=completions.solids)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write down a recipe file as a new version, show its difference, sign it as the author, and hand it in for review."""
@@ -139,7 +143,9 @@ def develop(version: Version, url: Url = _URL, user: User = "engineer", as_json:
 def effective(
     version: Version,
     reason: Why,
-    batch: Annotated[list[str] | None, typer.Option(help="A confirmatory batch; give one option for each.")] = None,
+    batch: Annotated[
+        list[str] | None, typer.Option(help="A confirmatory batch; give one option for each.", autocompletion=completions.batches)
+    ] = None,
     review_by: Annotated[str, typer.Option(help="Last day before it has to be reviewed, YYYY-MM-DD; else a year from now.")] = "",
     url: Url = _URL,
     user: User = "quality",
@@ -185,7 +191,7 @@ def export(
 
 @app.command("import")
 def take_in(
-    file: Annotated[Path, typer.Argument(help="A bundle file that another site exported.")],
+    file: Annotated[Path, typer.Argument(help="A bundle file that another site exported.", autocompletion=completions.json_files)],
     url: Url = _URL,
     user: User = "quality",
     as_json: AsJson = False,

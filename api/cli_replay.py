@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid
 
@@ -15,7 +16,7 @@ _STATUS_DIFFERS = 1
 
 
 def replay(
-    package: Annotated[Path, typer.Argument(help="Review package (.zip).")],
+    package: Annotated[Path, typer.Argument(help="Review package (.zip).", autocompletion=completions.packages)],
     run: Annotated[str | None, typer.Option("--run", help="One run of the batch; without it, all of them.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from api.cli_verify import read_keys
 from api.errors import InputInvalid
@@ -20,7 +21,7 @@ _FAILED = 1
 
 
 def retention(
-    store: Annotated[Path, typer.Argument(help="The workstation's store.")],
+    store: Annotated[Path, typer.Argument(help="The workstation's store.", autocompletion=completions.stores)],
     after_expiry: Annotated[int, typer.Option(help="Years after expiry; 1 or more.")] = 1,
     after_certification: Annotated[int, typer.Option(help="Years after certification; 5 or more.")] = 5,
     on: Annotated[str, typer.Option(help="As of this day, YYYY-MM-DD; today where it is not given.")] = "",
@@ -58,8 +59,13 @@ def _record(kept: Kept, today: date) -> dict[str, JsonValue]:
 
 def archive(
     folder: Annotated[Path, typer.Argument(help="Folder of the archive.")],
-    add: Annotated[list[Path] | None, typer.Option(help="Package to archive; whole ones are meant for it.")] = None,
-    trusted_key: Annotated[list[Path] | None, typer.Option("--trusted-key", help="File with the site's verifier keys.")] = None,
+    add: Annotated[
+        list[Path] | None, typer.Option(help="Package to archive; whole ones are meant for it.", autocompletion=completions.packages)
+    ] = None,
+    trusted_key: Annotated[
+        list[Path] | None,
+        typer.Option("--trusted-key", help="File with the site's verifier keys.", autocompletion=completions.verifier_keys),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add packages to a readable archive, or, with none to add, read every package in it again. Exit status 1: one cannot be read."""

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from api import cli_options as options
+from api import completions
 from api.cases import Changes, Demonstration, load_case
 from api.certificates import write_private
 from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
@@ -70,11 +71,16 @@ def serve(
     site: Annotated[Path, typer.Option(help="Folder of the demonstration site; laid out when it is empty.")] = Path("site"),
     case: Annotated[
         list[str] | None,
-        typer.Option(help="Demonstration case (cyclophosphamide); given again, the next cell has the machine of the next case."),
+        typer.Option(
+            help="Demonstration case (cyclophosphamide); given again, the next cell has the machine of the next case.",
+            autocompletion=completions.cases,
+        ),
     ] = None,
     cells: Annotated[int, typer.Option(help="Number of cells, each with a bench of its own.", min=1, max=MOST_CELLS)] = 1,
     rate: Annotated[str, typer.Option(help="Seconds of process time per second.")] = "10",
-    fault: Annotated[str | None, typer.Option(help="Fault of the first bench, for example clog:3.")] = None,
+    fault: Annotated[
+        str | None, typer.Option(help="Fault of the first bench, for example clog:3.", autocompletion=completions.faults)
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of the workstation; 0 chooses one.", min=0, max=65535)] = 8080,
     seed: Annotated[int, typer.Option(help="Seed of everything random on the bench.")] = 1,
 ) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.prompt import Prompt
 
+from api import completions
 from api.cli_options import AlwaysJson, AsJson, print_json
 from api.errors import InputInvalid, SiteExists
 from api.settings import Settings, load_settings
@@ -89,7 +90,11 @@ def serve(folder: Folder, port: Annotated[int | None, typer.Option(help="Another
 
 
 @app.command("trust")
-def trust(folder: Folder, cell: Annotated[str, typer.Option(help="Name of the cell.")], as_json: AlwaysJson = True) -> None:
+def trust(
+    folder: Folder,
+    cell: Annotated[str, typer.Option(help="Name of the cell.", autocompletion=completions.cells)],
+    as_json: AlwaysJson = True,
+) -> None:
     """Write the list of people whose signatures a cell believes: accounts that are open, with the roles they hold for good."""
     settings = load_settings(folder)
     place = settings.folder / cell / "trusted"

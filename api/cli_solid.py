@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid
 
@@ -24,7 +25,9 @@ def content_of(file: Path) -> bytes:
         raise InputInvalid(f"{file} cannot be read: {error.strerror}.", remedy="Name an STL file that you may read.") from None
 
 
-def solid(file: Annotated[Path, typer.Argument(help="An STL file, in mm.")], as_json: AsJson = False) -> None:
+def solid(
+    file: Annotated[Path, typer.Argument(help="An STL file, in mm.", autocompletion=completions.solids)], as_json: AsJson = False
+) -> None:
     """Check an STL file and print the table that a recipe states of it. Nothing is stored or printed."""
     from recipes.errors import SolidFileRefused  # numerical kernels load only when a file is judged
     from recipes.stl_solid import implausible, read_solid

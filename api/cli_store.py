@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
@@ -16,7 +17,10 @@ from audit.version import SOFTWARE
 
 def create_store(
     place: Annotated[str, typer.Argument(help="A new file, or postgresql://user@host/database?schema=name.")],
-    key: Annotated[Path, typer.Option("--key", help="The signing key of the trail; its name becomes the trail's origin.")],
+    key: Annotated[
+        Path,
+        typer.Option("--key", help="The signing key of the trail; its name becomes the trail's origin.", autocompletion=completions.keys),
+    ],
     zone: Annotated[str, typer.Option("--zone", help="The site's time zone.")] = "UTC",
     demonstration: Annotated[
         bool, typer.Option("--demonstration", help="Mark all that is ever recorded there as a demonstration.")

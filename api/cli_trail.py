@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid, NotFound
 from api.trail_question import read_filter
@@ -28,9 +29,13 @@ _WIDE = 220
 
 
 def trail(
-    store: Annotated[Path, typer.Argument(help="A trail store, for example site/workstation.db or site/cell-1.db.")],
+    store: Annotated[
+        Path, typer.Argument(help="A trail store, for example site/workstation.db or site/cell-1.db.", autocompletion=completions.stores)
+    ],
     kind: Annotated[list[str] | None, typer.Option(help="A kind of entry, or the beginning of one: alarm. (may be given again)")] = None,
-    preset: Annotated[str, typer.Option(help="access, refusals, signatures, people, alarms, recipes or clock.")] = "",
+    preset: Annotated[
+        str, typer.Option(help="access, refusals, signatures, people, alarms, recipes or clock.", autocompletion=completions.presets)
+    ] = "",
     person: Annotated[str, typer.Option(help="A user name, or a part of a name.")] = "",
     role: Annotated[str, typer.Option(help="The role in which the person acted.")] = "",
     device: Annotated[str, typer.Option(help="Where it was entered.")] = "",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from audit.quantities import decimal_from_text, plain_text, round_to
 from audit.reader import TrailReader
@@ -19,9 +20,14 @@ from audit.release.trends import Index
 
 
 def trends(
-    workstation: Annotated[str, typer.Argument(help="The workstation's store, site/workstation.db or a postgresql:// address.")],
-    cells: Annotated[list[Path], typer.Argument(help="The stores of its cells, for example site/cell-1.db.")],
-    recipe: Annotated[str, typer.Option(help="Only this recipe, as id@version.")] = "",
+    workstation: Annotated[
+        str,
+        typer.Argument(help="The workstation's store, site/workstation.db or a postgresql:// address.", autocompletion=completions.stores),
+    ],
+    cells: Annotated[
+        list[Path], typer.Argument(help="The stores of its cells, for example site/cell-1.db.", autocompletion=completions.stores)
+    ],
+    recipe: Annotated[str, typer.Option(help="Only this recipe, as id@version.", autocompletion=completions.recipe_versions)] = "",
     low: Annotated[str, typer.Option(help="Lower limit of a unit's content, % of label.")] = "85.0",
     high: Annotated[str, typer.Option(help="Upper limit of a unit's content, % of label.")] = "115.0",
     as_json: AsJson = False,

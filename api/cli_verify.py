@@ -11,6 +11,7 @@ import typer
 from cryptography import x509
 from rich.console import Console
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid
 from audit.anchor_check import NOTHING_OUTSIDE, Trusted
@@ -128,10 +129,19 @@ def _check_store(place: Path | str, trusted: Sequence[VerifierKey], outside: Tru
 
 def verify(
     places: Annotated[
-        list[str], typer.Argument(help="Review packages (.zip), sealed records (.pdf) and stores (.db, or a postgresql:// address).")
+        list[str],
+        typer.Argument(
+            help="Review packages (.zip), sealed records (.pdf) and stores (.db, or a postgresql:// address).",
+            autocompletion=completions.verifiable,
+        ),
     ],
     trusted_key: Annotated[
-        list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
+        list[Path] | None,
+        typer.Option(
+            "--trusted-key",
+            help="File with verifier keys from outside the package; shows origin.",
+            autocompletion=completions.verifier_keys,
+        ),
     ] = None,
     witness_key: Annotated[
         list[Path] | None, typer.Option("--witness-key", help="File with keys of witnesses, from outside; shows what they cosigned.")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from api import completions
 from api.cli_options import AsJson, print_json
 from api.cli_verify import read_keys
 from api.errors import InputInvalid
@@ -52,7 +53,12 @@ def _print_key(text: str, *, as_json: bool) -> None:
 @app.command("add-log")
 def add_log(
     folder: _Folder,
-    keys: Annotated[Path, typer.Argument(help="File with the verifier keys of a site's trails, one a line (its site.vkey).")],
+    keys: Annotated[
+        Path,
+        typer.Argument(
+            help="File with the verifier keys of a site's trails, one a line (its site.vkey).", autocompletion=completions.verifier_keys
+        ),
+    ],
     alone: Annotated[bool, typer.Option("--alone", help="After a rotation: believe no other key of these trails any more.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -27,7 +27,7 @@ class ClockFacts:
 def judge_clock(facts: ClockFacts) -> Iterator[Finding]:
     yield _judge_synchronised(facts)
     if not facts.zone:
-        yield not_checked("clock.zone", "no site is looked at")
+        yield not_checked("clock.zone", "the zone of a site is in its settings, which were not read")
     elif not facts.zone_known:
         yield failed("clock.zone", f"{facts.zone!r} is no time zone of this machine", "Write for example UTC or Europe/Paris as `zone`.")
     else:

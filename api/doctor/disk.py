@@ -59,7 +59,7 @@ def _judge_probe(facts: DiskFacts) -> Finding:
         remedy = "Make the folder writable for the account of the workstation, or run the doctor as that account."
         return failed(check, facts.probe_problem, remedy, facts.what)
     if facts.probe_us is None:
-        return not_checked(check, "nothing is written there", facts.what)
+        return not_checked(check, f"there is no folder {facts.path} yet; it is made with what is first put there", facts.what)
     text = f"a write is on the disk after {facts.probe_us / 1000:.1f} ms (median)"
     if facts.probe_us > _TOO_SLOW_US:
         remedy = "Move the site to a local disk. A cell stops a run whose record is late."

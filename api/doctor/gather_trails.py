@@ -12,6 +12,7 @@ from pathlib import Path
 
 from api.doctor.gather_machine import locked_by
 from api.doctor.trails import Anchor, TrailFacts, WriterFacts
+from api.quiet_store import connect_quietly, is_at_rest
 from audit.anchors import AnchorState, anchor_states
 from audit.canonical import sha256_hex
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
@@ -27,26 +28,16 @@ _EMPTY = "0" * 64
 
 
 class QuietFile(SqliteFile):
-    """A store file that is read without a trace.
-
-    A store at rest has no log beside it; an ordinary reader would make one, with an owner and rights of its own, which may be in the way of
-    the process that starts next. So a file at rest is read as it stands.
-    """
+    """A store file that is read without a trace."""
 
     def connect_reader(self) -> sqlite3.Connection:
-        if self.path.with_name(f"{self.path.name}-wal").exists():
+        if not is_at_rest(self.path):
             return super().connect_reader()
         require_file(self.path)
         try:
-            connection = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None, timeout=BUSY_SECONDS,
-                check_same_thread=False,
-            )  # fmt: skip
-            connection.execute("PRAGMA query_only=ON")
-            connection.execute("PRAGMA trusted_schema=OFF")
+            return connect_quietly(self.path, BUSY_SECONDS)
         except sqlite3.Error as error:
             raise record_error(self.path, error) from error
-        return connection
 
     def connect_checker(self) -> sqlite3.Connection:
         connection = self.connect_reader()
@@ -67,7 +58,7 @@ class TrailLook:
 def look(name: str, place: Place) -> TrailLook:
     """Read what there is to know of a trail. What stands in the way is part of the answer."""
     found = _look(name, place)
-    if found.facts.problem and isinstance(place, Path) and place.with_name(f"{place.name}-wal").exists():
+    if found.facts.problem and isinstance(place, Path) and not is_at_rest(place):
         return _look(name, place)  # its process may have started while the file was read as one at rest
     return found
 
