@@ -24,7 +24,7 @@ from api.doctor.disk import DiskFacts
 from api.doctor.rights import AccountFacts, FolderFacts
 
 LOCK = Path(__file__).resolve().parent.parent.parent / "requirements.lock"
-_LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(;)?", re.MULTILINE)
+_LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)\s*(;)?", re.MULTILINE)
 NEEDED = (
     "alembic", "argon2", "biip", "cryptography", "fastapi", "fhir.resources", "httpx", "nicegui", "numpy", "orjson", "prometheus_client",
     "pydantic", "pydantic_settings", "pyhanko", "pyotp", "pystrich", "rfc3161_client", "rich", "serial", "shapely", "sqlalchemy", "trimesh",
@@ -38,14 +38,17 @@ _TIME_ERROR = 5
 _LINUX = sys.platform == "linux"
 
 
-def locked_versions(lock: Path) -> tuple[dict[str, str], frozenset[str]] | None:
-    """Return the locked version of each package, and which are for some platforms only; None where there is no lock."""
+def locked_versions(lock: Path) -> tuple[dict[str, list[str]], frozenset[str]] | None:
+    """Return the locked versions of each package, and which have a condition; None where there is no lock."""
     try:
         text = lock.read_text(encoding="utf-8")
     except OSError:
         return None
     found = [(_normal(name), version, bool(marker)) for name, version, marker in _LOCKED.findall(text)]
-    return {name: version for name, version, _ in found}, frozenset(name for name, _, marker in found if marker)
+    versions: dict[str, list[str]] = {}
+    for name, version, _ in found:
+        versions.setdefault(name, []).append(version)
+    return versions, frozenset(name for name, _, marker in found if marker)
 
 
 def installed_versions() -> dict[str, str]:

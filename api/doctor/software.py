@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from api.doctor.finding import Finding, failed, not_checked, passed, warning
 
@@ -18,11 +18,20 @@ def judge_python(version: tuple[int, int, int]) -> Finding:
     return passed("software.python", f"Python {text}")
 
 
-def judge_versions(locked: Mapping[str, str] | None, installed: Mapping[str, str], elsewhere: frozenset[str] = frozenset()) -> Finding:
-    """Compare versions with the lock, None where there is none here. `elsewhere` names packages of other platforms, which may be absent."""
+def judge_versions(
+    locked: Mapping[str, Sequence[str]] | None, installed: Mapping[str, str], elsewhere: frozenset[str] = frozenset()
+) -> Finding:
+    """Compare versions with the lock, None where there is none here.
+
+    A package may have several, each for some platforms or versions of Python. `elsewhere` names those that some do without.
+    """
     if locked is None:
         return not_checked("software.versions", "the lock (requirements.lock) is not beside the program")
-    other = [f"{name} {installed[name]} instead of {wanted}" for name, wanted in locked.items() if installed.get(name, wanted) != wanted]
+    other = [
+        f"{name} {installed[name]} instead of {' or '.join(wanted)}"
+        for name, wanted in locked.items()
+        if name in installed and installed[name] not in wanted
+    ]
     absent = [f"{name} is not installed" for name in locked if name not in installed and name not in elsewhere]
     if problems := [*absent, *other]:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
