@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from api.cli_commands import Commands
-from api.cli_errors import report, report_problem, usage_problem
+from api.cli_errors import UNANSWERED, report, report_problem, usage_problem
 from api.cli_options import AsJson
 from audit.errors import DosewrightError
 from audit.quantities import QuantityError
@@ -60,7 +60,7 @@ def run(arguments: list[str] | None = None) -> int:
         report_problem(usage_problem(error))
         return ERROR_STATUS
     except typer.Abort:
-        report_problem(usage_problem(typer.TyperException("A question was not answered; what it was asked for was not done.")))
+        report_problem(UNANSWERED)
         return _ABORTED_STATUS
     except KeyboardInterrupt:
         return _INTERRUPTED_STATUS

@@ -13,6 +13,11 @@ from audit.quantities import QuantityError
 
 _VALUE = "AP-014"
 """The code of a value that cannot be read, also where it is the call of the command itself."""
+UNANSWERED = {
+    "code": _VALUE,
+    "detail": "A question was not answered; what it was asked for was not done.",
+    "remedy": "Give what is asked for with the options and in the environment (DOSEWRIGHT_PASSWORD).",
+}
 
 
 def _code(error: DosewrightError | QuantityError) -> str:

@@ -27,7 +27,7 @@ def examine(site: Path | None, port: int | None = None) -> Iterator[Finding]:
         yield from guarded("rights", lambda: judge_account(gather_machine.account(), clinical=False))
         yield from guarded("clock", lambda: judge_clock(gather_machine.clock(datetime.now(UTC))))
         return
-    if not site.is_dir():
+    if not _is_folder(site):
         remedy = "Name the folder of a site; `dosewright site create` makes one, `dosewright serve` one for demonstration."
         yield failed("site.settings", f"{site} is no folder that this account can look into", remedy)
         return
@@ -48,6 +48,13 @@ def examine(site: Path | None, port: int | None = None) -> Iterator[Finding]:
     from api.doctor.examine_site import examine_site  # a part of it loads what a cell is built with
 
     yield from examine_site(settings, port)
+
+
+def _is_folder(site: Path) -> bool:
+    try:
+        return site.is_dir()
+    except OSError:  # a folder on the way to it is closed to this account
+        return False
 
 
 def _software() -> Iterator[Finding]:

@@ -57,9 +57,13 @@ class TrailLook:
 
 def look(name: str, place: Place) -> TrailLook:
     """Read what there is to know of a trail. What stands in the way is part of the answer."""
-    found = _look(name, place)
-    if found.facts.problem and isinstance(place, Path) and not is_at_rest(place):
-        return _look(name, place)  # its process may have started while the file was read as one at rest
+    try:
+        found = _look(name, place)
+        if found.facts.problem and isinstance(place, Path) and not is_at_rest(place):
+            return _look(name, place)  # its process may have started while the file was read as one at rest
+    except OSError as error:
+        text = f"The store {place} cannot be looked at: {error.strerror}."
+        return TrailLook(TrailFacts(name, str(place), problem=text, remedy="Run the doctor as the account that runs the workstation."))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,24 @@ def test_standard_output_is_one_json_document(
     answer = json.loads(said.err if status == 2 else said.out)
     assert keys <= set(answer), set(answer)
     assert said.out == "" if status == 2 else "Traceback" not in said.err
+
+
+def documented() -> dict[str, set[str]]:
+    """The keys that docs/command-line.md names first for each command."""
+    text = (Path(__file__).resolve().parent.parent.parent / "docs/command-line.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z -]+)`[^|]* \| `([a-zA-Z0-9_ …]+)`", text.split("## For programs")[1].split("\n## ")[0], re.MULTILINE)
+    return {name: set(keys.split()) - {"…"} for name, keys in rows}
+
+
+@pytest.mark.parametrize(
+    "line", [line for line, status, _ in CHEAP if status != 2 and "--history" not in line and "backup-check" not in line]
+)
+def test_the_page_names_the_keys_that_a_command_gives(folder: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
+    wanted = next((keys for name, keys in documented().items() if line.startswith(f"{name} ") or line == name), None)
+    if wanted is None:
+        pytest.skip("the page shows the common ones")
+    cli.run([*line.split(), "--json"])
+    assert wanted <= set(json.loads(capsys.readouterr().out))
 
 
 def test_a_backup_is_put_back_and_a_witness_works_with_json_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

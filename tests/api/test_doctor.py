@@ -663,7 +663,7 @@ def test_each_wrong_setting_is_a_finding_of_its_own(site: Path) -> None:
     assert sorted(found) == ["nonsense", "port", "zone"]
 
 
-@pytest.mark.parametrize("place", ["none", "file"])
+@pytest.mark.parametrize("place", ["none", "file", "file/below", "x" * 5000])
 def test_a_folder_that_is_none(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("x")
     assert set(wrong(tmp_path / place)) == {"site.settings"}
