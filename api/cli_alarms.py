@@ -9,14 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api import completions
+from api.cli_options import AsJson, print_json
 from audit.clock import utc_text
 from audit.reader import TrailReader
 from printer.alarm_figures import Figures, events_of, figures
 
 
 def alarms(
-    store: Annotated[Path, typer.Argument(help="The cell's store, for example site/cell-1.db.")],
+    store: Annotated[Path, typer.Argument(help="The cell's store, for example site/cell-1.db.", autocompletion=completions.stores)],
     run: Annotated[str, typer.Option(help="Only this run.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Show rate, floods, chatter, stale alarms and times to acknowledge; nothing is written."""
     reader = TrailReader(store)
@@ -24,8 +27,12 @@ def alarms(
         entries = [entry for entry in reader.entries() if not run or entry.subject.id.startswith(f"{run}/")]
     finally:
         reader.close()
+    found = figures(events_of(entries), utc_text(datetime.now(UTC)))
+    if as_json:
+        print_json(found.as_record())
+        return
     console = Console(highlight=False, soft_wrap=True)
-    for line in _lines(figures(events_of(entries), utc_text(datetime.now(UTC)))):
+    for line in _lines(found):
         console.print(line, markup=False)
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
-
 import typer
 from pydantic import JsonValue
 from rich.console import Console
 
-from api.cli_options import Url, User, ask_password
+from api.cli_options import AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 
 app = typer.Typer(help="Checkpoints at a witness and a time-stamping authority.", no_args_is_help=True, rich_markup_mode=None)
-_Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 _NOT_ANCHORED = 1
 
 
 @app.command("now")
-def now(url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: _Json = False) -> None:
+def now(url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: AsJson = False) -> None:
     """Submit the checkpoint of every trail now.
 
     Exit status: 0 anchored; 1 somebody could not be reached or refused, which is said; 2 an error.
@@ -26,7 +22,7 @@ def now(url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: _Json = 
     answer = _ask("POST", url, user)
     outcomes = [item for item in _list(answer.get("outcomes")) if isinstance(item, dict)]
     if as_json:
-        print(json.dumps(answer, indent=1, ensure_ascii=False))
+        print_json(answer)
     else:
         for item in outcomes:
             said = item["problem"] or f"entries 0 to {_count(item['size']) - 1} anchored"
@@ -36,11 +32,11 @@ def now(url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: _Json = 
 
 
 @app.command("status")
-def status(url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: _Json = False) -> None:
+def status(url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: AsJson = False) -> None:
     """Say what of each trail is anchored outside, by whom and since when, and how many entries came since."""
     answer = _ask("GET", url, user)
     if as_json:
-        print(json.dumps(answer, indent=1, ensure_ascii=False))
+        print_json(answer)
     else:
         _show(answer)
 

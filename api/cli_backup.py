@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.prompt import Prompt
 
-from api.cli_options import User, ask_password
+from api import completions
+from api.cli_options import AsJson, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
 from audit.backup import back_up, read_manifest
@@ -31,14 +32,17 @@ from audit.version import SOFTWARE
 PASSPHRASE_VARIABLE = "DOSEWRIGHT_BACKUP_PASSPHRASE"  # noqa: S105 the name of a variable, not a passphrase
 _FAILED = 1
 
-_Key = Annotated[Path, typer.Option("--key", help="The private key of the store, for example site/keys/workstation.key.")]
+_Key = Annotated[
+    Path,
+    typer.Option("--key", help="The private key of the store, for example site/keys/workstation.key.", autocompletion=completions.keys),
+]
 _KeyFile = Annotated[Path | None, typer.Option(help="Seal or open with the 64 hexadecimal digits in this file.")]
 _Passphrase = Annotated[bool, typer.Option("--passphrase", help=f"Seal or open with a passphrase: asked for, or {PASSPHRASE_VARIABLE}.")]
 _By = Annotated[str, typer.Option(help="Who does this; it becomes part of the entry. The command line asks for no password.")]
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+def _console(beside_json: bool) -> Console:
+    return Console(highlight=False, soft_wrap=True, stderr=beside_json)
 
 
 def _secret(key_file: Path | None, passphrase: bool) -> Secret | None:
@@ -64,7 +68,10 @@ def _actor(by: str) -> Actor:
 
 
 def backup(
-    store: Annotated[Path, typer.Argument(help="The store, for example site/workstation.db; its process may be running.")],
+    store: Annotated[
+        Path,
+        typer.Argument(help="The store, for example site/workstation.db; its process may be running.", autocompletion=completions.stores),
+    ],
     key: _Key,
     to: Annotated[Path, typer.Option(help="The new file.")],
     key_file: _KeyFile = None,
@@ -73,6 +80,7 @@ def backup(
     keys: Annotated[
         list[Path] | None, typer.Option(help="Private keys, files or folders of them, to seal into a file of their own, TO.keys.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a signed, verified backup of a store while its process works. Private keys are not in it; --keys seals them apart.
 
@@ -83,14 +91,25 @@ def backup(
     if keys and secret is None:
         raise InputInvalid("Private keys are not written unsealed.", remedy="Give --key-file or --passphrase with --keys.")
     manifest = back_up(store, to, key=signer, created=created, software=SOFTWARE, secret=secret, logical=logical)
-    console = _console()
+    console = _console(as_json)
     how = "unsealed" if manifest.sealed is None else f"sealed with {manifest.sealed['key']}"
     console.print(f"{to}: {manifest.origin}, {manifest.size} entries, verified, signed, {how}", markup=False)
     console.print(f"  root    {manifest.body['root']}\n  SHA-256 {manifest.sha256}", markup=False)
+    place, names = None, list[str]()
     if keys and secret is not None:
         place = to.with_name(f"{to.name}.keys")
-        names = back_up_keys(keys, place, key=signer, created=created, secret=secret)
+        names = [str(name) for name in back_up_keys(keys, place, key=signer, created=created, secret=secret)]
         console.print(f"{place}: {', '.join(names)}; keep it apart from the backup", markup=False)
+    if as_json:
+        sealed = manifest.sealed is not None
+        found = {
+            "file": str(to),
+            "origin": manifest.origin,
+            "size": manifest.size,
+            "root": manifest.body["root"],
+            "sha256": manifest.sha256,
+        }
+        print_json({**found, "sealed": sealed, "keys": None if place is None else {"file": str(place), "names": names}})
 
 
 def restore_store(
@@ -106,13 +125,17 @@ def restore_store(
     ] = None,
     nothing_seen: Annotated[bool, typer.Option("--nothing-seen", help="Nothing else of this trail is left anywhere.")] = False,
     accept_loss: Annotated[str, typer.Option(help="Why entries may be lost; the reason becomes an entry.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Put a store back from a backup. Refused where it is known that entries would be lost, until a person says why that is accepted."""
-    secret, console = _secret(key_file, passphrase), _console()
+    secret, console = _secret(key_file, passphrase), _console(as_json)
     if backup.suffix == ".keys":
         if secret is None:
             raise InputInvalid(f"{backup} is sealed.", remedy="Give --key-file or --passphrase.")
-        console.print(f"{to}: {', '.join(restore_keys(backup, to, secret=secret))}", markup=False)
+        names = [str(name) for name in restore_keys(backup, to, secret=secret)]
+        console.print(f"{to}: {', '.join(names)}", markup=False)
+        if as_json:
+            print_json({"folder": str(to), "keys": names})
         return
     if key is None:
         raise InputInvalid("No --key is given.", remedy="A restored store states that it was restored; its own key signs that.")
@@ -143,6 +166,8 @@ def restore_store(
             markup=False,
             style="bold",
         )
+    if as_json:
+        print_json({"file": str(to), "origin": manifest.origin, "size": manifest.size, "created": manifest.created, "lost": max(lost, 0)})
 
 
 def backup_check(
@@ -154,6 +179,7 @@ def backup_check(
     by: Annotated[str, typer.Option(help="Who tests, for the entry of --key.")] = "",
     url: Annotated[str | None, typer.Option(help="Record the outcome at the running workstation of this address.")] = None,
     user: User = "admin",
+    as_json: AsJson = False,
 ) -> None:
     """Restore a backup where nobody works, compare it with the live store, and remove it again: the restore test.
 
@@ -161,29 +187,36 @@ def backup_check(
     """
     if live is None:
         raise InputInvalid("No --live store is given.", remedy="Name the store that the backup is of.")
-    today, console = datetime.now(UTC).date(), _console()
+    today, console = datetime.now(UTC).date(), _console(as_json)
     if backup is None:
         with TrailReader(live) as reader:
             due = restore_due(reader, today)
         console.print(due.text, markup=False)
+        if as_json:
+            print_json({"due": None if due.due is None else due.due.isoformat(), "overdue": due.overdue, "text": due.text})
         raise typer.Exit(_FAILED if due.overdue else 0)
     actor = _actor(by) if key is not None else None
     signer = SigningKey.load(key) if key is not None else None
     outcome = try_restore(backup, live, secret=_secret(key_file, passphrase), today=today)
     show(console, outcome)
+    seq: object = None
     if signer is not None and actor is not None:
         with TrailStore.open(live, key=signer, clock=_clock(), software=SOFTWARE) as store:
             entry = record_outcome(store, outcome, actor, store.origin)
-            console.print(f"recorded as entry {entry.seq}; {restore_due(store, today).text}", markup=False)
+            seq = entry.seq
+            console.print(f"recorded as entry {seq}; {restore_due(store, today).text}", markup=False)
     elif url is not None:
         desk = Desk.log_in(url, user, ask_password(Console(stderr=True), user))
         try:
             answer = desk.post("/stores/restore-tests", {"origin": outcome.origin, "outcome": json.loads(canonical(outcome.body))})
         finally:
             desk.close()
-        console.print(f"recorded as entry {answer['seq']}; {answer['text']}", markup=False)
+        seq = answer["seq"]
+        console.print(f"recorded as entry {seq}; {answer['text']}", markup=False)
     else:
         console.print("not recorded: give --key while the store's process rests, or --url", markup=False)
+    if as_json:
+        print_json({"origin": outcome.origin, "problem": outcome.problem, "outcome": outcome.body, "recorded_as": seq})
     raise typer.Exit(_FAILED if outcome.problem else 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +11,11 @@ from rich.console import Console
 from rich.prompt import Prompt
 
 from api.bench_hand import BenchHand, find_hand
-from api.cli_options import CellName, Url, User, ask_password
+from api.cli_options import AsJson, CellName, Url, User, ask_password, print_json
 from api.demo_care import Check, carry_out
 from api.demo_desk import Desk
 from api.errors import InputInvalid
-from api.site import CELL
+from api.site_names import CELL
 
 app = typer.Typer(help="Checks and care before the first print of a day.", no_args_is_help=True, rich_markup_mode=None)
 STATUS_NOT_PASSED = 1
@@ -27,7 +26,7 @@ def balance(
     url: Url = "http://127.0.0.1:8080",
     user: User = "operator",
     cell: CellName = CELL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the check as JSON at its end, and nothing else.")] = False,
+    as_json: AsJson = False,
     demonstration: Annotated[
         Path | None, typer.Option("--demonstration", help="Folder of a demonstration site: its bench moves the weight, nobody is asked.")
     ] = None,
@@ -51,7 +50,7 @@ def balance(
         desk.close()
     passed = check.get("passed") is True
     if as_json:
-        print(json.dumps(check, indent=1, sort_keys=True))
+        print_json(check)
     else:
         _verdict(console, check, passed=passed)
     raise typer.Exit(0 if passed else STATUS_NOT_PASSED)
@@ -62,7 +61,7 @@ def readiness(
     url: Url = "http://127.0.0.1:8080",
     user: User = "operator",
     cell: CellName = CELL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the gates as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the gates of a cell that can be judged without a job. Exit status: 0 all met, 1 not."""
     console = Console(highlight=False, soft_wrap=True, stderr=as_json)
@@ -73,7 +72,7 @@ def readiness(
         desk.close()
     gates = [gate for gate in _list(found.get("gates")) if isinstance(gate, dict)]
     if as_json:
-        print(json.dumps(found, indent=1, sort_keys=True))
+        print_json(found)
     for gate in gates:
         met = gate.get("met") is True
         console.print(f"{'✓' if met else '✕'} {gate.get('gate')}: {gate.get('evidence' if met else 'reason')}", markup=False)
@@ -86,14 +85,18 @@ def cleaning(
     url: Url = "http://127.0.0.1:8080",
     user: User = "operator",
     cell: CellName = CELL,
+    as_json: AsJson = False,
 ) -> None:
     """Put on record that the cell was cleaned."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     desk = Desk.log_in(url, user, ask_password(console, user))
     try:
         done = desk.post(f"/cells/{cell}/cleaning", {"method": method})
     finally:
         desk.close()
+    if as_json:
+        print_json(done)
+        return
     console.print(f"On record: {cell} cleaned on {done.get('day')}: {done.get('method')}", markup=False)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from api.cli_options import AsJson, print_json
 from api.command_name import command_name
 
 _WARNING = (
@@ -20,27 +22,37 @@ def devices(
     ask: Annotated[bool, typer.Option("--ask", help="open the ports and ask who is there; opening may reset a board")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask for a confirmation before the ports are opened")] = False,
     line: Annotated[str, typer.Option("--line", help="how the serial line is set: baud rate, data bits, parity, stop bits")] = "250000 8N1",
+    as_json: AsJson = False,
 ) -> None:
     """Say which serial devices are connected and how to name each in a cell's configuration. No port is opened unless --ask is given."""
     from firmware_bridge.port_discovery import in_words  # only this command wants them
     from firmware_bridge.transport import list_ports
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     if not ask and ports:
         raise typer.BadParameter("name ports only with --ask")
+    if ask and as_json and not yes:
+        raise typer.BadParameter("with --json a program is not asked whether ports may be opened: give --yes with --ask")
     found = list_ports() if not ports else []
     for port in found:
         console.print(in_words(port), markup=False)
     if not found and not ports:
         console.print(f"No serial port is there. Connect a device, or use the demonstration bench: {command_name()} demo")
     addresses = list(ports or [port.address for port in found])
+    known = [{**asdict(port), "address": port.address} for port in found]
     if not ask or not addresses:
+        if as_json:
+            print_json({"ports": known})
         return
     console.print(_WARNING, markup=False)
     if not yes:
         typer.confirm(f"Open {', '.join(addresses)} and ask?", abort=True)
+    said: dict[str, str] = {}
     for address in addresses:
-        console.print(f"{address}: {_who(address, line)}", markup=False)
+        said[address] = _who(address, line)
+        console.print(f"{address}: {said[address]}", markup=False)
+    if as_json:
+        print_json({"ports": known, "asked": said})
 
 
 def _who(address: str, line: str) -> str:

@@ -9,18 +9,25 @@ from typing import Annotated
 
 import typer
 
+from api import completions
+from api.cli_options import AlwaysJson, AsJson, print_json
 from api.errors import InputInvalid
 from audit.canonical import JsonObject
 
 app = typer.Typer(help="FHIR: a prescription in, a batch analysis or a dispense out.", no_args_is_help=True, rich_markup_mode=None)
 
-_File = Annotated[Path, typer.Argument(help="A MedicationRequest, or a Bundle with its Patient and Observations, in JSON.")]
-_Package = Annotated[Path, typer.Argument(help="A review package.")]
+_File = Annotated[
+    Path,
+    typer.Argument(
+        help="A MedicationRequest, or a Bundle with its Patient and Observations, in JSON.", autocompletion=completions.json_files
+    ),
+]
+_Package = Annotated[Path, typer.Argument(help="A review package.", autocompletion=completions.packages)]
 _LARGEST = 1 << 20
 
 
 @app.command("read")
-def read(file: _File, as_json: Annotated[bool, typer.Option("--json", help="Fields, identity and findings as data.")] = False) -> None:
+def read(file: _File, as_json: AsJson = False) -> None:
     """Show what a FHIR prescription (R4 or R5) says to the order form. Nothing is kept and nothing is ordered."""
     from api.interop.fhir_request import Active, read_request  # the definitions of FHIR load only when they are wanted
     from recipes.library import load_recipe, recipe_ids
@@ -29,7 +36,7 @@ def read(file: _File, as_json: Annotated[bool, typer.Option("--json", help="Fiel
     actives = [Active(recipe.active.moiety, recipe.active.basis) for recipe in recipes]
     found = read_request(_content(file), actives, today=datetime.now(UTC).date())
     if as_json:
-        print(json.dumps({"fields": found.fields, "identity": found.identity, "findings": found.findings}, ensure_ascii=False, indent=2))
+        print_json({"fields": found.fields, "identity": found.identity, "findings": found.findings})
         return
     for name, value in found.fields.items():
         print(f"{name:12} {value}")
@@ -38,7 +45,9 @@ def read(file: _File, as_json: Annotated[bool, typer.Option("--json", help="Fiel
 
 
 @app.command("analysis")
-def analysis(package: _Package, site: Annotated[str, typer.Option(help="Name of the site that made the batch.")]) -> None:
+def analysis(
+    package: _Package, site: Annotated[str, typer.Option(help="Name of the site that made the batch.")], as_json: AlwaysJson = True
+) -> None:
     """Write the batch analysis of a review package as a FHIR R5 bundle. Give the package to `verify` first."""
     from api.interop.fhir_batch import batch_analysis
 
@@ -51,6 +60,7 @@ def dispensed(
     strength: Annotated[str, typer.Option(help="Strength of the units in mg, as on the label.")],
     units: Annotated[int, typer.Option(help="Number of units.")],
     patient: Annotated[str, typer.Option(help="How the receiving system names the patient, for example Patient/123.")],
+    as_json: AlwaysJson = True,
 ) -> None:
     """Write a MedicationDispense of units of a released batch as FHIR R5. Give the package to `verify` first."""
     from api.interop.fhir_batch import dispense

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +10,12 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 
-from api.cli_options import Url, User, ask_password
+from api import completions
+from api.cli_options import AlwaysJson, AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid, SiteIncomplete
 from api.settings import load_settings
-from api.site import VERIFIER_KEYS
+from api.site_names import VERIFIER_KEYS
 from audit.checkpoint import Signer, SigningKey
 from audit.clock import SystemClock
 from audit.errors import RoleMissing
@@ -27,11 +27,12 @@ from audit.reader import TrailReader
 from audit.signer import TokenEntry, load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
-from printer.wiring_cell import read_settings
 
 app = typer.Typer(help="The keys that sign the trails.", no_args_is_help=True, rich_markup_mode=None)
 _Site = Annotated[Path, typer.Argument(help="Folder of the site.")]
-_Cell = Annotated[str | None, typer.Option("--cell", help="The trail of this cell; without it, the workstation's.")]
+_Cell = Annotated[
+    str | None, typer.Option("--cell", help="The trail of this cell; without it, the workstation's.", autocompletion=completions.cells)
+]
 _Reason = Annotated[str, typer.Option(help="Why.")]
 
 # without the workstation's key its trail cannot be written, so nobody can be authenticated against it
@@ -57,19 +58,36 @@ def _trail(site: Path, cell: str | None) -> _Trail:
     path = site / cell / "cell.toml"
     if not path.is_file():
         raise SiteIncomplete(f"There is no {path}.", remedy="Name a cell of this site that was started once.")
+    from printer.wiring_cell import read_settings  # what a cell is built with loads only where a cell is meant
+
     settings = read_settings(path)
     return _Trail(settings.store, settings.signing_key, settings.signing_token, settings.signing_key.parent, cell)
 
 
 @app.command("show")
-def show(site: _Site, cell: _Cell = None) -> None:
+def show(site: _Site, cell: _Cell = None, as_json: AsJson = False) -> None:
     """Print the verifier key that signs the trail now, and every replacement of it."""
     with TrailReader(_trail(site, cell).store) as reader:
-        print(reader.verifier_key)
-        for entry in reader.search(kind=EventKind.TRAIL_KEY_ROTATED, limit=10_000):
-            how = "the old and the new key signed it" if entry.new.get("continuous") is True else "NOT continuous: the old key did not sign"
-            print(f"  entry {entry.seq}, {entry.at}, {entry.actor.username}: {how}; {entry.reason}")
-            print(f"    before: {entry.old.get('verifier_key')}")
+        present, replaced = reader.verifier_key, reader.search(kind=EventKind.TRAIL_KEY_ROTATED, limit=10_000)
+    if as_json:
+        rows = [
+            {
+                "seq": entry.seq,
+                "at": entry.at,
+                "by": entry.actor.username,
+                "continuous": entry.new.get("continuous") is True,
+                "reason": entry.reason or "",
+                "before": entry.old.get("verifier_key"),
+            }
+            for entry in replaced
+        ]
+        print_json({"verifier_key": present, "replacements": rows})
+        return
+    print(present)
+    for entry in replaced:
+        how = "the old and the new key signed it" if entry.new.get("continuous") is True else "NOT continuous: the old key did not sign"
+        print(f"  entry {entry.seq}, {entry.at}, {entry.actor.username}: {how}; {entry.reason}")
+        print(f"    before: {entry.old.get('verifier_key')}")
 
 
 @app.command("rotate")
@@ -82,6 +100,7 @@ def rotate(
         bool, typer.Option("--lost", help="The old key is gone: the replacement is not continuous, and shown as that.")
     ] = False,
     to_token: Annotated[bool, typer.Option("--to-token", help="The new key is the one on the configured token.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Replace the key of a trail while its process is stopped. The new verifier key is printed, and added to site.vkey.
 
@@ -109,8 +128,11 @@ def rotate(
     settle(trail.store, trail.key_file)
     with (site / VERIFIER_KEYS).open("a", encoding="utf-8") as file:
         file.write(f"{incoming.verifier.text}\n")
-    print(incoming.verifier.text)
-    if not to_token and trail.token is not None:
+    if as_json:
+        print_json({"verifier_key": incoming.verifier.text, "before": present, "continuous": not lost})
+    else:
+        print(incoming.verifier.text)
+    if not as_json and not to_token and trail.token is not None:
         print("the key is in a file now: take [signing_token] out of the configuration")
 
 
@@ -143,17 +165,18 @@ def _administrator(site: Path, user: str) -> Actor:
 
 @app.command("accept")
 def accept(
-    cell: Annotated[str, typer.Argument(help="The cell whose key was replaced.")],
+    cell: Annotated[str, typer.Argument(help="The cell whose key was replaced.", autocompletion=completions.cells)],
     reason: _Reason,
     key: Annotated[str, typer.Option(help="The new verifier key, as received from the site by another way than from the cell.")] = "",
     url: Url = "http://127.0.0.1:8080",
     user: User = "quality",
+    as_json: AlwaysJson = True,
 ) -> None:
     """Believe a cell's new key, signed by quality assurance at the running workstation."""
     password = ask_password(Console(stderr=True, highlight=False, soft_wrap=True), user)
     desk = Desk.log_in(url, user, password)
     try:
         body: dict[str, JsonValue] = {"key": key, "reason": reason, "signature": {"password": password}}
-        print(json.dumps(desk.post(f"/cells/{cell}/key", body), indent=1))
+        print_json(desk.post(f"/cells/{cell}/key", body))
     finally:
         desk.close()

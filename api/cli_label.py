@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.prompt import Prompt
 
-from api.cli_options import Url, User, ask_password
+from api import completions
+from api.cli_options import AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
 from api.label_files import print_labels
@@ -19,7 +20,9 @@ _FORMS = ("pdf", "zpl")
 
 
 def label(
-    batch: Annotated[str, typer.Argument(help="A released batch, or one of its packs: B00001 or B00001-P01.")],
+    batch: Annotated[
+        str, typer.Argument(help="A released batch, or one of its packs: B00001 or B00001-P01.", autocompletion=completions.batches)
+    ],
     form: Annotated[str, typer.Option(help="pdf, or zpl for a thermal printer.")] = "pdf",
     resolution: Annotated[int, typer.Option(help="Of the thermal printer, in dpi: 203 or 300.")] = 203,
     to: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
@@ -27,6 +30,7 @@ def label(
     second: Annotated[str, typer.Option(help="User name of the person who approves a further copy.")] = "",
     url: Url = "http://127.0.0.1:8080",
     user: User = "operator",
+    as_json: AsJson = False,
 ) -> None:
     """Print the labels of a released batch: units in no pack are packed first, strengths kept apart; every print is on record."""
     if form not in _FORMS:
@@ -38,7 +42,11 @@ def label(
         if second:
             password = Prompt.ask(f"Password of {second}", password=True, console=console)
             body["approval"] = {"username": second, "password": password}
-        for path in print_labels(desk, batch, body, to):
-            print(path)
+        files = print_labels(desk, batch, body, to)
     finally:
         desk.close()
+    if as_json:
+        print_json({"batch": batch, "form": form, "files": [str(path) for path in files]})
+        return
+    for path in files:
+        print(path)

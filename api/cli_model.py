@@ -11,7 +11,8 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
-from api.cli_options import Url, User, ask_password
+from api import completions
+from api.cli_options import AlwaysJson, AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
 from audit.canonical import canonical
@@ -23,16 +24,17 @@ app = typer.Typer(help="Process models: fit, test, sign, watch.", no_args_is_hel
 
 _URL = "http://127.0.0.1:8080"
 _LARGEST = 16 * 1024 * 1024
-Model = Annotated[str, typer.Argument(help="Model version, for example nir-strength@1.")]
+Model = Annotated[str, typer.Argument(help="Model version, for example nir-strength@1.", autocompletion=completions.models)]
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands in the record.")]
-Data = Annotated[Path, typer.Argument(help="A data set (JSON, dosewright-data/1).")]
+Data = Annotated[Path, typer.Argument(help="A data set (JSON, dosewright-data/1).", autocompletion=completions.json_files)]
 
 
 @app.command("fit")
 def fit(
-    plan: Annotated[Path, typer.Argument(help="The plan of the model, a TOML file.")],
+    plan: Annotated[Path, typer.Argument(help="The plan of the model, a TOML file.", autocompletion=completions.toml_files)],
     data: Data,
     out: Annotated[Path, typer.Option(help="Where to write the definition.")],
+    as_json: AsJson = False,
 ) -> None:
     """Fit a model from its plan and a training set, and write its definition; needs the extra `models` (scikit-learn)."""
     try:
@@ -44,6 +46,9 @@ def fit(
         out.write_bytes(canonical(found.as_record()))
     except OSError as error:
         raise InputInvalid(f"{out} cannot be written: {error.strerror}.", remedy="Name a file in a folder that you may write.") from None
+    if as_json:
+        print_json({"model": found.reference, "digest": found.digest, "file": str(out)})
+        return
     training, unit = found.training, found.plan.output.unit
     print(f"{found.reference}, digest {found.digest}")
     print(f"  fitted with {training.fitted_with} to {len(training.samples)} samples of {len(training.batches)} batches")
@@ -53,13 +58,16 @@ def fit(
 
 
 @app.command("list")
-def list_models(url: Url = _URL, user: User = "engineer") -> None:
+def list_models(url: Url = _URL, user: User = "engineer", as_json: AsJson = False) -> None:
     """List all versions with state, impact and what their test showed."""
     desk = _desk(url, user)
     try:
         found = desk.list("/models")
     finally:
         desk.close()
+    if as_json:
+        print_json(found)
+        return
     table = Table(box=None, pad_edge=False)
     for head in ("model", "state", "impact", "test", "digest", "title"):
         table.add_column(head)
@@ -73,30 +81,40 @@ def list_models(url: Url = _URL, user: User = "engineer") -> None:
 
 
 @app.command("show")
-def show(model: Model, url: Url = _URL, user: User = "engineer") -> None:
+def show(model: Model, url: Url = _URL, user: User = "engineer", as_json: AlwaysJson = True) -> None:
     """Print one version whole, as JSON: definition, test, life, steps from here."""
     _get(url, user, f"/models/{model}")
 
 
 @app.command("monitoring")
-def monitoring(model: Model, url: Url = _URL, user: User = "engineer") -> None:
+def monitoring(model: Model, url: Url = _URL, user: User = "engineer", as_json: AlwaysJson = True) -> None:
     """Print residuals of reference checks and the drift of the inputs, as JSON."""
     _get(url, user, f"/models/{model}/monitoring")
 
 
 @app.command("draft")
 def draft(
-    file: Annotated[Path, typer.Argument(help="The definition that `fit` wrote.")], reason: Why, url: Url = _URL, user: User = "engineer"
+    file: Annotated[Path, typer.Argument(help="The definition that `fit` wrote.")],
+    reason: Why,
+    url: Url = _URL,
+    user: User = "engineer",
+    as_json: AsJson = False,
 ) -> None:
     """Write a definition down in the register; from then on its number means this content."""
     answer = _post(url, user, "/models", {"definition": _json(file), "reason": reason})
+    if as_json:
+        print_json(answer)
+        return
     print(f"{answer.get('model')} is a draft, digest {answer.get('digest')}. Test it on independent data: dosewright model test")
 
 
 @app.command("test")
-def test(model: Model, data: Data, url: Url = _URL, user: User = "engineer") -> None:
+def test(model: Model, data: Data, url: Url = _URL, user: User = "engineer", as_json: AsJson = False) -> None:
     """Test a draft on independent data, once; the limits are those that stand in the register already."""
     answer = _post(url, user, f"/models/{model}/test", {"data": _json(data)})
+    if as_json:
+        print_json(answer)
+        return
     shown = answer.get("test")
     figures = shown if isinstance(shown, dict) else {}
     print(f"{model}: {'passed' if answer.get('test_passed') is True else 'FAILED'}")
@@ -107,43 +125,43 @@ def test(model: Model, data: Data, url: Url = _URL, user: User = "engineer") -> 
 
 
 @app.command("submit")
-def submit(model: Model, url: Url = _URL, user: User = "engineer") -> None:
+def submit(model: Model, url: Url = _URL, user: User = "engineer", as_json: AlwaysJson = True) -> None:
     """Sign a tested model as its author and hand it in for review."""
     _step(url, user, model, "submit", "")
 
 
 @app.command("approve")
-def approve(model: Model, url: Url = _URL, user: User = "quality") -> None:
+def approve(model: Model, url: Url = _URL, user: User = "quality", as_json: AlwaysJson = True) -> None:
     """Approve as another person than the author."""
     _step(url, user, model, "approve", "")
 
 
 @app.command("return")
-def give_back(model: Model, reason: Why, url: Url = _URL, user: User = "quality") -> None:
+def give_back(model: Model, reason: Why, url: Url = _URL, user: User = "quality", as_json: AlwaysJson = True) -> None:
     """Return a model to its author."""
     _step(url, user, model, "return", reason)
 
 
 @app.command("effective")
-def effective(model: Model, reason: Why, url: Url = _URL, user: User = "quality") -> None:
+def effective(model: Model, reason: Why, url: Url = _URL, user: User = "quality", as_json: AlwaysJson = True) -> None:
     """Take a model into use in place of its former version."""
     _step(url, user, model, "effective", reason)
 
 
 @app.command("retire")
-def retire(model: Model, reason: Why, url: Url = _URL, user: User = "quality") -> None:
+def retire(model: Model, reason: Why, url: Url = _URL, user: User = "quality", as_json: AlwaysJson = True) -> None:
     """Withdraw a model for good."""
     _step(url, user, model, "retire", reason)
 
 
 @app.command("suspend")
-def suspend(model: Model, reason: Why, url: Url = _URL, user: User = "engineer") -> None:
+def suspend(model: Model, reason: Why, url: Url = _URL, user: User = "engineer", as_json: AlwaysJson = True) -> None:
     """Take a model out of use until it is reviewed; batches that need it are held."""
-    _print(_post(url, user, f"/models/{model}/suspend", {"reason": reason}))
+    print_json(_post(url, user, f"/models/{model}/suspend", {"reason": reason}))
 
 
 @app.command("reinstate")
-def reinstate(model: Model, reason: Why, url: Url = _URL, user: User = "quality") -> None:
+def reinstate(model: Model, reason: Why, url: Url = _URL, user: User = "quality", as_json: AlwaysJson = True) -> None:
     """Take a suspended model into use again, the cause being assigned."""
     _step(url, user, model, "reinstate", reason)
 
@@ -154,26 +172,33 @@ def check(
     file: Annotated[Path, typer.Argument(help="A reference check (JSON): sample, inputs, reference, method, report.")],
     url: Url = _URL,
     user: User = "engineer",
+    as_json: AlwaysJson = True,
 ) -> None:
     """Record a reference check; what it signals suspends the model."""
-    _print(_post(url, user, f"/models/{model}/checks", _json(file)))
+    print_json(_post(url, user, f"/models/{model}/checks", _json(file)))
 
 
 @app.command("spectra")
 def spectra(
-    batch: Annotated[str, typer.Argument(help="The batch.")],
+    batch: Annotated[str, typer.Argument(help="The batch.", autocompletion=completions.batches)],
     file: Annotated[Path, typer.Argument(help="Spectra (JSON): a list under `spectra`.")],
     url: Url = _URL,
     user: User = "operator",
+    as_json: AlwaysJson = True,
 ) -> None:
     """Record spectra of the units of a batch."""
-    _print(_post(url, user, f"/batches/{batch}/spectra", _json(file)))
+    print_json(_post(url, user, f"/batches/{batch}/spectra", _json(file)))
 
 
 @app.command("predict")
-def predict(batch: Annotated[str, typer.Argument(help="The batch.")], url: Url = _URL, user: User = "operator") -> None:
+def predict(
+    batch: Annotated[str, typer.Argument(help="The batch.", autocompletion=completions.batches)],
+    url: Url = _URL,
+    user: User = "operator",
+    as_json: AlwaysJson = True,
+) -> None:
     """Have the models that the batch's recipe names predict its units."""
-    _print(_post(url, user, f"/batches/{batch}/predictions", {}))
+    print_json(_post(url, user, f"/batches/{batch}/predictions", {}))
 
 
 def _desk(url: str, user: str) -> Desk:
@@ -184,7 +209,7 @@ def _step(url: str, user: str, model: str, step: str, reason: str) -> None:
     desk = _desk(url, user)
     try:
         body: dict[str, JsonValue] = {"signature": {"password": desk.password}, "reason": reason}
-        _print(desk.post(f"/models/{model}/{step}", body))
+        print_json(desk.post(f"/models/{model}/{step}", body))
     finally:
         desk.close()
 
@@ -200,13 +225,9 @@ def _post(url: str, user: str, path: str, body: dict[str, JsonValue]) -> dict[st
 def _get(url: str, user: str, path: str) -> None:
     desk = _desk(url, user)
     try:
-        _print(desk.get(path))
+        print_json(desk.get(path))
     finally:
         desk.close()
-
-
-def _print(answer: object) -> None:
-    print(json.dumps(answer, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def _json(file: Path) -> dict[str, JsonValue]:

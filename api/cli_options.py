@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Annotated
 
@@ -9,14 +10,21 @@ import typer
 from rich.console import Console
 from rich.prompt import Prompt
 
+from api import completions
 from api.errors import InputInvalid
 from audit.quantities import QuantityError, decimal_from_text
 from audit.release.selection import Scope
 
 Case = Annotated[
-    str, typer.Option(help="Demonstration case: cyclophosphamide, sildenafil, hydrocortisone, minoxidil or polypill (two inks).")
+    str,
+    typer.Option(
+        help="Demonstration case: cyclophosphamide, sildenafil, hydrocortisone, minoxidil or polypill (two inks).",
+        autocompletion=completions.cases,
+    ),
 ]
-RecipeId = Annotated[str | None, typer.Option("--recipe", help="Another recipe than that of the case.")]
+RecipeId = Annotated[
+    str | None, typer.Option("--recipe", help="Another recipe than that of the case.", autocompletion=completions.recipe_ids)
+]
 Height = Annotated[str | None, typer.Option(help="Height in cm.")]
 Weight = Annotated[str | None, typer.Option(help="Weight in kg.")]
 Dose = Annotated[str | None, typer.Option(help="Prescribed amount, in the unit of the case (mg/m2 or mg).")]
@@ -32,9 +40,20 @@ CartridgeMl = Annotated[str | None, typer.Option(help="Filling of the cartridge 
 
 PackageScope = Annotated[Scope, typer.Option(help="What of the trails is in the package: selective (this batch alone) or whole.")]
 Url = Annotated[str, typer.Option(help="Address of the workstation.")]
-User = Annotated[str, typer.Option(help="User name; the password is asked for, or taken from DOSEWRIGHT_PASSWORD.")]
-CellName = Annotated[str, typer.Option("--cell", help="Name of the cell.")]
+User = Annotated[
+    str, typer.Option(help="User name; the password is asked for, or taken from DOSEWRIGHT_PASSWORD.", autocompletion=completions.people)
+]
+CellName = Annotated[str, typer.Option("--cell", help="Name of the cell.", autocompletion=completions.cells)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else; an error is one JSON object on standard error.")]
+AlwaysJson = Annotated[
+    bool, typer.Option("--json", help="The answer is JSON with it or without; with it, an error is one JSON object on standard error.")
+]
 PASSWORD_VARIABLE = "DOSEWRIGHT_PASSWORD"  # noqa: S105 the name of a variable, not a password
+
+
+def print_json(answer: object) -> None:
+    """Print an answer for a program: UTF-8, one document, keys in order."""
+    print(json.dumps(answer, indent=1, sort_keys=True, ensure_ascii=False))
 
 
 def ask_password(console: Console, user: str, what: str = "") -> str:

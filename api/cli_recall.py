@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +9,20 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 
-from api.cli_options import Url, User, ask_password
+from api import completions
+from api.cli_options import AlwaysJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
-from api.recall_desk import RecallSearch
-from api.trail_files import read_files
-from audit.release.recall import search as search_trails
+from api.recall_search import RecallSearch
 
 app = typer.Typer(help="Recalls: search, open, follow, close.", no_args_is_help=True, rich_markup_mode=None)
 
 _Criterion = Annotated[
     list[str],
     typer.Option("--by", help="What to search by, as name=value; again to narrow: ink_lot, cartridge, cell, printer, recipe, equipment, "
-    "operator, batch, since, until."),
+    "operator, batch, since, until.", autocompletion=completions.criteria),
 ]  # fmt: skip
+Recall = Annotated[str, typer.Argument(help="Number of the recall.", autocompletion=completions.recalls)]
 _NAMES = tuple(RecallSearch.model_fields)
 
 
@@ -33,48 +32,64 @@ def search(
     trail: Annotated[list[Path] | None, typer.Option(help="Trails as files (.db, .jsonl, .zip) instead of a workstation.")] = None,
     url: Url = "http://127.0.0.1:8080",
     user: User = "qp",
+    as_json: AlwaysJson = True,
 ) -> None:
     """Print batches, units, packs and patients (by pseudonym) that meet every criterion, as JSON."""
     wanted = _criteria(by)
     if trail:
+        from api.trail_files import read_files  # trails load only where files are searched
+        from audit.release.recall import search as search_trails
+
         files = read_files(trail)
         found = search_trails(wanted.criteria(), [file.view for file in files]).as_record()
-        _print({**found, "notes": [f"{file.name}: {file.problem}" for file in files if file.problem]})
+        print_json({**found, "notes": [f"{file.name}: {file.problem}" for file in files if file.problem]})
         return
     desk = _desk(url, user)
     try:
-        _print(desk.post("/recalls/search", wanted.model_dump(exclude_none=True)))
+        print_json(desk.post("/recalls/search", wanted.model_dump(exclude_none=True)))
     finally:
         desk.close()
 
 
 @app.command("open")
-def open_recall(by: _Criterion, reason: Annotated[str, typer.Option()], url: Url = "http://127.0.0.1:8080", user: User = "qp") -> None:
+def open_recall(
+    by: _Criterion,
+    reason: Annotated[str, typer.Option()],
+    url: Url = "http://127.0.0.1:8080",
+    user: User = "qp",
+    as_json: AlwaysJson = True,
+) -> None:
     """Open a recall and sign it with the password that is asked for: packs are recalled, ink lots and cartridges held."""
     wanted: dict[str, JsonValue] = _criteria(by).model_dump(exclude_none=True)
     desk = _desk(url, user)
     try:
-        _print(desk.post("/recalls", {"search": wanted, "reason": reason, "signature": {"password": desk.password}}))
+        print_json(desk.post("/recalls", {"search": wanted, "reason": reason, "signature": {"password": desk.password}}))
     finally:
         desk.close()
 
 
 @app.command("show")
-def show(recall: str, url: Url = "http://127.0.0.1:8080", user: User = "qp") -> None:
+def show(recall: Recall, url: Url = "http://127.0.0.1:8080", user: User = "qp", as_json: AlwaysJson = True) -> None:
     """Print a recall with the state of its packs and patients, and what closing waits for, as JSON."""
     desk = _desk(url, user)
     try:
-        _print(desk.get(f"/recalls/{recall}"))
+        print_json(desk.get(f"/recalls/{recall}"))
     finally:
         desk.close()
 
 
 @app.command("close")
-def close(recall: str, reason: Annotated[str, typer.Option()], url: Url = "http://127.0.0.1:8080", user: User = "qp") -> None:
+def close(
+    recall: Recall,
+    reason: Annotated[str, typer.Option()],
+    url: Url = "http://127.0.0.1:8080",
+    user: User = "qp",
+    as_json: AlwaysJson = True,
+) -> None:
     """Close a recall and sign it; refused until every pack and patient is accounted for."""
     desk = _desk(url, user)
     try:
-        _print(desk.post(f"/recalls/{recall}/close", {"reason": reason, "signature": {"password": desk.password}}))
+        print_json(desk.post(f"/recalls/{recall}/close", {"reason": reason, "signature": {"password": desk.password}}))
     finally:
         desk.close()
 
@@ -91,7 +106,3 @@ def _criteria(given: list[str]) -> RecallSearch:
             raise InputInvalid(f"--by {text}: write name=value, each once, with one of {', '.join(_NAMES)}.", remedy="--by ink_lot=L-1")
         found[name] = value
     return RecallSearch.model_validate(found)
-
-
-def _print(answer: object) -> None:
-    print(json.dumps(answer, indent=1, sort_keys=True, ensure_ascii=False))

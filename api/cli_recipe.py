@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,23 +10,20 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
-from api.cli_options import Url, User, ask_password
-from api.cli_solid import content_of
+from api import completions
+from api.cli_options import AsJson, Url, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
-from recipes.model import parse_recipe
-from recipes.store import solid_text
 
 app = typer.Typer(help="Recipes: versions, differences, life cycle, signed bundles.", no_args_is_help=True, rich_markup_mode=None)
 
 _URL = "http://127.0.0.1:8080"
-Version = Annotated[str, typer.Argument(help="Recipe version, for example hydrocortisone@2.")]
+Version = Annotated[str, typer.Argument(help="Recipe version, for example hydrocortisone@2.", autocompletion=completions.recipe_versions)]
 Why = Annotated[str, typer.Option("--reason", help="Why; it stands in the record.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+def _console(beside_json: bool = False) -> Console:
+    return Console(highlight=False, soft_wrap=True, stderr=beside_json)
 
 
 def _desk(url: str, user: str) -> Desk:
@@ -43,7 +39,7 @@ def list_versions(url: Url = _URL, user: User = "engineer", as_json: AsJson = Fa
     finally:
         desk.close()
     if as_json:
-        print(json.dumps(found, indent=1, sort_keys=True))
+        print_json(found)
         return
     table = Table(box=None, pad_edge=False)
     for head in ("version", "state", "review by", "digest", "title"):
@@ -59,7 +55,7 @@ def show(version: Version, url: Url = _URL, user: User = "engineer", as_json: As
     """Show one version: its life so far, and each step from here with what stands against it."""
     found = _get(url, user, f"/recipe-versions/{version}")
     if as_json:
-        print(json.dumps(found, indent=1, sort_keys=True))
+        print_json(found)
         return
     console = _console()
     console.print(f"{version}: {found.get('title')}, {found.get('status')}, digest {found.get('digest')}", markup=False, style="bold")
@@ -76,7 +72,10 @@ def show(version: Version, url: Url = _URL, user: User = "engineer", as_json: As
 @app.command("diff")
 def diff(
     version: Version,
-    other: Annotated[str | None, typer.Argument(help="The version to compare with; else the one that it follows.")] = None,
+    other: Annotated[
+        str | None,
+        typer.Argument(help="The version to compare with; else the one that it follows.", autocompletion=completions.recipe_versions),
+    ] = None,
     url: Url = _URL,
     user: User = "engineer",
     as_json: AsJson = False,
@@ -84,77 +83,85 @@ def diff(
     """Show field by field what differs, with units."""
     found = _get(url, user, f"/recipe-versions/{version}/difference{f'?other={other}' if other else ''}")
     if as_json:
-        print(json.dumps(found, indent=1, sort_keys=True))
+        print_json(found)
     else:
         _print_difference(_console(), found)
 
 
 @app.command("submit")
 def submit(
-    file: Annotated[Path, typer.Argument(help="The recipe file.")],
+    file: Annotated[Path, typer.Argument(help="The recipe file.", autocompletion=completions.toml_files)],
     reason: Why,
     url: Url = _URL,
     user: User = "engineer",
-    solid: Annotated[Path | None, typer.Option(help="The STL file that the recipe binds.")] = None,
+    solid: Annotated[Path | None, typer.Option(help="The STL file that the recipe binds.", autocompletion=completions.solids)] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write down a recipe file as a new version, show its difference, sign it as the author, and hand it in for review."""
+    from api.cli_solid import content_of  # only a version that is handed in is read here
+    from recipes.model import parse_recipe
+    from recipes.store import solid_text
+
     content = _read(file)
     reference = parse_recipe(content, str(file)).reference
     desk = _desk(url, user)
     try:
         body = {"recipe_toml": content.decode("utf-8"), "reason": reason}
         drafted = desk.post("/recipe-versions", body if solid is None else body | {"solid": solid_text(content_of(solid))})
-        _print_difference(_console(), drafted)
-        desk.post(f"/recipe-versions/{reference}/submit", {"signature": desk.sign_now(digest=str(drafted.get("digest")))})
+        _print_difference(_console(as_json), drafted)
+        answer = desk.post(f"/recipe-versions/{reference}/submit", {"signature": desk.sign_now(digest=str(drafted.get("digest")))})
     finally:
         desk.close()
+    if as_json:
+        print_json(answer)
+        return
     print(f"{reference} is in review. Another person approves it: dosewright recipe approve {reference} --user NAME")
 
 
 @app.command("approve")
-def approve(version: Version, url: Url = _URL, user: User = "quality") -> None:
+def approve(version: Version, url: Url = _URL, user: User = "quality", as_json: AsJson = False) -> None:
     """Show the difference, approve as another person than the author, and sign."""
-    _step(url, user, version, "approve", {})
-    print(f"{version} is approved.")
+    answer = _step(url, user, version, "approve", {}, as_json=as_json)
+    _said(answer, f"{version} is approved.", as_json=as_json)
 
 
 @app.command("return")
-def give_back(version: Version, reason: Why, url: Url = _URL, user: User = "quality") -> None:
+def give_back(version: Version, reason: Why, url: Url = _URL, user: User = "quality", as_json: AsJson = False) -> None:
     """Return a version to its author."""
-    _step(url, user, version, "return", {"reason": reason})
-    print(f"{version} is a draft again; changed content needs a new version number.")
+    answer = _step(url, user, version, "return", {"reason": reason}, as_json=as_json)
+    _said(answer, f"{version} is a draft again; changed content needs a new version number.", as_json=as_json)
 
 
 @app.command("develop")
-def develop(version: Version, url: Url = _URL, user: User = "engineer") -> None:
+def develop(version: Version, url: Url = _URL, user: User = "engineer", as_json: AsJson = False) -> None:
     """Open a version for development runs; nothing made in them is for patients."""
-    _step(url, user, version, "development", {})
-    print(f"{version} is open for development runs, not for patients.")
+    answer = _step(url, user, version, "development", {}, as_json=as_json)
+    _said(answer, f"{version} is open for development runs, not for patients.", as_json=as_json)
 
 
 @app.command("effective")
 def effective(
     version: Version,
     reason: Why,
-    batch: Annotated[list[str] | None, typer.Option(help="A confirmatory batch; give one option for each.")] = None,
+    batch: Annotated[
+        list[str] | None, typer.Option(help="A confirmatory batch; give one option for each.", autocompletion=completions.batches)
+    ] = None,
     review_by: Annotated[str, typer.Option(help="Last day before it has to be reviewed, YYYY-MM-DD; else a year from now.")] = "",
     url: Url = _URL,
     user: User = "quality",
+    as_json: AsJson = False,
 ) -> None:
     """Make an approved version effective in place of the former one, on its confirmatory batches, and tell the cells."""
     batches: list[JsonValue] = list(batch or ())
-    answer = _step(url, user, version, "effective", {"reason": reason, "review_by": review_by, "batches": batches})
+    answer = _step(url, user, version, "effective", {"reason": reason, "review_by": review_by, "batches": batches}, as_json=as_json)
     former = f" in place of {answer['supersedes']}" if answer.get("supersedes") else ""
-    print(f"{version} is effective until {answer.get('review_by')}{former}.")
-    _print_told(answer)
+    _said(answer, f"{version} is effective until {answer.get('review_by')}{former}.", as_json=as_json)
 
 
 @app.command("retire")
-def retire(version: Version, reason: Why, url: Url = _URL, user: User = "quality") -> None:
+def retire(version: Version, reason: Why, url: Url = _URL, user: User = "quality", as_json: AsJson = False) -> None:
     """Withdraw a version for good, and tell the cells."""
-    answer = _step(url, user, version, "retire", {"reason": reason})
-    print(f"{version} is withdrawn.")
-    _print_told(answer)
+    _said(_step(url, user, version, "retire", {"reason": reason}, as_json=as_json), f"{version} is withdrawn.", as_json=as_json)
 
 
 @app.command("export")
@@ -163,6 +170,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="Where to write the file; else VERSION.recipe.json.")] = None,
     url: Url = _URL,
     user: User = "quality",
+    as_json: AsJson = False,
 ) -> None:
     """Write the signed bundle of an approved version to a file."""
     desk = _desk(url, user)
@@ -175,12 +183,18 @@ def export(
         path.write_bytes(data)
     except OSError as error:
         raise InputInvalid(f"{path} cannot be written: {error.strerror}.", remedy="Name a file in a folder that you may write.") from None
-    print(f"{path}, {len(data)} bytes")
+    if as_json:
+        print_json({"file": str(path), "bytes": len(data)})
+    else:
+        print(f"{path}, {len(data)} bytes")
 
 
 @app.command("import")
 def take_in(
-    file: Annotated[Path, typer.Argument(help="A bundle file that another site exported.")], url: Url = _URL, user: User = "quality"
+    file: Annotated[Path, typer.Argument(help="A bundle file that another site exported.", autocompletion=completions.json_files)],
+    url: Url = _URL,
+    user: User = "quality",
+    as_json: AsJson = False,
 ) -> None:
     """Take in a bundle signed by people whom this site trusts; it is approved here, and becomes effective by a signature here."""
     content = _read(file)
@@ -189,6 +203,9 @@ def take_in(
         answer = desk.post("/recipe-bundles", {"bundle": content.decode("utf-8", "replace")})
     finally:
         desk.close()
+    if as_json:
+        print_json(answer)
+        return
     print(f"{answer.get('recipe')} is here, {answer.get('status')}.")
     for signer in ("author", "approver"):
         print(f"  {answer.get(signer)}")
@@ -202,11 +219,11 @@ def _get(url: str, user: str, path: str) -> dict[str, JsonValue]:
         desk.close()
 
 
-def _step(url: str, user: str, version: str, step: str, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Show what is signed, then sign."""
+def _step(url: str, user: str, version: str, step: str, body: dict[str, JsonValue], *, as_json: bool) -> dict[str, JsonValue]:
+    """Show what is signed, then sign. With JSON the answer has standard output for itself."""
     desk = _desk(url, user)
     try:
-        _print_difference(_console(), desk.get(f"/recipe-versions/{version}/difference"))
+        _print_difference(_console(as_json), desk.get(f"/recipe-versions/{version}/difference"))
         shown = str(desk.get(f"/recipe-versions/{version}").get("digest"))
         return desk.post(f"/recipe-versions/{version}/{step}", {**body, "signature": desk.sign_now(digest=shown)})
     finally:
@@ -221,6 +238,15 @@ def _print_difference(console: Console, found: dict[str, JsonValue]) -> None:
     console.print(f"  {len(changes)} field{'' if len(changes) == 1 else 's'} changed from {compared}:", markup=False)
     for change in changes:
         console.print(f"    {change.get('path')}: {change.get('old') or 'nothing'} -> {change.get('new') or 'nothing'}", markup=False)
+
+
+def _said(answer: dict[str, JsonValue], text: str, *, as_json: bool) -> None:
+    """Print what a step came to, and which cells were told."""
+    if as_json:
+        print_json(answer)
+        return
+    print(text)
+    _print_told(answer)
 
 
 def _print_told(answer: dict[str, JsonValue]) -> None:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from api import completions
+from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid
-from audit.canonical import JsonValue
-from audit.version import SOFTWARE
-from printer.replay import Comparison, Difference
-from printer.replay_check import ReplayedRun, check_replay
 
 _STATUS_DIFFERS = 1
-_LONGEST_SHOWN = 200
 
 
 def replay(
-    package: Annotated[Path, typer.Argument(help="Review package (.zip).")],
+    package: Annotated[Path, typer.Argument(help="Review package (.zip).", autocompletion=completions.packages)],
     run: Annotated[str | None, typer.Option("--run", help="One run of the batch; without it, all of them.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Repeat every decision of a batch's runs from what is in its package.
 
@@ -31,8 +27,10 @@ def replay(
 
     Exit status: 0 identical; 1 a decision differs; 2 an error.
     """
+    from api.replay_text import as_record, show  # what runs are made of loads only when one is repeated
     from audit.release.package import read_package  # the document writer comes with it, and only this command wants it
     from audit.release.package_runs import RecordedRun, recorded_runs
+    from printer.replay_check import check_replay
 
     if package.exists() and not package.is_file():  # a pipe or a device may never end
         raise InputInvalid(f"{package} is {'a folder' if package.is_dir() else 'not a file'}.", remedy="Name a review package.")
@@ -45,92 +43,9 @@ def replay(
     chosen: list[RecordedRun] = [item for item in found if run in (None, item.run)]
     outcomes = [(item.software, check_replay(item.run, item.entries, item.files, item.journal)) for item in chosen]
     if as_json:
-        print(json.dumps({outcome.run: _record(outcome, software) for software, outcome in outcomes}, indent=1))
+        print_json({outcome.run: as_record(outcome, software) for software, outcome in outcomes})
     else:
         console = Console(highlight=False, soft_wrap=True)
         for software, outcome in outcomes:
-            _show(console, outcome, software)
+            show(console, outcome, software)
     raise typer.Exit(0 if all(outcome.identical for _, outcome in outcomes) else _STATUS_DIFFERS)
-
-
-def _outcome(outcome: ReplayedRun) -> str:
-    if outcome.refused:
-        return "refused anew"
-    return "identical" if outcome.identical else "differs"
-
-
-def _record(outcome: ReplayedRun, software: str) -> dict[str, JsonValue]:
-    comparison = outcome.comparison
-    record: dict[str, JsonValue] = {
-        "outcome": _outcome(outcome),
-        "order": outcome.order,
-        "units": outcome.units,
-        "recorded_by": software,
-        "replayed_by": SOFTWARE,
-        "journal_segments": outcome.segments,
-        "inputs": outcome.inputs,
-    }
-    if outcome.refused:
-        return {**record, "refused": outcome.refused}
-    if comparison is None:
-        return record
-    difference: JsonValue = None
-    if comparison.difference is not None:
-        fields = [{"field": name, "recorded": old, "replayed": new} for name, old, new in comparison.difference.fields]
-        difference = {"place": comparison.difference.place, "kind": comparison.difference.kind, "fields": fields}
-    return {
-        **record,
-        "entries": comparison.entries,
-        "recorded_sha256": comparison.recorded_sha256,
-        "replayed_sha256": comparison.replayed_sha256,
-        "difference": difference,
-        "unsealed": list(comparison.unsealed),
-        "later": list(comparison.later),
-    }
-
-
-def _show(console: Console, outcome: ReplayedRun, software: str) -> None:
-    console.print(f"{'✓' if outcome.identical else '✕'} {outcome.run}: {_outcome(outcome)}", markup=False, style="bold")
-    console.print(f"  recorded by  {software}", markup=False)
-    console.print(f"  replayed by  {SOFTWARE}", markup=False)
-    if outcome.refused:
-        console.print(f"  order {outcome.order} is not admitted now: {outcome.refused}", markup=False)
-    elif outcome.comparison is not None:
-        console.print(f"  admitted     order {outcome.order}, {outcome.units} units: dose, program and proof made anew", markup=False)
-        console.print(f"  inputs       {outcome.inputs} in {outcome.segments} sealed segments", markup=False)
-        _compared(console, outcome.comparison)
-
-
-def _compared(console: Console, comparison: Comparison) -> None:
-    console.print(f"  entries      {comparison.entries} the same", markup=False)
-    console.print(f"  recorded     {comparison.recorded_sha256}", markup=False)
-    console.print(f"  replayed     {comparison.replayed_sha256}", markup=False)
-    if comparison.difference is not None:
-        _different(console, comparison.difference)
-    if comparison.unsealed:
-        console.print(
-            f"  not replayed {_count(comparison.unsealed)} after the last sealed inputs: the cell was interrupted, and the inputs of "
-            f"the unit in progress were lost with its process ({_kinds(comparison.unsealed)})",
-            markup=False,
-        )
-    if comparison.later:
-        console.print(f"  not replayed {_count(comparison.later)} after the run's end ({_kinds(comparison.later)})", markup=False)
-
-
-def _different(console: Console, difference: Difference) -> None:
-    console.print(f"  The first that differs is {difference.place}, {difference.kind}:", markup=False)
-    for name, recorded, replayed in difference.fields:
-        console.print(f"    {name}: recorded {_text(recorded)}, replayed {_text(replayed)}", markup=False)
-
-
-def _text(value: JsonValue) -> str:
-    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
-
-
-def _count(kinds: tuple[str, ...]) -> str:
-    return "1 entry" if len(kinds) == 1 else f"{len(kinds)} entries"
-
-
-def _kinds(kinds: tuple[str, ...]) -> str:
-    return ", ".join(dict.fromkeys(kinds))

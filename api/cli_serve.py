@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from api import cli_options as options
+from api import completions
 from api.cases import Changes, Demonstration, load_case
 from api.certificates import write_private
 from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
@@ -29,7 +30,7 @@ from api.processes import (
     wait_for_port,
 )
 from api.settings import FILE_NAME, load_settings
-from api.site import CELL, MOST_CELLS, cell_names, create_site, write_cell_configuration
+from api.site_names import CELL, MOST_CELLS
 from recipes.order import Cartridge, InkLot
 
 _WATCH_S = 0.5
@@ -70,11 +71,16 @@ def serve(
     site: Annotated[Path, typer.Option(help="Folder of the demonstration site; laid out when it is empty.")] = Path("site"),
     case: Annotated[
         list[str] | None,
-        typer.Option(help="Demonstration case (cyclophosphamide); given again, the next cell has the machine of the next case."),
+        typer.Option(
+            help="Demonstration case (cyclophosphamide); given again, the next cell has the machine of the next case.",
+            autocompletion=completions.cases,
+        ),
     ] = None,
     cells: Annotated[int, typer.Option(help="Number of cells, each with a bench of its own.", min=1, max=MOST_CELLS)] = 1,
     rate: Annotated[str, typer.Option(help="Seconds of process time per second.")] = "10",
-    fault: Annotated[str | None, typer.Option(help="Fault of the first bench, for example clog:3.")] = None,
+    fault: Annotated[
+        str | None, typer.Option(help="Fault of the first bench, for example clog:3.", autocompletion=completions.faults)
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of the workstation; 0 chooses one.", min=0, max=65535)] = 8080,
     seed: Annotated[int, typer.Option(help="Seed of everything random on the bench.")] = 1,
 ) -> None:
@@ -87,6 +93,8 @@ def serve(
     places = _places(case or ["cyclophosphamide"], cells)
     folder = _site(site, places)
     with ended_in_order(), Children(folder / "logs") as children:
+        from api.site import write_cell_configuration  # a site, its people and recipes load only where one is served
+
         chosen = port or free_port()
         benches = {place.cell: _start_bench(children, folder, place, rate=rate, fault=fault, seed=seed) for place in places}
         workstation = start_workstation(children, folder, chosen, page=True)
@@ -104,6 +112,8 @@ def serve(
 
 def _places(cases: Sequence[str], cells: int) -> tuple[_Place, ...]:
     """Give each cell its case, in turn. Raises RecipeUnknown, InputInvalid."""
+    from api.site import cell_names
+
     names, today = cell_names(max(cells, len(cases))), datetime.now(UTC).date()
     chosen = [cases[at % len(cases)] for at in range(len(names))]
     found = {case: load_case(case, Changes(), today) for case in dict.fromkeys(chosen)}
@@ -112,6 +122,8 @@ def _places(cases: Sequence[str], cells: int) -> tuple[_Place, ...]:
 
 def _site(site: Path, places: Sequence[_Place]) -> Path:
     """Lay the site out where the folder is empty; return its folder. Raises FolderNotOurs, InputInvalid, SettingsInvalid."""
+    from api.site import create_site
+
     if not (site / FILE_NAME).exists():
         if site.exists() and any(site.iterdir()):
             raise FolderNotOurs(f"{site} is not empty and is not a site.", remedy="Choose another folder with --site.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.prompt import Prompt
 
-from api.clinical_site import create_clinical_site
+from api import completions
+from api.cli_options import AlwaysJson, AsJson, print_json
 from api.errors import InputInvalid, SiteExists
-from api.set_up import TOKEN_HOURS, write_token
 from api.settings import Settings, load_settings
-from api.site import MOST_CELLS, write_trusted
+from api.site_names import MOST_CELLS
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM
@@ -24,7 +23,7 @@ from audit.identity import Identity, Role
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
-app = typer.Typer(help="Set up a site for patients and serve it.", no_args_is_help=True)
+app = typer.Typer(help="Set up a site for patients and serve it.", no_args_is_help=True, rich_markup_mode=None)
 Folder = Annotated[Path, typer.Argument(help="Folder of the site.")]
 
 
@@ -39,16 +38,19 @@ def create(
         str | None, typer.Option(help="User name of the first administrator, whose password is asked for here.")
     ] = None,
     full_name: Annotated[str | None, typer.Option(help="Full name of the first administrator.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Lay out an empty site, once: folder, keys, certificates, stores, workstation.toml. No password comes with it.
 
     The first administrator is made here, with --administrator, or on the set-up page with a token that is shown this once.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
     if (administrator is None) != (full_name is None):
         raise InputInvalid(
             "The first administrator needs a user name and a full name.", remedy="Give --administrator and --full-name, or neither."
         )
+    from api.clinical_site import create_clinical_site  # what a site is made of loads only where one is made
+
     made = create_clinical_site(folder, site=site, zone=zone, cells=cells, port=port)
     console.print(f"The site is in {made.folder}. Keep these verifier keys outside it too:", markup=False)
     for key in made.verifier_keys:
@@ -58,19 +60,25 @@ def create(
         with _identity(settings) as identity:
             _ask_until_fit(console, identity, administrator, full_name)
         console.print(f"{administrator} is the administrator. Start the workstation: dosewright site serve {made.folder}", markup=False)
-        return
-    _show_token(console, settings)
+    token = _show_token(console, settings) if administrator is None else None
+    if as_json:
+        keys = list(made.verifier_keys)
+        print_json({"folder": str(made.folder), "verifier_keys": keys, "administrator": administrator, "set_up_token": token})
 
 
 @app.command("token")
-def token(folder: Folder) -> None:
+def token(folder: Folder, as_json: AsJson = False) -> None:
     """Make another set-up token, as long as the site has no administrator."""
     settings = load_settings(folder)
     with _identity(settings) as identity:
         if any(person.has(Role.ADMINISTRATOR) for person in identity.people()):
             raise SiteExists("This site is set up: it has an administrator.", remedy="An administrator makes further accounts.")
     settings.path(settings.set_up_token).unlink(missing_ok=True)
-    _show_token(Console(highlight=False, soft_wrap=True), settings)
+    from api.set_up import TOKEN_HOURS
+
+    text = _show_token(Console(highlight=False, soft_wrap=True, stderr=as_json), settings)
+    if as_json:
+        print_json({"set_up_token": text, "hours": TOKEN_HOURS})
 
 
 @app.command("serve")
@@ -82,7 +90,11 @@ def serve(folder: Folder, port: Annotated[int | None, typer.Option(help="Another
 
 
 @app.command("trust")
-def trust(folder: Folder, cell: Annotated[str, typer.Option(help="Name of the cell.")]) -> None:
+def trust(
+    folder: Folder,
+    cell: Annotated[str, typer.Option(help="Name of the cell.", autocompletion=completions.cells)],
+    as_json: AlwaysJson = True,
+) -> None:
     """Write the list of people whose signatures a cell believes: accounts that are open, with the roles they hold for good."""
     settings = load_settings(folder)
     place = settings.folder / cell / "trusted"
@@ -90,21 +102,31 @@ def trust(folder: Folder, cell: Annotated[str, typer.Option(help="Name of the ce
         raise InputInvalid(f"{settings.folder} has no folder for {cell}.", remedy="Name a cell of this site.")
     with _identity(settings) as identity:
         people = [person for person in identity.people() if person.active and not person.has(Role.ADMINISTRATOR)]
+    from api.site import write_trusted
+
     write_trusted(place / "people.json", people)
-    print(json.dumps({"cell": cell, "people": [person.username for person in people]}, indent=1))
+    print_json({"cell": cell, "people": [person.username for person in people]})
 
 
 @app.command("unlock-administrator")
 def unlock_administrator(
-    folder: Folder, username: str, reason: Annotated[str, typer.Option(help="Why, and how the person's identity was checked.")]
+    folder: Folder,
+    username: str,
+    reason: Annotated[str, typer.Option(help="Why, and how the person's identity was checked.")],
+    as_json: AsJson = False,
 ) -> None:
     """Unlock an administrator where no other can: from the machine itself, with the workstation stopped. It is on record."""
     with _identity(load_settings(folder)) as identity:
         identity.unlock_last_administrator(username, reason)
-    print(f"{username} is unlocked.")
+    if as_json:
+        print_json({"username": username, "locked": False})
+    else:
+        print(f"{username} is unlocked.")
 
 
-def _show_token(console: Console, settings: Settings) -> None:
+def _show_token(console: Console, settings: Settings) -> str:
+    from api.set_up import TOKEN_HOURS, write_token
+
     text = write_token(settings.path(settings.set_up_token), SystemClock().utc().at)
     console.print(f"Set-up token, shown this once, good for {TOKEN_HOURS} hours:", markup=False)
     console.print(f"  {text}", markup=False)
@@ -113,6 +135,7 @@ def _show_token(console: Console, settings: Settings) -> None:
         "and make the first administrator with it.",
         markup=False,
     )
+    return text
 
 
 def _ask_until_fit(console: Console, identity: Identity, username: str, full_name: str) -> None:

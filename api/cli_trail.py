@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from itertools import islice
 from pathlib import Path
@@ -13,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from api import completions
+from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid, NotFound
 from api.trail_question import read_filter
 from audit.events import Entry, Subject
@@ -28,9 +29,13 @@ _WIDE = 220
 
 
 def trail(
-    store: Annotated[Path, typer.Argument(help="A trail store, for example site/workstation.db or site/cell-1.db.")],
+    store: Annotated[
+        Path, typer.Argument(help="A trail store, for example site/workstation.db or site/cell-1.db.", autocompletion=completions.stores)
+    ],
     kind: Annotated[list[str] | None, typer.Option(help="A kind of entry, or the beginning of one: alarm. (may be given again)")] = None,
-    preset: Annotated[str, typer.Option(help="access, refusals, signatures, people, alarms, recipes or clock.")] = "",
+    preset: Annotated[
+        str, typer.Option(help="access, refusals, signatures, people, alarms, recipes or clock.", autocompletion=completions.presets)
+    ] = "",
     person: Annotated[str, typer.Option(help="A user name, or a part of a name.")] = "",
     role: Annotated[str, typer.Option(help="The role in which the person acted.")] = "",
     device: Annotated[str, typer.Option(help="Where it was entered.")] = "",
@@ -42,7 +47,7 @@ def trail(
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Begin with the oldest.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=_MOST, help="So many entries at most.")] = 50,
     history: Annotated[bool, typer.Option("--history", help="What changed in the object, old beside new, and its signatures.")] = False,
-    as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json_: AsJson = False,
     as_csv_: Annotated[bool, typer.Option("--csv", help="Print CSV, one row for each value that changed.")] = False,
 ) -> None:
     """Search a trail by person, object, time, kind, role, device and words; newest first."""
@@ -92,7 +97,7 @@ def _entries(entries: list[Entry]) -> Table:
 
 def _show_history(console: Console, found: ObjectHistory, as_json_: bool, as_csv_: bool) -> None:
     if as_json_:
-        sys.stdout.write(json.dumps(found.as_record(), ensure_ascii=False, indent=1) + "\n")
+        print_json(found.as_record())
         return
     if as_csv_:
         sys.stdout.write(as_csv(row.entry for row in found.rows).decode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api import completions
+from api.cli_options import AsJson, print_json
 from audit.quantities import decimal_from_text, plain_text, round_to
 from audit.reader import TrailReader
 from audit.release.trail_view import TrailView
@@ -19,24 +20,28 @@ from audit.release.trends import Index
 
 
 def trends(
-    workstation: Annotated[str, typer.Argument(help="The workstation's store, site/workstation.db or a postgresql:// address.")],
-    cells: Annotated[list[Path], typer.Argument(help="The stores of its cells, for example site/cell-1.db.")],
-    recipe: Annotated[str, typer.Option(help="Only this recipe, as id@version.")] = "",
+    workstation: Annotated[
+        str,
+        typer.Argument(help="The workstation's store, site/workstation.db or a postgresql:// address.", autocompletion=completions.stores),
+    ],
+    cells: Annotated[
+        list[Path], typer.Argument(help="The stores of its cells, for example site/cell-1.db.", autocompletion=completions.stores)
+    ],
+    recipe: Annotated[str, typer.Option(help="Only this recipe, as id@version.", autocompletion=completions.recipe_versions)] = "",
     low: Annotated[str, typer.Option(help="Lower limit of a unit's content, % of label.")] = "85.0",
     high: Annotated[str, typer.Option(help="Upper limit of a unit's content, % of label.")] = "115.0",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show charts, signals and capability of each strength across batches; nothing is written."""
     limits = decimal_from_text(low, "--low"), decimal_from_text(high, "--high")
     found = find_batches(_view(workstation), [_view(str(cell)) for cell in cells])
     rows = [(series, points) for series, points in found.by_series().items() if recipe in ("", series.recipe)]
     judged = [judge_series(series, points, *limits) for series, points in rows]
-    console = Console(highlight=False, soft_wrap=True)
     if as_json:
         left_out = [{"batch": batch, "reason": reason} for batch, reason in found.left_out]
-        tree = {"series": [trend.as_record() for trend in judged], "left_out": left_out}
-        console.print(json.dumps(tree, indent=2, ensure_ascii=False), markup=False)
+        print_json({"series": [trend.as_record() for trend in judged], "left_out": left_out})
         return
+    console = Console(highlight=False, soft_wrap=True)
     for trend in judged:
         for line in lines_of(trend, *limits):
             console.print(line, markup=False)

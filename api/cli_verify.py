@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ import typer
 from cryptography import x509
 from rich.console import Console
 
+from api import completions
+from api.cli_options import AsJson, print_json
 from api.errors import InputInvalid
 from audit.anchor_check import NOTHING_OUTSIDE, Trusted
 from audit.checkpoint import VerifierKey
@@ -128,10 +129,19 @@ def _check_store(place: Path | str, trusted: Sequence[VerifierKey], outside: Tru
 
 def verify(
     places: Annotated[
-        list[str], typer.Argument(help="Review packages (.zip), sealed records (.pdf) and stores (.db, or a postgresql:// address).")
+        list[str],
+        typer.Argument(
+            help="Review packages (.zip), sealed records (.pdf) and stores (.db, or a postgresql:// address).",
+            autocompletion=completions.verifiable,
+        ),
     ],
     trusted_key: Annotated[
-        list[Path] | None, typer.Option("--trusted-key", help="File with verifier keys from outside the package; shows origin.")
+        list[Path] | None,
+        typer.Option(
+            "--trusted-key",
+            help="File with verifier keys from outside the package; shows origin.",
+            autocompletion=completions.verifier_keys,
+        ),
     ] = None,
     witness_key: Annotated[
         list[Path] | None, typer.Option("--witness-key", help="File with keys of witnesses, from outside; shows what they cosigned.")
@@ -146,7 +156,7 @@ def verify(
         list[Path] | None,
         typer.Option("--seal-authority", help="Certificate (PEM) of a site's authority of documents, from outside the file; for a PDF."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check packages, stores and sealed records offline.
 
@@ -157,7 +167,7 @@ def verify(
     authorities = read_authorities(seal_authority or [])
     reports = {place: check(place, trusted, outside, authorities) for place in places}
     if as_json:
-        print(json.dumps({name: _record(report) for name, report in reports.items()}, indent=1))
+        print_json({name: _record(report) for name, report in reports.items()})
     else:
         console = Console(highlight=False, soft_wrap=True)
         for name, report in reports.items():

@@ -18,7 +18,7 @@ from rich.prompt import Prompt
 from api.cli_options import CellName, Url, User, ask_password
 from api.demo_desk import Desk
 from api.errors import WrongState
-from api.site import CELL
+from api.site_names import CELL
 from api.status import CellStatus, ExternalWeighingStatus
 
 STATUS_NOTHING = 1

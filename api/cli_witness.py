@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from api import completions
+from api.cli_options import AsJson, print_json
 from api.cli_verify import read_keys
 from api.errors import InputInvalid
 from audit.anchors import posix_text
@@ -22,56 +24,88 @@ _KEY, _MEMORY = "witness.key", "witness.db"
 
 
 @app.command("create")
-def create(folder: _Folder, name: Annotated[str, typer.Option(help="Name of the witness, for example control.example/w1.")]) -> None:
+def create(
+    folder: _Folder,
+    name: Annotated[str, typer.Option(help="Name of the witness, for example control.example/w1.")],
+    as_json: AsJson = False,
+) -> None:
     """Make a witness: a key that only its account can read, and an empty memory; print the key that sites configure."""
     if not folder.is_dir():
         folder.mkdir(parents=True, mode=0o700)
     key = SigningKey.generate(name)
     key.save(folder / _KEY)
     WitnessStore.create(folder / _MEMORY).close()
-    print(CosignerKey.of(key.verifier).text)
+    _print_key(CosignerKey.of(key.verifier).text, as_json=as_json)
 
 
 @app.command("key")
-def key_of(folder: _Folder) -> None:
+def key_of(folder: _Folder, as_json: AsJson = False) -> None:
     """Print the key by which the witness's cosignatures are known: what a site writes under [[witness]], and gives to verify."""
-    print(CosignerKey.of(SigningKey.load(folder / _KEY).verifier).text)
+    _print_key(CosignerKey.of(SigningKey.load(folder / _KEY).verifier).text, as_json=as_json)
+
+
+def _print_key(text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"key": text})
+    else:
+        print(text)
 
 
 @app.command("add-log")
 def add_log(
     folder: _Folder,
-    keys: Annotated[Path, typer.Argument(help="File with the verifier keys of a site's trails, one a line (its site.vkey).")],
+    keys: Annotated[
+        Path,
+        typer.Argument(
+            help="File with the verifier keys of a site's trails, one a line (its site.vkey).", autocompletion=completions.verifier_keys
+        ),
+    ],
     alone: Annotated[bool, typer.Option("--alone", help="After a rotation: believe no other key of these trails any more.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Witness the trails with these keys; a key's name is its trail's origin. Another key of a known trail is believed beside the first."""
     with WitnessStore.open(folder / _MEMORY) as store:
-        for key in read_keys([keys]):
+        trusted = read_keys([keys])
+        for key in trusted:
             store.trust(key, int(time.time()), alone=alone)
-            print(f"witnessing {key.name} with {key.text}")
+            if not as_json:
+                print(f"witnessing {key.name} with {key.text}")
+    if as_json:
+        print_json({"witnessing": [{"origin": key.name, "key": key.text} for key in trusted]})
 
 
 @app.command("status")
-def status(folder: _Folder) -> None:
+def status(folder: _Folder, as_json: AsJson = False) -> None:
     """Print what is witnessed up to where, and how often something did not fit. Exit status: 0; 1 where there is evidence."""
     with WitnessStore.open(folder / _MEMORY) as store:
-        for log in store.logs():
-            seen = f"{log.seen.size} entries, {posix_text(log.at)}" if log.at is not None else "nothing yet"
-            print(f"{log.origin}: {seen}; {len(log.keys)} key{'s' if len(log.keys) > 1 else ''}")
-        evidence = store.evidence()
+        logs, evidence = list(store.logs()), store.evidence()
+    if as_json:
+        rows = [
+            {"origin": log.origin, "size": log.seen.size, "at": None if log.at is None else posix_text(log.at), "keys": len(log.keys)}
+            for log in logs
+        ]
+        found = [{"origin": item.origin, "at": posix_text(item.at), "reason": item.reason} for item in evidence]
+        print_json({"logs": rows, "evidence": found})
+        raise typer.Exit(1 if evidence else 0)
+    for log in logs:
+        seen = f"{log.seen.size} entries, {posix_text(log.at)}" if log.at is not None else "nothing yet"
+        print(f"{log.origin}: {seen}; {len(log.keys)} key{'s' if len(log.keys) > 1 else ''}")
     for item in evidence:
         print(f"EVIDENCE {posix_text(item.at)} {item.origin}: {item.reason}")
     raise typer.Exit(1 if evidence else 0)
 
 
 @app.command("note")
-def note(folder: _Folder, origin: Annotated[str, typer.Argument(help="Origin of the trail.")]) -> None:
+def note(folder: _Folder, origin: Annotated[str, typer.Argument(help="Origin of the trail.")], as_json: AsJson = False) -> None:
     """Print the latest checkpoint that was cosigned: `dosewright verify --note` holds a store against it."""
     with WitnessStore.open(folder / _MEMORY) as store:
         found = next((log.seen.note for log in store.logs() if log.origin == origin and log.seen.note), None)
     if found is None:
         raise InputInvalid(f"No checkpoint of {origin!r} was cosigned here.", remedy="Look at `dosewright witness status`.")
-    print(found, end="")
+    if as_json:
+        print_json({"origin": origin, "note": found})
+    else:
+        print(found, end="")
 
 
 @app.command("serve")

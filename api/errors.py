@@ -25,6 +25,8 @@ DosewrightError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from audit.errors import DosewrightError
 
 
@@ -34,6 +36,10 @@ class WorkstationError(DosewrightError):
 
 class SettingsInvalid(WorkstationError):
     code = "AP-002"
+
+    def __init__(self, message: str, *, remedy: str = "", reasons: Sequence[str] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.reasons = tuple(reasons)
 
 
 class SiteExists(WorkstationError):

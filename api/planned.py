@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 
 from api.cases import Demonstration
+from audit.canonical import JsonObject, JsonValue
 from recipes.compile import compile_program
 from recipes.library import load_machine
 from recipes.order import DoseOrder, InkLot
@@ -34,6 +36,23 @@ def compiled(demonstration: Demonstration, today: date) -> PrintProgram:
         demonstration=True,
         second=demonstration.second,
     )
+
+
+def as_record(program: PrintProgram, file: Path) -> JsonObject:
+    """Return what was planned as data: quantities as decimal text."""
+    proof, dose = program.proof, program.dose
+    found: dict[str, JsonValue] = {
+        "file": str(file),
+        "sha256": program.sha256,
+        "units": dose.units,
+        "arithmetic": list[JsonValue](dose.arithmetic),
+        "proof": {
+            "lines": proof.lines,
+            "closure_max_percent": f"{proof.closure_max:.4f}",
+            "step_closure_max_percent": f"{proof.step_closure_max:.4f}",
+        },
+    }
+    return found
 
 
 def shown(program: PrintProgram, inks: Iterable[InkLot], *, whole_proof: bool) -> str:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from api.errors import ProcessFailed
-from api.site import CELL, Bench
+from api.site_names import CELL, Bench
 
 _ASK_S = 4.0
 _ASK_SUPERVISOR_S = 15.0  # longer than a supervisor waits for its cell before it insists

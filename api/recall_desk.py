@@ -14,6 +14,7 @@ from api.errors import InputInvalid, NotFound, WrongState
 from api.pack_desk import PackDesk
 from api.patient_desk import PatientDesk
 from api.people import DEVICE, People
+from api.recall_search import RecallSearch as RecallSearch
 from api.release_desk import fetch_trail
 from api.security import Permission, Session
 from api.trail_files import read_folder
@@ -26,32 +27,6 @@ from audit.release.trail_view import TrailView, as_list, as_object, text_of
 from audit.store import TrailStore
 
 MEANING_OPENED, MEANING_CLOSED = "recall opened", "recall closed: every pack and patient accounted for"
-_TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z$"
-
-
-class RecallSearch(BaseModel):
-    """What to search for: as `audit.release.recall.Criteria`; what is not given is not asked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    batch: str | None = Field(default=None, min_length=1, max_length=64)
-    ink_lot: str | None = Field(default=None, min_length=1, max_length=64)
-    cartridge: str | None = Field(default=None, min_length=1, max_length=64)
-    cell: str | None = Field(default=None, min_length=1, max_length=64)
-    printer: str | None = Field(default=None, min_length=1, max_length=64)
-    recipe: str | None = Field(default=None, min_length=1, max_length=64)
-    equipment: str | None = Field(default=None, min_length=2, max_length=64)
-    operator: str | None = Field(default=None, min_length=1, max_length=64)
-    since: str | None = Field(default=None, pattern=_TIME)
-    until: str | None = Field(default=None, pattern=_TIME)
-
-    def criteria(self) -> Criteria:
-        """Raises InputInvalid where nothing is asked, or a time ends before it begins."""
-        found = Criteria(**self.model_dump())
-        if not found.given:
-            raise InputInvalid("A recall needs something to search for.", remedy="Name an ink lot, a cell, a recipe, a batch or a time.")
-        if found.since is not None and found.until is not None and found.since > found.until:
-            raise InputInvalid("The time ends before it begins.", remedy="Correct since and until; both are UTC.")
-        return found
 
 
 class Contact(BaseModel):

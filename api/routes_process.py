@@ -16,10 +16,8 @@ from api.feed import FeedPlaces, entries_and_cells
 from api.metrics import MEDIA_TYPE
 from api.problems import problem
 from api.security import Permission, Session, guard, token_of
+from api.settings import LEAST_FREE
 from audit.errors import DosewrightError, RecordError
-
-LEAST_FREE = 64 << 20
-"""Bytes on the disk of the site below which no new work should come: a batch writes a few MiB."""
 
 router = APIRouter(prefix="/api/v1", tags=["process"])
 _See = Annotated[Session, Depends(guard(Permission.SEE))]

@@ -26,6 +26,8 @@ from audit.postgres_url import parse_postgres_url
 from audit.signer import PIN_VARIABLE, TokenEntry
 
 FILE_NAME = "workstation.toml"
+LEAST_FREE = 64 << 20
+"""Bytes on the disk of the site below which no new work should come: a batch writes a few MiB."""
 ENVIRONMENT_PREFIX = "DOSEWRIGHT_"
 # names under the prefix that are read elsewhere and configure no workstation
 _OTHER_ENVIRONMENT = frozenset(
@@ -192,5 +194,6 @@ def load_settings(folder: Path) -> Settings:
     try:
         return Settings(**{**values, "folder": folder.resolve()})
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
-        raise SettingsInvalid(f"{path}: {problems}", remedy="Correct the file; unknown keys are errors.") from None
+        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        text = f"{path}: {'; '.join(problems)}"
+        raise SettingsInvalid(text, remedy="Correct the file; unknown keys are errors.", reasons=problems) from None

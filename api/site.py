@@ -28,6 +28,11 @@ from api.errors import InputInvalid, SiteExists, SiteIncomplete
 from api.people import DEVICE
 from api.settings import FILE_NAME
 from api.shelf import Shelf
+from api.site_names import CELL as CELL
+from api.site_names import MOST_CELLS as MOST_CELLS
+from api.site_names import VERIFIER_KEYS as VERIFIER_KEYS
+from api.site_names import WORKSTATION as WORKSTATION
+from api.site_names import Bench as Bench
 from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
@@ -42,12 +47,7 @@ from recipes.library import load_recipe, recipe_bytes, recipe_ids
 from recipes.order import Cartridge, InkLot
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
-WORKSTATION = "workstation"
-CELL = "cell-1"
-"""The cell of a site that has one, and the one that pages and demonstrations begin with."""
-MOST_CELLS = 16
 _TRAINED = frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER})
-VERIFIER_KEYS = "site.vkey"
 EQUIPMENT = "equipment.json"
 
 
@@ -78,15 +78,6 @@ class Site:
     folder: Path
     passwords: Mapping[str, str]
     verifier_keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a cell needs to know of its demonstration bench: ports, time port and token."""
-
-    ports: Mapping[str, str]
-    time: str
-    token: str
 
 
 def cell_names(count: int) -> tuple[str, ...]:
