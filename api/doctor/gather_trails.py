@@ -22,7 +22,7 @@ from audit.events import Entry
 from audit.places import Place, database_at
 from audit.reader import TrailReader
 from audit.sqlite_file import BUSY_SECONDS, SqliteFile, record_error, require_file
-from audit.tables import REVISION
+from audit.store_format import REVISION
 
 _EMPTY = "0" * 64
 
