@@ -71,12 +71,14 @@ def describe(services: Services, session: _See, cell: str) -> Answer:
 
 @router.get("/cells/{cell}/status")
 def status(services: Services, session: _See, cell: str, trace_since_us: int = 0) -> Answer:
-    return services.cells.client(cell).status(max(0, trace_since_us))
+    """Return what a cell does now: state, readings with their age, units, alarms, and which commands are open to the person who asks."""
+    return services.cell_acts.status(session, cell, trace_since_us)
 
 
 @router.get("/cells/{cell}/alarms")
 def alarms(services: Services, session: _See, cell: str) -> Answer:
-    return {"alarms": services.cells.client(cell).status().get("alarms", [])}
+    """Return the alarms of the run on a cell, each with what the person who asks may do about it."""
+    return {"alarms": services.cell_acts.alarms(session, cell)}
 
 
 @router.post("/cells/{cell}/alarms/acknowledge")

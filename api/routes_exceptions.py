@@ -32,7 +32,7 @@ _TakeBack = Annotated[Session, Depends(guard(Permission.TAKE_BACK, EventKind.INK
 @router.get("/batches/{batch}/exceptions")
 def exceptions(services: Services, session: _Review, batch: str) -> Answers:
     """List what holds the batch until a person who did not run it assigns a cause."""
-    return services.exceptions.exceptions(batch)
+    return services.exceptions.exceptions_for(session, batch)
 
 
 @router.post("/batches/{batch}/exceptions/resolution")

@@ -9,10 +9,12 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.access import Credentials
+from api.allowed import allowed_actions
 from api.dependencies import Answer, Answers, Services
 from api.model_use import ReferenceCheck, UnitSpectrum
 from api.security import Permission, Session, guard
 from audit.events import EventKind
+from audit.release.trail_view import as_object
 
 router = APIRouter(prefix="/api/v1", tags=["models"])
 _See = Annotated[Session, Depends(guard(Permission.SEE))]
@@ -67,7 +69,9 @@ def models(services: Services, session: _See) -> Answers:
 @router.get("/models/{reference}")
 def model(services: Services, session: _See, reference: str) -> Answer:
     """Return one version whole: definition, test, life so far, steps from here."""
-    return services.models.view(session, reference)
+    shown = services.models.view(session, reference)
+    checks = allowed_actions({"checks": services.model_use.against_checking(session, reference)})
+    return {**shown, "allowed_actions": {**as_object(shown["allowed_actions"]), **checks}}
 
 
 @router.get("/models/{reference}/monitoring")

@@ -88,6 +88,12 @@ def confirm_order(services: Services, session: _Confirm, order: str, body: Confi
     return services.production.confirm_order(session, order, body.entry, body.signature)
 
 
+@router.get("/orders/{order}")
+def order(services: Services, session: _See, order: str) -> Answer:
+    """Return an order with its batches and what the person who asks may do to it; figures are not shown."""
+    return services.production.allowed_order(session, order)
+
+
 @router.get("/orders/{order}/cells")
 def cells_for(services: Services, session: _See, order: str) -> Answers:
     """List the cells of the site with the reasons why they cannot take a batch of this order; no reason, it can."""
@@ -101,7 +107,14 @@ def batches(services: Services, session: _See) -> Answers:
 
 @router.get("/batches/{batch}")
 def batch(services: Services, session: _See, batch: str) -> Answer:
-    return {"batch": batch, **services.production.batch(batch)}
+    """Return a batch with what the person who asks may do to it."""
+    return services.batch_view.batch(session, batch)
+
+
+@router.get("/batches/{batch}/units")
+def units(services: Services, session: _See, batch: str) -> Answers:
+    """List the units of a batch as its cell shows them, purge units first, each with what the person who asks may do to it."""
+    return services.batch_view.units(session, batch)
 
 
 @router.get("/batches/{batch}/pictures")

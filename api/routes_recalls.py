@@ -63,7 +63,7 @@ def recalls(services: Services, session: _Search) -> Answers:
 @router.get("/recalls/{recall}")
 def recall(services: Services, session: _Search, recall: str) -> Answer:
     """Return a recall with the state of its packs and patients, and what closing waits for."""
-    return services.recalls.recall(recall)
+    return services.recalls.recall_for(session, recall)
 
 
 @router.post("/recalls", status_code=HTTPStatus.CREATED)
