@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Answer, Services
+from api.paging import PAGED, Page, the_text
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 
@@ -59,9 +60,9 @@ _Shelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CO
 _Unshelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CONDITION_UNSHELVED))]
 
 
-@router.get("/cells")
-def cells(services: Services, session: _See) -> list[str]:
-    return list(services.cells.names)
+@router.get("/cells", responses=PAGED)
+def cells(services: Services, session: _See, page: Page) -> list[str]:
+    return page.page(list(services.cells.names), the_text)
 
 
 @router.get("/cells/{cell}")

@@ -12,6 +12,7 @@ from api.access import Credentials
 from api.allowed import allowed_actions
 from api.dependencies import Answer, Answers, Services
 from api.model_use import ReferenceCheck, UnitSpectrum
+from api.paging import PAGED, Page, by
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 from audit.release.trail_view import as_object
@@ -60,10 +61,10 @@ class Spectra(BaseModel):
     spectra: list[UnitSpectrum] = Field(min_length=1, max_length=1000)
 
 
-@router.get("/models")
-def models(services: Services, session: _See) -> Answers:
+@router.get("/models", responses=PAGED)
+def models(services: Services, session: _See, page: Page) -> Answers:
     """List every version of every process model with its state."""
-    return services.models.register.states()
+    return page.page(services.models.register.states(), by("id", "version"))
 
 
 @router.get("/models/{reference}")

@@ -16,6 +16,7 @@ from api.access import GivenFactor
 from api.dependencies import Answer, Answers, Services
 from api.errors import RemoteRefused
 from api.form_body import body_of
+from api.paging import PAGED, Page, by
 from api.people import person_record
 from api.perimeter import Origin
 from api.security import COOKIE, Permission, Session, guard, token_of
@@ -201,9 +202,9 @@ def me(session: SeePeople) -> Answer:
     return {**who, "remote": session.remote, "locked": session.locked, "must_change_password": session.must_change}
 
 
-@router.get("/api/v1/people")
-def people(services: Services, session: SeePeople) -> Answers:
-    return services.people.people()
+@router.get("/api/v1/people", responses=PAGED)
+def people(services: Services, session: SeePeople, page: Page) -> Answers:
+    return page.page(services.people.people(), by("username"))
 
 
 @router.get("/api/v1/people/{username}")

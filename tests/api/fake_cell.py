@@ -199,7 +199,7 @@ class FakeCell:
         assert isinstance(acts, dict)
         of_run = {name: [*act["reasons"]] for name, act in acts.items()}
         of_run["start"] += barred
-        alarms = {alarm["alarm"]: dict.fromkeys(("acknowledge", "reset", "shelve", "unshelve"), []) for alarm in status["alarms"]}
+        alarms = {alarm["alarm"]: {act: [] for act in ("acknowledge", "reset", "shelve", "unshelve")} for alarm in status["alarms"]}
         care = {"check": barred, "check/confirm": [], "check/abandon": [], "cleaning": barred}
         return {
             "run": status["run"],

@@ -18,6 +18,7 @@ ROUTES = (
     ("/cells/cell-1/check/abandon", {"reason": "wrong day"}, "check.abandon wrong day"),
     ("/cells/cell-1/cleaning", {"method": "CL-1"}, "cleaning CL-1"),
 )
+ACTS = {"check", "check/confirm", "check/abandon", "cleaning"}
 
 
 @pytest.mark.parametrize(("path", "body", "asked"), ROUTES)
