@@ -120,6 +120,8 @@ async def log_in(request: Request, services: Services) -> Response:
             raise
         status = HTTPStatus.UNAUTHORIZED if isinstance(error, LoginFailed) else HTTPStatus.FORBIDDEN
         return HTMLResponse(_page(request, services, str(error)), status_code=status)
+    if isinstance(former := request.scope.get("dosewright_session"), Session):  # who logs in anew leaves no session behind
+        await run_in_threadpool(services.people.log_out, former, token_of(request)[0])
     if not is_form:
         return JSONResponse({"token": token, "must_change_password": person.must_change, "person": person_record(person)})
     answer = RedirectResponse("/account" if person.must_change else "/", status_code=HTTPStatus.SEE_OTHER)
