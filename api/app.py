@@ -33,15 +33,16 @@ from api import (
     routes_trail,
 )
 from api.body_limits import BodyLimits
+from api.described import completed
 from api.errors import SettingsInvalid, WorkstationError
 from api.feed import FeedPlaces
 from api.frontier import PUBLIC, Frontier
 from api.idempotency import Idempotency
 from api.log_in_rate import FailedLogIns, LogInRate
 from api.metrics import Measured, Metrics
-from api.problem_responses import PROBLEMS, Problem
+from api.problem_responses import PROBLEMS
 from api.security import API, Guard
-from api.serving import Certificates, punctual
+from api.serving import LONGEST_HEADERS, Certificates, punctual
 from api.settings import Settings
 from api.wiring import Workstation, build_workstation
 from audit.errors import DosewrightError
@@ -69,6 +70,9 @@ _ROUTERS = (
 )
 
 
+_READ_BY_ROUTES = (routes_people.LogIn, routes_people.Resume, routes_access.FirstAdministrator, routes_devices.Stop)
+
+
 def guards(app: FastAPI) -> Iterator[tuple[APIRoute, Guard | None]]:
     """Give every route of the application with what it declares."""
     for router in _ROUTERS:
@@ -92,9 +96,9 @@ def _application(*, openapi_url: str | None) -> FastAPI:
     describe = app.openapi
 
     def described() -> dict[str, object]:
+        known = app.openapi_schema is not None
         document = describe()
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-        return document
+        return document if known else completed(document, _READ_BY_ROUTES)
 
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend the description
     return app
@@ -166,6 +170,7 @@ def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
             server_header=False,
             proxy_headers=False,  # who a proxy says that it speaks for is judged by the perimeter, against what is declared
             http=punctual(settings.header_seconds),
+            h11_max_incomplete_event_size=LONGEST_HEADERS,
             ssl_context_factory=_tls(settings),
             timeout_graceful_shutdown=2,
             ws_max_size=1 << 20,

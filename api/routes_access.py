@@ -12,9 +12,11 @@ from starlette.concurrency import run_in_threadpool
 
 from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
+from api.described import body_of_route
 from api.errors import InputInvalid
 from api.form_body import body_of
 from api.paging import PAGED, Page, by
+from api.problem_responses import LEADS_ON
 from api.security import API, Permission, Session, guard
 from api.workstation.login import passkey_script, set_up_page
 from audit.access_policy import PRESETS, policy_of
@@ -186,7 +188,15 @@ def passkey_js() -> Response:
     return Response(passkey_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
-@router.post(f"{API}/set-up", openapi_extra={"x-audit-kinds": [EventKind.PERSON_ACCOUNT_CREATED, EventKind.PERSON_CREDENTIAL_SET]})
+@router.post(
+    f"{API}/set-up",
+    status_code=HTTPStatus.CREATED,
+    responses=LEADS_ON,
+    openapi_extra={
+        "x-audit-kinds": [EventKind.PERSON_ACCOUNT_CREATED, EventKind.PERSON_CREDENTIAL_SET],
+        **body_of_route(FirstAdministrator),
+    },
+)
 async def set_up(request: Request, services: Services) -> Response:
     """Make the first administrator, with the token that the terminal showed; once. JSON, or the form of the set-up page."""
     given, is_form = await body_of(request, FirstAdministrator)

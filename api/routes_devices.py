@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Answer, Services
+from api.described import body_of_route
 from api.paging import PAGED, Page, the_text
+from api.problem_responses import LEADS_ON
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 
@@ -110,7 +112,7 @@ def alarm_figures(services: Services, session: _See, cell: str, run: str | None 
     return services.cells.client(cell).alarm_figures(run)
 
 
-@router.post("/cells/{cell}/stop")
+@router.post("/cells/{cell}/stop", responses=LEADS_ON, openapi_extra=body_of_route(Stop, required=False))
 async def stop(request: Request, services: Services, session: _Stop, cell: str) -> Response:
     """Stop a cell. JSON, a plain HTML form or an empty body: whatever cannot be read means stop at once."""
     wanted = _read(await _body(request), request.headers.get("content-type", ""))

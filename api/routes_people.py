@@ -14,11 +14,13 @@ from starlette.concurrency import run_in_threadpool
 
 from api.access import GivenFactor
 from api.dependencies import Answer, Answers, Services
+from api.described import body_of_route
 from api.errors import RemoteRefused
 from api.form_body import body_of
 from api.paging import PAGED, Page, by
 from api.people import person_record
 from api.perimeter import Origin
+from api.problem_responses import LEADS_ON
 from api.security import COOKIE, Permission, Session, guard, token_of
 from api.workstation.login import login_page
 from audit.errors import LoginFailed
@@ -104,7 +106,11 @@ def show_login(request: Request, services: Services) -> Response:
     return HTMLResponse(_page(request, services))
 
 
-@router.post("/api/v1/session", openapi_extra={"x-audit-kinds": [EventKind.PERSON_SESSION_OPENED, EventKind.PERSON_SESSION_REFUSED]})
+@router.post(
+    "/api/v1/session",
+    responses=LEADS_ON,
+    openapi_extra={"x-audit-kinds": [EventKind.PERSON_SESSION_OPENED, EventKind.PERSON_SESSION_REFUSED], **body_of_route(LogIn)},
+)
 async def log_in(request: Request, services: Services) -> Response:
     """Log in with JSON (answers with a token for `Authorization: Bearer`) or with the form of the log-in page (sets a cookie).
 
@@ -173,7 +179,7 @@ def log_out_by_form(request: Request, services: Services, session: CloseSession)
     return answer
 
 
-@router.post("/api/v1/session/resume")
+@router.post("/api/v1/session/resume", responses=LEADS_ON, openapi_extra=body_of_route(Resume))
 async def resume(request: Request, services: Services, session: ResumeSession) -> Response:
     """Open a locked session again: JSON, or the form of a locked page."""
     given, is_form = await body_of(request, Resume)
