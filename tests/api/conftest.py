@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import shutil
 import sys
 import warnings
@@ -78,23 +76,6 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return create_site(folder, inks=[(ink, cartridge)])
 
 
-def _note(client: TestClient, path: Path) -> None:
-    """Note every answer with its request in a file, one JSON line each: `tests/api/examples.py` picks the examples from them."""
-
-    def note(response: Any) -> None:
-        response.read()
-        request = response.request
-        kind = response.headers.get("content-type", "")
-        if response.status_code >= 300 or not kind.startswith("application/json") or "authorization" not in request.headers:
-            return
-        sent = request.read().decode()
-        line = {"method": request.method, "path": request.url.path, "sent": sent, "answer": response.json(), "status": response.status_code}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    client.event_hooks = {"request": [], "response": [note]}
-
-
 @pytest.fixture
 def bench(laid_out: Site, tmp_path: Path) -> Iterator[Bench]:
     folder = tmp_path / "site"
@@ -102,8 +83,6 @@ def bench(laid_out: Site, tmp_path: Path) -> Iterator[Bench]:
     cell = fake_cell.FakeCell(folder)
     workstation = build_workstation(folder, connector=cell.connect)
     with TestClient(create_app(workstation, page=False), base_url="http://localhost:8080", client=("127.0.0.1", 50000)) as client:
-        if noted := os.environ.get("NOTE_EXAMPLES"):
-            _note(client, Path(noted))
         yield Bench(laid_out, cell, workstation, client, {})
     workstation.close()
     cell.store.close()

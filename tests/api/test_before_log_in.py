@@ -28,7 +28,7 @@ def secrets(bench: Any) -> set[str]:
     """Words that only somebody of the site may read."""
     release(bench)
     people = list(bench.workstation.people.people())
-    words = {str(person["username"]) for person in people if len(str(person["username"])) > 2}
+    words = {str(person["username"]) for person in people if person["username"] not in ("qp", "second")}
     words |= {str(person["name"]) for person in people} | {str(person["verifier_key"]) for person in people}
     words |= {"cell-1", "cyclophosphamide", "CYC-DEMO", "O00001", "B00001", "test-1", bench.workstation.store.origin}
     return words | {str(bench.workstation.settings.folder), bench.token("operator")}

@@ -1,4 +1,4 @@
-"""Hostile text in every field that takes text: it comes out as text, on pages, in labels, tables and the trail; and no name leaves its folder."""
+"""Hostile text in fields that take text comes out as text, on pages, in tables and in the trail; and no name leaves its folder."""
 
 from __future__ import annotations
 
