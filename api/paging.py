@@ -16,6 +16,7 @@ from typing import Annotated, TypeVar
 from urllib.parse import quote, urlencode
 
 from fastapi import Depends, Query, Request, Response
+from pydantic import BaseModel
 
 from api.errors import InputInvalid
 
@@ -35,6 +36,11 @@ PAGED: dict[int | str, dict[str, object]] = {
     }
 }
 """What the description of a list says beside its rows."""
+
+
+def paged(row: type[BaseModel]) -> dict[int | str, dict[str, object]]:
+    """Return what the description of a list says, with the form of its rows."""
+    return {200: {**PAGED[200], "model": list[row]}}  # type: ignore[valid-type]  # a form that is known when the routes are made
 
 
 @dataclass(frozen=True, slots=True)

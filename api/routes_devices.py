@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from api import answers
 from api.dependencies import Answer, Services
 from api.described import body_of_route
 from api.paging import PAGED, Page, the_text
@@ -72,13 +73,13 @@ def describe(services: Services, session: _See, cell: str) -> Answer:
     return services.cells.client(cell).describe()
 
 
-@router.get("/cells/{cell}/status")
+@router.get("/cells/{cell}/status", responses={200: {"model": answers.RunStatus}})
 def status(services: Services, session: _See, cell: str, trace_since_us: int = 0) -> Answer:
     """Return what a cell does now: state, readings with their age, units, alarms, and which commands are open to the person who asks."""
     return services.cell_acts.status(session, cell, trace_since_us)
 
 
-@router.get("/cells/{cell}/alarms")
+@router.get("/cells/{cell}/alarms", responses={200: {"model": answers.Alarms}})
 def alarms(services: Services, session: _See, cell: str) -> Answer:
     """Return the alarms of the run on a cell, each with what the person who asks may do about it."""
     return {"alarms": services.cell_acts.alarms(session, cell)}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import answers
 from api.allowed import allowed_actions
 from api.dependencies import Answer, Services
 from api.label_desk import MEDIA_TYPES, LabelPrint
@@ -69,7 +70,7 @@ def pack(services: Services, session: _Pack, batch: str, body: Units) -> Answer:
     return services.packs.pack(session, batch, body.units)
 
 
-@router.get("/packs/{pack}")
+@router.get("/packs/{pack}", responses={200: {"model": answers.Pack}})
 def one_pack(services: Services, session: _See, pack: str) -> Answer:
     """Return a pack with its labels, and what the person who asks may do to each."""
     acts = {"label": services.labels.against_printing(session, pack), **services.packs.allowed(session, pack)}

@@ -12,12 +12,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from api import answers
 from api.access import GivenFactor
 from api.dependencies import Answer, Answers, Services
 from api.described import body_of_route
 from api.errors import RemoteRefused
 from api.form_body import body_of
-from api.paging import PAGED, Page, by
+from api.paging import Page, by, paged
 from api.people import person_record
 from api.perimeter import Origin
 from api.problem_responses import LEADS_ON
@@ -210,12 +211,12 @@ def me(session: SeePeople) -> Answer:
     return {**who, "remote": session.remote, "locked": session.locked, "must_change_password": session.must_change}
 
 
-@router.get("/api/v1/people", responses=PAGED)
+@router.get("/api/v1/people", responses=paged(answers.PersonRow))
 def people(services: Services, session: SeePeople, page: Page) -> Answers:
     return page.page(services.people.people(), by("username"))
 
 
-@router.get("/api/v1/people/{username}")
+@router.get("/api/v1/people/{username}", responses={200: {"model": answers.Person}})
 def person(services: Services, session: SeePeople, username: str) -> Answer:
     """Return an account, and what the person who asks may do to it."""
     return services.people.person_for(session, username)

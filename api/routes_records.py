@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import answers
 from api.access import Credentials
 from api.allowed import allowed_actions
 from api.dependencies import Answer, Services
@@ -45,7 +46,7 @@ def review(services: Services, session: _Review, batch: str) -> Answer:
     return services.release.review(batch)
 
 
-@router.get("/batches/{batch}/to-sign")
+@router.get("/batches/{batch}/to-sign", responses={200: {"model": answers.ToSign}})
 def to_sign(services: Services, session: _Review, batch: str) -> Answer:
     """Return what a disposition is signed over, with the digest (`shown_sha256`) that goes back as `signature.digest`.
 

@@ -8,9 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import answers
 from api.access import actor_of
 from api.dependencies import Answer, Answers, Services
-from api.paging import PAGED, Page, by
+from api.paging import Page, by, paged
 from api.people import DEVICE
 from api.security import Permission, Session, guard
 from audit.events import EventKind
@@ -32,7 +33,7 @@ _Request = Annotated[Session, Depends(guard(Permission.ERASE, EventKind.PATIENT_
 _Erase = Annotated[Session, Depends(guard(Permission.ERASE, EventKind.PATIENT_IDENTITY_ERASED))]
 
 
-@router.get("/retention", responses=PAGED)
+@router.get("/retention", responses=paged(answers.Kept))
 def kept(services: Services, session: _See, page: Page) -> Answers:
     """List until when the documents of each batch are kept, what holds them, and which are due. Nothing is deleted by this."""
     today = _today(services)
