@@ -166,7 +166,7 @@ class Cartridge(CartridgeRow):
 
 
 class Label(_Shown):
-    label: str
+    name: str
     copy_number: int = Field(alias="copy")
     outcome: str
     allowed_actions: Acts

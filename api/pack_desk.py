@@ -76,7 +76,7 @@ class PackDesk:
     def labels_for(self, session: Session, pack: str) -> list[JsonObject]:
         """Return the printed labels of a pack, each with whether this person may account for it."""
         return [
-            {"label": name, **state, "allowed_actions": allowed_actions({"account": _against_accounting(session, name, state)})}
+            {"name": name, **state, "allowed_actions": allowed_actions({"account": _against_accounting(session, name, state)})}
             for name, state in self._copies_of(pack).items()
         ]
 

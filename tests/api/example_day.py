@@ -80,7 +80,7 @@ def _pattern(form: str) -> re.Pattern[str]:
 
 def shortened(value: Any, name: str = "") -> Any:
     """A value as an example shows it: long lists and texts cut, secrets replaced."""
-    if name in SECRETS and value is not None:
+    if name in SECRETS and isinstance(value, str):
         return SECRETS[name]
     if isinstance(value, dict):
         kept = {key: item for key, item in value.items() if key != "scripted"}
