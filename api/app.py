@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -32,14 +33,17 @@ from api import (
     routes_trail,
 )
 from api.body_limits import BodyLimits
-from api.errors import WorkstationError
+from api.described import completed
+from api.errors import SettingsInvalid, WorkstationError
 from api.feed import FeedPlaces
 from api.frontier import PUBLIC, Frontier
 from api.idempotency import Idempotency
 from api.log_in_rate import FailedLogIns, LogInRate
 from api.metrics import Measured, Metrics
-from api.problem_responses import PROBLEMS, Problem
+from api.problem_responses import PROBLEMS
 from api.security import API, Guard
+from api.serving import LONGEST_HEADERS, Certificates, punctual
+from api.settings import Settings
 from api.wiring import Workstation, build_workstation
 from audit.errors import DosewrightError
 from audit.version import __version__
@@ -66,6 +70,9 @@ _ROUTERS = (
 )
 
 
+_READ_BY_ROUTES = (routes_people.LogIn, routes_people.Resume, routes_access.FirstAdministrator, routes_devices.Stop)
+
+
 def guards(app: FastAPI) -> Iterator[tuple[APIRoute, Guard | None]]:
     """Give every route of the application with what it declares."""
     for router in _ROUTERS:
@@ -89,9 +96,9 @@ def _application(*, openapi_url: str | None) -> FastAPI:
     describe = app.openapi
 
     def described() -> dict[str, object]:
+        known = app.openapi_schema is not None
         document = describe()
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-        return document
+        return document if known else completed(document, _READ_BY_ROUTES)
 
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's own way to extend the description
     return app
@@ -118,7 +125,7 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
         mount(app, workstation)
     # The last one added is the first that a request meets.
     app.add_middleware(Idempotency, answers=workstation.answers)
-    app.add_middleware(BodyLimits)
+    app.add_middleware(BodyLimits, slowest_s=workstation.settings.body_seconds)
     app.add_middleware(LogInRate, failed=FailedLogIns(workstation.clock))
     app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(
@@ -129,10 +136,6 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
         record_ends=workstation.people.record_ends,
     )
     return app
-
-
-def _path(relative: Path | None, workstation: Workstation) -> str | None:
-    return None if relative is None else str(workstation.settings.path(relative))
 
 
 def main() -> int:
@@ -156,23 +159,38 @@ def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
     app = create_app(workstation, page=page)
     import uvicorn  # only the process that serves needs a server
 
+    settings = workstation.settings
     try:
         uvicorn.run(
             app,
-            host=workstation.settings.host,
-            port=workstation.settings.port if port is None else port,
+            host=settings.host,
+            port=settings.port if port is None else port,
             log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,  # who a proxy says that it speaks for is judged by the perimeter, against what is declared
-            ssl_certfile=_path(workstation.settings.tls_certificate, workstation),
-            ssl_keyfile=_path(workstation.settings.tls_key, workstation),
+            http=punctual(settings.header_seconds),
+            h11_max_incomplete_event_size=LONGEST_HEADERS,
+            ssl_context_factory=_tls(settings),
             timeout_graceful_shutdown=2,
             ws_max_size=1 << 20,
         )
     finally:
         if not page:
             workstation.close()
+
+
+def _tls(settings: Settings) -> Callable[..., ssl.SSLContext] | None:
+    """Return what gives the server its TLS, None where the site has none. Raises SettingsInvalid where its files cannot be used."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        certificates = Certificates(settings.path(settings.tls_certificate), settings.path(settings.tls_key))
+    except OSError as error:
+        raise SettingsInvalid(
+            f"The TLS certificate or its key cannot be used: {error}.", remedy="Correct tls_certificate and tls_key; both are PEM files."
+        ) from None
+    return lambda *_: certificates.context
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import CrossOrigin, NotLoggedIn
-from api.perimeter import Perimeter
+from api.errors import CrossOrigin, NotLoggedIn, RemoteRefused
+from api.perimeter import Origin, Perimeter
 from api.problems import problem, problem_of
 from api.security import API, Session, Sessions, token_of
 
@@ -61,21 +61,50 @@ class Frontier:
             session = None  # a session that began inside is worth nothing outside: it never showed a second factor
         scope["dosewright_session"], scope["dosewright_origin"] = session, origin
         if scope["type"] == "websocket":
-            if session is None or not self._own_origin(connection, needed=True):
+            if session is None or not _private(origin) or not self._own_origin(connection, needed=True):
                 await send({"type": "websocket.close", "code": 1008, "reason": "log in first"})
                 return
-            await self._app(scope, receive, send)
+            await self._watched(scope, receive, send, token)
             return
-        await self._http(connection, session, from_cookie, receive, send)
+        await self._http(connection, session, from_cookie, origin, receive, send)
         if self._sessions.ends():
             await run_in_threadpool(self._record_ends)
 
-    async def _http(self, connection: HTTPConnection, session: Session | None, from_cookie: bool, receive: Receive, send: Send) -> None:
+    async def _watched(self, scope: Scope, receive: Receive, send: Send, token: str) -> None:
+        """Let a websocket live as long as its session: with the first message after its end, either way, it is closed."""
+        closed = False
+
+        async def receiving() -> Message:
+            nonlocal closed
+            message = await receive()
+            if message["type"] == "websocket.receive" and self._sessions.find(token) is None:
+                if not closed:
+                    closed = True
+                    await send({"type": "websocket.close", "code": 1008, "reason": "the session has ended"})
+                return {"type": "websocket.disconnect", "code": 1008}
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal closed
+            if closed:
+                return
+            if message["type"] == "websocket.send" and self._sessions.find(token) is None:
+                closed = True
+                message = {"type": "websocket.close", "code": 1008, "reason": "the session has ended"}
+            await send(message)
+
+        await self._app(scope, receiving, sending)
+
+    async def _http(
+        self, connection: HTTPConnection, session: Session | None, from_cookie: bool, origin: Origin, receive: Receive, send: Send
+    ) -> None:
         scope = connection.scope
         path, method = str(scope["path"]), str(scope["method"])
-        sealed = _with_headers(send, path)
+        sealed = _with_headers(send, path, encrypted=origin.encrypted)
         if _host_name(connection.headers.get("host", "")) not in self._hosts:
             answer: ASGIApp = problem(HTTPStatus.MISDIRECTED_REQUEST, "AP-021", "This is not the name of this workstation.")
+        elif not _private(origin):
+            answer = _to_https(connection)
         elif method not in {"GET", "HEAD"} and from_cookie and not self._own_origin(connection, needed=session is not None):
             foreign = CrossOrigin("The request comes from a page of another site.", remedy="Use the workstation's own page.")
             answer = problem_of(foreign, connection)
@@ -99,6 +128,19 @@ class Frontier:
         if origin is None:
             return not needed
         return bool(host) and urlsplit(origin).netloc == host and _host_name(host) in self._hosts
+
+
+def _private(origin: Origin) -> bool:
+    """Whether nobody on the way can read along: it is encrypted, or it never left this machine."""
+    return origin.encrypted or origin.here
+
+
+def _to_https(connection: HTTPConnection) -> ASGIApp:
+    """Lead a page to its encrypted address; refuse everything else, so that no program goes on in the clear."""
+    path, method = str(connection.scope["path"]), str(connection.scope["method"])
+    if method in {"GET", "HEAD"} and not path.startswith(("/api", "/_nicegui")):
+        return RedirectResponse(str(connection.url.replace(scheme="https")), status_code=HTTPStatus.PERMANENT_REDIRECT)
+    return problem_of(RemoteRefused("The way here is not encrypted.", remedy="Use the site's https address."), connection)
 
 
 def _is_a_persons(connection: HTTPConnection) -> bool:
@@ -133,9 +175,11 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
 )
+# for this host alone: other hosts of its domain are for others to decide
+_ONLY_ENCRYPTED = (b"strict-transport-security", b"max-age=31536000")
 
 
-def _with_headers(send: Send, path: str) -> Send:
+def _with_headers(send: Send, path: str, *, encrypted: bool) -> Send:
     by_hand = path in ("/login", "/set-up", f"{API}/session")  # a refused log-in shows its page again there
     strict = path.startswith("/api") or by_hand
 
@@ -143,6 +187,8 @@ def _with_headers(send: Send, path: str) -> Send:
         if message["type"] == "http.response.start":
             policy = _LOGIN_POLICY if by_hand else _STRICT_POLICY if strict else _PAGE_POLICY
             headers = [*message.get("headers", []), *_HEADERS, (b"content-security-policy", policy.encode())]
+            if encrypted:
+                headers.append(_ONLY_ENCRYPTED)
             if strict or path in ("/", "/people", "/account", "/trail", "/recall"):
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}

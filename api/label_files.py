@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from api.demo_desk import Desk
 from api.errors import InputInvalid
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}\Z")
+"""What may stand in the name of a file, whoever names the pack."""
 
 
 def print_labels(desk: Desk, batch: str, body: dict[str, JsonValue], folder: Path) -> list[Path]:
@@ -22,6 +26,8 @@ def print_labels(desk: Desk, batch: str, body: dict[str, JsonValue], folder: Pat
         packs = [str(row["pack"]) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     found = []
     for pack in packs:
+        if not _PLAIN.match(pack):
+            raise InputInvalid(f"{pack!r} is no number of a pack.", remedy="A pack is named like B00001-P01.")
         path = folder / f"label-{pack}.{body.get('form', 'pdf')}"
         data = desk.download(f"/packs/{pack}/label", body)
         try:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.perimeter import Origin
 from api.problems import problem
 from api.security import API
 from audit.clock import Clock
@@ -60,8 +61,8 @@ class LogInRate:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != f"{API}/session":
             await self._app(scope, receive, send)
             return
-        client = scope.get("client")
-        address = str(client[0]) if client else "unknown"
+        origin: object = scope.get("dosewright_origin")
+        address = (origin.address if isinstance(origin, Origin) else "") or "unknown"
         if wait := self._failed.wait_us(address):
             seconds = -(-wait // 1_000_000)
             answer = problem(

@@ -6,7 +6,7 @@ says of it; one that names a proxy which is not declared counts as from outside,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.requests import HTTPConnection
@@ -18,10 +18,15 @@ _PROXIED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forward
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request comes from: from outside the perimeter or not, and whether its way here is encrypted."""
+    """Where a request comes from: from outside the perimeter or not, and whether its way here is encrypted.
+
+    `address` is the last that no declared proxy has, empty where it cannot be told. `here`: it never left this machine.
+    """
 
     remote: bool
     encrypted: bool
+    address: str = field(default="", compare=False)
+    here: bool = field(default=False, compare=False)
 
 
 INSIDE = Origin(remote=False, encrypted=False)
@@ -41,9 +46,11 @@ class Perimeter:
         encrypted = connection.url.scheme in ("https", "wss")
         if peer is not None and _within(peer, self.proxies):
             shown = connection.headers.get("x-forwarded-proto", "").strip().lower()
-            return Origin(not self._is_inside(self._behind_proxies(connection)), shown in ("https", "wss"))
+            behind = self._behind_proxies(connection)
+            return Origin(not self._is_inside(behind), shown in ("https", "wss"), "" if behind is None else str(behind))
         proxied = any(name in connection.headers for name in _PROXIED)
-        return Origin(proxied or not self._is_inside(peer), encrypted)
+        address, here = ("", False) if peer is None else (str(peer), peer.is_loopback and not proxied)
+        return Origin(proxied or not self._is_inside(peer), encrypted, address, here)
 
     def _behind_proxies(self, connection: HTTPConnection) -> Address | None:
         """Return the last address that no declared proxy has; further left stands whatever the client chose to send."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from api import answers
 from api.access import Credentials
 from api.dependencies import Answer, Services
 from api.security import Permission, Session, guard
@@ -47,10 +48,10 @@ _Check = Annotated[Session, Depends(guard(Permission.CARE, EventKind.EQUIPMENT_C
 _Clean = Annotated[Session, Depends(guard(Permission.CARE, EventKind.CELL_CLEANING_COMPLETED))]
 
 
-@router.get("/cells/{cell}/readiness")
+@router.get("/cells/{cell}/readiness", responses={200: {"model": answers.Readiness}})
 def readiness(services: Services, session: _See, cell: str) -> Answer:
-    """Return the gates that can be judged without a job: register, dates, daily check, cleaning."""
-    return services.care.readiness(cell)
+    """Return the gates that can be judged without a job (register, dates, daily check, cleaning), and what is open to the person."""
+    return services.cell_acts.readiness(session, cell)
 
 
 @router.post("/cells/{cell}/check")

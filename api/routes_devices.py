@@ -11,7 +11,11 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from api import answers
 from api.dependencies import Answer, Services
+from api.described import body_of_route
+from api.paging import PAGED, Page, the_text
+from api.problem_responses import LEADS_ON
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 
@@ -59,9 +63,9 @@ _Shelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CO
 _Unshelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CONDITION_UNSHELVED))]
 
 
-@router.get("/cells")
-def cells(services: Services, session: _See) -> list[str]:
-    return list(services.cells.names)
+@router.get("/cells", responses=PAGED)
+def cells(services: Services, session: _See, page: Page) -> list[str]:
+    return page.page(list(services.cells.names), the_text)
 
 
 @router.get("/cells/{cell}")
@@ -69,14 +73,16 @@ def describe(services: Services, session: _See, cell: str) -> Answer:
     return services.cells.client(cell).describe()
 
 
-@router.get("/cells/{cell}/status")
+@router.get("/cells/{cell}/status", responses={200: {"model": answers.RunStatus}})
 def status(services: Services, session: _See, cell: str, trace_since_us: int = 0) -> Answer:
-    return services.cells.client(cell).status(max(0, trace_since_us))
+    """Return what a cell does now: state, readings with their age, units, alarms, and which commands are open to the person who asks."""
+    return services.cell_acts.status(session, cell, trace_since_us)
 
 
-@router.get("/cells/{cell}/alarms")
+@router.get("/cells/{cell}/alarms", responses={200: {"model": answers.Alarms}})
 def alarms(services: Services, session: _See, cell: str) -> Answer:
-    return {"alarms": services.cells.client(cell).status().get("alarms", [])}
+    """Return the alarms of the run on a cell, each with what the person who asks may do about it."""
+    return {"alarms": services.cell_acts.alarms(session, cell)}
 
 
 @router.post("/cells/{cell}/alarms/acknowledge")
@@ -107,7 +113,7 @@ def alarm_figures(services: Services, session: _See, cell: str, run: str | None 
     return services.cells.client(cell).alarm_figures(run)
 
 
-@router.post("/cells/{cell}/stop")
+@router.post("/cells/{cell}/stop", responses=LEADS_ON, openapi_extra=body_of_route(Stop, required=False))
 async def stop(request: Request, services: Services, session: _Stop, cell: str) -> Response:
     """Stop a cell. JSON, a plain HTML form or an empty body: whatever cannot be read means stop at once."""
     wanted = _read(await _body(request), request.headers.get("content-type", ""))

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from api import answers
 from api.access import Credentials
 from api.dependencies import Answer, Services
 from api.ink_desk import CartridgeWeighing
@@ -48,10 +49,16 @@ def receive_cartridge(services: Services, session: _Fill, cartridge: dict[str, J
     return services.inks.receive_cartridge(session, cartridge)
 
 
-@router.get("/cartridges/{serial}")
+@router.get("/inks/{lot}", responses={200: {"model": answers.Ink}})
+def ink(services: Services, session: _See, lot: str) -> Answer:
+    """Return an ink lot as it is now, and what the person who asks may do with it."""
+    return services.inks.lot_for(session, lot)
+
+
+@router.get("/cartridges/{serial}", responses={200: {"model": answers.Cartridge}})
 def cartridge(services: Services, session: _See, serial: str) -> Answer:
     """Return a cartridge as it is now, what is left in it, whether it is held, and all that happened to it."""
-    return services.inks.cartridge(serial)
+    return services.inks.cartridge_for(session, serial)
 
 
 @router.post("/cartridges/{serial}/weight")

@@ -12,12 +12,16 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from api import answers
 from api.access import GivenFactor
 from api.dependencies import Answer, Answers, Services
+from api.described import body_of_route
 from api.errors import RemoteRefused
 from api.form_body import body_of
+from api.paging import Page, by, paged
 from api.people import person_record
 from api.perimeter import Origin
+from api.problem_responses import LEADS_ON
 from api.security import COOKIE, Permission, Session, guard, token_of
 from api.workstation.login import login_page
 from api.workstation.places import PLACES
@@ -109,7 +113,11 @@ def show_login(request: Request, services: Services) -> Response:
     return HTMLResponse(_page(request, services))
 
 
-@router.post("/api/v1/session", openapi_extra={"x-audit-kinds": [EventKind.PERSON_SESSION_OPENED, EventKind.PERSON_SESSION_REFUSED]})
+@router.post(
+    "/api/v1/session",
+    responses=LEADS_ON,
+    openapi_extra={"x-audit-kinds": [EventKind.PERSON_SESSION_OPENED, EventKind.PERSON_SESSION_REFUSED], **body_of_route(LogIn)},
+)
 async def log_in(request: Request, services: Services) -> Response:
     """Log in with JSON (answers with a token for `Authorization: Bearer`) or with the form of the log-in page (sets a cookie).
 
@@ -125,6 +133,8 @@ async def log_in(request: Request, services: Services) -> Response:
             raise
         status = HTTPStatus.UNAUTHORIZED if isinstance(error, LoginFailed) else HTTPStatus.FORBIDDEN
         return HTMLResponse(_page(request, services, str(error)), status_code=status)
+    if isinstance(former := request.scope.get("dosewright_session"), Session):  # who logs in anew leaves no session behind
+        await run_in_threadpool(services.people.log_out, former, token_of(request)[0])
     if not is_form:
         return JSONResponse({"token": token, "must_change_password": person.must_change, "person": person_record(person)})
     answer = RedirectResponse("/account" if person.must_change else "/", status_code=HTTPStatus.SEE_OTHER)
@@ -176,7 +186,7 @@ def log_out_by_form(request: Request, services: Services, session: CloseSession)
     return answer
 
 
-@router.post("/api/v1/session/resume")
+@router.post("/api/v1/session/resume", responses=LEADS_ON, openapi_extra=body_of_route(Resume))
 async def resume(request: Request, services: Services, session: ResumeSession) -> Response:
     """Open a locked session again: JSON, or the form of a locked page."""
     given, is_form = await body_of(request, Resume)
@@ -201,14 +211,21 @@ def change_password(request: Request, services: Services, session: ChangePasswor
 
 @router.get("/api/v1/session")
 def me(session: SeePeople) -> Answer:
-    """Say who is logged in."""
-    who = {"username": session.username, "name": session.name, "roles": sorted(role.value for role in session.roles)}
+    """Say who is logged in, and what the roles of this person grant."""
+    who: dict[str, object] = {"username": session.username, "name": session.name, "roles": sorted(role.value for role in session.roles)}
+    who["permissions"] = sorted(permission.value for permission in session.permissions)
     return {**who, "remote": session.remote, "locked": session.locked, "must_change_password": session.must_change}
 
 
-@router.get("/api/v1/people")
-def people(services: Services, session: SeePeople) -> Answers:
-    return services.people.people()
+@router.get("/api/v1/people", responses=paged(answers.PersonRow))
+def people(services: Services, session: SeePeople, page: Page) -> Answers:
+    return page.page(services.people.people(), by("username"))
+
+
+@router.get("/api/v1/people/{username}", responses={200: {"model": answers.Person}})
+def person(services: Services, session: SeePeople, username: str) -> Answer:
+    """Return an account, and what the person who asks may do to it."""
+    return services.people.person_for(session, username)
 
 
 @router.post("/api/v1/people", status_code=HTTPStatus.CREATED)

@@ -8,8 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import answers
 from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
+from api.paging import Page, by, paged
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 from recipes.bundle_file import LARGEST_BUNDLE_FILE
@@ -70,10 +72,10 @@ class BundleText(_Body):
     bundle: str = Field(max_length=LARGEST_BUNDLE_FILE)
 
 
-@router.get("/recipes")
-def recipes(services: Services, session: _See) -> Answers:
+@router.get("/recipes", responses=paged(answers.RecipeRow))
+def recipes(services: Services, session: _See, page: Page) -> Answers:
     """List recipe versions with digest and status."""
-    return services.recipes.versions.states()
+    return page.page(services.recipes.versions.states(), by("id", "version"))
 
 
 @router.get("/recipes/{recipe}")
@@ -88,7 +90,7 @@ def draft(services: Services, session: _Draft, body: NewVersion) -> Answer:
     return services.recipes.draft(session, body.recipe_toml, body.reason, body.solid)
 
 
-@router.get("/recipe-versions/{version}")
+@router.get("/recipe-versions/{version}", responses={200: {"model": answers.RecipeVersion}})
 def version(services: Services, session: _See, version: str) -> Answer:
     """Return one version (`id@version`): content, signatures, life so far, and the steps from here with what stands against each."""
     return services.recipes.view(session, version)
@@ -151,11 +153,11 @@ def take_in(services: Services, session: _Import, body: BundleText) -> Answer:
     return services.recipes.take_in(session, body.bundle.encode("utf-8"))
 
 
-@router.get("/inks")
-def inks(services: Services, session: _See) -> Answers:
-    return services.shelf.inks()
+@router.get("/inks", responses=paged(answers.InkRow))
+def inks(services: Services, session: _See, page: Page) -> Answers:
+    return page.page(services.shelf.inks(), by("lot"))
 
 
-@router.get("/cartridges")
-def cartridges(services: Services, session: _See) -> Answers:
-    return services.shelf.cartridges()
+@router.get("/cartridges", responses=paged(answers.CartridgeRow))
+def cartridges(services: Services, session: _See, page: Page) -> Answers:
+    return page.page(services.shelf.cartridges(), by("serial"))

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import answers
 from api.access import Credentials
+from api.allowed import allowed_actions
 from api.dependencies import Answer, Services
 from api.security import Permission, Session, guard
 from audit.events import EventKind
@@ -44,10 +46,14 @@ def review(services: Services, session: _Review, batch: str) -> Answer:
     return services.release.review(batch)
 
 
-@router.get("/batches/{batch}/to-sign")
+@router.get("/batches/{batch}/to-sign", responses={200: {"model": answers.ToSign}})
 def to_sign(services: Services, session: _Review, batch: str) -> Answer:
-    """Return what a disposition is signed over, with the digest (`shown_sha256`) that goes back as `signature.digest`."""
-    return services.release.to_sign(batch)
+    """Return what a disposition is signed over, with the digest (`shown_sha256`) that goes back as `signature.digest`.
+
+    `dispositions` says of each whether the person who asks may sign it, and if not, every reason.
+    """
+    dispositions = allowed_actions(services.release.dispositions(session, batch))
+    return {**services.release.to_sign(batch), "dispositions": dispositions}
 
 
 @router.post("/batches/{batch}/units/{number}/removal")

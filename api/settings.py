@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import tomllib
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     passkey_origins: tuple[str, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    header_seconds: float = Field(default=10.0, gt=0, le=600)
+    body_seconds: float = Field(default=20.0, gt=0, le=3600)
+    """How long the headers and the body of a request may take to come."""
     cells: tuple[CellEntry, ...] = ()
     witness: tuple[WitnessEntry, ...] = ()
     timestamp_authority: AuthorityEntry | None = None
@@ -143,6 +146,17 @@ class Settings(BaseSettings):
                 raise ValueError("name an origin as https://host or https://host:port; browsers open passkeys to nothing else")
         return value
 
+    @model_validator(mode="after")
+    def _encrypted(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls_certificate is None and not self.proxies and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} is reached from other machines, and nothing encrypts the way: name tls_certificate and tls_key, "
+                "or the proxies that encrypt it"
+            )
+        return self
+
     @field_validator("cells")
     @classmethod
     def _apart(cls, value: tuple[CellEntry, ...]) -> tuple[CellEntry, ...]:
@@ -169,6 +183,13 @@ class Settings(BaseSettings):
     def store_place(self) -> Place:
         """Where the trail lies: an absolute path, or the URL of its schema."""
         return self.store if is_url(self.store) else self.path(Path(self.store))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _unknown_environment() -> list[str]:
