@@ -29,6 +29,7 @@ from api import (
     routes_records,
     routes_retention,
     routes_stores,
+    routes_today,
     routes_trail,
 )
 from api.body_limits import BodyLimits
@@ -63,6 +64,7 @@ _ROUTERS = (
     routes_recalls.router,
     routes_stores.router,
     routes_retention.router,
+    routes_today.router,
 )
 
 

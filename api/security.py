@@ -151,6 +151,14 @@ class Session:
     at_page: bool = False
     key: str = ""
 
+    def may(self, permission: Permission) -> bool:
+        """Whether this person has a permission now: a role for it, in a session that is neither locked nor waits for a new password."""
+        try:
+            self.role_for(permission)
+        except (RoleMissing, SessionLocked, PasswordChangeNeeded):
+            return False
+        return True
+
     def role_for(self, permission: Permission) -> Role:
         """Return the role under which this person acts. Raises RoleMissing, SessionLocked, PasswordChangeNeeded."""
         granted = self.roles & GRANTS[permission]

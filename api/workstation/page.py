@@ -21,6 +21,7 @@ from api.workstation.places import CELL, PLACES, Place
 from api.workstation.recall import RecallPage
 from api.workstation.recipes import RecipesPage
 from api.workstation.running import Drawn, RunningPage
+from api.workstation.today import TodayPage
 from api.workstation.trail_page import TrailPageView
 from api.workstation.visitor import Visitor
 
@@ -36,6 +37,7 @@ Build = Callable[[Visitor, Mapping[str, str]], Awaitable[object] | object]
 """Builds one page for a visitor from the query of its address."""
 
 _BUILDERS: dict[str, Build] = {
+    "/today": lambda visitor, query: TodayPage(visitor).build(),
     "/inks": lambda visitor, query: InksPage(visitor, query.get("cartridge", "")),
     "/recipes": lambda visitor, query: RecipesPage(visitor, query.get("version", "")),
     "/models": lambda visitor, query: ModelsPage(visitor, query.get("version", "")),

@@ -20,7 +20,11 @@ class Place:
 CELL = Place("/", "Cell", "Cell")
 """The page of a cell, which is in no list: the cells themselves lead to it."""
 
+TODAY = Place("/today", "Today", "Today")
+"""Where log-in leads."""
+
 PLACES = (
+    TODAY,
     Place("/inks", "Inks", "Inks and cartridges"),
     Place("/recipes", "Recipes", "Recipes"),
     Place("/models", "Models", "Process models"),

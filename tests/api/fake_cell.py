@@ -104,6 +104,8 @@ class FakeCell:
         self.refusal: tuple[str, ...] = ()
         self.tamper = False
         self.drawings: dict[str, str] = {}
+        self.gates_now: list[JsonValue] = []
+        self.register_now: dict[str, JsonValue] | None = None
         (folder / "cell-1" / "address.json").write_text(json.dumps({"host": "127.0.0.1", "port": 1}), encoding="utf-8")
 
     def connect(self, entry: CellEntry, settings: Settings, host: str, port: int) -> FakeCell:
@@ -179,7 +181,7 @@ class FakeCell:
         self._cared("recipe.withdrawn", actor)
 
     def readiness(self) -> dict[str, JsonValue]:
-        return {"gates": [], "register": None, "cleaning_method": None, "check": None}
+        return {"gates": list(self.gates_now), "register": self.register_now, "cleaning_method": None, "check": None}
 
     def _cared(self, what: str, actor: Mapping[str, str]) -> dict[str, JsonValue]:
         if self.refusal:
