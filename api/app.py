@@ -16,6 +16,7 @@ from api import (
     routes_anchors,
     routes_care,
     routes_devices,
+    routes_equipment,
     routes_exceptions,
     routes_inks,
     routes_interop,
@@ -31,6 +32,7 @@ from api import (
     routes_stores,
     routes_today,
     routes_trail,
+    routes_trends,
 )
 from api.body_limits import BodyLimits
 from api.errors import WorkstationError
@@ -65,6 +67,8 @@ _ROUTERS = (
     routes_stores.router,
     routes_retention.router,
     routes_today.router,
+    routes_equipment.router,
+    routes_trends.router,
 )
 
 

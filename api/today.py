@@ -20,7 +20,7 @@ from audit.release.conformity import Disposition, releaser_refusals
 
 
 class Stage(StrEnum):
-    """Where an order or a batch stands, in the order in which it goes through them."""
+    """Where an order or a batch stands, in the order in which it goes through them; not known, where a run is on a cell that is silent."""
 
     SECOND_PERSON = "awaiting second person"
     CONFIRMED = "confirmed"
@@ -32,6 +32,7 @@ class Stage(StrEnum):
     PACKING = "to be packed"
     LABELLING = "to be labelled"
     DISPENSING = "to be dispensed"
+    UNKNOWN = "not known"
 
 
 class Act(StrEnum):
@@ -245,7 +246,7 @@ class _Batch:
     def _of_run(self) -> Line:
         status = self.here
         if self.status is None or self.status.state == "UNKNOWN":
-            return self._line(Stage.PRINTING, Act.LOOK)
+            return self._line(Stage.UNKNOWN, Act.LOOK)
         if status is None or status.run != self.batch.run:
             return self._line(Stage.ENDED, Act.CLOSE_RUN)  # the cell has left this run behind; its record waits to be tied
         if status.ended:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ from api.security import Session
 from api.status import AlarmStatus, CellStatus, GateStatus
 from api.today import Judged, Line, OpenBatch, OpenOrder, PacksLeft, queue
 from api.today_needs import Ending, Known, Matter, Need, Waiting, needs
+from api.training_desk import TrainingDesk
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
 from audit.release.packs import Pack
@@ -130,6 +131,7 @@ class TodayDesk:
         packs: PackDesk,
         holds: RecallHolds,
         reviews: ReviewWatch,
+        training: TrainingDesk,
     ) -> None:
         self._store = store
         self._people = people
@@ -140,6 +142,7 @@ class TodayDesk:
         self._packs = packs
         self._holds = holds
         self._reviews = reviews
+        self._training = training
         self._lock = threading.Lock()
         self._known: _OnRecord | None = None
 
@@ -159,7 +162,7 @@ class TodayDesk:
             access=[str(notice["text"]) for notice in self._access.attention(session)],
             waiting=self._waiting(session),
             recalls=record.recalls,
-            training=[ending for register in registers.values() for ending in _training(register, session.username)],
+            training=self._own_training(session, registers.values()),
         )
         return Today(
             reading.at, queue(session, record.orders, batches, statuses, reading.at), cells, needs(session, known, local_day(reading))
@@ -247,6 +250,15 @@ class TodayDesk:
             inks=tuple(record.inks[serial] for serial in serials if serial in record.inks),
         )
 
+    def _own_training(self, session: Session, registers: Iterable[EquipmentRegister]) -> list[Ending]:
+        """Return until when the person is trained in each thing; where register and record differ, the earlier day."""
+        found: dict[str, str] = {}
+        for item in self._training.register(registers):
+            if item.person == session.username:
+                name = f"{item.matter} {item.subject}"
+                found[name] = min(item.until, found.get(name, item.until))
+        return [Ending(name, until) for name, until in found.items()]
+
     def _password_until(self, session: Session) -> str:
         """Return the last day of the person's password, or nothing where the policy ends none."""
         days, since = self._people.policy.maximum_age_days, self._people.password_set(session.username)
@@ -313,12 +325,3 @@ def _ends(register: EquipmentRegister) -> tuple[Ending, ...]:
     if isinstance(register.daily_check, CheckRule):
         found.append(Ending(register.daily_check.weight.identification, register.daily_check.weight.valid_until))
     return tuple(found)
-
-
-def _training(register: EquipmentRegister, username: str) -> list[Ending]:
-    found = []
-    for record in register.training:
-        if record.username == username:
-            found.append(Ending(register.cell, record.cell_until))
-            found += [Ending(f"{recipe} ({register.cell})", until) for recipe, until in record.recipes.items()]
-    return found

@@ -17,6 +17,8 @@ from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
 from api.challenges import Challenges
 from api.document_desk import DocumentDesk, site_key
+from api.equipment_desk import EquipmentDesk
+from api.equipment_log import EquipmentLog
 from api.exception_desk import ExceptionDesk
 from api.factor_desk import FactorDesk, RelyingParty
 from api.idempotency import ANSWERS_FILE, KeptAnswers
@@ -45,6 +47,8 @@ from api.settings import Settings, load_settings
 from api.shelf import Shelf
 from api.today_desk import TodayDesk
 from api.trail_desk import TrailDesk
+from api.training_desk import TrainingDesk
+from api.trend_desk import TrendDesk
 from api.weighing_desk import WeighingDesk
 from audit.access_review import AccessReviews
 from audit.clock import Clock, SystemClock
@@ -102,6 +106,9 @@ class Workstation:
     readiness: ReadinessFeeds
     reviews: ReviewWatch
     today: TodayDesk
+    equipment: EquipmentDesk
+    training: TrainingDesk
+    trends: TrendDesk
 
     def close(self) -> None:
         self.http.close()  # whoever waits for an answer from outside waits no longer
@@ -151,7 +158,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     site_clock.start()
     access = AccessDesk(identity, AccessReviews(identity, held), held, people, sessions)
     recipes = RecipeDesk(store, people, cells, release, trusted, demonstration=settings.demonstration)
-    reviews = ReviewWatch(release, lambda: store.size)
+    reviews, trail, training = ReviewWatch(release, lambda: store.size), TrailDesk(store, cells), TrainingDesk(store, people)
     patients = PatientDesk(store, PatientVault.load(settings.path(settings.patients_key)))
     packs = PackDesk(store, LabelSource(store, settings.pharmacy), holds, demonstration=settings.demonstration)
     return Workstation(
@@ -175,7 +182,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         weighing=WeighingDesk(people, production, cells),
         inks=inks,
         pictures=PictureDesk(production, cells),
-        trail=TrailDesk(store, cells),
+        trail=trail,
         anchors=anchors,
         anchor_worker=anchor_worker,
         cell_keys=CellKeys(store, people, cells),
@@ -191,5 +198,8 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         recalls=RecallDesk(store, people, cells, packs, patients, settings.path(settings.archive)),
         readiness=ReadinessFeeds(cells),
         reviews=reviews,
-        today=TodayDesk(store, people, access, recipes, models, inks, packs, holds, reviews),
+        today=TodayDesk(store, people, access, recipes, models, inks, packs, holds, reviews, training),
+        equipment=EquipmentDesk(trail, EquipmentLog(store, people, cells)),
+        training=training,
+        trends=TrendDesk(store, cells),
     )

@@ -24,6 +24,7 @@ _SIGNS = {
     Stage.PACKING: "▢",
     Stage.LABELLING: "▤",
     Stage.DISPENSING: "→",
+    Stage.UNKNOWN: "○",
 }
 
 
@@ -114,10 +115,10 @@ def _ink(cell: CellToday) -> str:
 
 
 def _one_ink(ink: MountedInk, batch: str) -> str:
-    dates = said("in use until {day}, lot {lot} expires on {expires}", day=ink.in_use_until, lot=ink.lot, expires=ink.expires)
-    mark = "✓" if ink.usable else "✕"
-    of_batch = said("ink of {batch}", batch=batch)
-    return f'{mark} <b>{escape(ink.serial)}</b> {escape(ink.state)}: {escape(dates)} <span class="dw-quiet">({escape(of_batch)})</span>'
+    until = said("may be used until {day}", day=ink.in_use_until)
+    lot = said("Lot {lot}, expires on {expires}; in the cell for {batch}", lot=ink.lot, expires=ink.expires, batch=batch)
+    state = f"{'✓' if ink.usable else '✕'} {said(ink.state)}"
+    return f'<b>{escape(ink.serial)}</b> {escape(state)}, {escape(until)}<br><span class="dw-quiet">{escape(lot)}</span>'
 
 
 def alarm_html(cell: str, alarm: AlarmStatus, *, several: bool) -> str:

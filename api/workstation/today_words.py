@@ -23,6 +23,7 @@ def stage_text(stage: Stage) -> str:
         Stage.PACKING: said("To be packed"),
         Stage.LABELLING: said("To be labelled"),
         Stage.DISPENSING: said("To be dispensed"),
+        Stage.UNKNOWN: said("Not known"),
     }
     return words[stage]
 
@@ -38,7 +39,7 @@ def act_text(line: Line) -> str:
         Act.RESUME: said("Paused: {count} of {of} units judged. Find out why, then resume.", count=line.count, of=line.of),
         Act.WEIGH: said("Weigh unit {count} on the external balance{left}.", count=line.count, left=_left(line.left_s)),
         Act.WEIGH_AGAIN: said("Weigh unit {count} again as the second person{left}.", count=line.count, left=_left(line.left_s)),
-        Act.LOOK: said("What stands against it is not known yet: look at the cell."),
+        Act.LOOK: said("Not known yet: look at the cell."),
         Act.CLOSE_RUN: said("Close the run, so that its record can be reviewed."),
         Act.REMOVE: said(
             "Take {count} off the plate and confirm it; somebody who did not run the batch does it.", count=_units(line.count)

@@ -106,6 +106,7 @@ class FakeCell:
         self.drawings: dict[str, str] = {}
         self.gates_now: list[JsonValue] = []
         self.register_now: dict[str, JsonValue] | None = None
+        self.today_now = ""
         (folder / "cell-1" / "address.json").write_text(json.dumps({"host": "127.0.0.1", "port": 1}), encoding="utf-8")
 
     def connect(self, entry: CellEntry, settings: Settings, host: str, port: int) -> FakeCell:
@@ -181,7 +182,8 @@ class FakeCell:
         self._cared("recipe.withdrawn", actor)
 
     def readiness(self) -> dict[str, JsonValue]:
-        return {"gates": list(self.gates_now), "register": self.register_now, "cleaning_method": None, "check": None}
+        known: dict[str, JsonValue] = {"gates": list(self.gates_now), "register": self.register_now, "today": self.today_now}
+        return {**known, "refusal": "", "cleaning_method": None, "check": None}
 
     def _cared(self, what: str, actor: Mapping[str, str]) -> dict[str, JsonValue]:
         if self.refusal:

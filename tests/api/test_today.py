@@ -233,7 +233,8 @@ ROLES = st.frozensets(st.sampled_from(list(Role)), min_size=1)
 
 @given(
     roles=ROLES, status=st.sampled_from(STATUSES), exceptions=st.none() | st.integers(0, 3), ran=st.booleans(), entered=st.booleans(),
-    unpacked=st.integers(0, 2), development=st.booleans(), state=st.sampled_from(["UNKNOWN", "READY", "PRINTING", "PAUSED", "AWAITING_REVIEW"]),
+    unpacked=st.integers(0, 2), development=st.booleans(),
+    state=st.sampled_from(["UNKNOWN", "READY", "PRINTING", "PAUSED", "AWAITING_REVIEW"]),
 )  # fmt: skip
 def test_nobody_is_called_to_what_their_role_or_their_own_part_forbids(
     roles: frozenset[Role], status: str, exceptions: int | None, ran: bool, entered: bool, unpacked: int, development: bool, state: str
@@ -365,7 +366,11 @@ def test_what_is_typed_cannot_become_markup() -> None:
     for text in ("<script", "<img", "<i>", "<b>x"):
         assert text not in html
     line = Line(Stage.REVIEW, Act.SIGN, "<script>", "<i>c", EARLIER, 5, ("pharmacist",), ("you <b>",))
-    assert "<script" not in today_parts.line_html(line) and "<i>c" not in today_parts.line_html(line) and "<b>)" not in today_parts.line_html(line)
+    assert (
+        "<script" not in today_parts.line_html(line)
+        and "<i>c" not in today_parts.line_html(line)
+        and "<b>)" not in today_parts.line_html(line)
+    )
 
 
 def test_every_act_and_matter_has_words_and_a_way(canned: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The page of the day in a real browser: at every stage the right person is called, a silent cell is unknown, a sleeper wakes to what is."""
+"""The page of the day in a real browser: the right person is called at every stage, a silent cell is unknown, a sleeper wakes."""
 
 from __future__ import annotations
 
