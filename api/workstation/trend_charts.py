@@ -67,9 +67,10 @@ def figure(value: Decimal, places: int = 2) -> str:
 
 def chart_html(chart: Points) -> str:
     """A chart with its heading, its picture and its points as a table."""
+    as_table = escape(said("The {count} points as a table", count=len(chart.points)))
     return (
         f'<figure class="dw-trend"><h3 class="dw-title">{escape(title_of(chart.kind))}</h3>{chart_svg(chart)}'
-        f"<details><summary>{escape(said('The {count} points as a table', count=len(chart.points)))}</summary>{points_table(chart)}</details></figure>"
+        f"<details><summary>{as_table}</summary>{points_table(chart)}</details></figure>"
     )
 
 

@@ -27,12 +27,12 @@ def form_html(asked: Mapping[str, str], found: Trends | None) -> str:
     """The question as a form that needs no script."""
 
     def choice(name: str, label: str, values: Sequence[str]) -> str:
-        named = {"": said("all"), **{value: value for value in values}}
         items = "".join(
-            f'<option value="{escape(value)}"{" selected" if value == asked[name] else ""}>{escape(shown)}</option>'
-            for value, shown in named.items()
+            f'<option value="{escape(value)}"{" selected" if value == asked[name] else ""}>{escape(value or said("all"))}</option>'
+            for value in ("", *values)
         )
-        return f'<div><label for="trend-{name}">{escape(label)}</label><select id="trend-{name}" name="{name}">{items}</select></div>'
+        select = f'<select id="trend-{name}" name="{name}">{items}</select>'
+        return f'<div><label for="trend-{name}">{escape(label)}</label>{select}</div>'
 
     def field(name: str, label: str, kind: str, more: str = "") -> str:
         value = escape(asked[name])
@@ -45,7 +45,8 @@ def form_html(asked: Mapping[str, str], found: Trends | None) -> str:
     decimal = ' inputmode="decimal"'
     return (
         '<form method="get" action="/trends" class="dw-find" role="search">'
-        f"{choice('recipe', said('Recipe version'), recipes)}{choice('ink_lot', said('Ink lot'), lots)}{choice('cell', said('Cell'), cells)}"
+        f"{choice('recipe', said('Recipe version'), recipes)}{choice('ink_lot', said('Ink lot'), lots)}"
+        f"{choice('cell', said('Cell'), cells)}"
         f"{field('since', said('From (day)'), 'date')}{field('until', said('To (day)'), 'date')}"
         f"{field('low', said('Lower limit, % of label'), 'text', decimal)}{field('high', said('Upper limit, % of label'), 'text', decimal)}"
         f'<div class="dw-find-act"><button class="dw-plain">{escape(said("Show"))}</button>'
@@ -98,12 +99,16 @@ def capability_html(trend: Trend, low: str, high: str, units: int) -> str:
     )
     rows = [
         f"<tr><td><b>{name}</b><br><span class='dw-quiet'>{escape(meaning)}</span></td><td><b>{figure(index.value)}</b></td>"
-        f"<td class='dw-keep'>{escape(said('{low} to {high}', low=figure(index.lower), high=figure(index.upper)))}</td><td>{units}</td></tr>"
+        f"<td class='dw-keep'>{_interval(index)}</td><td>{units}</td></tr>"
         for name, meaning, index in indices
     ]
     head = (said("Index"), said("Value"), said("95 % confidence interval"), said("n, units"))
     against = said("Capability against {low} to {high} % of label", low=low, high=high)
     return f'<h3 class="dw-title">{escape(against)}</h3>{table(head, rows, "")}'
+
+
+def _interval(index: Index) -> str:
+    return escape(said("{low} to {high}", low=figure(index.lower), high=figure(index.upper)))
 
 
 class TrendsPage:
