@@ -15,6 +15,7 @@ from api.cli_options import Url, User, ask_password
 from api.cli_solid import content_of
 from api.demo_desk import Desk
 from api.errors import InputInvalid
+from api.life_steps import steps_here
 from recipes.model import parse_recipe
 from recipes.store import solid_text
 
@@ -66,10 +67,9 @@ def show(version: Version, url: Url = _URL, user: User = "engineer", as_json: As
     for entry in _objects(found.get("life")):
         reason = f": {entry['reason']}" if entry.get("reason") else ""
         console.print(f"  {str(entry.get('at'))[:19]}  {entry.get('kind')}  {entry.get('name')}, {entry.get('role')}{reason}", markup=False)
-    for step in _objects(found.get("steps")):
-        reasons = step.get("reasons")
-        text = "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else ""
-        console.print(f"  {'open' if step.get('open') else 'not open'}: {step.get('step')}{f' ({text})' if text else ''}", markup=False)
+    for listed in steps_here(found):
+        text = "; ".join(listed.reasons)
+        console.print(f"  {'open' if listed.open else 'not open'}: {listed.step.value}{f' ({text})' if text else ''}", markup=False)
     _print_difference(console, found)
 
 

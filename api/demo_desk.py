@@ -64,7 +64,14 @@ class Desk:
         return self._read(self._ask("GET", path))
 
     def list(self, path: str) -> list[dict[str, JsonValue]]:
-        found: list[dict[str, JsonValue]] = self._ask("GET", path).json()
+        """Return a whole list, page after page."""
+        found: list[dict[str, JsonValue]] = []
+        following: str | None = path
+        while following is not None:
+            answer = self._ask("GET", following)
+            found += answer.json()
+            link = answer.links.get("next", {}).get("url")
+            following = None if link is None else str(answer.url.join(link))
         return found
 
     def download(self, path: str, body: Mapping[str, JsonValue] | None = None) -> bytes:

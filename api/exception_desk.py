@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials, actor_of
+from api.allowed import Against, against, allowed_actions, refuse
 from api.errors import InputInvalid, NotFound, WrongState
 from api.ink_desk import CartridgeWeighing, InkDesk
 from api.people import DEVICE, People
@@ -19,7 +20,7 @@ from audit.errors import ReleaseBlocked
 from audit.events import EntryDraft, EventKind, Subject
 from audit.release.evidence import BatchEntries
 from audit.release.evidence_further import open_exceptions
-from audit.release.exceptions import MEANING, SUBJECT, ReasonCode, refusal, resolution_digest, resolution_entry, subject_id
+from audit.release.exceptions import MEANING, SUBJECT, ReasonCode, person_refusal, refusal, resolution_digest, resolution_entry, subject_id
 from audit.store import TrailStore
 
 
@@ -56,14 +57,25 @@ class ExceptionDesk:
         """Return what holds the batch until a person judges it: each exception with what was found."""
         return [{"exception": key, "finding": finding} for key, finding in open_exceptions(self._entries(batch_id)).items()]
 
+    def exceptions_for(self, session: Session, batch_id: str) -> list[JsonObject]:
+        """Return the open exceptions, each with whether this person may resolve it."""
+        entries = self._entries(batch_id)
+        acts = allowed_actions({"resolution": self._against_resolving(session, batch_id, entries)})
+        return [{"exception": key, "finding": found, "allowed_actions": acts} for key, found in open_exceptions(entries).items()]
+
+    def against_taking_back(self, session: Session, batch_id: str) -> Against:
+        """Return what stands against this person weighing a cartridge of the batch back."""
+        return against(lambda: session.role_for(Permission.TAKE_BACK), lambda: self._awaiting(batch_id))
+
     def resolve(self, session: Session, batch_id: str, cause: Cause, credentials: Credentials) -> JsonObject:
         """Sign the cause of an exception. Raises NotFound, WrongState, ReleaseBlocked where this person may not; what a signature may."""
-        actor = actor_of(session, Permission.RESOLVE)
         if credentials.username not in (None, session.username):
             raise InputInvalid("An exception is resolved by the person who is logged in.", remedy="Log in as the person who signs.")
         with self._release.turn(batch_id):
             self._awaiting(batch_id)
             entries = self._entries(batch_id)
+            refuse(self._against_resolving(session, batch_id, entries))
+            actor = actor_of(session, Permission.RESOLVE)
             found = open_exceptions(entries).get(cause.exception)
             if found is None:
                 raise NotFound(f"Batch {batch_id} has no open exception {cause.exception}.", remedy="Look at its open exceptions.")
@@ -82,10 +94,16 @@ class ExceptionDesk:
 
     def take_back(self, session: Session, batch_id: str, cartridge: ReturnedCartridge) -> JsonObject:
         """Record the weighing of a cartridge that comes back from a batch. Raises NotFound, InputInvalid, WrongState."""
-        session.role_for(Permission.TAKE_BACK)
         with self._release.turn(batch_id):
-            self._awaiting(batch_id)
+            refuse(self.against_taking_back(session, batch_id))
             return self._inks.weigh_cartridge(session, cartridge.serial, cartridge, batch_id)
+
+    def _against_resolving(self, session: Session, batch_id: str, entries: BatchEntries) -> Against:
+        return against(
+            lambda: session.role_for(Permission.RESOLVE),
+            lambda: self._awaiting(batch_id),
+            lambda: _second_person(session, entries),
+        )
 
     def _awaiting(self, batch_id: str) -> JsonObject:
         batch = self._production.batch(batch_id)
@@ -95,6 +113,12 @@ class ExceptionDesk:
 
     def _entries(self, batch_id: str) -> BatchEntries:
         return self._release.entries(batch_id)
+
+
+def _second_person(session: Session, entries: BatchEntries) -> None:
+    """Raise ReleaseBlocked where this person operated the batch."""
+    if session.username in entries.operators:
+        raise ReleaseBlocked([person_refusal(session.username, "", entries.operators)], remedy="Let another person resolve it.")
 
 
 def _shown(value: JsonValue) -> str:

@@ -10,8 +10,10 @@ from typing import TypedDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.access import Credentials, actor_of
+from api.allowed import Acts, Against, against, allowed_actions, refuse
 from api.cartridge_returns import CartridgeReturns, known_empty, remaining_mass
 from api.errors import InputInvalid, WrongState
+from api.order_checks import not_held
 from api.people import DEVICE, People
 from api.security import Permission, Session
 from api.shelf import Shelf, document_of
@@ -107,7 +109,7 @@ class InkDesk:
             raise InputInvalid(f"The cartridge cannot be read: {explain(error)}.", remedy="Correct the fields named.") from error
         if cartridge.used.value or cartridge.warm is not None:
             raise InputInvalid("A new cartridge has nothing used.", remedy="Leave out `used` and `warm`; runs are counted here.")
-        self._shelf.ink(cartridge.ink_lot)
+        refuse(self._against_filling(session, cartridge.ink_lot))
         self._unknown("cartridge", cartridge.serial)
         self._shelf.receive_cartridge(cartridge, actor)
         return cartridge.as_record()
@@ -151,6 +153,26 @@ class InkDesk:
                     new["held"] = found.text
             self._store.append(EntryDraft(EventKind.INK_CARTRIDGE_WEIGHED, Subject("cartridge", serial), new, actor, DEVICE))
         return {"serial": serial, **new}
+
+    def lot_for(self, session: Session, lot: str) -> JsonObject:
+        """Return an ink lot as it is now, with what this person may do with it. Raises NotFound."""
+        state = self._shelf.ink(lot).as_record()
+        acts: Acts = {"cartridges": self._against_filling(session, lot)}
+        return {**state, "held": self._shelf.held_lot(lot), "allowed_actions": allowed_actions(acts)}
+
+    def cartridge_for(self, session: Session, serial: str) -> JsonObject:
+        """Return a cartridge as `cartridge` does, with what this person may do with it. Raises NotFound."""
+        acts: Acts = {
+            "weight": against(lambda: session.role_for(Permission.RECEIVE_INK)),
+            "orders": against(
+                lambda: session.role_for(Permission.ENTER_ORDER),
+                lambda: not_held([serial], self._shelf.held),
+            ),
+        }
+        return {**self.cartridge(serial), "allowed_actions": allowed_actions(acts)}
+
+    def _against_filling(self, session: Session, lot: str) -> Against:
+        return against(lambda: session.role_for(Permission.RECEIVE_INK), lambda: self._shelf.ink(lot))
 
     def cartridge(self, serial: str) -> JsonObject:
         """Return a cartridge as it is now, with what is left in it, and every entry about it."""

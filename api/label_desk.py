@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials, actor_of
+from api.allowed import Against, against, refuse
 from api.errors import InputInvalid, WrongState
 from api.interop.label_zpl import Resolution, render_zpl
 from api.pack_desk import PackDesk
@@ -89,14 +90,13 @@ class LabelDesk:
         actor = actor_of(session, Permission.PACK)
         with self._packs.lock:
             state = self._packs.state(pack)
+            refuse(self.against_printing(session, pack))
             batch_id = text_of(state.get("batch")) or ""
-            self._holds.refuse_batch(batch_id, "Printing of labels")
             before = Pack(text_of(state.get("state")) or "")
             to = after(pack, before, Act.PRINT)
             label = self._packs.label(pack)
             copies = {name: copy for name, copy in self._packs.copies(batch_id).items() if copy.get("pack") == pack}
             copy = len(copies) + 1
-            self._known(label)
             approval = None if copy == 1 else self._approved(session, pack, copy, label, wanted)
             job = PrintJob(self._patients.for_print(label.patient), copy, secrets.token_hex(16))
             data = render(label, job) if wanted.form == "pdf" else render_zpl(label, job, wanted.resolution)
@@ -118,6 +118,17 @@ class LabelDesk:
                 drafts += self._withdrawn(pack, text_of(state.get("label")) or "", to, actor.username, session)
             self._store.append(*drafts)
         return Printed(data, f"label-{pack}-{copy}.{wanted.form}", copy, wanted.form)
+
+    def against_printing(self, session: Session, pack: str) -> Against:
+        """Return what stands against this person printing the label of a pack; a further copy takes an approval too. Raises NotFound."""
+        state = self._packs.state(pack)
+        batch_id = text_of(state.get("batch")) or ""
+        return against(
+            lambda: session.role_for(Permission.PACK),
+            lambda: self._holds.refuse_batch(batch_id, "Printing of labels"),
+            lambda: after(pack, Pack(text_of(state.get("state")) or ""), Act.PRINT),
+            lambda: self._known(self._packs.label(pack)),
+        )
 
     def _known(self, label: Label) -> None:
         """Raises WrongState where a label for a patient would name nobody."""

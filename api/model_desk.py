@@ -7,12 +7,14 @@ one; a version is tested once, and one that failed goes no further. Steps and pe
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 from api.access import Credentials, actor_of
+from api.allowed import Acts, Against, against, allowed_actions, refuse
 from api.errors import InputInvalid, WrongState
-from api.model_register import ModelRegister, ModelVersion, steps
+from api.life_steps import KEYS
+from api.model_register import ModelRegister, ModelVersion
 from api.people import DEVICE, People
 from api.recipe_refusals import on_record
 from api.security import Permission, Session
@@ -55,7 +57,7 @@ class ModelDesk:
             **version.state,
             "model": reference,
             "problems": list(check_vectors(version.definition)),
-            "steps": list(steps(version, self._person(session), _roles(session))),
+            "allowed_actions": allowed_actions(self._acts(session, version)),
             "life": [
                 {"at": entry.at, "kind": entry.kind, "name": entry.actor.name, "role": entry.actor.role, "reason": entry.reason}
                 for entry in self._store.search(kind="model.", subject_type="model", subject_id=reference, limit=500)
@@ -93,8 +95,7 @@ class ModelDesk:
         """Test a draft on independent data, once. Raises WrongState, ModelRefused for data that is not independent or cannot be read."""
         with self._on_record(session, reference, "test"), self._lock:
             version = self.register.get(reference)
-            if version.status != RecipeState.DRAFT.value or version.state.get("test_passed") is not None:
-                raise WrongState(f"{reference} is {version.status} and was tested, or is past it.", remedy="A version is tested once.")
+            refuse(_against_testing(session, version))
             model, found = version.definition, read_data_set(data)
             if found.reference_method != model.plan.reference_method:
                 raise ModelRefused(
@@ -126,8 +127,6 @@ class ModelDesk:
         """Hand a draft in that has passed its test, signed by its author. Raises TransitionRefused, WrongState, what a signature may."""
         with self._on_record(session, reference, Step.SUBMIT), self._lock:
             version = self._advanced(session, reference, Step.SUBMIT)
-            if version.state.get("test_passed") is not True:
-                raise WrongState(f"{reference} has not passed a test on independent data.", remedy="Test it, or write a better version.")
             signature = self._sign(session, credentials, Permission.AUTHOR_MODELS, MEANING_AUTHOR, version)
             new: JsonObject = {
                 "status": RecipeState.IN_REVIEW.value,
@@ -200,10 +199,8 @@ class ModelDesk:
     def suspend(self, session: Session, reference: str, reason: str) -> JsonObject:
         """Take an effective version out of use until it is reviewed: batches that need it are held. No signature: it is the safe side."""
         with self._on_record(session, reference, "suspend"), self._lock:
-            version = self._in_use(reference)
+            refuse(_against_suspending(session, self.register.get(reference)))
             _need(reason, "why it is suspended")
-            if version.suspended is not None:
-                raise WrongState(f"{reference} is suspended already ({version.suspended}).", remedy="Review it.")
             new: JsonObject = {"suspended": reason.strip()[:500]}
             kind = EventKind.MODEL_VERSION_SUSPENDED
             self._append(kind, reference, new, session, Permission.SUSPEND_MODELS, reason)
@@ -212,13 +209,9 @@ class ModelDesk:
     def reinstate(self, session: Session, reference: str, credentials: Credentials, reason: str) -> JsonObject:
         """Take a suspended version into use again, the cause being assigned; its charts begin anew. Raises WrongState, RoleMissing."""
         with self._on_record(session, reference, "reinstate"), self._lock:
-            version = self._in_use(reference)
-            if version.suspended is None:
-                raise WrongState(f"{reference} is not suspended.", remedy="There is nothing to reinstate.")
+            version = self.register.get(reference)
+            refuse(self._against_reinstating(session, version))
             _need(reason, "which cause was found and what was done")
-            actor_of(session, Permission.APPROVE_MODELS)
-            if version.state.get("author") == self._person(session):
-                raise WrongState(f"{session.username} wrote {reference} and may not reinstate it.", remedy="Another person does.")
             signature = self._sign(session, credentials, Permission.APPROVE_MODELS, MEANING_REINSTATED, version)
             new: JsonObject = {"suspended": None, "reinstated": signature.as_record()}
             self._append(EventKind.MODEL_VERSION_REINSTATED, reference, new, session, Permission.APPROVE_MODELS, reason)
@@ -228,16 +221,36 @@ class ModelDesk:
 
     def _advanced(self, session: Session, reference: str, step: Step) -> ModelVersion:
         version = self.register.get(reference)
-        if step is not Step.RETIRE:
-            _computes_here(version.definition)
-        advance(version.standing, step, person=self._person(session), roles=_roles(session), digest=version.definition.digest)
+        refuse(self._against(session, version, step))
         return version
 
-    def _in_use(self, reference: str) -> ModelVersion:
-        version = self.register.get(reference)
-        if version.status != RecipeState.EFFECTIVE.value:
-            raise WrongState(f"{reference} is {version.status}.", remedy="Only a model in use is suspended or reinstated.")
-        return version
+    def _acts(self, session: Session, version: ModelVersion) -> Acts:
+        """Return what stands against each act of this person on a version."""
+        return {
+            "test": _against_testing(session, version),
+            **{key: self._against(session, version, step) for step, key in KEYS.items()},
+            "suspend": _against_suspending(session, version),
+            "reinstate": self._against_reinstating(session, version),
+        }
+
+    def _against(self, session: Session, version: ModelVersion, step: Step) -> Against:
+        person, digest = self._person(session), version.definition.digest
+        checks: list[Callable[[], object]] = [
+            lambda: session.role_for(Permission.CHANGE_MODELS),
+            lambda: advance(version.standing, step, person=person, roles=_roles(session), digest=digest),
+        ]
+        if step is not Step.RETIRE:
+            checks.insert(0, lambda: _computes_here(version.definition))
+        if step is Step.SUBMIT:
+            checks.append(lambda: _tested(version))
+        return against(*checks)
+
+    def _against_reinstating(self, session: Session, version: ModelVersion) -> Against:
+        return against(
+            lambda: session.role_for(Permission.APPROVE_MODELS),
+            lambda: _suspended(version),
+            lambda: _another_than_author(session, version, self._person(session)),
+        )
 
     def _append(
         self,
@@ -264,6 +277,46 @@ class ModelDesk:
 
     def _person(self, session: Session) -> str:
         return f"{self._store.origin}/{session.username}"
+
+
+def _against_testing(session: Session, version: ModelVersion) -> Against:
+    return against(lambda: session.role_for(Permission.AUTHOR_MODELS), lambda: _untested(version))
+
+
+def _against_suspending(session: Session, version: ModelVersion) -> Against:
+    return against(lambda: session.role_for(Permission.SUSPEND_MODELS), lambda: _may_be_suspended(version))
+
+
+def _untested(version: ModelVersion) -> None:
+    if version.status != RecipeState.DRAFT.value or version.state.get("test_passed") is not None:
+        raise WrongState(f"{version.reference} is {version.status} and was tested, or is past it.", remedy="A version is tested once.")
+
+
+def _tested(version: ModelVersion) -> None:
+    if version.state.get("test_passed") is not True:
+        raise WrongState(f"{version.reference} has not passed a test on independent data.", remedy="Test it, or write a better version.")
+
+
+def _in_use(version: ModelVersion) -> None:
+    if version.status != RecipeState.EFFECTIVE.value:
+        raise WrongState(f"{version.reference} is {version.status}.", remedy="Only a model in use is suspended or reinstated.")
+
+
+def _may_be_suspended(version: ModelVersion) -> None:
+    _in_use(version)
+    if version.suspended is not None:
+        raise WrongState(f"{version.reference} is suspended already ({version.suspended}).", remedy="Review it.")
+
+
+def _suspended(version: ModelVersion) -> None:
+    _in_use(version)
+    if version.suspended is None:
+        raise WrongState(f"{version.reference} is not suspended.", remedy="There is nothing to reinstate.")
+
+
+def _another_than_author(session: Session, version: ModelVersion, person: str) -> None:
+    if version.state.get("author") == person:
+        raise WrongState(f"{session.username} wrote {version.reference} and may not reinstate it.", remedy="Another person does.")
 
 
 def _computes_here(model: ModelDefinition) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,7 +12,7 @@ from audit.quantities import EXACT
 from audit.reader import TrailReader
 from audit.release.process_models import ModelDefinition, read_definition
 from audit.release.trail_view import as_list, as_object, number_of
-from recipes.lifecycle import RecipeState, RecipeVersion, Step, steps_from
+from recipes.lifecycle import RecipeState, RecipeVersion
 
 _ALL = 1_000_000
 """More entries of one model than a site writes in its life."""
@@ -115,12 +114,6 @@ def mean_t2(new: JsonObject) -> Decimal | None:
     """Return the mean T² of the units of a prediction entry that have one."""
     found = [t2 for row in as_list(new.get("units")) if (t2 := number_of(as_object(row).get("t2"))) is not None]
     return EXACT.divide(sum(found, Decimal(0)), Decimal(len(found))) if found else None
-
-
-def steps(version: ModelVersion, person: str, roles: Collection[str]) -> list[JsonObject]:
-    """Return every step of the life cycle from here, with what stands against this person taking it; nothing, it is open."""
-    untested = {} if version.state.get("test_passed") is True else {Step.SUBMIT: "it has not passed its test on independent data"}
-    return steps_from(version.standing, person=person, roles=roles, digest=version.definition.digest, against=untested)
 
 
 def _whole(value: JsonValue) -> int:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
+from api.allowed import Acts, Against, against, refuse
 from api.cells import CellDirectory
 from api.errors import InputInvalid, NotFound, WrongState
 from api.model_register import ModelRegister, ModelVersion, mean_t2
@@ -71,8 +72,8 @@ class ModelUse:
         """Record spectra of units of a batch, all of them or none. Raises InputInvalid, NotFound for a unit that is not of the batch."""
         actor = actor_of(session, Permission.MEASURE)
         with self._release.turn(batch_id):
+            refuse(self._against_adding(session, batch_id))
             entries = self._release.entries(batch_id)
-            _not_signed(entries)
             known = {id_ for id_, _ in entries.units}
             drafts = []
             for spectrum in spectra:
@@ -92,10 +93,8 @@ class ModelUse:
         """
         actor = actor_of(session, Permission.MEASURE)
         with self._release.turn(batch_id):
+            refuse(self._against_predicting(session, batch_id))
             entries = self._release.entries(batch_id)
-            _not_signed(entries)
-            if entries.workstation.last("batch", batch_id, EventKind.BATCH_RUN_CLOSED) is None:
-                raise WrongState(f"The run of batch {batch_id} is not closed.", remedy="Close it first; it is then predicted.")
             made: JsonObject = {}
             for rule in read_rules(entries.fact("release_rules")).models:
                 made[rule.model] = self._predict(entries, rule.model, actor)
@@ -111,6 +110,31 @@ class ModelUse:
         except DosewrightError as error:
             return {"models": f"not predicted: {error.message}"}
 
+    def allowed(self, session: Session, batch_id: str) -> Acts:
+        """Return what stands against this person adding spectra to a batch, and having it predicted."""
+        return {"spectra": self._against_adding(session, batch_id), "predictions": self._against_predicting(session, batch_id)}
+
+    def _against_adding(self, session: Session, batch_id: str) -> Against:
+        return against(lambda: session.role_for(Permission.MEASURE), lambda: self._unsigned(batch_id))
+
+    def _against_predicting(self, session: Session, batch_id: str) -> Against:
+        return self._against_adding(session, batch_id) + against(lambda: self._closed(batch_id))
+
+    def _unsigned(self, batch_id: str) -> None:
+        batch = self._release.batch(batch_id)
+        if not isinstance(batch.get("run"), str):
+            raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to measure before a run.")
+        if "disposition" in batch:
+            raise WrongState(f"Batch {batch_id} has been signed.", remedy="Nothing is added to the evidence of a signed batch.")
+
+    def _closed(self, batch_id: str) -> None:
+        if "cell_root" not in self._release.batch(batch_id):
+            raise WrongState(f"The run of batch {batch_id} is not closed.", remedy="Close it first; it is then predicted.")
+
+    def against_checking(self, session: Session, reference: str) -> Against:
+        """Return what stands against this person recording a reference check."""
+        return against(lambda: session.role_for(Permission.MEASURE), lambda: _in_use(self._register.get(reference)))
+
     def check(self, session: Session, reference: str, check: ReferenceCheck) -> JsonObject:
         """Record a reference check and judge the residuals so far; a signal suspends the model in the same entry's company.
 
@@ -119,8 +143,7 @@ class ModelUse:
         actor = actor_of(session, Permission.MEASURE)
         with self._lock:
             version = self._register.get(reference)
-            if version.status != "effective":
-                raise WrongState(f"{reference} is {version.status}.", remedy="Check a model that is in use.")
+            refuse(self.against_checking(session, reference))
             model = version.definition
             value = _number(check.reference, "the reference value")
             outcome = evaluate(model, check.inputs)
@@ -214,9 +237,9 @@ def _suspension(version: ModelVersion, signals: tuple[str, ...], actor: Actor) -
     return [EntryDraft(EventKind.MODEL_VERSION_SUSPENDED, subject, new, actor, DEVICE, reason=reason)]
 
 
-def _not_signed(entries: BatchEntries) -> None:
-    if entries.workstation.last("batch", entries.batch_id, EventKind.BATCH_DISPOSITION_SIGNED) is not None:
-        raise WrongState(f"Batch {entries.batch_id} has been signed.", remedy="Nothing is added to the evidence of a signed batch.")
+def _in_use(version: ModelVersion) -> None:
+    if version.status != "effective":
+        raise WrongState(f"{version.reference} is {version.status}.", remedy="Check a model that is in use.")
 
 
 def _numbers(texts: list[str]) -> list[str]:

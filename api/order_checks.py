@@ -37,15 +37,16 @@ class OrderChecks:
         if reasons := course_reasons(recipe, sources, days, self.today):
             raise InkRefused(reasons)
 
-    def not_held(self, serials: Sequence[str], held: Callable[[str], str | None]) -> None:
-        """Raise InkRefused where a cartridge is held; `held` says why."""
-        found = [(serial, why) for serial in serials if (why := held(serial))]
-        if found:
-            raise InkRefused([f"cartridge {serial} is held: {why}; find out where the ink went, and open another" for serial, why in found])
-
     def printed_once(self, prescription: Prescription, but: str = "") -> None:
         """Raise PrintedBefore where another batch (`but` is this one) was printed from the same prescription."""
         others = [batch for batch in self._batches() if batch["batch"] != but]
         found = printed_before(prescription, others, dict(self._store.objects("order")))
         if found is not None:
             raise PrintedBefore(f"{found[:1].upper()}{found[1:]}.", remedy="A second course needs a new prescription, with its own number.")
+
+
+def not_held(serials: Sequence[str], held: Callable[[str], str | None]) -> None:
+    """Raise InkRefused where a cartridge is held; `held` says why."""
+    found = [(serial, why) for serial in serials if (why := held(serial))]
+    if found:
+        raise InkRefused([f"cartridge {serial} is held: {why}; find out where the ink went, and open another" for serial, why in found])

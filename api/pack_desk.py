@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
+from api.allowed import Acts, Against, against, allowed_actions, refuse
 from api.errors import NotFound, WrongState
 from api.label_source import LabelSource
 from api.people import DEVICE
@@ -56,6 +57,85 @@ class PackDesk:
         self._demonstration = demonstration
         self.lock = threading.RLock()
 
+    # What stands against each act
+
+    def allowed_of_batch(self, session: Session, batch_id: str) -> Acts:
+        return {"packs": self._against_packing(session, batch_id), "packing/close": self._against_closing(session, batch_id)}
+
+    def allowed(self, session: Session, pack: str) -> Acts:
+        """Return what stands against each act on a pack but for printing, which `api.label_desk` judges. Raises NotFound."""
+        state = self.state(pack)
+        return {
+            "scan": self._against_scanning(session, pack, state),
+            "dispense": self._against_dispensing(session, pack, state),
+            "return": _against_moving(session, Permission.DISPENSE, pack, state, Act.RETURN),
+            "destroy": _against_moving(session, Permission.DESTROY_PACK, pack, state, Act.DESTROY),
+            "not-recovered": _against_moving(session, Permission.RECALL, pack, state, Act.GIVE_UP),
+        }
+
+    def labels_for(self, session: Session, pack: str) -> list[JsonObject]:
+        """Return the printed labels of a pack, each with whether this person may account for it."""
+        return [
+            {"label": name, **state, "allowed_actions": allowed_actions({"account": _against_accounting(session, name, state)})}
+            for name, state in self._copies_of(pack).items()
+        ]
+
+    def _against_packing(self, session: Session, batch_id: str) -> Against:
+        return against(
+            lambda: session.role_for(Permission.PACK),
+            lambda: self._holds.refuse_batch(batch_id, "Packing"),
+            lambda: self._something_to_pack(batch_id),
+        )
+
+    def _something_to_pack(self, batch_id: str) -> None:
+        if not self._unpacked(self._released(batch_id), self.packs(batch_id)):
+            raise WrongState(f"Batch {batch_id} has no released unit that is in no pack.", remedy="Look at its packs.")
+
+    def _against_scanning(self, session: Session, pack: str, state: JsonObject) -> Against:
+        return against(
+            lambda: session.role_for(Permission.PACK),
+            lambda: self._holds.refuse_batch(_batch(state), "Labelling"),
+            lambda: after(pack, _state(state), Act.LABEL),
+            lambda: self._in_hand(pack),
+        )
+
+    def _in_hand(self, pack: str) -> list[tuple[int, str]]:
+        """Return the printed labels of a pack that are on none, by copy. Raises PackRefused where there are none."""
+        copies = self._copies_of(pack)
+        issued = sorted((count_of(copy.get("copy")) or 0, name) for name, copy in copies.items() if copy.get("outcome") == Copy.ISSUED)
+        if not issued:
+            raise PackRefused(f"No label of pack {pack} is printed and in hand.", remedy="Print its label first.")
+        return issued
+
+    def _against_closing(self, session: Session, batch_id: str) -> Against:
+        return against(
+            lambda: session.role_for(Permission.PACK),
+            lambda: self._holds.refuse_batch(batch_id, "Closing of packing"),
+            lambda: self._closable(batch_id, "Packing cannot be closed"),
+        )
+
+    def _against_dispensing(self, session: Session, pack: str, state: JsonObject) -> Against:
+        batch_id = _batch(state)
+        return against(
+            lambda: session.role_for(Permission.DISPENSE),
+            lambda: self._holds.refuse_batch(batch_id, "Dispensing"),
+            lambda: after(pack, _state(state), Act.DISPENSE),
+            lambda: self._may_be_used(pack, state),
+            lambda: self._packing_closed(batch_id),
+            lambda: self._closable(batch_id, "Nothing is dispensed now"),
+        )
+
+    def _may_be_used(self, pack: str, state: JsonObject) -> None:
+        record = self._source.record(_batch(state))
+        if not for_patients(record) and not (self._demonstration and record.get("purpose") is None):
+            raise PackRefused(f"Pack {pack} is not for clinical use.", remedy="Destroy it, or keep it as the protocol says.")
+        if self._source.today() > (text_of(state.get("use_by")) or ""):
+            raise PackRefused(f"Pack {pack} was to be used by {state.get('use_by')}.", remedy="Destroy it; print a new batch.")
+
+    def _packing_closed(self, batch_id: str) -> None:
+        if (self._store.state("batch", batch_id) or {}).get("packing") != "closed":
+            raise WrongState(f"Packing of batch {batch_id} is not closed.", remedy="Account for its labels and close it.")
+
     def overview(self, batch_id: str) -> JsonObject:
         """Return packs, their labels, the units that are in none, the count of labels, and what closing still waits for."""
         units = self._released(batch_id)
@@ -82,12 +162,9 @@ class PackDesk:
         """
         actor = actor_of(session, Permission.PACK)
         with self.lock:
-            self._holds.refuse_batch(batch_id, "Packing")
+            refuse(self._against_packing(session, batch_id))
             packs = self.packs(batch_id)
-            free = self._unpacked(self._released(batch_id), packs)
-            groups = self._groups(free, numbers)
-            if not groups:
-                raise WrongState(f"Batch {batch_id} has no released unit that is in no pack.", remedy="Look at its packs.")
+            groups = self._groups(self._unpacked(self._released(batch_id), packs), numbers)
             drafts = []
             for place, units in enumerate(groups, len(packs) + 1):
                 name = f"{batch_id}-P{place:02d}"
@@ -110,12 +187,9 @@ class PackDesk:
         """Confirm that the label on a pack is the pack's own. Raises PackRefused; a wrong code is put on record."""
         actor = actor_of(session, Permission.PACK)
         with self.lock:
-            state, copies = self.state(pack), self._copies_of(pack)
-            self._holds.refuse_batch(_batch(state), "Labelling")
-            to = after(pack, _state(state), Act.LABEL)
-            issued = sorted((count_of(copy.get("copy")) or 0, name) for name, copy in copies.items() if copy.get("outcome") == Copy.ISSUED)
-            if not issued:
-                raise PackRefused(f"No label of pack {pack} is printed and in hand.", remedy="Print its label first.")
+            state = self.state(pack)
+            refuse(self._against_scanning(session, pack, state))
+            to, issued = after(pack, _state(state), Act.LABEL), self._in_hand(pack)
             self._matched(session, pack, state, scan, "label")
             self._store.append(
                 EntryDraft(EventKind.PACK_LABEL_APPLIED, Subject("pack", pack), {"state": to.value, "label": issued[-1][1]}, actor, DEVICE),
@@ -131,8 +205,7 @@ class PackDesk:
             found = self._store.state("label", name)
             if found is None:
                 raise NotFound(f"No label {name} was printed.", remedy="Look at the labels of the pack.")
-            if found.get("outcome") != Copy.ISSUED:
-                raise WrongState(f"Label {name} is {found.get('outcome')}.", remedy="Only a label that is in hand is accounted for.")
+            refuse(_against_accounting(session, name, found))
             new: JsonObject = {"outcome": outcome}
             self._store.append(EntryDraft(EventKind.LABEL_COPY_ACCOUNTED, Subject("label", name), new, actor, DEVICE, reason=reason))
         return {"label": name, "outcome": outcome}
@@ -141,7 +214,7 @@ class PackDesk:
         """Close packing when every released unit is in a labelled pack and every label is accounted for. Raises WrongState."""
         actor = actor_of(session, Permission.PACK)
         with self.lock:
-            self._holds.refuse_batch(batch_id, "Closing of packing")
+            refuse(self._against_closing(session, batch_id))
             labels = self._closable(batch_id, "Packing cannot be closed")
             new: JsonObject = {"packing": "closed", "labels": labels.as_record()}
             self._store.append(EntryDraft(EventKind.BATCH_PACKING_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
@@ -152,17 +225,8 @@ class PackDesk:
         actor = actor_of(session, Permission.DISPENSE)
         with self.lock:
             state = self.state(pack)
-            batch_id = _batch(state)
-            self._holds.refuse_batch(batch_id, "Dispensing")
+            refuse(self._against_dispensing(session, pack, state))
             to = after(pack, _state(state), Act.DISPENSE)
-            record = self._source.record(batch_id)
-            if not for_patients(record) and not (self._demonstration and record.get("purpose") is None):
-                raise PackRefused(f"Pack {pack} is not for clinical use.", remedy="Destroy it, or keep it as the protocol says.")
-            if self._source.today() > (text_of(state.get("use_by")) or ""):
-                raise PackRefused(f"Pack {pack} was to be used by {state.get('use_by')}.", remedy="Destroy it; print a new batch.")
-            if (self._store.state("batch", batch_id) or {}).get("packing") != "closed":
-                raise WrongState(f"Packing of batch {batch_id} is not closed.", remedy="Account for its labels and close it.")
-            self._closable(batch_id, "Nothing is dispensed now")
             self._matched(session, pack, state, given, "dispense")
             new: JsonObject = {"state": to.value, "dispensed_to": given.to, "dispensed_by": actor.username}
             self._store.append(EntryDraft(EventKind.PACK_CUSTODY_DISPENSED, Subject("pack", pack), new, actor, DEVICE))
@@ -204,6 +268,7 @@ class PackDesk:
     def _move(self, session: Session, permission: Permission, pack: str, act: Act, kind: EventKind, reason: str) -> JsonObject:
         actor = actor_of(session, permission)
         with self.lock:
+            refuse(_against_moving(session, permission, pack, self.state(pack), act))
             new: JsonObject = {"state": after(pack, _state(self.state(pack)), act).value}
             self._store.append(EntryDraft(kind, Subject("pack", pack), new, actor, DEVICE, reason=reason))
         return {"pack": pack, **new}
@@ -234,7 +299,9 @@ class PackDesk:
         unpacked = self._unpacked(self._released(batch_id), packs)
         labels = self._labels(self.copies(batch_id))
         if reasons := closing_reasons(_states(packs), [unit.n for unit in unpacked], labels):
-            raise WrongState(f"{what}: {'; '.join(reasons)}.", remedy="Pack, label and account for what is named.")
+            refused = WrongState(f"{what}: {'; '.join(reasons)}.", remedy="Pack, label and account for what is named.")
+            refused.reasons = tuple(reasons)
+            raise refused
         return labels
 
     def _released(self, batch_id: str) -> list[ReleasedUnit]:
@@ -280,3 +347,16 @@ def _state(state: JsonObject) -> Pack:
 
 def _states(packs: dict[str, JsonObject]) -> dict[str, str]:
     return {name: text_of(state.get("state")) or "" for name, state in packs.items()}
+
+
+def _against_moving(session: Session, permission: Permission, pack: str, state: JsonObject, act: Act) -> Against:
+    return against(lambda: session.role_for(permission), lambda: after(pack, _state(state), act))
+
+
+def _against_accounting(session: Session, name: str, label: JsonObject) -> Against:
+    return against(lambda: session.role_for(Permission.PACK), lambda: _is_in_hand(name, label))
+
+
+def _is_in_hand(name: str, label: JsonObject) -> None:
+    if label.get("outcome") != Copy.ISSUED:
+        raise WrongState(f"Label {name} is {label.get('outcome')}.", remedy="Only a label that is in hand is accounted for.")

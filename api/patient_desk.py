@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.access import actor_of
+from api.allowed import Against, against, refuse
 from api.errors import NotFound
 from api.people import DEVICE
 from api.security import Permission, Session
@@ -56,11 +57,18 @@ class PatientDesk:
 
     def open(self, session: Session, pseudonym: str, reason: str) -> JsonObject:
         """Return who a patient is, after the reason is on record. Raises NotFound."""
+        refuse(self.against_opening(session, pseudonym))
         actor = actor_of(session, Permission.OPEN_PATIENT)
-        if self.commitment(pseudonym) is None:
-            raise NotFound(f"Nobody is on record as {pseudonym}.", remedy="Ask who entered the order.")
         self._vault.note_opened(self._store, [pseudonym], actor=actor, device=DEVICE, reason=reason)
         return {"patient": pseudonym, **self._vault.read(self._store, pseudonym)}
+
+    def against_opening(self, session: Session, pseudonym: str) -> Against:
+        """Return what stands against this person reading who a patient is."""
+        return against(lambda: session.role_for(Permission.OPEN_PATIENT), lambda: self._recorded(pseudonym))
+
+    def _recorded(self, pseudonym: str) -> None:
+        if self.commitment(pseudonym) is None:
+            raise NotFound(f"Nobody is on record as {pseudonym}.", remedy="Ask who entered the order.")
 
     def _ordered(self, pseudonym: str) -> bool:
         for _, state in self._store.objects("order"):

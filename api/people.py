@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from api.access import Credentials, GivenFactor, actor_of
+from api.allowed import Acts, Against, against, allowed_actions
 from api.challenges import LIFETIME_S, Challenges
-from api.errors import InputInvalid, RemoteRefused
+from api.errors import InputInvalid, NotFound, RemoteRefused
 from api.factor_desk import FactorDesk
 from api.perimeter import INSIDE, Origin
 from api.security import Permission, Session, Sessions
@@ -111,6 +113,29 @@ class People:
 
     def people(self) -> list[JsonObject]:
         return [person_record(person) for person in self._identity.people()]
+
+    def person_for(self, session: Session, username: str) -> JsonObject:
+        """Return an account as others may see it, with what this person may do to it. Raises NotFound."""
+        person = self._identity.person(username)
+        if person is None:
+            raise NotFound(f"There is no account {username!r}.", remedy="Look at the list of people.")
+        judge = functools.partial(self._against, session, username)
+        acts: Acts = {
+            "unlock": judge(),
+            "deactivate": judge(keeps_administrator=False),
+            "password": against(lambda: session.role_for(Permission.MANAGE_PEOPLE)),
+            "roles": judge(own=False),
+            "deputy": judge(own=False),
+            "factors/revoke": against(lambda: session.role_for(Permission.MANAGE_PEOPLE)),
+        }
+        return {**person_record(person), "allowed_actions": allowed_actions(acts)}
+
+    def _against(self, session: Session, username: str, *, own: bool = True, keeps_administrator: bool = True) -> Against:
+        """What stands against a change of an account, as the identity store refuses it."""
+        return against(
+            lambda: session.role_for(Permission.MANAGE_PEOPLE),
+            lambda: self._identity.refuse_change(username, session.username, own=own, keeps_administrator=keeps_administrator),
+        )
 
     def create(self, session: Session, *, username: str, full_name: str, roles: Iterable[Role], password: str | None = None) -> JsonObject:
         """Make an account; a password that is not given is made at random and shown this once. Raises RoleMissing, AccessDenied."""

@@ -65,12 +65,6 @@ def status_of(error: DosewrightError) -> HTTPStatus:
     return HTTPStatus.BAD_REQUEST
 
 
-def reasons_of(error: DosewrightError) -> list[str]:
-    """Return the single reasons that a refusal lists, if it lists any."""
-    reasons: object = getattr(error, "reasons", ())
-    return [str(reason) for reason in reasons] if isinstance(reasons, (tuple, list)) else []
-
-
 def problem(status: HTTPStatus, code: str, detail: str, *, remedy: str = "", reasons: Sequence[str] = ()) -> JSONResponse:
     """Return one problem document."""
     body = {
@@ -91,7 +85,7 @@ def problem_of(error: DosewrightError, connection: HTTPConnection) -> Response:
     if "text/html" in connection.headers.get("accept", ""):
         page = refusal_page(error.message, error.remedy, stop=str(connection.scope["path"]).endswith("/stop"))
         return HTMLResponse(page, status_code=int(status_of(error)))
-    return problem(status_of(error), error.code, error.message, remedy=error.remedy, reasons=reasons_of(error))
+    return problem(status_of(error), error.code, error.message, remedy=error.remedy, reasons=error.reasons)
 
 
 def _validation(errors: Sequence[Mapping[str, object]]) -> JSONResponse:

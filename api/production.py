@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import JsonValue as Json
 
 from api.access import Credentials, actor_of, actor_record
+from api.allowed import allowed_actions, refuse
 from api.cells import CellDirectory, CellPort
-from api.errors import CellUnsuitable, EntriesDiffer, NotFound, WorkstationError, WrongState
-from api.machine_fit import machine_of, machine_reasons
-from api.order_checks import OrderChecks
-from api.order_recipe import keep_to_development, recipe_name, recipe_ordered
+from api.errors import EntriesDiffer, WrongState
+from api.order_checks import not_held
+from api.order_recipe import keep_to_development, recipe_name
+from api.ordered import Ordered, order_shown
 from api.people import DEVICE, People, Shown
+from api.production_rules import ProductionRules, batch_facts
 from api.recall_holds import RecallHolds
 from api.security import Permission, Session
 from api.shelf import Shelf
-from api.status import CellStatus
-from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
+from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
 from printer.recipe_lock import DEVELOPMENT
-from recipes.bsa import asks_for_age_and_sex
 from recipes.dose import DoseResult, calculate
 from recipes.model import Cartridge, DoseOrder, InkLot, Prescription, Recipe
 from recipes.order import SecondActive
@@ -129,7 +129,7 @@ def _second_fields(second: SecondActive, prescribed: str) -> dict[str, str]:
     }
 
 
-class Production:
+class Production(Ordered):
     """Orders, batches and runs.
 
     Lifetime: that of the workstation. Concurrency: one lock for the numbers of orders and batches and for every change of
@@ -140,15 +140,13 @@ class Production:
     def __init__(
         self, store: TrailStore, people: People, shelf: Shelf, cells: CellDirectory, holds: RecallHolds, *, demonstration: bool
     ) -> None:
-        self._store = store
+        super().__init__(store, shelf)
         self._people = people
-        self._shelf = shelf
         self._cells = cells
-        self._holds = holds
         self._demonstration = demonstration
         self._lock = threading.RLock()
-        self._mounting: dict[str, str] = {}
-        self._checks = OrderChecks(store, self.batches)
+        self.rules = ProductionRules(store, self, shelf, cells, holds)
+        self._checks = self.rules.checks
 
     def preview(self, request: OrderRequest) -> JsonObject:
         """Return the dose with its arithmetic; nothing is entered. Raises PrescriptionRefused, DoseRefused, NotFound."""
@@ -169,7 +167,7 @@ class Production:
         second = self._second_source(request.second_ink_lot, request.second_cartridge)
         self._checks.believe(recipe, prescription)
         result = calculate(recipe, prescription, ink, None if second is None else second[0])
-        self._checks.not_held([request.cartridge, *([request.second_cartridge] if second else [])], self._shelf.held)
+        not_held([request.cartridge, *([request.second_cartridge] if second else [])], self._shelf.held)
         self._checks.fit_in_time(recipe, [(ink, cartridge), *([] if second is None else [second])], prescription.days)
         with self._lock:
             if not development:
@@ -201,12 +199,7 @@ class Production:
         actor = actor_of(session, Permission.CONFIRM_ORDER)
         with self._lock:
             state = self.order(order_id)
-            if state.get("status") != "entered":
-                raise WrongState(
-                    f"Order {order_id} is {state.get('status')}, not waiting for a second person.", remedy="Look at the order."
-                )
-            if _signer(state, "entered") == (credentials.username or session.username):
-                raise WrongState("The same person cannot enter and confirm an order.", remedy="Let a second person confirm it.")
+            refuse(self.rules.confirm(session, order_id, credentials.username or session.username))
             order = DoseOrder.model_validate(state["order"])
             again = entry.beside(order.prescription)
             differing = [
@@ -233,36 +226,20 @@ class Production:
         """Open a batch for a confirmed order on a cell. Raises NotFound, WrongState, CellUnreachable, CellUnsuitable."""
         actor = actor_of(session, Permission.CREATE_BATCH)
         description = self._cells.client(cell).describe()
-        machine = machine_of(description)
         with self._lock:
             state = self.order(order_id)
-            if state.get("status") != "confirmed":
-                raise WrongState(
-                    f"Order {order_id} is {state.get('status')}.", remedy="A second person confirms it first; an order makes one batch."
-                )
-            order = DoseOrder.model_validate(state["order"])
-            keep_to_development(actor, state.get("purpose") is not None)
-            if state.get("purpose") is None:
-                self._checks.printed_once(order.prescription)
-            recipe = self.recipe_of(order_id)
-            if reasons := machine_reasons(recipe, machine):
-                raise CellUnsuitable(f"{cell} cannot take order {order_id}: {'; '.join(reasons)}.", remedy="Choose another cell.")
+            refuse(self.rules.batch(session, order_id, cell, description))
+            order, recipe = DoseOrder.model_validate(state["order"]), self.recipe_of(order_id)
             batch_id = self._next("batch", "B")
             new: JsonObject = {
                 "status": "created",
                 "order": order_id,
-                "recipe": recipe.reference,
+                **batch_facts(order, recipe, cell),
                 "recipe_digest": order.recipe_digest,
-                "ink_lot": order.ink_lot,
-                "cartridge": order.cartridge,
-                **({} if order.second is None else {"second_ink_lot": order.second.ink_lot, "second_cartridge": order.second.cartridge}),
-                "cell": cell,
-                "machine": recipe.machine,
                 "dose": self._dose(recipe, order).as_record(),
                 "demonstration": self._demonstration or description.get("demonstration") is True,
                 **({} if state.get("purpose") is None else {"purpose": state["purpose"]}),
             }
-            self._holds.refuse_new(new, "A new batch")
             self._store.append(
                 EntryDraft(EventKind.BATCH_RECORD_CREATED, Subject("batch", batch_id), new, actor, DEVICE),
             )
@@ -284,20 +261,13 @@ class Production:
         actor = actor_of(session, Permission.RUN)
         with self._cells.turn(str(self.batch(batch_id)["cell"])):
             batch = self.batch(batch_id)
-            if batch.get("status") != "created" and not self._refused_at_its_gates(batch):
-                remedy = "A run is requested once; again only where the gates before the print refused it."
-                raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy=remedy)
             state = self.order(str(batch["order"]))
-            keep_to_development(actor, batch.get("purpose") is not None)
             order = DoseOrder.model_validate(state["order"])
             with self._lock:
-                if batch.get("purpose") is None:
-                    self._checks.printed_once(order.prescription, but=batch_id)
-                self._checks.not_held(order.cartridges, self._shelf.held)
-                self._holds.refuse_batch(batch_id, "A run")
+                refuse(self.rules.run(session, batch_id))
             with ExitStack() as held:
                 for cartridge in order.cartridges:
-                    held.enter_context(self._mounted(cartridge, str(batch["cell"])))
+                    held.enter_context(self.rules.mounted(cartridge, str(batch["cell"])))
                 answer = self._cell(batch).create_run(json_tree({**self._job(batch_id, state, order, actor), "mounted": list(mounted)}))
                 new: JsonObject = {"status": "running", "run": str(answer["run"])}
                 self._store.append(EntryDraft(EventKind.BATCH_RUN_REQUESTED, Subject("batch", batch_id), new, actor, DEVICE))
@@ -326,50 +296,30 @@ class Production:
 
     def held_elsewhere(self, cartridge: str, cell: str) -> str | None:
         """Say where a cartridge is if a batch on another cell runs from it: one cartridge is in one cell."""
-        with self._lock:
-            if self._mounting.get(cartridge, cell) != cell:
-                return f"cartridge {cartridge} is being put to use on {self._mounting[cartridge]}"
-            for name, batch in self._store.objects("batch"):
-                used = (batch.get("cartridge"), batch.get("second_cartridge"))
-                if batch.get("status") == "running" and cartridge in used and batch.get("cell") != cell:
-                    return f"cartridge {cartridge} is in {batch.get('cell')}, for batch {name}"
-        return None
-
-    @contextmanager
-    def _mounted(self, cartridge: str, cell: str) -> Iterator[None]:
-        """Hold a cartridge for a cell until its run is on record. Raises CellUnsuitable where another cell has it."""
-        with self._lock:
-            if (held := self.held_elsewhere(cartridge, cell)) is not None:
-                raise CellUnsuitable(
-                    f"{cell} cannot run this batch: {held}.", remedy="Close that run first, or order from another cartridge."
-                )
-            self._mounting[cartridge] = cell
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._mounting[cartridge]
+        return self.rules.held_elsewhere(cartridge, cell)
 
     def start(self, session: Session, batch_id: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
-        batch, run = self._running(batch_id)
-        keep_to_development(actor, batch.get("purpose") is not None)
+        batch, run = self._commanded(session, batch_id)
         self._cell(batch).start(run, actor_record(actor))
         return {"batch": batch_id, "run": run, "asked": "start"}
 
     def pause(self, session: Session, batch_id: str, reason: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
-        batch, run = self._running(batch_id)
-        keep_to_development(actor, batch.get("purpose") is not None)
+        batch, run = self._commanded(session, batch_id)
         self._cell(batch).pause(run, actor_record(actor), reason)
         return {"batch": batch_id, "run": run, "asked": "pause"}
 
     def resume(self, session: Session, batch_id: str, reason: str) -> JsonObject:
         actor = actor_of(session, Permission.RUN)
-        batch, run = self._running(batch_id)
-        keep_to_development(actor, batch.get("purpose") is not None)
+        batch, run = self._commanded(session, batch_id)
         self._cell(batch).resume(run, actor_record(actor), reason)
         return {"batch": batch_id, "run": run, "asked": "resume"}
+
+    def _commanded(self, session: Session, batch_id: str) -> tuple[JsonObject, str]:
+        """Return a batch and its run, which this person may command. Raises NotFound, RoleMissing, WrongState."""
+        refuse(self.rules.command(session, batch_id))
+        return self.running(batch_id)
 
     def stop(self, session: Session, cell: str, strength: str, reason: str) -> JsonObject:
         """Stop whatever a cell does. Takes no lock and writes no entry here: the cell stops first and records it."""
@@ -403,71 +353,14 @@ class Production:
         self._cells.client(cell).alarm("reset", alarm, actor_record(actor), comment)
         return {"alarm": alarm, "asked": "reset"}
 
-    def recipe_of(self, order_id: str) -> Recipe:
-        """Return the recipe version that an order is written for. Raises WrongState where it is not the one that is printed now."""
-        return recipe_ordered(self._shelf, order_id, self.order(order_id))
-
-    def asks_for_age_and_sex(self, order_id: str) -> bool:
-        """Whether a second person has to enter them: the formula needs them, or the first person has stated them."""
-        order = DoseOrder.model_validate(self.order(order_id)["order"])
-        stated = order.prescription.sex is not None or order.prescription.age is not None
-        try:
-            return stated or asks_for_age_and_sex(part.dose.bsa_formula for part in self.recipe_of(order_id).parts)
-        except WorkstationError:
-            return stated  # its recipe is not printed any more: what is entered is refused later, with the reason
-
-    def has_two_actives(self, order_id: str) -> bool:
-        """Whether a second person has two amounts to enter; which they are stays hidden."""
-        return DoseOrder.model_validate(self.order(order_id)["order"]).second is not None
-
-    def heads_to_scan(self, order_id: str) -> int:
-        """Return in how many heads the cartridge has to be scanned before a run: none where there is one head."""
-        order = DoseOrder.model_validate(self.order(order_id)["order"])
-        return 0 if order.second is None else len(order.cartridges)
-
-    def order(self, order_id: str) -> JsonObject:
-        state = self._store.state("order", order_id)
-        if state is None:
-            raise NotFound(f"There is no order {order_id!r}.", remedy="Look at the list of orders.")
-        return state
-
-    def batch(self, batch_id: str) -> JsonObject:
-        state = self._store.state("batch", batch_id)
-        if state is None:
-            raise NotFound(f"There is no batch {batch_id!r}.", remedy="Look at the list of batches.")
-        return state
-
-    def orders(self) -> list[JsonObject]:
-        """Return number, status and people of every order; the figures stay hidden until it is confirmed (blind second entry)."""
-        return [
-            {
-                "order": name,
-                "status": state.get("status"),
-                "entered_by": _signer(state, "entered"),
-                "confirmed_by": _signer(state, "confirmed"),
-            }
-            for name, state in self._store.objects("order")
-        ]
-
-    def batches(self) -> list[JsonObject]:
-        return [{"batch": name, **state} for name, state in self._store.objects("batch")]
+    def allowed_order(self, session: Session, order_id: str) -> JsonObject:
+        """Return what anybody may see of an order, its batches, and what this person may do to it."""
+        state = self.order(order_id)
+        acts = allowed_actions(self.rules.order_acts(session, order_id))
+        return {**order_shown(order_id, state), "batches": self.batches_of(order_id), "allowed_actions": acts}
 
     def _cell(self, batch: JsonObject) -> CellPort:
         return self._cells.client(str(batch["cell"]))
-
-    def _refused_at_its_gates(self, batch: JsonObject) -> bool:
-        """Return whether the batch's run was ended by a gate: nothing was printed, and the cell may be asked again."""
-        if batch.get("status") != "running":
-            return False
-        status = CellStatus.model_validate(self._cell(batch).status())
-        return status.run == batch.get("run") and status.ended and bool(status.unmet)
-
-    def _running(self, batch_id: str) -> tuple[JsonObject, str]:
-        batch = self.batch(batch_id)
-        run = batch.get("run")
-        if not isinstance(run, str):
-            raise WrongState(f"Batch {batch_id} has no run yet.", remedy="Request its run first.")
-        return batch, run
 
     def _next(self, type_: str, letter: str) -> str:
         return f"{letter}{sum(1 for _ in self._store.objects(type_)) + 1:05d}"
@@ -477,12 +370,6 @@ def json_tree(value: Mapping[str, object]) -> dict[str, Json]:
     """Return a record as plain lists and dicts, as a cell takes it."""
     tree: dict[str, Json] = json.loads(canonical(value))
     return tree
-
-
-def _signer(state: JsonObject, field: str) -> str | None:
-    signature = state.get(field)
-    signer: JsonValue = signature.get("signer") if isinstance(signature, dict) else None
-    return signer if isinstance(signer, str) else None
 
 
 def _shown(recipe: Recipe, result: DoseResult) -> str:

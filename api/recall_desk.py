@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials, actor_of
+from api.allowed import Acts, Against, against, allowed_actions, refuse
 from api.cells import CellDirectory
 from api.errors import InputInvalid, NotFound, WrongState
 from api.pack_desk import PackDesk
@@ -119,6 +120,19 @@ class RecallDesk:
             )
         return self.recall(name)
 
+    def recall_for(self, session: Session, name: str) -> JsonObject:
+        """Return a recall as `recall` does, with what this person may do to it and for each of its patients."""
+        shown = self.recall(name)
+        patients: list[JsonValue] = []
+        for row in as_list(shown["patients"]):
+            patient = as_object(row)
+            acts: Acts = {
+                "contacts": self._against_contacting(session, name),
+                "identity": self._patients.against_opening(session, text_of(patient.get("patient")) or ""),
+            }
+            patients.append({**patient, "allowed_actions": allowed_actions(acts)})
+        return {**shown, "patients": patients, "allowed_actions": allowed_actions({"close": self._against_closing(session, name)})}
+
     def recall(self, name: str) -> JsonObject:
         """Return a recall with the state of its packs and patients. Raises NotFound."""
         state = self._state(name)
@@ -155,7 +169,8 @@ class RecallDesk:
         """Record an attempt to reach a patient. Raises NotFound, WrongState."""
         actor = actor_of(session, Permission.RECALL)
         with self._packs.lock:
-            state = self._opened(name)
+            refuse(self._against_contacting(session, name))
+            state = self._state(name)
             if patient not in self._patients_of(state):
                 raise NotFound(f"Recall {name} found no patient {patient!r}.", remedy="Look at its patients.")
             before = as_list((self._contacts(name, patient) or {}).get("contacts"))
@@ -169,10 +184,9 @@ class RecallDesk:
         actor = actor_of(session, Permission.RECALL)
         _own(session, credentials)
         with self._packs.lock:
-            state = self._opened(name)
+            refuse(self._against_closing(session, name))
+            state = self._state(name)
             done = self._progress(name, state)
-            if done.reasons:
-                raise WrongState(f"Recall {name} cannot be closed: {'; '.join(done.reasons)}.", remedy="Account for what is named.")
             body: JsonObject = {"packs": dict(done.packs), "opened": as_object(state.get("opened")).get("digest")}
             signature = self._people.sign(
                 session,
@@ -239,11 +253,22 @@ class RecallDesk:
             raise NotFound(f"There is no recall {name!r}.", remedy="Look at the list of recalls.")
         return state
 
-    def _opened(self, name: str) -> JsonObject:
+    def _against_contacting(self, session: Session, name: str) -> Against:
+        return against(lambda: session.role_for(Permission.RECALL), lambda: self._opened(name))
+
+    def _against_closing(self, session: Session, name: str) -> Against:
+        return self._against_contacting(session, name) + against(lambda: self._accounted(name))
+
+    def _opened(self, name: str) -> None:
         state = self._state(name)
         if state.get("status") != "open":
             raise WrongState(f"Recall {name} is {state.get('status')}.", remedy="Open another where there is more to recall.")
-        return state
+
+    def _accounted(self, name: str) -> None:
+        if reasons := self._progress(name, self._state(name)).reasons:
+            refused = WrongState(f"Recall {name} cannot be closed: {'; '.join(reasons)}.", remedy="Account for what is named.")
+            refused.reasons = tuple(reasons)
+            raise refused
 
 
 def _own(session: Session, credentials: Credentials) -> None:

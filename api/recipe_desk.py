@@ -15,14 +15,16 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from api.access import Credentials, actor_of, actor_record
+from api.allowed import Acts, Against, against, allowed_actions, refuse
 from api.cells import CellDirectory
 from api.confirmation import confirmatory_batch
 from api.errors import InputInvalid, WrongState
+from api.life_steps import KEYS
 from api.people import DEVICE, People, Shown
 from api.production import json_tree
 from api.recipe_refusals import on_record
 from api.recipe_trust import TrustedPeople
-from api.recipe_versions import SOLID, TOML, Version, Versions, steps, whole
+from api.recipe_versions import SOLID, TOML, Version, Versions, whole
 from api.release_desk import ReleaseDesk
 from api.security import Permission, Session
 from api.shelf import BUNDLE, effective_entry, recipe_fields
@@ -100,7 +102,7 @@ class RecipeDesk:
             "recipe_toml": version.toml.decode("utf-8"),
             "compared_with": compared,
             "difference": [change.as_record() for change in changes],
-            "steps": list(steps(version, self._person(session), self._roles(session))),
+            "allowed_actions": allowed_actions(self._acts(session, version)),
             "life": [
                 {"at": entry.at, "kind": entry.kind, "name": entry.actor.name, "role": entry.actor.role, "reason": entry.reason}
                 for entry in self._store.search(kind="recipe.", subject_id=reference, limit=200)
@@ -240,8 +242,7 @@ class RecipeDesk:
         """Open a version that is not effective for development runs: what is made by it is not for patients."""
         with on_record(self._store, session, reference, "open for development"), self._lock:
             version = self.versions.get(reference)
-            if version.status not in (RecipeState.DRAFT.value, RecipeState.IN_REVIEW.value, RecipeState.APPROVED.value):
-                raise WrongState(f"Recipe {reference} is {version.status}.", remedy="Development runs are for versions on their way.")
+            refuse(_against_developing(session, version))
             digest = version.recipe.digest
             signature = self._sign(session, credentials, Permission.DEVELOP, MEANING_DEVELOPMENT, digest, reference)
             toml, solid = version.toml.decode("utf-8"), solid_text(version.solid)
@@ -257,7 +258,9 @@ class RecipeDesk:
     def export(self, session: Session, reference: str) -> bytes:
         """Return the signed bundle of an approved version as a file; the export is an entry. Raises NotFound."""
         with on_record(self._store, session, reference, "export"), self._lock:
-            data = write_bundle_file(self.versions.bundle(self.versions.get(reference)))
+            version = self.versions.get(reference)
+            refuse(self._against_exporting(session, version))
+            data = write_bundle_file(self.versions.bundle(version))
             new: JsonObject = {"exported_sha256": sha256_hex(data)}
             self._append(EventKind.RECIPE_BUNDLE_EXPORTED, reference, new, session, Permission.CHANGE_RECIPES, None)
         return data
@@ -299,8 +302,33 @@ class RecipeDesk:
     def _advanced(self, session: Session, reference: str, step: Step) -> Version:
         """Return a version from which the step is open to this person. Raises TransitionRefused, NotFound."""
         version = self.versions.get(reference)
-        advance(version.standing, step, person=self._person(session), roles=self._roles(session), digest=version.recipe.digest)
+        refuse(self._against(session, version, step))
         return version
+
+    def _acts(self, session: Session, version: Version) -> Acts:
+        """Return what stands against each act of this person on a version."""
+        steps = {key: self._against(session, version, step) for step, key in KEYS.items()}
+        further = {"development": _against_developing(session, version), "export": self._against_exporting(session, version)}
+        return {**steps, **further}
+
+    def _against(self, session: Session, version: Version, step: Step) -> Against:
+        person, roles = self._person(session), self._roles(session)
+        found = against(
+            lambda: session.role_for(Permission.CHANGE_RECIPES),
+            lambda: advance(version.standing, step, person=person, roles=roles, digest=version.recipe.digest),
+        )
+        if step is Step.MAKE_EFFECTIVE and version.status == RecipeState.APPROVED.value:
+            found += against(lambda: self._superseded(session, version), lambda: self._for_patients(version.recipe))
+        return found
+
+    def _against_exporting(self, session: Session, version: Version) -> Against:
+        return against(lambda: session.role_for(Permission.CHANGE_RECIPES), lambda: self.versions.bundle(version))
+
+    def _for_patients(self, recipe: Recipe) -> None:
+        if recipe.status_text == DEMONSTRATION_STATUS and not self._demonstration:
+            raise RecipeRefused(
+                f"Recipe {recipe.reference} is a demonstration, not for clinical use.", remedy="A site makes its own recipes effective."
+            )
 
     def _superseded(self, session: Session, version: Version) -> Version | None:
         """Return the version that this one takes the place of. Raises WrongState where it is older than what is effective."""
@@ -318,10 +346,6 @@ class RecipeDesk:
     def _statement(self, version: Version, supersedes: str | None, review_by: str, batches: tuple[str, ...]) -> EffectiveStatement:
         recipe, today = version.recipe, self._today()
         is_demonstration = recipe.status_text == DEMONSTRATION_STATUS
-        if is_demonstration and not self._demonstration:
-            raise RecipeRefused(
-                f"Recipe {recipe.reference} is a demonstration, not for clinical use.", remedy="A site makes its own recipes effective."
-            )
         confirmatory = tuple(confirmatory_batch(name, self._release.review(name), self._batch_status(name)) for name in batches)
         try:
             statement = EffectiveStatement(
@@ -410,6 +434,15 @@ class RecipeDesk:
             except DosewrightError as error:
                 told[cell] = error.message
         return told
+
+
+def _against_developing(session: Session, version: Version) -> Against:
+    return against(lambda: session.role_for(Permission.DEVELOP), lambda: _on_its_way(version))
+
+
+def _on_its_way(version: Version) -> None:
+    if version.status not in (RecipeState.DRAFT.value, RecipeState.IN_REVIEW.value, RecipeState.APPROVED.value):
+        raise WrongState(f"Recipe {version.reference} is {version.status}.", remedy="Development runs are for versions on their way.")
 
 
 def _quality_or_author(session: Session) -> Permission:

@@ -1,9 +1,8 @@
-"""Recipe versions as the workstation's trail holds them: state, content, signatures, and which steps are open to whom."""
+"""Recipe versions as the workstation's trail holds them: state, content, signatures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from api.errors import NotFound
@@ -11,7 +10,7 @@ from audit.canonical import JsonObject, JsonValue
 from audit.reader import TrailReader
 from audit.signatures import Signature
 from recipes.difference import Change, difference
-from recipes.lifecycle import RecipeState, RecipeVersion, steps_from
+from recipes.lifecycle import RecipeState, RecipeVersion
 from recipes.model import Recipe, parse_recipe
 from recipes.store import RecipeBundle, read_bundle
 
@@ -107,11 +106,6 @@ class Versions:
         if isinstance(sha256, str):
             return self._store.blob(sha256)
         return str(json.loads(self._store.blob(str(state["bundle_sha256"])))["recipe_toml"]).encode("utf-8")
-
-
-def steps(version: Version, person: str, roles: Collection[str]) -> list[JsonObject]:
-    """Return every step of the table from here, with the reasons why this person may not take it; no reason, it is open."""
-    return steps_from(version.standing, person=person, roles=roles, digest=version.recipe.digest)
 
 
 def whole(value: JsonValue) -> int:

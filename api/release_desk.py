@@ -7,6 +7,7 @@ cell signed with the key it was enrolled with, before anything is built on it.
 from __future__ import annotations
 
 import base64
+import json
 import tempfile
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.access import Credentials, actor_of, actor_record
+from api.allowed import Acts, Against, against, allowed_actions, refuse
 from api.cells import CellDirectory, CellPort
 from api.document_desk import DocumentDesk
 from api.errors import CellTrailInvalid, InputInvalid, NotFound, WrongState
@@ -22,19 +24,21 @@ from api.people import DEVICE, People, Shown
 from api.production import Production, json_tree
 from api.recall_holds import RecallHolds
 from api.security import Permission, Session
-from api.status import CellStatus
+from api.status import CellStatus, PurgeStatus, UnitStatus
 from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.chain import root
 from audit.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_note
 from audit.errors import DosewrightError, NoteInvalid
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
-from audit.release.conformity import RELEASING
+from audit.release.conformity import RELEASING, Disposition
 from audit.release.evidence import BatchEntries
 from audit.release.selection import Scope
 from audit.release.trail_view import TrailView
 from audit.signatures import removal_digest
 from audit.store import TrailStore
+from printer.errors import CellRefused
+from printer.people_gates import removal_refusals
 from recipes.model import DoseOrder
 
 _PAGE = 2000
@@ -132,11 +136,7 @@ class ReleaseDesk:
         actor = actor_of(session, Permission.REVIEW)
         with self._turn(batch_id):
             batch = self._production.batch(batch_id)
-            if batch.get("status") != "running":
-                raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy="A run is closed once, after it was started.")
-            status = CellStatus.model_validate(self._cell(batch).status())
-            if status.run == batch.get("run") and not status.ended:
-                raise WrongState(f"The run of batch {batch_id} is {status.state}.", remedy="Wait until it is over, or stop it.")
+            refuse(self._against_closing(session, batch_id))
             trail = self._trail(batch)
             if not _run_closed(trail, str(batch.get("run"))):
                 raise WrongState(
@@ -171,6 +171,39 @@ class ReleaseDesk:
         record = self.review(batch_id)
         return {"batch": batch_id, "shown_sha256": shown_sha256(record), "record": record}
 
+    def allowed(self, session: Session, batch_id: str) -> Acts:
+        """Return what stands against each act of review and release, as far as it shows without the evidence."""
+        return {
+            "close": self._against_closing(session, batch_id),
+            "disposition": self._against_signing(session, batch_id),
+            "package": self._against_exporting(session, batch_id),
+        }
+
+    def dispositions(self, session: Session, batch_id: str) -> Acts:
+        """Return what stands against this person signing each disposition, by the evidence as it is now. Raises what `review` raises."""
+        lines, trail = list(self._store.lines()), self._trail(self._production.batch(batch_id))
+        return {
+            disposition.value: self._decided(session, batch_id, disposition.value, lines, trail)[0]
+            for disposition in Disposition
+            if disposition is not Disposition.HELD
+        }
+
+    def units(self, session: Session, batch_id: str) -> list[JsonObject]:
+        """Return the units of a batch as the cell shows them, purge units first, each with whether this person may confirm its removal.
+
+        Nothing where the batch has no run, or the cell shows another one.
+        """
+        batch = self._production.batch(batch_id)
+        status = CellStatus.model_validate(self._cell(batch).status())
+        if not isinstance(batch.get("run"), str) or status.run != batch.get("run"):
+            return []
+        shown: list[JsonObject] = []
+        units: list[tuple[bool, UnitStatus | PurgeStatus]] = [(True, unit) for unit in status.purge_units]
+        for purge, unit in (*units, *((False, unit) for unit in status.units)):
+            acts = {"removal": self._against_removal(session, batch, unit, session.username, purge=purge)}
+            shown.append({"purge": purge, **kept_of(unit), "allowed_actions": allowed_actions(acts)})
+        return shown
+
     def confirm_removal(self, session: Session, batch_id: str, number: int, credentials: Credentials, *, purge: bool = False) -> JsonObject:
         """Confirm, as a person other than the operator, that a rejected or scrapped unit, or a purge unit, left the plate."""
         actor = actor_of(session, Permission.CONFIRM_REMOVAL)
@@ -180,10 +213,7 @@ class ReleaseDesk:
         unit = next((item for item in (status.purge_units if purge else status.units) if item.n == number), None)
         if unit is None or status.run != batch.get("run"):
             raise NotFound(f"Batch {batch_id} has no {what} on the cell.", remedy="Look at the numbers on the plate map.")
-        if not unit.needs_removal:
-            raise WrongState(
-                f"{what.capitalize()} is not waiting to be removed.", remedy="Only purge units and rejected and scrapped units are."
-            )
+        refuse(self._against_removal(session, batch, unit, credentials.username or session.username, purge=purge))
         signature = self._people.sign(
             session,
             credentials,
@@ -202,13 +232,11 @@ class ReleaseDesk:
             raise InputInvalid("A disposition is signed by the person who is logged in.", remedy="Log in as the person who signs.")
         with self._turn(batch_id):
             batch = self._production.batch(batch_id)
-            if batch.get("status") != "awaiting review":
-                raise WrongState(f"Batch {batch_id} is {batch.get('status')}, not awaiting review.", remedy="Close its run first.")
-            if disposition in RELEASING:
-                self._holds.refuse_release(batch_id)
+            refuse(self._against_signing(session, batch_id))
             lines, trail = list(self._store.lines()), self._trail(batch)
+            found, record = self._decided(session, batch_id, disposition, lines, trail)
+            refuse(found)
             seen = shown_sha256(batch_record.build(lines, trail.lines, batch_id))
-            record = batch_record.decide(lines, trail.lines, batch_id, disposition, releaser=actor.username, role=actor.role)
             subject = Subject("batch", batch_id)
             signature = self._people.sign(
                 session,
@@ -227,6 +255,58 @@ class ReleaseDesk:
             answer |= self._seal(batch, batch_id, trail)
         self._leave()
         return answer
+
+    # What stands against each act
+
+    def _against_closing(self, session: Session, batch_id: str) -> Against:
+        return against(lambda: session.role_for(Permission.REVIEW), lambda: self._over(batch_id))
+
+    def _over(self, batch_id: str) -> None:
+        batch = self._production.batch(batch_id)
+        if batch.get("status") != "running":
+            raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy="A run is closed once, after it was started.")
+        status = CellStatus.model_validate(self._cell(batch).status())
+        if status.run == batch.get("run") and not status.ended:
+            raise WrongState(f"The run of batch {batch_id} is {status.state}.", remedy="Wait until it is over, or stop it.")
+
+    def _against_removal(self, session: Session, batch: JsonObject, unit: UnitStatus | PurgeStatus, signer: str, *, purge: bool) -> Against:
+        """`signer` would confirm: the person of the session, or a second person there."""
+        found = against(lambda: session.role_for(Permission.CONFIRM_REMOVAL), lambda: _waits_for_removal(unit, purge=purge))
+        return found + against(lambda: self._second_person(batch, signer)) if unit.needs_removal else found
+
+    def _second_person(self, batch: JsonObject, signer: str) -> None:
+        started = self._cell(batch).allowed().get("started_by")
+        if reasons := removal_refusals(signer, started if isinstance(started, str) else None):
+            raise CellRefused(reasons, remedy="Have a second, enrolled person confirm that the unit is off the plate.")
+
+    def _against_signing(self, session: Session, batch_id: str) -> Against:
+        return against(lambda: session.role_for(Permission.DISPOSE), lambda: self._awaiting(batch_id))
+
+    def _awaiting(self, batch_id: str) -> None:
+        status = self._production.batch(batch_id).get("status")
+        if status != "awaiting review":
+            raise WrongState(f"Batch {batch_id} is {status}, not awaiting review.", remedy="Close its run first.")
+
+    def _decided(
+        self, session: Session, batch_id: str, disposition: str, lines: list[bytes], trail: CellTrail
+    ) -> tuple[Against, JsonObject]:
+        """Return what stands against this person signing a disposition, and the record that would be signed; empty where it is refused."""
+        record: JsonObject = {}
+
+        def decide() -> None:
+            held = sorted(role.value for role in session.roles)
+            role = actor_of(session, Permission.DISPOSE).role if Permission.DISPOSE in session.permissions else "/".join(held)
+            record.update(batch_record.decide(lines, trail.lines, batch_id, disposition, releaser=session.username, role=role))
+
+        releases = (lambda: self._holds.refuse_release(batch_id),) if disposition in RELEASING else ()
+        return self._against_signing(session, batch_id) + against(*releases, decide), record
+
+    def _against_exporting(self, session: Session, batch_id: str) -> Against:
+        return against(lambda: session.role_for(Permission.EXPORT), lambda: self._signed(batch_id))
+
+    def _signed(self, batch_id: str) -> None:
+        if "disposition" not in self._production.batch(batch_id):
+            raise WrongState(f"Batch {batch_id} has no disposition yet.", remedy="Sign its disposition first.")
 
     def _seal(self, batch: JsonObject, batch_id: str, trail: CellTrail) -> JsonObject:
         """Seal the document of a disposition that stands already: what stands in the way is told, and made up for at the export."""
@@ -252,8 +332,7 @@ class ReleaseDesk:
         actor = actor_of(session, Permission.EXPORT)
         with self._turn(batch_id):
             batch = self._production.batch(batch_id)
-            if "disposition" not in batch:
-                raise WrongState(f"Batch {batch_id} has no disposition yet.", remedy="Sign its disposition first.")
+            refuse(self._against_exporting(session, batch_id))
             data = self._package(batch, batch_id, scope)
             new: JsonObject = {"package_sha256": sha256_hex(data), "package_bytes": len(data), "package_scope": scope.value}
             self._store.append(EntryDraft(EventKind.BATCH_PACKAGE_EXPORTED, Subject("batch", batch_id), new, actor, DEVICE))
@@ -289,6 +368,10 @@ class ReleaseDesk:
             raise WrongState(f"Batch {batch_id} has no run yet.", remedy="There is nothing to review before a run.")
         return BatchEntries(TrailView(list(self._store.lines())), TrailView(self._trail(batch).lines), batch_id)
 
+    def batch(self, batch_id: str) -> JsonObject:
+        """Return a batch as it is on record. Raises NotFound."""
+        return self._production.batch(batch_id)
+
     def turn(self, batch_id: str) -> threading.RLock:
         """Return the lock under which a batch's acts are taken one after the other."""
         return self._turn(batch_id)
@@ -307,6 +390,18 @@ class ReleaseDesk:
 
     def _trail(self, batch: JsonObject) -> CellTrail:
         return fetch_trail(self._cell(batch), *self._enrolled(batch))
+
+
+def kept_of(unit: UnitStatus | PurgeStatus) -> JsonObject:
+    """Return a unit as it is shown, its parts left out."""
+    fields: JsonObject = json.loads(unit.model_dump_json(exclude={"parts"}))
+    return fields
+
+
+def _waits_for_removal(unit: UnitStatus | PurgeStatus, *, purge: bool) -> None:
+    if not unit.needs_removal:
+        what = f"{'Purge unit' if purge else 'Unit'} {unit.n}"
+        raise WrongState(f"{what} is not waiting to be removed.", remedy="Only purge units and rejected and scrapped units are.")
 
 
 def _run_closed(trail: CellTrail, run: str) -> bool:

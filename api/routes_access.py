@@ -14,6 +14,7 @@ from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
 from api.errors import InputInvalid
 from api.form_body import body_of
+from api.paging import PAGED, Page, by
 from api.security import API, Permission, Session, guard
 from api.workstation.login import passkey_script, set_up_page
 from audit.access_policy import PRESETS, policy_of
@@ -87,10 +88,10 @@ class FirstAdministrator(_Body):
     again: str | None = Field(default=None, max_length=256)
 
 
-@router.get(f"{API}/session/factors")
-def my_factors(services: Services, session: _See) -> Answers:
+@router.get(f"{API}/session/factors", responses=PAGED)
+def my_factors(services: Services, session: _See, page: Page) -> Answers:
     """List the own second factors."""
-    return services.factors.mine(session)
+    return page.page(services.factors.mine(session), by("id"))
 
 
 @router.post(f"{API}/session/factors/totp")
@@ -123,10 +124,10 @@ def revoke_own(services: Services, session: _RevokeOwn, body: RevokeOwn) -> Answ
     return services.factors.revoke_own(session, body.factor, body.password, body.reason)
 
 
-@router.get(f"{API}/people/{{username}}/factors")
-def factors_of(services: Services, session: _Access, username: str) -> Answers:
+@router.get(f"{API}/people/{{username}}/factors", responses=PAGED)
+def factors_of(services: Services, session: _Access, username: str, page: Page) -> Answers:
     """List a person's second factors (administrators, quality assurance)."""
-    return services.access.factors_of(username)
+    return page.page(services.access.factors_of(username), by("id"))
 
 
 @router.post(f"{API}/people/{{username}}/factors/revoke")
@@ -159,10 +160,10 @@ def sign_review(services: Services, session: _Review, body: Signed) -> Answer:
     return services.access.sign_review(session, body.signature)
 
 
-@router.get(f"{API}/attention")
-def attention(services: Services, session: _See) -> Answers:
+@router.get(f"{API}/attention", responses=PAGED)
+def attention(services: Services, session: _See, page: Page) -> Answers:
     """Return what needs attention now: suspected misuse, an access review that is due; nothing where the role may not see it."""
-    return services.access.attention(session)
+    return page.page(services.access.attention(session), by("since", "id"))
 
 
 @router.post(f"{API}/attention/{{notice}}/judge")

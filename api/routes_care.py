@@ -49,8 +49,8 @@ _Clean = Annotated[Session, Depends(guard(Permission.CARE, EventKind.CELL_CLEANI
 
 @router.get("/cells/{cell}/readiness")
 def readiness(services: Services, session: _See, cell: str) -> Answer:
-    """Return the gates that can be judged without a job: register, dates, daily check, cleaning."""
-    return services.care.readiness(cell)
+    """Return the gates that can be judged without a job (register, dates, daily check, cleaning), and what is open to the person."""
+    return services.cell_acts.readiness(session, cell)
 
 
 @router.post("/cells/{cell}/check")

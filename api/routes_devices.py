@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Answer, Services
+from api.paging import PAGED, Page, the_text
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 
@@ -59,9 +60,9 @@ _Shelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CO
 _Unshelve = Annotated[Session, Depends(guard(Permission.SHELVE, EventKind.ALARM_CONDITION_UNSHELVED))]
 
 
-@router.get("/cells")
-def cells(services: Services, session: _See) -> list[str]:
-    return list(services.cells.names)
+@router.get("/cells", responses=PAGED)
+def cells(services: Services, session: _See, page: Page) -> list[str]:
+    return page.page(list(services.cells.names), the_text)
 
 
 @router.get("/cells/{cell}")
@@ -71,12 +72,14 @@ def describe(services: Services, session: _See, cell: str) -> Answer:
 
 @router.get("/cells/{cell}/status")
 def status(services: Services, session: _See, cell: str, trace_since_us: int = 0) -> Answer:
-    return services.cells.client(cell).status(max(0, trace_since_us))
+    """Return what a cell does now: state, readings with their age, units, alarms, and which commands are open to the person who asks."""
+    return services.cell_acts.status(session, cell, trace_since_us)
 
 
 @router.get("/cells/{cell}/alarms")
 def alarms(services: Services, session: _See, cell: str) -> Answer:
-    return {"alarms": services.cells.client(cell).status().get("alarms", [])}
+    """Return the alarms of the run on a cell, each with what the person who asks may do about it."""
+    return {"alarms": services.cell_acts.alarms(session, cell)}
 
 
 @router.post("/cells/{cell}/alarms/acknowledge")

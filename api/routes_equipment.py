@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 
 from api.access import Credentials
-from api.dependencies import Answer, Services
+from api.dependencies import Answer, Answers, Services
 from api.equipment_desk import History
 from api.equipment_log import Maintenance, QualificationReport
+from api.paging import PAGED, Page, by, write_cursor
 from api.security import Permission, Session, guard
 from api.training_desk import TrainingRecord
 from audit.events import EventKind
@@ -45,18 +46,13 @@ def equipment(services: Services, session: _See, cell: str) -> Answer:
     return services.equipment.view(cell, services.readiness.of(cell).view())
 
 
-@router.get("/cells/{cell}/equipment/history")
-def history(
-    services: Services,
-    session: _See,
-    cell: str,
-    what: History,
-    cursor: Annotated[int | None, Query(ge=0)] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-) -> Answer:
-    """Return daily checks, cleanings or line clearances, the newest first. `cursor` of an answer continues it; null: there is no more."""
-    page = services.equipment.history(cell, what, cursor=cursor, limit=limit)
-    return {"cell": cell, "what": what.value, "entries": list(page.rows), "cursor": page.cursor}
+@router.get("/cells/{cell}/equipment/history", responses=PAGED)
+def history(services: Services, session: _See, page: Page, cell: str, what: History) -> Answers:
+    """List daily checks, cleanings or line clearances as the cell's trail has them, the newest first."""
+    found = services.equipment.history(cell, what, cursor=page.place(), limit=page.limit)
+    if found.cursor is not None:
+        page.continue_with(write_cursor((found.cursor,)))
+    return list(found.rows)
 
 
 @router.post("/cells/{cell}/qualifications", status_code=201)
@@ -71,12 +67,12 @@ def record_maintenance(services: Services, session: _Maintain, cell: str, body: 
     return services.equipment.log.record_maintenance(session, cell, body)
 
 
-@router.get("/training")
-def training(services: Services, session: _See, person: Annotated[str, Query(max_length=64)] = "") -> Answer:
-    """Return how everybody, or one person, stands in recipes, cells and procedures today; `gated`: a cell asks for it before a print."""
+@router.get("/training", responses=PAGED)
+def training(services: Services, session: _See, page: Page, person: Annotated[str, Query(max_length=64)] = "") -> Answers:
+    """List how everybody, or one person, stands in recipes, cells and procedures today; `gated`: a cell asks for it before a print."""
     registers = [found.register for found in services.readiness.views().values() if found.register is not None]
     rows = services.training.register(registers)
-    return {"training": [row.as_record() for row in rows if person in ("", row.person)]}
+    return page.page([row.as_record() for row in rows if person in ("", row.person)], by("person", "matter", "subject", "source"))
 
 
 @router.post("/training", status_code=201)

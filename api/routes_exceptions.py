@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
 from api.exception_desk import Cause, ReturnedCartridge
+from api.paging import PAGED, Page, by
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 
@@ -29,10 +30,10 @@ _Resolve = Annotated[Session, Depends(guard(Permission.RESOLVE, EventKind.BATCH_
 _TakeBack = Annotated[Session, Depends(guard(Permission.TAKE_BACK, EventKind.INK_CARTRIDGE_WEIGHED))]
 
 
-@router.get("/batches/{batch}/exceptions")
-def exceptions(services: Services, session: _Review, batch: str) -> Answers:
+@router.get("/batches/{batch}/exceptions", responses=PAGED)
+def exceptions(services: Services, session: _Review, batch: str, page: Page) -> Answers:
     """List what holds the batch until a person who did not run it assigns a cause."""
-    return services.exceptions.exceptions(batch)
+    return page.page(services.exceptions.exceptions_for(session, batch), by("exception"))
 
 
 @router.post("/batches/{batch}/exceptions/resolution")

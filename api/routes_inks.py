@@ -48,10 +48,16 @@ def receive_cartridge(services: Services, session: _Fill, cartridge: dict[str, J
     return services.inks.receive_cartridge(session, cartridge)
 
 
+@router.get("/inks/{lot}")
+def ink(services: Services, session: _See, lot: str) -> Answer:
+    """Return an ink lot as it is now, and what the person who asks may do with it."""
+    return services.inks.lot_for(session, lot)
+
+
 @router.get("/cartridges/{serial}")
 def cartridge(services: Services, session: _See, serial: str) -> Answer:
     """Return a cartridge as it is now, what is left in it, whether it is held, and all that happened to it."""
-    return services.inks.cartridge(serial)
+    return services.inks.cartridge_for(session, serial)
 
 
 @router.post("/cartridges/{serial}/weight")

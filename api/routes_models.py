@@ -9,10 +9,13 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.access import Credentials
+from api.allowed import allowed_actions
 from api.dependencies import Answer, Answers, Services
 from api.model_use import ReferenceCheck, UnitSpectrum
+from api.paging import PAGED, Page, by
 from api.security import Permission, Session, guard
 from audit.events import EventKind
+from audit.release.trail_view import as_object
 
 router = APIRouter(prefix="/api/v1", tags=["models"])
 _See = Annotated[Session, Depends(guard(Permission.SEE))]
@@ -58,16 +61,18 @@ class Spectra(BaseModel):
     spectra: list[UnitSpectrum] = Field(min_length=1, max_length=1000)
 
 
-@router.get("/models")
-def models(services: Services, session: _See) -> Answers:
+@router.get("/models", responses=PAGED)
+def models(services: Services, session: _See, page: Page) -> Answers:
     """List every version of every process model with its state."""
-    return services.models.register.states()
+    return page.page(services.models.register.states(), by("id", "version"))
 
 
 @router.get("/models/{reference}")
 def model(services: Services, session: _See, reference: str) -> Answer:
     """Return one version whole: definition, test, life so far, steps from here."""
-    return services.models.view(session, reference)
+    shown = services.models.view(session, reference)
+    checks = allowed_actions({"checks": services.model_use.against_checking(session, reference)})
+    return {**shown, "allowed_actions": {**as_object(shown["allowed_actions"]), **checks}}
 
 
 @router.get("/models/{reference}/monitoring")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.allowed import allowed_actions
 from api.dependencies import Answer, Services
 from api.label_desk import MEDIA_TYPES, LabelPrint
 from api.pack_desk import Dispensing, Scan
@@ -66,6 +67,14 @@ def packs(services: Services, session: _See, batch: str) -> Answer:
 def pack(services: Services, session: _Pack, batch: str, body: Units) -> Answer:
     """Put released units into packs, strengths kept apart."""
     return services.packs.pack(session, batch, body.units)
+
+
+@router.get("/packs/{pack}")
+def one_pack(services: Services, session: _See, pack: str) -> Answer:
+    """Return a pack with its labels, and what the person who asks may do to each."""
+    acts = {"label": services.labels.against_printing(session, pack), **services.packs.allowed(session, pack)}
+    shown = {"pack": pack, **services.packs.state(pack), "labels": services.packs.labels_for(session, pack)}
+    return {**shown, "allowed_actions": allowed_actions(acts)}
 
 
 @router.get("/packs/{pack}/label", response_class=Response, responses={200: {"content": {"image/svg+xml": {}}}})

@@ -16,6 +16,7 @@ from api.access import GivenFactor
 from api.dependencies import Answer, Answers, Services
 from api.errors import RemoteRefused
 from api.form_body import body_of
+from api.paging import PAGED, Page, by
 from api.people import person_record
 from api.perimeter import Origin
 from api.security import COOKIE, Permission, Session, guard, token_of
@@ -201,14 +202,21 @@ def change_password(request: Request, services: Services, session: ChangePasswor
 
 @router.get("/api/v1/session")
 def me(session: SeePeople) -> Answer:
-    """Say who is logged in."""
-    who = {"username": session.username, "name": session.name, "roles": sorted(role.value for role in session.roles)}
+    """Say who is logged in, and what the roles of this person grant."""
+    who: dict[str, object] = {"username": session.username, "name": session.name, "roles": sorted(role.value for role in session.roles)}
+    who["permissions"] = sorted(permission.value for permission in session.permissions)
     return {**who, "remote": session.remote, "locked": session.locked, "must_change_password": session.must_change}
 
 
-@router.get("/api/v1/people")
-def people(services: Services, session: SeePeople) -> Answers:
-    return services.people.people()
+@router.get("/api/v1/people", responses=PAGED)
+def people(services: Services, session: SeePeople, page: Page) -> Answers:
+    return page.page(services.people.people(), by("username"))
+
+
+@router.get("/api/v1/people/{username}")
+def person(services: Services, session: SeePeople, username: str) -> Answer:
+    """Return an account, and what the person who asks may do to it."""
+    return services.people.person_for(session, username)
 
 
 @router.post("/api/v1/people", status_code=HTTPStatus.CREATED)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
+from api.paging import PAGED, Key, Page, by, the_text
 from api.production import OrderRequest, SecondEntry
 from api.security import Permission, Session, guard
 from api.weighing_desk import ReadWeight
@@ -64,10 +65,10 @@ _WeighAgain = Annotated[Session, Depends(guard(Permission.CONFIRM_WEIGHT, EventK
 _Command = Annotated[Session, Depends(guard(Permission.RUN, EventKind.RUN_COMMAND_RECEIVED))]
 
 
-@router.get("/orders")
-def orders(services: Services, session: _See) -> Answers:
+@router.get("/orders", responses=PAGED)
+def orders(services: Services, session: _See, page: Page) -> Answers:
     """List orders; figures are not shown, so that the second entry stays blind."""
-    return services.production.orders()
+    return page.page(services.production.orders(), by("order"))
 
 
 @router.post("/doses")
@@ -88,26 +89,40 @@ def confirm_order(services: Services, session: _Confirm, order: str, body: Confi
     return services.production.confirm_order(session, order, body.entry, body.signature)
 
 
-@router.get("/orders/{order}/cells")
-def cells_for(services: Services, session: _See, order: str) -> Answers:
+@router.get("/orders/{order}")
+def order(services: Services, session: _See, order: str) -> Answer:
+    """Return an order with its batches and what the person who asks may do to it; figures are not shown."""
+    return services.production.allowed_order(session, order)
+
+
+@router.get("/orders/{order}/cells", responses=PAGED)
+def cells_for(services: Services, session: _See, order: str, page: Page) -> Answers:
     """List the cells of the site with the reasons why they cannot take a batch of this order; no reason, it can."""
-    return [{"cell": offer.cell, "reasons": list(offer.reasons)} for offer in services.allocation.offers(order, services.feeds.views())]
+    offers = services.allocation.offers(order, services.feeds.views())
+    return page.page(({"cell": offer.cell, "reasons": list(offer.reasons)} for offer in offers), by("cell"))
 
 
-@router.get("/batches")
-def batches(services: Services, session: _See) -> Answers:
-    return services.production.batches()
+@router.get("/batches", responses=PAGED)
+def batches(services: Services, session: _See, page: Page) -> Answers:
+    return page.page(services.production.batches(), by("batch"))
 
 
 @router.get("/batches/{batch}")
 def batch(services: Services, session: _See, batch: str) -> Answer:
-    return {"batch": batch, **services.production.batch(batch)}
+    """Return a batch with what the person who asks may do to it."""
+    return services.batch_view.batch(session, batch)
 
 
-@router.get("/batches/{batch}/pictures")
-def pictures(services: Services, session: _See, batch: str) -> Sequence[str]:
+@router.get("/batches/{batch}/units", responses=PAGED)
+def units(services: Services, session: _See, batch: str, page: Page) -> Answers:
+    """List the units of a batch as its cell shows them, purge units first, each with what the person who asks may do to it."""
+    return page.page(services.batch_view.units(session, batch), _unit_key)
+
+
+@router.get("/batches/{batch}/pictures", responses=PAGED)
+def pictures(services: Services, session: _See, batch: str, page: Page) -> Sequence[str]:
     """Name the pictures of the batch's units: the solid of each strength, and its layers."""
-    return services.pictures.names(batch)
+    return page.page(services.pictures.names(batch), the_text)
 
 
 @router.get("/batches/{batch}/pictures/{name}", response_class=Response, responses={200: {"content": {"image/svg+xml": {}}}})
@@ -155,3 +170,9 @@ def enter_weight(services: Services, session: _Weigh, batch: str, number: int, b
 def enter_second_weight(services: Services, session: _WeighAgain, batch: str, number: int, body: SecondWeight) -> Answer:
     """Enter the net mass again, blind, as a second person, and sign."""
     return services.weighing.enter_second(session, batch, number, body.weight, body.signature)
+
+
+def _unit_key(unit: Answer) -> Key:
+    """Purge units come first."""
+    number = unit.get("n")
+    return 0 if unit.get("purge") else 1, number if isinstance(number, int) else 0

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
+from api.paging import PAGED, Page, by
 from api.recall_desk import Contact, RecallSearch
 from api.security import Permission, Session, guard
 from audit.events import EventKind
@@ -55,15 +56,15 @@ def search(services: Services, session: _Search, body: RecallSearch) -> Answer:
     return services.recalls.search(session, body)
 
 
-@router.get("/recalls")
-def recalls(services: Services, session: _Search) -> Answers:
-    return services.recalls.recalls()
+@router.get("/recalls", responses=PAGED)
+def recalls(services: Services, session: _Search, page: Page) -> Answers:
+    return page.page(services.recalls.recalls(), by("recall"))
 
 
 @router.get("/recalls/{recall}")
 def recall(services: Services, session: _Search, recall: str) -> Answer:
     """Return a recall with the state of its packs and patients, and what closing waits for."""
-    return services.recalls.recall(recall)
+    return services.recalls.recall_for(session, recall)
 
 
 @router.post("/recalls", status_code=HTTPStatus.CREATED)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials
 from api.dependencies import Answer, Answers, Services
+from api.paging import PAGED, Page, by
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 from recipes.bundle_file import LARGEST_BUNDLE_FILE
@@ -70,10 +71,10 @@ class BundleText(_Body):
     bundle: str = Field(max_length=LARGEST_BUNDLE_FILE)
 
 
-@router.get("/recipes")
-def recipes(services: Services, session: _See) -> Answers:
+@router.get("/recipes", responses=PAGED)
+def recipes(services: Services, session: _See, page: Page) -> Answers:
     """List recipe versions with digest and status."""
-    return services.recipes.versions.states()
+    return page.page(services.recipes.versions.states(), by("id", "version"))
 
 
 @router.get("/recipes/{recipe}")
@@ -151,11 +152,11 @@ def take_in(services: Services, session: _Import, body: BundleText) -> Answer:
     return services.recipes.take_in(session, body.bundle.encode("utf-8"))
 
 
-@router.get("/inks")
-def inks(services: Services, session: _See) -> Answers:
-    return services.shelf.inks()
+@router.get("/inks", responses=PAGED)
+def inks(services: Services, session: _See, page: Page) -> Answers:
+    return page.page(services.shelf.inks(), by("lot"))
 
 
-@router.get("/cartridges")
-def cartridges(services: Services, session: _See) -> Answers:
-    return services.shelf.cartridges()
+@router.get("/cartridges", responses=PAGED)
+def cartridges(services: Services, session: _See, page: Page) -> Answers:
+    return page.page(services.shelf.cartridges(), by("serial"))

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials
+from api.allowed import allowed_actions
 from api.dependencies import Answer, Services
 from api.security import Permission, Session, guard
 from audit.events import EventKind
@@ -46,8 +47,12 @@ def review(services: Services, session: _Review, batch: str) -> Answer:
 
 @router.get("/batches/{batch}/to-sign")
 def to_sign(services: Services, session: _Review, batch: str) -> Answer:
-    """Return what a disposition is signed over, with the digest (`shown_sha256`) that goes back as `signature.digest`."""
-    return services.release.to_sign(batch)
+    """Return what a disposition is signed over, with the digest (`shown_sha256`) that goes back as `signature.digest`.
+
+    `dispositions` says of each whether the person who asks may sign it, and if not, every reason.
+    """
+    dispositions = allowed_actions(services.release.dispositions(session, batch))
+    return {**services.release.to_sign(batch), "dispositions": dispositions}
 
 
 @router.post("/batches/{batch}/units/{number}/removal")

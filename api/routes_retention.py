@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
 from api.dependencies import Answer, Answers, Services
+from api.paging import PAGED, Page, by
 from api.people import DEVICE
 from api.security import Permission, Session, guard
 from audit.events import EventKind
@@ -31,11 +32,11 @@ _Request = Annotated[Session, Depends(guard(Permission.ERASE, EventKind.PATIENT_
 _Erase = Annotated[Session, Depends(guard(Permission.ERASE, EventKind.PATIENT_IDENTITY_ERASED))]
 
 
-@router.get("/retention")
-def kept(services: Services, session: _See) -> Answers:
+@router.get("/retention", responses=PAGED)
+def kept(services: Services, session: _See, page: Page) -> Answers:
     """List until when the documents of each batch are kept, what holds them, and which are due. Nothing is deleted by this."""
     today = _today(services)
-    return [
+    rows = (
         {
             "batch": found.batch,
             "certified": None if found.certified is None else found.certified.isoformat(),
@@ -46,7 +47,8 @@ def kept(services: Services, session: _See) -> Answers:
             "due": found.is_due(today),
         }
         for found in kept_batches(services.store, Policy())
-    ]
+    )
+    return page.page(rows, by("batch"))
 
 
 @router.post("/batches/{batch}/holds/{name}")

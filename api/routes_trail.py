@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Answer, Services
+from api.paging import PAGED, Page, write_cursor
 from api.security import Permission, Session, guard
 from api.trail_desk import WORKSTATION
 from api.trail_question import LONGEST, read_filter
@@ -38,10 +39,11 @@ _Search = Annotated[Session, Depends(guard(Permission.SEARCH_TRAIL))]
 _Export = Annotated[Session, Depends(guard(Permission.EXPORT, EventKind.RECORD_SELECTION_EXPORTED))]
 
 
-@router.get("/trail")
+@router.get("/trail", responses=PAGED)
 def trail(
     services: Services,
     session: _Search,
+    page: Page,
     trail: Asked = WORKSTATION,
     kind: Annotated[list[str] | None, Query(max_length=40)] = None,
     preset: Asked = "",
@@ -53,15 +55,19 @@ def trail(
     until: Asked = "",
     reason: Asked = "",
     text: Asked = "",
-    cursor: Annotated[int | None, Query(ge=0)] = None,
     order: Literal["newest", "oldest"] = "newest",
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Answer:
-    """Search a trail. `cursor` of an answer, given with the same question, continues it; null says that there is no more."""
+    """Search a trail. The `Link` of an answer continues it, and so does its `cursor`, given with the same question; null: no more.
+
+    A page may have no entry and a next page all the same: one request looks at so many entries and no more.
+    """
     asked = {"person": person, "role": role, "device": device, "object": object, "since": since, "until": until}
     wanted = read_filter({**asked, "reason": reason, "text": text}, kind or (), preset)
-    page = services.trail.page(trail, wanted, cursor=cursor, limit=limit, newest_first=order == "newest")
-    return {"entries": [json.loads(entry.canonical) for entry in page.entries], "cursor": page.cursor, "looked_at": page.looked_at}
+    found = services.trail.page(trail, wanted, cursor=page.place(), limit=page.limit, newest_first=order == "newest")
+    cursor = None if found.cursor is None else write_cursor((found.cursor,))
+    if cursor is not None:
+        page.continue_with(cursor)
+    return {"entries": [json.loads(entry.canonical) for entry in found.entries], "cursor": cursor, "looked_at": found.looked_at}
 
 
 @router.get("/trail/checkpoint")

@@ -164,6 +164,11 @@ class Session:
             return False
         return True
 
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What the roles of this person grant."""
+        return frozenset(permission for permission, roles in GRANTS.items() if self.roles & roles)
+
     def role_for(self, permission: Permission) -> Role:
         """Return the role under which this person acts. Raises RoleMissing, SessionLocked, PasswordChangeNeeded."""
         granted = self.roles & GRANTS[permission]

@@ -155,8 +155,13 @@ class Shelf:
         """Say why a cartridge, or the ink lot in it, is held; None where neither is."""
         cartridge = self._store.state("cartridge", serial) or {}
         lot = str(cartridge.get("ink_lot", ""))
-        found, of_lot = cartridge.get("held"), (self._store.state("ink_lot", lot) or {}).get("held")
-        return found if isinstance(found, str) else f"ink lot {lot}: {of_lot}" if isinstance(of_lot, str) else None
+        found, of_lot = cartridge.get("held"), self.held_lot(lot)
+        return found if isinstance(found, str) else None if of_lot is None else f"ink lot {lot}: {of_lot}"
+
+    def held_lot(self, lot: str) -> str | None:
+        """Say why an ink lot is held; None where it is not."""
+        held = (self._store.state("ink_lot", lot) or {}).get("held")
+        return held if isinstance(held, str) else None
 
     def inks(self) -> list[JsonObject]:
         return [state for _, state in self._store.objects("ink_lot")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Credentials, actor_of, actor_record
+from api.allowed import Acts, Against, against, refuse
 from api.cells import CellDirectory, CellPort
 from api.errors import WrongState
 from api.people import People
@@ -17,6 +18,7 @@ from api.status import CellStatus, ExternalWeighingStatus
 from audit.canonical import JsonObject
 from audit.events import Subject
 from audit.signatures import weight_digest
+from printer.errors import CellRefused
 
 MEANING_WEIGHED = "weight entered"
 
@@ -42,6 +44,7 @@ class WeighingDesk:
 
     def enter_first(self, session: Session, batch_id: str, number: int, read: ReadWeight) -> JsonObject:
         """Hand on the operator's entry. Raises WrongState where this unit does not wait for it, CellRefused with all reasons."""
+        refuse(self.against_first(session, batch_id, number))
         actor = actor_of(session, Permission.RUN)
         cell, waiting = self._waiting(batch_id, number, 1)
         cell.enter_weight(
@@ -57,10 +60,9 @@ class WeighingDesk:
 
     def enter_second(self, session: Session, batch_id: str, number: int, read: ReadWeight, credentials: Credentials) -> JsonObject:
         """Have a second person sign what they read, and hand it on. Raises WrongState, CellRefused, and what a signature may."""
+        refuse(self.against_second(session, batch_id, number, credentials.username or session.username))
         actor = actor_of(session, Permission.CONFIRM_WEIGHT)
         cell, waiting = self._waiting(batch_id, number, 2)
-        if (credentials.username or session.username) == waiting.first_by:
-            raise WrongState("The same person cannot make both entries.", remedy="Let a second person weigh the unit and enter its weight.")
         signature = self._people.sign(
             session,
             credentials,
@@ -79,6 +81,32 @@ class WeighingDesk:
             signature=json_tree(signature.as_record()),
         )
         return {"unit": waiting.unit, "entered": 2}
+
+    def allowed(self, session: Session, batch_id: str, number: int) -> Acts:
+        """Return what stands against this person making each entry for a unit."""
+        return {
+            "weight": self.against_first(session, batch_id, number),
+            "weight/second": self.against_second(session, batch_id, number, session.username),
+        }
+
+    def against_first(self, session: Session, batch_id: str, number: int) -> Against:
+        return against(lambda: session.role_for(Permission.RUN), lambda: self._may_begin(session, batch_id, number))
+
+    def against_second(self, session: Session, batch_id: str, number: int, signer: str) -> Against:
+        """`signer` would enter and sign: the person of the session, or a second person there."""
+        return against(lambda: session.role_for(Permission.CONFIRM_WEIGHT), lambda: self._may_repeat(batch_id, number, signer))
+
+    def _may_begin(self, session: Session, batch_id: str, number: int) -> None:
+        cell, _ = self._waiting(batch_id, number, 1)
+        actor = actor_record(actor_of(session, Permission.RUN)) if Permission.RUN in session.permissions else None
+        heard = cell.allowed(actor).get("weight")
+        if isinstance(heard, list) and heard:
+            raise CellRefused([str(reason) for reason in heard], remedy="Let a trained operator do it.")
+
+    def _may_repeat(self, batch_id: str, number: int, signer: str) -> None:
+        _, waiting = self._waiting(batch_id, number, 2)
+        if signer == waiting.first_by:
+            raise WrongState("The same person cannot make both entries.", remedy="Let a second person weigh the unit and enter its weight.")
 
     def _waiting(self, batch_id: str, number: int, entry: int) -> tuple[CellPort, ExternalWeighingStatus]:
         batch = self._production.batch(batch_id)

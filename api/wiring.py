@@ -11,7 +11,9 @@ import httpx
 from api.access_desk import AccessDesk
 from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
+from api.batch_view import BatchView
 from api.care import Care
+from api.cell_acts import CellActs
 from api.cell_feed import CellFeeds
 from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
@@ -109,6 +111,8 @@ class Workstation:
     equipment: EquipmentDesk
     training: TrainingDesk
     trends: TrendDesk
+    batch_view: BatchView
+    cell_acts: CellActs
 
     def close(self) -> None:
         self.http.close()  # whoever waits for an answer from outside waits no longer
@@ -161,6 +165,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     reviews, trail, training = ReviewWatch(release, lambda: store.size), TrailDesk(store, cells), TrainingDesk(store, people)
     patients = PatientDesk(store, PatientVault.load(settings.path(settings.patients_key)))
     packs = PackDesk(store, LabelSource(store, settings.pharmacy), holds, demonstration=settings.demonstration)
+    weighing, exceptions = WeighingDesk(people, production, cells), ExceptionDesk(store, people, production, release, inks)
     return Workstation(
         settings=settings,
         clock=clock,
@@ -179,7 +184,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         release=release,
         recipes=recipes,
         allocation=Allocation(store, production),
-        weighing=WeighingDesk(people, production, cells),
+        weighing=weighing,
         inks=inks,
         pictures=PictureDesk(production, cells),
         trail=trail,
@@ -191,7 +196,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         models=models,
         model_use=model_use,
         answers=KeptAnswers(settings.path(ANSWERS_FILE), clock, settings.path(settings.patients_key).read_bytes()),
-        exceptions=ExceptionDesk(store, people, production, release, inks),
+        exceptions=exceptions,
+        batch_view=BatchView(production, release, weighing, exceptions, packs, model_use),
+        cell_acts=CellActs(cells),
         patients=patients,
         packs=packs,
         labels=LabelDesk(store, people, packs, patients, holds, settings.pharmacy, demonstration=settings.demonstration),

@@ -38,6 +38,8 @@ class DosewrightError(Exception):
     """An error with a stable code, a sentence on what is wrong and a sentence on what to do."""
 
     code: ClassVar[str] = "DW-000"
+    reasons: tuple[str, ...] = ()
+    """The single reasons of a refusal that has several."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)

@@ -347,16 +347,23 @@ class Identity:
         _need_reason(reason)
         with self._lock:
             self._require_administrator(by)
-            person = self._known(username)
-            if not own and by.username == username:
-                raise AccessDenied("Nobody changes their own roles.", remedy="Ask another administrator.")
-            if not person.active:
-                raise AccessDenied(f"The account {username} was closed for good.", remedy="Make another account.")
             keeps = "administrator" in _texts(new["roles"]) if "roles" in new else new.get("active", True) is True
-            if person.has(Role.ADMINISTRATOR) and not keeps and self._administrators() == {username}:
-                raise AccessDenied(f"{username} is the last administrator.", remedy="Make another administrator first.")
+            self.refuse_change(username, by.username, own=own, keeps_administrator=keeps)
             self._store.append(EntryDraft(kind, Subject("person", username), new, by, self._device, reason=reason))
         return self._known(username)
+
+    def refuse_change(self, username: str, by: str, *, own: bool = True, keeps_administrator: bool = True) -> None:
+        """Raise AccessDenied where an account may not be changed by this administrator.
+
+        `own`: one may change one's own in this way; `keeps_administrator`: it is an administrator's after it, if it was before.
+        """
+        person = self._known(username)
+        if not own and by == username:
+            raise AccessDenied("Nobody changes their own roles.", remedy="Ask another administrator.")
+        if not person.active:
+            raise AccessDenied(f"The account {username} was closed for good.", remedy="Make another account.")
+        if person.has(Role.ADMINISTRATOR) and not keeps_administrator and self._administrators() == {username}:
+            raise AccessDenied(f"{username} is the last administrator.", remedy="Make another administrator first.")
 
     def _administrators(self) -> set[str]:
         return {person.username for person in self.people() if person.has(Role.ADMINISTRATOR) and person.active and not person.locked}

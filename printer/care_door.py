@@ -74,6 +74,26 @@ class CareDoor:
         serial = None if found.register is None else found.register.balance.serial
         return gather_standing(self._cell.store, text, self._name, serial, self._cell.clock.utc())
 
+    def allowed(self, who: JobActor | None) -> Answer:
+        """Return for each act of care why it would be refused now; without a person, as far as the person does not matter."""
+        now, untrained = self._cell.check_refusals(None if who is None else who.actor()), self._untrained(who)
+        begin, confirm, abandon = ([*_reasons(now.get(name))] for name in ("begin", "confirm", "abandon"))
+        return {
+            "check": [*untrained, *begin],
+            "check/confirm": confirm,
+            "check/abandon": abandon,
+            "cleaning": [*untrained, *begin],
+        }
+
+    def _untrained(self, who: JobActor | None) -> list[Answer]:
+        if who is None:
+            return []
+        try:
+            self._valid_register(who)
+        except CellRefused as refused:
+            return [*refused.reasons]
+        return []
+
     def _readiness(self, _: Mapping[str, JsonValue]) -> Answer:
         found, standing = self.register(), self.standing()
         register = found.register
@@ -133,6 +153,10 @@ def _named(register: EquipmentRegister) -> JsonObject:
     """Return a register with its number, its digest and all that stands in it."""
     contents: JsonObject = register.model_dump(mode="json", by_alias=True)
     return {"reference": register.reference, "digest": register.digest, "contents": contents}
+
+
+def _reasons(value: Answer) -> list[Answer]:
+    return [*value] if isinstance(value, (list, tuple)) else []
 
 
 def _read(model: type[M], body: Mapping[str, JsonValue]) -> M:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -184,6 +184,30 @@ class Cell:
                 raise CellRefused(reasons)
             self._handle(command)
             return {"run": run, "state": machine.state.value}
+
+        return self._ask(call)
+
+    def refusals(self, commands: Callable[[RunMachine], Mapping[str, Command]]) -> JsonObject:
+        """Return the run that is shown, and of a live one for each command by its name why it would be refused now; nothing is done."""
+
+        def call() -> JsonObject:
+            machine = self._machine
+            if machine is None:
+                return {"run": self._shown_run, "reasons": None}
+            reasons: JsonObject = {name: [*machine.refusal(command)] for name, command in commands(machine).items()}
+            return {"run": machine.plan.run, "reasons": reasons}
+
+        return self._ask(call)
+
+    def check_refusals(self, who: Actor | None) -> JsonObject:
+        """Return why a check or a cleaning may not begin now, and why this person may not go on with the check that is under way."""
+
+        def call() -> JsonObject:
+            return {
+                "begin": _refused_by(self._refuse_if_busy),
+                "abandon": _refused_by(self._check.refuse_if_none),
+                "confirm": _refused_by(lambda: self._check.refuse_to_confirm(who)),
+            }
 
         return self._ask(call)
 
@@ -478,3 +502,12 @@ class Cell:
         for token in late:
             del self._outstanding[token]
             self._handle(RecordLate(token, f"no commit within {_RECORD_LIMIT_S:.0f} s"))
+
+
+def _refused_by(check: Callable[[], None]) -> list[JsonValue]:
+    """Return the reasons with which a check refuses; none where it does not."""
+    try:
+        check()
+    except CellRefused as refused:
+        return [*refused.reasons]
+    return []

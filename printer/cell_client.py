@@ -122,6 +122,10 @@ class CellClient:
     def status(self, trace_since_us: int = 0) -> dict[str, JsonValue]:
         return _object(self._ask("status", {"trace_since_us": trace_since_us}))
 
+    def allowed(self, actor: Mapping[str, str] | None = None) -> dict[str, JsonValue]:
+        """Return for each act on the run, its alarms and the cell why it would be refused now, to this person where one is named."""
+        return _object(self._ask("allowed", {"actor": None if actor is None else dict(actor)}))
+
     def trail(self, start: int, limit: int = 2000) -> list[str]:
         """Return canonical lines of the cell's trail from entry `start`."""
         lines = self._ask("trail", {"start": start, "limit": limit}, timeout_s=30.0)

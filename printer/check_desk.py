@@ -68,6 +68,14 @@ class CheckDesk:
         session.abandon(f"{reason} ({who.name})", who)
         return self._end(session, day)
 
+    def refuse_if_none(self) -> None:
+        """Raise CellRefused where no check is under way."""
+        self._under_way()
+
+    def refuse_to_confirm(self, who: Actor | None) -> None:
+        """Raise CellRefused where no step waits for this person."""
+        self._under_way().refuse_to_confirm(who)
+
     def handle(self, event: RunInput, now: int, day: Callable[[], str]) -> list[RunEffect]:
         """Take an input of the cell while the check is under way."""
         session = self._session

@@ -59,12 +59,16 @@ class CheckSession:
 
     def confirm(self, who: Actor, step: str, now: int) -> bytes:
         """The person has done what the instruction of this step says. Raises CellRefused."""
-        if who.username != self.who.username:
-            raise CellRefused([f"the check was begun by {self.who.name}"], remedy="Let that person go on, or abandon the check.")
+        self.refuse_to_confirm(who)
         if step != self.check.step.value or self.ended or not self.check.confirm():
             raise CellRefused([f"step {step!r} does not wait for a confirmation; the check is at {self.check.step.value!r}"])
         self._touched = now
         return self._go_on(now)
+
+    def refuse_to_confirm(self, who: Actor | None) -> None:
+        """Raise CellRefused where this person may not go on with the check: another began it."""
+        if who is not None and who.username != self.who.username:
+            raise CellRefused([f"the check was begun by {self.who.name}"], remedy="Let that person go on, or abandon the check.")
 
     def abandon(self, reason: str, who: Actor | None = None) -> None:
         """End the check; `who` is the person who gave it up, None where the cell itself must."""

@@ -19,12 +19,13 @@ from audit.signatures import Signature, removal_digest, verify_signature, weight
 from printer.admission import Job, JobActor, admit, read_job, read_trusted_people
 from printer.alarm_figures import events_of, figures
 from printer.alarm_register import AlarmRegister, as_record, from_record
+from printer.allowed_door import AllowedDoor, recorded_refusal
 from printer.care_door import CareDoor
 from printer.cell import Cell
 from printer.drafts import kind_for, printed
 from printer.errors import CellRefused, RunMissing
 from printer.messages import CELL, ON_ALARMS, Command, EnteredWeight, Operation
-from printer.people_gates import person_gates
+from printer.people_gates import person_gates, removal_refusals
 from printer.planned_units import compile_corrected
 from printer.readiness import unmet
 from printer.recipe_door import RecipeDoor
@@ -67,6 +68,7 @@ class Door:
         self._creating = threading.Lock()
         self._care = CareDoor(cell, name, machine, trusted, equipment)
         self._recipes = RecipeDoor(cell, name, trusted)
+        self._allowed = AllowedDoor(cell, self._care, self._stranger_reasons, self._started_by)
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -80,6 +82,7 @@ class Door:
             "status": self._status,
             **self._care.handlers(),
             **self._recipes.handlers(),
+            **self._allowed.handlers(),
             "trail": self._trail,
             "checkpoint": lambda _: self._cell.store.checkpoint(),
             "pictures": self._pictures,
@@ -181,13 +184,20 @@ class Door:
 
     def _refuse_stranger(self, run: str, who: Actor) -> None:
         """The one who starts or resumes need not be the one who asked for the run: the same two gates are judged anew."""
+        if reasons := self._stranger_reasons(run, who):
+            raise CellRefused(reasons, remedy="Let a trained operator do it.")
+
+    def _stranger_reasons(self, run: str, who: Actor) -> Sequence[str]:
         found, standing = self._care.register(), self._care.standing()
         state = self._cell.store.state("run", run) or {}
         recipe, development = str(state.get("recipe")), state.get("purpose") == DEVELOPMENT
         trusted = read_trusted_people(self._trusted)
-        reasons = unmet(person_gates(who, trusted, found.register, recipe, standing.today, development=development))
-        if reasons:
-            raise CellRefused(reasons, remedy="Let a trained operator do it.")
+        return unmet(person_gates(who, trusted, found.register, recipe, standing.today, development=development))
+
+    def _started_by(self, run: str) -> str | None:
+        """Return the user name of who started a run, None where nobody has."""
+        commands = self._cell.store.search(kind=EventKind.RUN_COMMAND_RECEIVED.value, subject_id=run)
+        return next((entry.actor.username for entry in commands if entry.new.get("command") == Operation.START), None)
 
     def _alarm(self, body: Mapping[str, JsonValue]) -> Answer:
         """Acknowledge, reset, shelve or unshelve one alarm."""
@@ -209,14 +219,11 @@ class Door:
     def _recorded_alarm(self, command: Command, state: JsonObject) -> None:
         """Acknowledge or reset an alarm of a run that only the record knows."""
         key, run = command.target, command.target.rpartition("/")[0]
-        register = AlarmRegister(run, [from_record(key, state)])
-        match command.operation:
-            case Operation.ACKNOWLEDGE:
-                change = register.acknowledge(key, command.reason)
-            case Operation.RESET:
-                change = register.reset(key)
-            case _:
-                raise CellRefused([f"run {run} has ended: the shelf ends with its run"])
+        alarm = from_record(key, state)
+        if reasons := recorded_refusal(alarm, command):
+            raise CellRefused(reasons)
+        register = AlarmRegister(run, [alarm])
+        change = register.acknowledge(key, command.reason) if command.operation is Operation.ACKNOWLEDGE else register.reset(key)
         if change is not None:
             kind = EventKind(f"alarm.condition.{change.event}")
             new, subject = as_record(change, run), Subject("alarm", key)
@@ -256,10 +263,7 @@ class Door:
         roles = read_trusted_people(self._trusted).get(signature.key)
         if roles is None or signature.role not in roles:
             reasons.append(f"{signature.signer} as {signature.role} is not trusted on this cell")
-        commands = self._cell.store.search(kind=EventKind.RUN_COMMAND_RECEIVED.value, subject_id=run)
-        started = next((entry.actor.username for entry in commands if entry.new.get("command") == Operation.START), None)
-        if started == signature.signer:
-            reasons.append(f"{signature.signer} ran the batch; a second person confirms the removal")
+        reasons += removal_refusals(signature.signer, self._started_by(run))
         if reasons:
             raise CellRefused(reasons, remedy="Have a second, enrolled person confirm that the unit is off the plate.")
 

@@ -22,6 +22,11 @@ def person_gates(
     return operator, training_gate(register, who.username, who.name, recipe, today)
 
 
+def removal_refusals(signer: str, started_by: str | None) -> tuple[str, ...]:
+    """Return why a person may not confirm that a unit left the plate: whoever started the run is not the second person."""
+    return (f"{signer} ran the batch; a second person confirms the removal",) if signer == started_by else ()
+
+
 def operator_gate(username: str, name: str, role: str, trusted: Mapping[str, Collection[str]], *, development: bool = False) -> Gate:
     """Judge whether the person is on this cell's list in the role that runs a batch; the list holds keys, named by their owner."""
     held = {part for key, roles in trusted.items() if key.split("+", 1)[0].rpartition("/")[2] == username for part in roles}

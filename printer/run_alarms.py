@@ -84,15 +84,7 @@ class RunAlarms:
         alarm = self.register.get(command.target)
         if alarm is None:
             return (f"there is no alarm {command.target} in this run",)
-        match command.operation:
-            case Operation.SHELVE:
-                return _shelving(alarm, command)
-            case Operation.UNSHELVE if alarm.state is not AlarmState.SHELVED:
-                return ("the alarm is not shelved",)
-            case Operation.RESET if alarm.state is not AlarmState.LATCHED_ACKNOWLEDGED:
-                return (f"the alarm is {alarm.state}: only one that is acknowledged and whose condition has gone is reset",)
-            case _:
-                return ()
+        return alarm_refusal(alarm, command)
 
     def command(self, command: Command, now: int) -> None:
         """Carry out what a person asks of one alarm; what would be refused changes nothing."""
@@ -209,6 +201,19 @@ class RunAlarms:
     def _draft(self, change: Change | None, reason: str = "") -> None:
         if change is not None:
             self._run.drafts.alarm(change, CELL, reason)
+
+
+def alarm_refusal(alarm: Alarm, command: Command) -> tuple[str, ...]:
+    """Return why a person's command about an alarm that is as it is would be refused."""
+    match command.operation:
+        case Operation.SHELVE:
+            return _shelving(alarm, command)
+        case Operation.UNSHELVE if alarm.state is not AlarmState.SHELVED:
+            return ("the alarm is not shelved",)
+        case Operation.RESET if alarm.state is not AlarmState.LATCHED_ACKNOWLEDGED:
+            return (f"the alarm is {alarm.state}: only one that is acknowledged and whose condition has gone is reset",)
+        case _:
+            return ()
 
 
 def _shelving(alarm: Alarm, command: Command) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
-from audit.canonical import JsonObject, JsonValue
 from recipes.errors import TransitionRefused
 
 
@@ -120,21 +119,6 @@ def advance(version: RecipeVersion, step: Step, *, person: str, roles: Collectio
             assert_never(step)
 
 
-def steps_from(
-    version: RecipeVersion, *, person: str, roles: Collection[str], digest: str, against: Mapping[Step, str] | None = None
-) -> list[JsonObject]:
-    """Return every step of the table from here, with the reasons why this person may not take it; no reason, it is open.
-
-    `against` names what the keeper of the version itself has against a step, said before what the table says.
-    """
-    found: list[JsonObject] = []
-    for state, step in TRANSITIONS:
-        if state is not version.state or step is Step.SUPERSEDE:
-            continue  # a version is superseded by its successor, in one act
-        reasons: list[JsonValue] = [against[step]] if against and step in against else []
-        try:
-            advance(version, step, person=person, roles=roles, digest=digest)
-        except TransitionRefused as refusal:
-            reasons.append(str(refusal))
-        found.append({"step": step.value, "open": not reasons, "reasons": reasons})
-    return found
+def steps_of(state: RecipeState) -> tuple[Step, ...]:
+    """Return the steps that the table has from a state, whoever takes them."""
+    return tuple(step for known, step in TRANSITIONS if known is state)

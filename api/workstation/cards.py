@@ -7,6 +7,7 @@ from html import escape
 
 from nicegui import ui
 
+from api.life_steps import steps_here
 from api.workstation import panels
 from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
@@ -15,7 +16,6 @@ from api.workstation.places import place_of
 from api.workstation.visitor import Visitor
 from api.workstation.words import said
 from audit.canonical import JsonObject
-from audit.release.trail_view import as_list, as_object
 
 
 def page_head(visitor: Visitor, here: str) -> None:
@@ -56,8 +56,9 @@ def table(head: Sequence[str], rows: Sequence[str], none: str) -> str:
 
 def steps_html(view: JsonObject) -> str:
     """The steps that are not open to this person, each with what stands against it."""
-    rows = ""
-    for step in map(as_object, as_list(view.get("steps"))):
-        why = "; ".join(str(reason) for reason in as_list(step.get("reasons")))
-        rows += "" if step.get("open") else f"<li>✕ <b>{escape(str(step.get('step', '')))}</b>: {escape(why)}</li>"
+    rows = "".join(
+        f"<li>✕ <b>{escape(listed.step.value)}</b>: {escape('; '.join(listed.reasons))}</li>"
+        for listed in steps_here(view)
+        if not listed.open
+    )
     return f'<ul class="dw-list">{rows}</ul>' if rows else ""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from api.access import Credentials
+from api.life_steps import may, steps_here
 from api.security import Session
 from api.workstation import forms
 from api.workstation.cards import page_head, steps_html
@@ -149,13 +150,12 @@ class ModelsPage:
             self._steps(session, chosen, view)
 
     def _steps(self, session: Session, reference: str, view: JsonObject) -> None:
-        open_steps = [str(step.get("step")) for step in map(as_object, as_list(view.get("steps"))) if step.get("open")]
-        quality = {role.value for role in session.roles} & {"quality_assurance", "qualified_person"}
-        if view.get("suspended") and quality:
+        open_steps = [listed.step.value for listed in steps_here(view) if listed.open]
+        if may(view, "reinstate"):
             open_steps.append(_REINSTATE)
         for step in open_steps:
             self._sign_form(session, reference, step, str(view.get("digest")))
-        if view.get("status") == "effective" and not view.get("suspended"):
+        if may(view, "suspend"):
             self._suspend_form(reference)
         closed = steps_html(view)
         ui.html(closed or ("" if open_steps else '<p class="dw-quiet">No step leads on from here.</p>'), sanitize=False).classes("w-full")

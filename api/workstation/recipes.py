@@ -9,6 +9,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from api.access import Credentials
+from api.life_steps import may, steps_here
 from api.security import Session
 from api.workstation import forms
 from api.workstation.cards import page_head, steps_html
@@ -123,8 +124,8 @@ class RecipesPage:
             self._steps(session, chosen, view)
 
     def _steps(self, session: Session, reference: str, view: JsonObject) -> None:
-        open_steps = [str(step.get("step")) for step in _objects(view.get("steps")) if step.get("open")]
-        if "process_engineer" in {role.value for role in session.roles} and view.get("status") in ("draft", "in review", "approved"):
+        open_steps = [listed.step.value for listed in steps_here(view) if listed.open]
+        if may(view, "development"):
             open_steps.append(_DEVELOPMENT)
         for step in open_steps:
             self._sign_form(session, reference, step, str(view.get("digest")))

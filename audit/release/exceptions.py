@@ -127,6 +127,11 @@ def refusal(code: str, cause: str, username: str, role: str, operators: Collecti
         return f"{code or 'nothing'} is no reason code; it is one of {', '.join(ReasonCode)}"
     if len(cause.strip()) < SHORTEST_CAUSE:
         return "no cause is stated"
+    return person_refusal(username, role, operators)
+
+
+def person_refusal(username: str, role: str, operators: Collection[str]) -> str:
+    """Return why this person may resolve no exception of a batch that these people operated; empty where they may."""
     if username in operators:
         return f"{username} operated the printer for this batch and cannot resolve its exceptions"
     return "" if role in RESOLVERS else f"the role {role!r} may not resolve an exception"

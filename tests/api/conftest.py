@@ -61,6 +61,10 @@ class Bench:
     def ask(self, username: str, method: str, path: str, body: object = None) -> Any:
         return self.client.request(method, f"/api/v1{path}", json=body, headers={"Authorization": f"Bearer {self.token(username)}"})
 
+    def canned_unit(self, n: int) -> dict[str, Any]:
+        """A unit that is planned, as the fake cell shows it."""
+        return dict(fake_cell.unit(n))
+
     def signature(self, username: str, **more: object) -> dict[str, object]:
         return {"password": self.site.passwords[username], "scripted": True, **more}
 

@@ -107,6 +107,8 @@ class FakeCell:
         self.gates_now: list[JsonValue] = []
         self.register_now: dict[str, JsonValue] | None = None
         self.today_now = ""
+        self.barred: dict[str, tuple[str, ...]] = {}
+        self.started_by: str | None = None
         (folder / "cell-1" / "address.json").write_text(json.dumps({"host": "127.0.0.1", "port": 1}), encoding="utf-8")
 
     def connect(self, entry: CellEntry, settings: Settings, host: str, port: int) -> FakeCell:
@@ -193,6 +195,24 @@ class FakeCell:
 
     def status(self, trace_since_us: int = 0) -> dict[str, JsonValue]:
         return self.status_now
+
+    def allowed(self, actor: Mapping[str, str] | None = None) -> dict[str, JsonValue]:
+        """What a cell says of its status in this way; `barred` is what it has against a person."""
+        status, acts = self.status_now, self.status_now["allowed_actions"]
+        barred = list(self.barred.get(actor["username"], ())) if actor else []
+        assert isinstance(acts, dict)
+        of_run = {name: [*act["reasons"]] for name, act in acts.items()}
+        of_run["start"] += barred
+        alarms = {alarm["alarm"]: {act: [] for act in ("acknowledge", "reset", "shelve", "unshelve")} for alarm in status["alarms"]}
+        care = {"check": barred, "check/confirm": [], "check/abandon": [], "cleaning": barred}
+        return {
+            "run": status["run"],
+            "run_actions": of_run,
+            "weight": barred,
+            "started_by": self.started_by,
+            "alarms": alarms,
+            "care": care,
+        }
 
     def trail(self, start: int, limit: int = 2000) -> list[str]:
         lines = [line.decode() for line in self.store.lines(start, start + limit)]

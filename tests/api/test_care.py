@@ -18,6 +18,7 @@ ROUTES = (
     ("/cells/cell-1/check/abandon", {"reason": "wrong day"}, "check.abandon wrong day"),
     ("/cells/cell-1/cleaning", {"method": "CL-1"}, "cleaning CL-1"),
 )
+ACTS = {"check", "check/confirm", "check/abandon", "cleaning"}
 
 
 @pytest.mark.parametrize(("path", "body", "asked"), ROUTES)
@@ -62,7 +63,10 @@ def test_a_refusal_of_the_cell_comes_with_its_reasons(bench: Any) -> None:
 
 def test_readiness_is_for_everybody_to_see(bench: Any) -> None:
     for username in ("administrator", "qp", "operator"):
-        assert bench.ask(username, "GET", "/cells/cell-1/readiness").json() == bench.cell.readiness()
+        shown = bench.ask(username, "GET", "/cells/cell-1/readiness").json()
+        allowed = shown.pop("allowed_actions")
+        assert shown == bench.cell.readiness()
+        assert all(act["allowed"] is (username == "operator") for act in allowed.values()) and set(allowed) == ACTS
 
 
 def prepared(bench: Any) -> str:

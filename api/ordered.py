@@ -1,0 +1,90 @@
+"""What is on record of orders and batches."""
+
+from __future__ import annotations
+
+from api.errors import NotFound, WorkstationError, WrongState
+from api.order_recipe import recipe_ordered
+from api.shelf import Shelf
+from audit.canonical import JsonObject, JsonValue
+from audit.store import TrailStore
+from recipes.bsa import asks_for_age_and_sex
+from recipes.model import DoseOrder, Recipe
+
+
+class Ordered:
+    """Reads orders and batches from the workstation's trail. Lifetime and concurrency: as the store."""
+
+    def __init__(self, store: TrailStore, shelf: Shelf) -> None:
+        self._store = store
+        self._shelf = shelf
+
+    def order(self, order_id: str) -> JsonObject:
+        state = self._store.state("order", order_id)
+        if state is None:
+            raise NotFound(f"There is no order {order_id!r}.", remedy="Look at the list of orders.")
+        return state
+
+    def batch(self, batch_id: str) -> JsonObject:
+        state = self._store.state("batch", batch_id)
+        if state is None:
+            raise NotFound(f"There is no batch {batch_id!r}.", remedy="Look at the list of batches.")
+        return state
+
+    def running(self, batch_id: str) -> tuple[JsonObject, str]:
+        """Return a batch and its run. Raises NotFound, WrongState."""
+        batch = self.batch(batch_id)
+        run = batch.get("run")
+        if not isinstance(run, str):
+            raise WrongState(f"Batch {batch_id} has no run yet.", remedy="Request its run first.")
+        return batch, run
+
+    def orders(self) -> list[JsonObject]:
+        """Return number, status and people of every order; the figures stay hidden until it is confirmed (blind second entry)."""
+        return [order_shown(name, state) for name, state in self._store.objects("order")]
+
+    def batches(self) -> list[JsonObject]:
+        return [{"batch": name, **state} for name, state in self._store.objects("batch")]
+
+    def batches_of(self, order_id: str) -> list[JsonValue]:
+        """Return the numbers of the batches that were opened for an order."""
+        return [name for name, state in self._store.objects("batch") if state.get("order") == order_id]
+
+    def recipe_of(self, order_id: str) -> Recipe:
+        """Return the recipe version that an order is written for. Raises WrongState where it is not the one that is printed now."""
+        return recipe_ordered(self._shelf, order_id, self.order(order_id))
+
+    def asks_for_age_and_sex(self, order_id: str) -> bool:
+        """Whether a second person has to enter them: the formula needs them, or the first person has stated them."""
+        order = DoseOrder.model_validate(self.order(order_id)["order"])
+        stated = order.prescription.sex is not None or order.prescription.age is not None
+        try:
+            return stated or asks_for_age_and_sex(part.dose.bsa_formula for part in self.recipe_of(order_id).parts)
+        except WorkstationError:
+            return stated  # its recipe is not printed any more: what is entered is refused later, with the reason
+
+    def has_two_actives(self, order_id: str) -> bool:
+        """Whether a second person has two amounts to enter; which they are stays hidden."""
+        return DoseOrder.model_validate(self.order(order_id)["order"]).second is not None
+
+    def heads_to_scan(self, order_id: str) -> int:
+        """Return in how many heads the cartridge has to be scanned before a run: none where there is one head."""
+        order = DoseOrder.model_validate(self.order(order_id)["order"])
+        return 0 if order.second is None else len(order.cartridges)
+
+
+def order_shown(name: str, state: JsonObject) -> JsonObject:
+    """Return what anybody may see of an order."""
+    return {
+        "order": name,
+        "status": state.get("status"),
+        "purpose": state.get("purpose"),
+        "entered_by": signer(state, "entered"),
+        "confirmed_by": signer(state, "confirmed"),
+    }
+
+
+def signer(state: JsonObject, field: str) -> str | None:
+    """Return the user name of who gave a signature, None where there is none."""
+    signature = state.get(field)
+    found: JsonValue = signature.get("signer") if isinstance(signature, dict) else None
+    return found if isinstance(found, str) else None
