@@ -29,12 +29,14 @@ from audit.release.trail_view import as_list, as_object, text_of
 from audit.store import TrailStore
 from printer.equipment import CheckRule, EquipmentRegister
 from printer.standing import local_day
-from recipes.lifecycle import RecipeState, RecipeVersion, steps_from
+from recipes.errors import TransitionRefused
+from recipes.lifecycle import RecipeState, RecipeVersion, Step, advance, steps_of
 
 _LIVE = frozenset({"created", "running", "awaiting review"})
 _RELEASED = frozenset({"released", "partly released"})
 _HANDED_IN = frozenset({RecipeState.IN_REVIEW, RecipeState.APPROVED})
 """Versions that wait for somebody; a draft is its author's affair."""
+_ONWARD = frozenset({Step.APPROVE, Step.MAKE_EFFECTIVE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,9 +310,16 @@ def _waits(matter: Matter, reference: str, state: JsonObject, person: str, roles
     version = RecipeVersion(
         reference, str(state.get("digest")), RecipeState(status), text_of(state.get("author")), text_of(state.get("approver"))
     )
-    open_steps = [str(step["step"]) for step in steps_from(version, person=person, roles=roles, digest=version.digest) if step["open"]]
-    onward = tuple(step for step in open_steps if step not in ("retire", "return"))
+    onward = tuple(step.value for step in steps_of(version.state) if step in _ONWARD and _is_open(version, step, person, roles))
     return Waiting(matter, reference, status, onward) if onward else None
+
+
+def _is_open(version: RecipeVersion, step: Step, person: str, roles: Sequence[str]) -> bool:
+    try:
+        advance(version, step, person=person, roles=roles, digest=version.digest)
+    except TransitionRefused:
+        return False
+    return True
 
 
 def _ends(register: EquipmentRegister) -> tuple[Ending, ...]:

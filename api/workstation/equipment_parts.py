@@ -46,7 +46,9 @@ def devices_html(view: JsonObject) -> str:
     rows = []
     for device in map(as_object, as_list(register.get("devices"))):
         model = " ".join(filter(None, (text_of(device.get("model")), text_of(device.get("detail")))))
-        serial = said("serial number {serial}", serial=device["serial"]) if device.get("serial") else said("no serial number on record")
+        serial = "" if device.get("what") == "check weight" else said("no serial number on record")
+        if device.get("serial"):
+            serial = said("serial number {serial}", serial=device["serial"])
         rows.append(
             f"<tr><td><b>{escape(said(str(device.get('what'))))}</b><br><span class='dw-quiet'>{text(device.get('asset'))}</span></td>"
             f"<td>{escape(model) or '–'}<br><span class='dw-quiet'>{escape(serial)}</span></td>"

@@ -14,9 +14,9 @@ from api.workstation.words import said
 from audit.quantities import plain_text, round_to
 from audit.release.trend_points import ChartKind, Point, Points
 
-_WIDTH, _HEIGHT = 760.0, 300.0
-_LEFT, _RIGHT, _TOP, _BASE = 66.0, 108.0, 34.0, 236.0
-_LABELS = 12
+_WIDTH, _HEIGHT = 640.0, 290.0
+_LEFT, _RIGHT, _TOP, _BASE = 62.0, 106.0, 34.0, 232.0
+_LABELS = 7
 """Names of batches that fit below a chart."""
 _TICKS = 5
 

@@ -49,7 +49,7 @@ def form_html(asked: Mapping[str, str], found: Trends | None) -> str:
         f"{choice('cell', said('Cell'), cells)}"
         f"{field('since', said('From (day)'), 'date')}{field('until', said('To (day)'), 'date')}"
         f"{field('low', said('Lower limit, % of label'), 'text', decimal)}{field('high', said('Upper limit, % of label'), 'text', decimal)}"
-        f'<div class="dw-find-act"><button class="dw-plain">{escape(said("Show"))}</button>'
+        f'<div class="dw-find-act dw-wide"><button class="dw-plain">{escape(said("Show"))}</button>'
         f'<a class="dw-plain" href="/trends">{escape(said("Clear"))}</a>'
         f'<a class="dw-plain" href="/api/v1/trends/points?{escape(urlencode({k: v for k, v in asked.items() if v}))}">'
         f"{escape(said('All points as CSV'))}</a></div></form>"
@@ -61,7 +61,8 @@ def summary_html(trend: Trend, low: str, high: str) -> str:
     batches, units = len(trend.groups), sum(group.n for group in trend.groups)
     count = said("{batches} batches of two units and more, {units} units weighed, the rejected ones too.", batches=batches, units=units)
     mark = f'<p class="dw-quiet">{escape(said("Made on a demonstration bench."))}</p>' if trend.demonstration else ""
-    return f"<p>{escape(count)}</p>{mark}{_statement(trend)}{signals_html(trend)}{capability_html(trend, low, high, units)}"
+    beside = f"<div>{signals_html(trend)}</div><div>{capability_html(trend, low, high, units)}</div>"
+    return f'<p>{escape(count)}</p>{mark}{_statement(trend)}<div class="dw-beside">{beside}</div>'
 
 
 def _statement(trend: Trend) -> str:
@@ -82,9 +83,13 @@ def signals_html(trend: Trend) -> str:
         return ""
     if not trend.signals:
         return f"<p>✓ {escape(said('No point breaks a rule.'))}</p>"
-    rows = "".join(f"<li>■ <b>{escape(batch)}</b>: {escape(signal)}</li>" for batch, signal in trend.signals)
+    of_batch: dict[str, list[str]] = {}
+    for batch, signal in trend.signals:
+        of_batch.setdefault(batch, []).append(signal)
+    rows = "".join(f"<li>■ <b>{escape(batch)}</b>: {escape('; '.join(signals))}</li>" for batch, signals in of_batch.items())
     note = said("A signal is a reason to look at the process; no disposition follows from it.")
-    return f'<ul class="dw-list dw-signals">{rows}</ul><p class="dw-quiet">{escape(note)}</p>'
+    head = f'<h3 class="dw-title">{escape(said("Points that break a rule"))}</h3>'
+    return f'{head}<ul class="dw-list dw-signals">{rows}</ul><p class="dw-quiet">{escape(note)}</p>'
 
 
 def capability_html(trend: Trend, low: str, high: str, units: int) -> str:
@@ -122,6 +127,8 @@ class TrendsPage:
     async def build(self) -> None:
         """Ask, off the event loop, and show the answer or what is wrong with the question."""
         found, problem = await run.io_bound(self._answer) or (None, "")
+        if found is not None:
+            self._asked |= {"low": found.low, "high": found.high}
         with ui.element("div").classes("dw-body dw-one"), ui.element("div").classes("dw-col").props(INERT):
             with card(said("Trends across batches")):
                 text(problem + form_html(self._asked, found))
@@ -150,4 +157,4 @@ class TrendsPage:
         series = trend.series
         with card(said("{recipe}: {active} {strength} mg", recipe=series.recipe, active=series.moiety, strength=series.strength_mg)):
             charts = "".join(chart_html(chart) for chart in charts_of(trend))
-            text(f'{summary_html(trend, found.low, found.high)}<div class="dw-trends">{charts}</div>')
+            text(f'<div class="dw-trends">{charts}</div>{summary_html(trend, found.low, found.high)}')

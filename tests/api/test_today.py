@@ -40,6 +40,19 @@ OPERATOR = person("operator", Role.OPERATOR)
 PHARMACIST = person("pharmacist", Role.PHARMACIST)
 
 
+@pytest.fixture(autouse=True)
+def _logged_in(request: pytest.FixtureRequest) -> None:
+    """Everybody is logged in, without the time that a password takes."""
+    if "bench" in request.fixturenames:
+        log_everybody_in(request.getfixturevalue("bench"))
+
+
+def log_everybody_in(bench: Any) -> None:
+    people = {person.username: person for person in bench.workstation.people._identity.people()}
+    for username in EVERYBODY:
+        bench._tokens[username] = bench.workstation.sessions.open(username, people[username].name, people[username].roles)
+
+
 def called(bench: Any) -> dict[str, list[tuple[str, str, str]]]:
     """Stage, act and subject of every line, with the people who are called to it."""
     found: dict[str, list[tuple[str, str, str]]] = {}
@@ -51,8 +64,33 @@ def called(bench: Any) -> dict[str, list[tuple[str, str, str]]]:
     return found
 
 
+SHOWN = {
+    Act.CONFIRM: "confirm",
+    Act.OPEN_BATCH: "batches",
+    Act.REQUEST_RUN: "run",
+    Act.START: "start",
+    Act.CLOSE_RUN: "close",
+    Act.PACK: "packs",
+}
+"""By which key the order or batch itself lists an act."""
+
+
+def agrees_with_the_resource(bench: Any, act: Act, subject: str, called_to: set[str]) -> None:
+    """Whom the day calls is exactly who is listed as allowed where the act is taken."""
+    if act not in SHOWN:
+        return
+    kind = "orders" if subject.startswith("O") else "batches"
+    listed = {
+        username
+        for username in EVERYBODY
+        if bench.ask(username, "GET", f"/{kind}/{subject}").json()["allowed_actions"][SHOWN[act]]["allowed"]
+    }
+    assert listed == called_to, act
+
+
 def who(bench: Any, stage: Stage, act: Act, subject: str) -> set[str]:
     found = called(bench)
+    agrees_with_the_resource(bench, act, subject, {username for username, lines in found.items() if lines})
     everything = {line for lines in found.values() for line in lines}
     assert everything <= {(stage.value, act.value, subject)}, everything
     return {username for username, lines in found.items() if lines}
@@ -71,7 +109,7 @@ def test_a_whole_day_calls_the_right_person_at_every_stage(bench: Any) -> None:
     assert bench.ask("operator", "POST", f"/batches/{batch}/run").status_code == 200
     running = {**bench.cell.status_now, "run": RELEASED.RUN, "batch": batch}
     units = [RELEASED.unit(n) | {"target_mass_mg": "467.17"} for n in (1, 2, 3)]
-    bench.cell.status_now = {**running, "state": "READY", "units": units, "allowed_actions": {"start": {"allowed": True}}}
+    bench.cell.status_now = {**running, "state": "READY", "units": units, "allowed_actions": OPEN}
     fresh(bench)
     assert who(bench, Stage.PREPARED, Act.START, batch) == {"operator"}
     bench.cell.status_now = {**running, "state": "PRINTING", "units": units, "time_left_s": 90}
@@ -98,6 +136,11 @@ def test_a_whole_day_calls_the_right_person_at_every_stage(bench: Any) -> None:
     assert who(bench, Stage.PACKING, Act.PACK, batch) == {"pharmacist", "second", "operator"}
     assert bench.ask("operator", "POST", f"/batches/{batch}/packs", {}).status_code == 201
     assert who(bench, Stage.LABELLING, Act.LABEL, batch) == {"pharmacist", "second", "operator"}
+
+
+OPEN = {
+    name: {"allowed": name == "start", "reasons": [] if name == "start" else ["it has not begun"]} for name in ("start", "pause", "resume")
+}
 
 
 def fresh(bench: Any) -> None:

@@ -30,6 +30,16 @@ def write(bench: Any, number: int, centre: str, *, lot: str = LOT, recipe: str =
     )
 
 
+@pytest.fixture(autouse=True)
+def _logged_in(request: pytest.FixtureRequest) -> None:
+    """Who asks is logged in, without the time that a password takes."""
+    if "bench" in request.fixturenames:
+        bench: Any = request.getfixturevalue("bench")
+        people = {person.username: person for person in bench.workstation.people._identity.people()}
+        for username in ("operator",):
+            bench._tokens[username] = bench.workstation.sessions.open(username, people[username].name, people[username].roles)
+
+
 @pytest.fixture
 def history(bench: Any) -> Any:
     """Twenty steady batches of two lots, one of another version, one that still prints, one far off."""
@@ -55,7 +65,7 @@ def test_each_version_is_a_series_and_what_still_prints_is_left_out(history: Any
     assert found["choices"]["ink_lots"] == ["CYC-DEMO-01", "CYC-DEMO-02"]
     means = next(chart for chart in found["series"][0]["charts"] if chart["chart"] == "batch means")
     broken = {point["batch"]: point["breaks"] for point in means["points"] if point["breaks"]}
-    assert broken.keys() == {"B00023"} and "Nelson 1: a value beyond 3 standard deviations" in broken["B00023"]
+    assert [batch for batch, rules in broken.items() if "Nelson 1: a value beyond 3 standard deviations" in rules] == ["B00023"]
     # the content follows from mass, assay and label: the first batch's mean is what was written
     assert D(means["points"][0]["value"]) == pytest.approx(D("100.3"), abs=D("0.001"))
 
