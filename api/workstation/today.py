@@ -36,6 +36,8 @@ class _Rows:
 
     def show(self, rows: list[tuple[Hashable, str, str, str]]) -> None:
         """Show rows, each its key, what it says as HTML, and where its link leads with which words; no link where that is empty."""
+        if self._parts.gone:
+            return
         self._parts.show([(key, functools.partial(self._build, key, way, label)) for key, _, way, label in rows])
         self._texts = {key: self._texts[key] for key, *_ in rows}
         for key, html, _, _ in rows:

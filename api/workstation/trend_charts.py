@@ -5,6 +5,7 @@ A point that breaks a rule is a square with the rule's number beside it, and a r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,7 @@ from audit.quantities import plain_text, round_to
 from audit.release.trend_points import ChartKind, Point, Points
 
 _WIDTH, _HEIGHT = 640.0, 290.0
-_LEFT, _RIGHT, _TOP, _BASE = 62.0, 106.0, 34.0, 232.0
+_LEFT, _RIGHT, _TOP, _BASE = 56.0, 118.0, 34.0, 232.0
 _LABELS = 7
 """Names of batches that fit below a chart."""
 _TICKS = 5
@@ -122,14 +123,21 @@ def _scale(points: Sequence[Point], centre: Decimal) -> _Scale:
 
 
 def _grid(scale: _Scale) -> str:
-    step = (scale.high - scale.low) / (_TICKS - 1)
-    values = [scale.low + step * number for number in range(_TICKS)]
     rows = "".join(
         f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{scale.y(value):.1f}" y2="{scale.y(value):.1f}"/>'
-        f'<text x="{_LEFT - 8}" y="{scale.y(value) + 5:.1f}" text-anchor="end">{f"{value:.2f}".replace("-", "−")}</text>'
-        for value in values
+        f'<text x="{_LEFT - 8}" y="{scale.y(value) + 5:.1f}" text-anchor="end">{f"{value:g}".replace("-", "−")}</text>'
+        for value in ticks(scale.low, scale.high)
     )
     return f'<g class="dw-grid">{rows}</g>'
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return round values between two ends, about as many as fit beside the axis."""
+    rough = (high - low) / _TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1.0, 2.0, 5.0, 10.0) if power * factor >= rough * 0.999)
+    first = math.ceil(low / step)
+    return [round(number * step, 9) for number in range(first, math.floor(high / step) + 1)]
 
 
 def _names(scale: _Scale, points: Sequence[Point]) -> str:

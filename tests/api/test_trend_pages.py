@@ -7,10 +7,13 @@ import importlib.util
 import io
 import re
 from decimal import Decimal as D
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.trend_desk import TrendQuestion
 from api.workstation import trend_charts, trends
@@ -160,3 +163,12 @@ def test_a_lone_flat_chart_can_be_drawn() -> None:
 @pytest.mark.parametrize(("breaks", "text"), [(("Nelson 1: x", "Nelson 5: y"), "1,5"), (("beyond its limits",), "!"), ((), "")])
 def test_the_numbers_beside_a_point(breaks: tuple[str, ...], text: str) -> None:
     assert trend_charts.short(breaks) == text
+
+
+@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e4))
+def test_ticks_are_round_few_and_between_the_ends(low: float, span: float) -> None:
+    found = trend_charts.ticks(low, low + span)
+    assert 2 <= len(found) <= 6
+    assert all(low - 1e-6 <= value <= low + span + 1e-6 for value in found)
+    steps = {round(b - a, 6) for a, b in pairwise(found)}
+    assert max(steps) - min(steps) < 1e-5
