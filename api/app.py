@@ -17,6 +17,7 @@ from api import (
     routes_anchors,
     routes_care,
     routes_devices,
+    routes_equipment,
     routes_exceptions,
     routes_inks,
     routes_interop,
@@ -30,7 +31,9 @@ from api import (
     routes_records,
     routes_retention,
     routes_stores,
+    routes_today,
     routes_trail,
+    routes_trends,
 )
 from api.body_limits import BodyLimits
 from api.described import completed
@@ -67,6 +70,9 @@ _ROUTERS = (
     routes_recalls.router,
     routes_stores.router,
     routes_retention.router,
+    routes_today.router,
+    routes_equipment.router,
+    routes_trends.router,
 )
 
 

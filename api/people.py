@@ -70,6 +70,11 @@ class People:
     def policy(self) -> AccessPolicy:
         return self._identity.policy
 
+    def password_set(self, username: str) -> str | None:
+        """Return when a person's password was set (RFC 3339), None where it is not known."""
+        person = self._identity.person(username)
+        return None if person is None else person.password_set
+
     def log_in(self, username: str, password: str, *, origin: Origin = INSIDE, given: GivenFactor | None = None) -> tuple[str, Person]:
         """Authenticate and open a session; return its token. Raises LoginFailed, RemoteRefused; every attempt is an entry."""
         if origin.remote and not origin.encrypted:

@@ -24,7 +24,7 @@ from api.perimeter import Origin
 from api.problem_responses import LEADS_ON
 from api.security import COOKIE, Permission, Session, guard, token_of
 from api.workstation.login import login_page
-from api.workstation.places import PLACES
+from api.workstation.places import PLACES, TODAY
 from audit.errors import LoginFailed
 from audit.events import EventKind
 from audit.identity import Role
@@ -137,7 +137,7 @@ async def log_in(request: Request, services: Services) -> Response:
         await run_in_threadpool(services.people.log_out, former, token_of(request)[0])
     if not is_form:
         return JSONResponse({"token": token, "must_change_password": person.must_change, "person": person_record(person)})
-    answer = RedirectResponse("/account" if person.must_change else "/", status_code=HTTPStatus.SEE_OTHER)
+    answer = RedirectResponse("/account" if person.must_change else TODAY.path, status_code=HTTPStatus.SEE_OTHER)
     answer.set_cookie(
         COOKIE,
         token,

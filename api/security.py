@@ -64,6 +64,8 @@ class Permission(StrEnum):
     APPROVE_RECIPES = "approve a recipe or make it effective"
     DEVELOP = "open a recipe for development runs"
     CHANGE_EQUIPMENT = "sign an equipment register"
+    MAINTAIN = "record maintenance of equipment"
+    TRAIN = "sign a training record"
     CHANGE_MODELS = "take a step of a process model's life cycle"
     AUTHOR_MODELS = "write or test a process model"
     APPROVE_MODELS = "approve a process model, make it effective or reinstate it"
@@ -112,6 +114,9 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.APPROVE_RECIPES: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
     Permission.DEVELOP: frozenset({Role.PROCESS_ENGINEER}),
     Permission.CHANGE_EQUIPMENT: frozenset({Role.QUALITY_ASSURANCE}),
+    Permission.MAINTAIN: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER, Role.QUALITY_ASSURANCE}),
+    # who trains others, and who stands for the training system; nobody signs their own
+    Permission.TRAIN: frozenset({Role.PHARMACIST, Role.PROCESS_ENGINEER, Role.QUALITY_ASSURANCE}),
     Permission.CHANGE_MODELS: _GMP,
     Permission.AUTHOR_MODELS: frozenset({Role.PROCESS_ENGINEER, Role.PHARMACIST}),
     Permission.APPROVE_MODELS: frozenset({Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON}),
@@ -150,6 +155,14 @@ class Session:
     must_change: str = ""
     at_page: bool = False
     key: str = ""
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this person has a permission now: a role for it, in a session that is neither locked nor waits for a new password."""
+        try:
+            self.role_for(permission)
+        except (RoleMissing, SessionLocked, PasswordChangeNeeded):
+            return False
+        return True
 
     @property
     def permissions(self) -> frozenset[Permission]:

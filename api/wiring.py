@@ -19,6 +19,8 @@ from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
 from api.challenges import Challenges
 from api.document_desk import DocumentDesk, site_key
+from api.equipment_desk import EquipmentDesk
+from api.equipment_log import EquipmentLog
 from api.exception_desk import ExceptionDesk
 from api.factor_desk import FactorDesk, RelyingParty
 from api.idempotency import ANSWERS_FILE, KeptAnswers
@@ -34,16 +36,21 @@ from api.perimeter import Perimeter
 from api.pictures import PictureDesk
 from api.process_facts import SiteClock, started_entry, stopped_entry
 from api.production import Production
+from api.readiness_feed import ReadinessFeeds
 from api.recall_desk import RecallDesk
 from api.recall_holds import RecallHolds
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
+from api.review_watch import ReviewWatch
 from api.security import Sessions
 from api.set_up import SetUp
 from api.settings import Settings, load_settings
 from api.shelf import Shelf
+from api.today_desk import TodayDesk
 from api.trail_desk import TrailDesk
+from api.training_desk import TrainingDesk
+from api.trend_desk import TrendDesk
 from api.weighing_desk import WeighingDesk
 from audit.access_review import AccessReviews
 from audit.clock import Clock, SystemClock
@@ -98,6 +105,12 @@ class Workstation:
     packs: PackDesk
     labels: LabelDesk
     recalls: RecallDesk
+    readiness: ReadinessFeeds
+    reviews: ReviewWatch
+    today: TodayDesk
+    equipment: EquipmentDesk
+    training: TrainingDesk
+    trends: TrendDesk
     batch_view: BatchView
     cell_acts: CellActs
 
@@ -105,6 +118,7 @@ class Workstation:
         self.http.close()  # whoever waits for an answer from outside waits no longer
         self.anchor_worker.close()
         self.site_clock.close()
+        self.reviews.close()
         self.cells.close()
         self.answers.close()
         with suppress(RecordError):  # a disk that fails now is no reason to keep the store open
@@ -146,6 +160,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
     anchor_worker.start()
     site_clock.start()
+    access = AccessDesk(identity, AccessReviews(identity, held), held, people, sessions)
+    recipes = RecipeDesk(store, people, cells, release, trusted, demonstration=settings.demonstration)
+    reviews, trail, training = ReviewWatch(release, lambda: store.size), TrailDesk(store, cells), TrainingDesk(store, people)
     patients = PatientDesk(store, PatientVault.load(settings.path(settings.patients_key)))
     packs = PackDesk(store, LabelSource(store, settings.pharmacy), holds, demonstration=settings.demonstration)
     weighing, exceptions = WeighingDesk(people, production, cells), ExceptionDesk(store, people, production, release, inks)
@@ -157,7 +174,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         perimeter=Perimeter(settings.trusted_networks, settings.proxies),
         people=people,
         factors=factors,
-        access=AccessDesk(identity, AccessReviews(identity, held), held, people, sessions),
+        access=access,
         set_up=SetUp(identity, settings.path(settings.set_up_token)),
         shelf=shelf,
         cells=cells,
@@ -165,12 +182,12 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         production=production,
         care=Care(cells, people),
         release=release,
-        recipes=RecipeDesk(store, people, cells, release, trusted, demonstration=settings.demonstration),
+        recipes=recipes,
         allocation=Allocation(store, production),
         weighing=weighing,
         inks=inks,
         pictures=PictureDesk(production, cells),
-        trail=TrailDesk(store, cells),
+        trail=trail,
         anchors=anchors,
         anchor_worker=anchor_worker,
         cell_keys=CellKeys(store, people, cells),
@@ -186,4 +203,10 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         packs=packs,
         labels=LabelDesk(store, people, packs, patients, holds, settings.pharmacy, demonstration=settings.demonstration),
         recalls=RecallDesk(store, people, cells, packs, patients, settings.path(settings.archive)),
+        readiness=ReadinessFeeds(cells),
+        reviews=reviews,
+        today=TodayDesk(store, people, access, recipes, models, inks, packs, holds, reviews, training),
+        equipment=EquipmentDesk(trail, EquipmentLog(store, people, cells)),
+        training=training,
+        trends=TrendDesk(store, cells),
     )

@@ -127,6 +127,9 @@ class EventKind(StrEnum):
     EQUIPMENT_CHECK_BEGUN = "equipment.check.begun"
     EQUIPMENT_CHECK_COMPLETED = "equipment.check.completed"
     CELL_CLEANING_COMPLETED = "cell.cleaning.completed"
+    EQUIPMENT_QUALIFICATION_RECORDED = "equipment.qualification.recorded"
+    EQUIPMENT_MAINTENANCE_RECORDED = "equipment.maintenance.recorded"
+    PERSON_TRAINING_RECORDED = "person.training.recorded"
     MODEL_VERSION_DRAFTED = "model.version.drafted"
     MODEL_TEST_COMPLETED = "model.test.completed"
     MODEL_VERSION_SUBMITTED = "model.version.submitted"
@@ -302,6 +305,18 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.RUN_RECORD_CLOSED: ("run", "the run's record is complete"),
         EventKind.EQUIPMENT_CHECK_BEGUN: ("balance", "a person began the daily check of a balance"),
         EventKind.CELL_CLEANING_COMPLETED: ("cell", "a person cleaned the cell, by which method"),
+        EventKind.EQUIPMENT_QUALIFICATION_RECORDED: (
+            "qualification",
+            "a report on the qualification of a cell's equipment, signed by quality assurance",
+        ),
+        EventKind.EQUIPMENT_MAINTENANCE_RECORDED: (
+            "maintenance",
+            "what was done to a device of a cell, and what its qualification needs since",
+        ),
+        EventKind.PERSON_TRAINING_RECORDED: (
+            "training",
+            "a person was trained in a recipe, a cell or a procedure; signed by who stands for it",
+        ),
         EventKind.MODEL_VERSION_DRAFTED: (
             "model",
             "a process model was written down, whole, with its acceptance limits; nothing was tested yet",

@@ -70,6 +70,8 @@ _RULES: Mapping[tuple[str, str], _Rule] = MappingProxyType(
         ("calibration", "confirmed"): _removal,
         ("exception", "signature"): _resolution,
         ("ink_lot", "checked"): _whole,
+        ("qualification", "signature"): _whole,
+        ("training", "signature"): _whole,
     }
 )
 SIGNED_FIELDS: Final = tuple(_RULES)

@@ -99,7 +99,9 @@ class CareDoor:
         register = found.register
         return {
             "gates": [gate.as_record() for gate in (*equipment_gates(found, standing), cleaning_gate(register, standing, None, None))],
-            "register": None if register is None else {"reference": register.reference, "digest": register.digest},
+            "register": None if register is None else {**_named(register), "evidence": found.evidence},
+            "refusal": found.refusal,
+            "today": standing.today,
             "cleaning_method": None if register is None else register.cleaning.procedure,
             "check": self._cell.check_view() or None,
         }
@@ -145,6 +147,12 @@ class CareDoor:
         if not gate.met:
             raise CellRefused([f"{gate.name}: {gate.text}"], remedy="Let a person do it who is trained on this cell.")
         return found.register
+
+
+def _named(register: EquipmentRegister) -> JsonObject:
+    """Return a register with its number, its digest and all that stands in it."""
+    contents: JsonObject = register.model_dump(mode="json", by_alias=True)
+    return {"reference": register.reference, "digest": register.digest, "contents": contents}
 
 
 def _reasons(value: Answer) -> list[Answer]:

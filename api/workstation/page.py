@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from api.security import session_of, token_of
 from api.wiring import Workstation
 from api.workstation.account import AccountPage
+from api.workstation.equipment import EquipmentPage
 from api.workstation.inks import InksPage
 from api.workstation.models import ModelsPage
 from api.workstation.people import PeoplePage
@@ -21,7 +22,9 @@ from api.workstation.places import CELL, PLACES, Place
 from api.workstation.recall import RecallPage
 from api.workstation.recipes import RecipesPage
 from api.workstation.running import Drawn, RunningPage
+from api.workstation.today import TodayPage
 from api.workstation.trail_page import TrailPageView
+from api.workstation.trends import TrendsPage
 from api.workstation.visitor import Visitor
 
 _LOGO = (
@@ -36,9 +39,12 @@ Build = Callable[[Visitor, Mapping[str, str]], Awaitable[object] | object]
 """Builds one page for a visitor from the query of its address."""
 
 _BUILDERS: dict[str, Build] = {
+    "/today": lambda visitor, query: TodayPage(visitor).build(),
     "/inks": lambda visitor, query: InksPage(visitor, query.get("cartridge", "")),
     "/recipes": lambda visitor, query: RecipesPage(visitor, query.get("version", "")),
+    "/equipment": lambda visitor, query: EquipmentPage(visitor, query).build(),
     "/models": lambda visitor, query: ModelsPage(visitor, query.get("version", "")),
+    "/trends": lambda visitor, query: TrendsPage(visitor, query).build(),
     "/trail": lambda visitor, query: TrailPageView(visitor, query).build(),
     "/recall": lambda visitor, query: RecallPage(visitor, query.get("recall", "")),
     "/people": lambda visitor, query: PeoplePage(visitor, query.get("account", "")),

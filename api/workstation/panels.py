@@ -12,7 +12,7 @@ from html import escape
 from itertools import groupby
 
 from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, PartStatus, Sensor, UnitStatus, deviation_percent
-from api.workstation.places import PLACES
+from api.workstation.places import PLACES, TODAY
 from api.workstation.words import said
 
 UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
@@ -50,11 +50,12 @@ LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><bu
 
 
 def ways(here: str = "/") -> str:
-    """The ways to the other pages, closed until they are asked for; on every page but the cell's own, the way back beside them."""
+    """The ways to the other pages, closed until they are asked for; beside them the way back to the cell, or from there to the day."""
     links = "".join(
         f'<a href="{place.path}"{" aria-current=page" if place.path == here else ""}>{said(place.name)}</a>' for place in PLACES
     )
-    back = "" if here == "/" else '<a class="dw-plain" href="/">Back to the cell</a>'
+    way, word = (TODAY.path, TODAY.name) if here == "/" else ("/", "Back to the cell")
+    back = f'<a class="dw-plain" href="{way}">{said(word)}</a>'
     return (
         f'<nav class="dw-ways" aria-label="Pages">{back}<details class="dw-menu"><summary class="dw-plain">Pages</summary>'
         f"<div>{links}</div></details>{LOG_OUT}</nav>"

@@ -16,10 +16,10 @@ from api.security import Permission, Session
 from api.workstation import forms
 from api.workstation.cards import card, page_head, table, text
 from api.workstation.pieces import INERT
+from api.workstation.training import TrainingCard
 from api.workstation.visitor import Visitor
 from audit.access_policy import PRESETS, policy_of
 from audit.canonical import JsonObject, JsonValue
-from audit.errors import DosewrightError
 from audit.identity import Role
 
 _ROLES = {role.value: role.value.replace("_", " ") for role in Role}
@@ -33,7 +33,7 @@ class PeoplePage:
         self._people = visitor.workstation.people
         self._access = visitor.workstation.access
         session = visitor.session()
-        manages, sees = _may(session, Permission.MANAGE_PEOPLE), _may(session, Permission.SEE_ACCESS)
+        manages, sees = session.may(Permission.MANAGE_PEOPLE), session.may(Permission.SEE_ACCESS)
         report = self._access.report() if sees else {}
         accounts = _objects(report.get("accounts")) if sees else self._people.people()
         page_head(visitor, "/people")
@@ -43,6 +43,7 @@ class PeoplePage:
                     self._attention(session)
                 with card("Accounts"):
                     text(accounts_html(accounts, chosen))
+                TrainingCard(visitor, session)
                 if chosen and manages:
                     self._one(next((item for item in accounts if item.get("username") == chosen), None), chosen)
             with ui.element("div").classes("dw-col").props(INERT):
@@ -156,7 +157,7 @@ class PeoplePage:
         last = report.get("last_review")
         signed = f"Last signed {escape(str(last)[:10])}" if last else "Never signed"
         text(f"<p>{signed}; due on <b>{escape(str(report.get('due')))}</b>.</p>")
-        if not _may(session, Permission.REVIEW_ACCESS):
+        if not session.may(Permission.REVIEW_ACCESS):
             text('<p class="dw-quiet">Quality assurance signs it: nobody reviews their own work.</p>')
             return
         text('<p class="dw-quiet">You sign that you reviewed all accounts, roles and second factors as the list shows them.</p>')
@@ -232,14 +233,6 @@ def _shown(value: JsonValue) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _may(session: Session, permission: Permission) -> bool:
-    try:
-        session.role_for(permission)
-    except DosewrightError:
-        return False
-    return True
 
 
 def _lent(item: JsonObject) -> JsonObject:

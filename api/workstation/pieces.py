@@ -38,8 +38,15 @@ class Parts:
         self._place = ui.element("div").classes(classes)
         self._parts: dict[Hashable, ui.element] = {}
 
+    @property
+    def gone(self) -> bool:
+        """Whether the page was left while something was asked for it."""
+        return self._place.is_deleted
+
     def show(self, wanted: Iterable[tuple[Hashable, Callable[[], object]]]) -> None:
-        """Show these parts, each a key with what builds it, and no others."""
+        """Show these parts, each a key with what builds it, and no others; nothing on a page that was left meanwhile."""
+        if self.gone:
+            return
         parts = dict(wanted)
         for key in [key for key in self._parts if key not in parts]:
             self._parts.pop(key).delete()

@@ -20,13 +20,19 @@ class Place:
 CELL = Place("/", "Cell", "Cell")
 """The page of a cell, which is in no list: the cells themselves lead to it."""
 
+TODAY = Place("/today", "Today", "Today")
+"""Where log-in leads."""
+
 PLACES = (
+    TODAY,
     Place("/inks", "Inks", "Inks and cartridges"),
     Place("/recipes", "Recipes", "Recipes"),
+    Place("/equipment", "Equipment", "Equipment"),
     Place("/models", "Models", "Process models"),
+    Place("/trends", "Trends", "Trends"),
     Place("/trail", "Trail", "Trail", Permission.SEARCH_TRAIL),
     Place("/recall", "Recall", "Recall"),
-    Place("/people", "People", "People"),
+    Place("/people", "People", "People and training"),
     Place("/account", "Account", "My account"),
 )
 

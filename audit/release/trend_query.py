@@ -12,6 +12,8 @@ from audit.release.evidence import BatchEntries
 from audit.release.strengths import content_of
 from audit.release.trail_view import TrailView, as_object, number_of, text_of
 
+_LOTS = ("ink_lot", "second_ink_lot")
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -24,7 +26,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class BatchPoint:
-    """One batch on a series: contents (% of label) of all units weighed and of those accepted, when it was opened, what became of it."""
+    """One batch on a series: contents (% of label) of all units weighed and of those accepted, when it was opened, what became of it.
+
+    `ink_lot` is the lot that the active came from, `cell` where it was printed.
+    """
 
     series: Series
     batch: str
@@ -33,6 +38,8 @@ class BatchPoint:
     accepted: tuple[Decimal, ...]
     disposition: str
     demonstration: bool
+    ink_lot: str = ""
+    cell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +79,11 @@ def find_batches(workstation: TrailView, cells: Iterable[TrailView]) -> Found:
 
 def _points(entries: BatchEntries, opened: str, demonstration: bool) -> list[BatchPoint]:
     weighed: dict[Series, list[tuple[Decimal, bool]]] = {}
+    lots: dict[Series, str] = {}
     for _, unit in entries.units:
         accepted = unit.get("verdict") == "accepted"
         parts = [part for _, part in entries.parts_of(unit)]
-        for certificate, weighed_part in _of_inks(entries, unit, parts):
+        for lot, (certificate, weighed_part) in zip(_LOTS, _of_inks(entries, unit, parts), strict=False):
             content = content_of(weighed_part, number_of(certificate.get("assay")))
             if content is not None:
                 series = Series(
@@ -84,6 +92,7 @@ def _points(entries: BatchEntries, opened: str, demonstration: bool) -> list[Bat
                     text_of(weighed_part.get("strength_mg")) or "",
                 )
                 weighed.setdefault(series, []).append((content, accepted))
+                lots[series] = text_of(entries.batch.get(lot)) or ""
     return [
         BatchPoint(
             series=series,
@@ -93,6 +102,8 @@ def _points(entries: BatchEntries, opened: str, demonstration: bool) -> list[Bat
             accepted=tuple(content for content, accepted in rows if accepted),
             disposition=text_of(entries.batch.get("disposition")) or "held",
             demonstration=demonstration,
+            ink_lot=lots[series],
+            cell=text_of(entries.batch.get("cell")) or "",
         )
         for series, rows in weighed.items()
     ]

@@ -104,6 +104,9 @@ class FakeCell:
         self.refusal: tuple[str, ...] = ()
         self.tamper = False
         self.drawings: dict[str, str] = {}
+        self.gates_now: list[JsonValue] = []
+        self.register_now: dict[str, JsonValue] | None = None
+        self.today_now = ""
         self.barred: dict[str, tuple[str, ...]] = {}
         self.started_by: str | None = None
         (folder / "cell-1" / "address.json").write_text(json.dumps({"host": "127.0.0.1", "port": 1}), encoding="utf-8")
@@ -181,7 +184,8 @@ class FakeCell:
         self._cared("recipe.withdrawn", actor)
 
     def readiness(self) -> dict[str, JsonValue]:
-        return {"gates": [], "register": None, "cleaning_method": None, "check": None}
+        known: dict[str, JsonValue] = {"gates": list(self.gates_now), "register": self.register_now, "today": self.today_now}
+        return {**known, "refusal": "", "cleaning_method": None, "check": None}
 
     def _cared(self, what: str, actor: Mapping[str, str]) -> dict[str, JsonValue]:
         if self.refusal:

@@ -14,6 +14,7 @@ from api.status import AlarmStatus, CellStatus
 from api.workstation.alarm_panel import AlarmPanel
 from api.workstation.pieces import Parts
 from api.workstation.running import RunControls
+from api.workstation.today import _Rows
 
 
 @pytest.fixture
@@ -52,6 +53,33 @@ def test_parts_are_built_once_kept_in_order_and_taken_away(canvas: Client) -> No
     assert show("c", "a") == ["c", "a"]
     assert [label.text for label in built] == ["b", "c", "a"]
     assert show("b") == ["b"] and len(built) == 4
+
+
+def test_what_is_asked_for_a_page_that_was_left_meanwhile_is_shown_nowhere() -> None:
+    with Client(page("")) as client:
+        parts, rows = Parts(), _Rows("dw-rows")
+        parts.show([("a", lambda: ui.label("a"))])
+        rows.show([("a", "<p>a</p>", "/", "Open a")])
+    client.delete()
+    parts.show([("a", lambda: ui.label("a")), ("b", lambda: ui.label("b"))])
+    rows.show([("b", "<p>b</p>", "/", "Open b")])
+    assert not client.elements
+
+
+def test_rows_change_what_they_say_and_keep_their_links(canvas: Client) -> None:
+    rows = _Rows("dw-rows")
+
+    def links() -> list[ui.link]:
+        return [element for element in canvas.layout.descendants() if isinstance(element, ui.link)]
+
+    rows.show([("a", "<p>1 min</p>", "/a", "Open a"), ("b", "<p>just now</p>", "/b", "Open b")])
+    first, second = links()
+    rows.show([("b", "<p>1 min</p>", "/b", "Open b"), ("a", "<p>2 min</p>", "/a", "Open a")])
+    assert links() == [second, first]
+    said = [element.content for element in canvas.layout.descendants() if isinstance(element, ui.html)]
+    assert said == ["<p>1 min</p>", "<p>2 min</p>"]
+    rows.show([])
+    assert links() == []
 
 
 def test_an_alarm_keeps_its_buttons_while_others_come_and_go(canvas: Client) -> None:

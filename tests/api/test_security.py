@@ -144,6 +144,8 @@ def test_table_of_grants() -> None:
         Permission.APPROVE_RECIPES: {Role.QUALITY_ASSURANCE, Role.QUALIFIED_PERSON},
         Permission.DEVELOP: {Role.PROCESS_ENGINEER},
         Permission.CHANGE_EQUIPMENT: {Role.QUALITY_ASSURANCE},
+        Permission.MAINTAIN: production | {Role.PROCESS_ENGINEER, Role.QUALITY_ASSURANCE},
+        Permission.TRAIN: {Role.PHARMACIST, Role.PROCESS_ENGINEER, Role.QUALITY_ASSURANCE},
     }
     assert {permission: set(roles) for permission, roles in GRANTS.items()} == expected
 
@@ -155,7 +157,7 @@ def _cookie(bench: Any, username: str = "operator") -> dict[str, str]:
 def test_log_in_by_form_sets_a_strict_cookie(bench: Any) -> None:
     form = {"username": "operator", "password": bench.site.passwords["operator"]}
     answer = bench.client.post("/api/v1/session", data=form, headers={"Origin": "http://localhost:8080"}, follow_redirects=False)
-    assert answer.status_code == 303 and answer.headers["location"] == "/"
+    assert answer.status_code == 303 and answer.headers["location"] == "/today"
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie and "samesite=strict" in cookie and COOKIE in cookie
 

@@ -165,12 +165,15 @@ class Workplace:
         """Let time go by until the cell's own status is as wanted, and hold it there."""
         return CellStatus.model_validate(self.stack.until(lambda status: condition(CellStatus.model_validate(status)), cell=cell))
 
-    def log_in(self, page: Page, username: str) -> None:
+    def log_in(self, page: Page, username: str, here: str = "/") -> None:
+        """Log in, which leads to the day, and go on to a page: the cell's where none is named."""
         page.goto(f"{self.base}/login")
         page.get_by_label("User name").fill(username)
         page.get_by_label("Password").fill(self.password(username))
         page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"{self.base}/")
+        page.wait_for_url(f"{self.base}/today")
+        if here != "/today":
+            page.goto(f"{self.base}{here}")
 
     def go_to(self, page: Page, name: str) -> None:
         """Open the list of pages in the head and follow the way to the page of this name."""
@@ -201,7 +204,7 @@ def visit(browser: Browser, workplace: Workplace) -> Iterator[object]:
     """Open a page of one person in a context of its own: `visit("operator", watch=watch, java_script_enabled=False)`."""
     contexts: list[BrowserContext] = []
 
-    def open_page(username: str | None = None, *, watch: Watch | None = None, **options: object) -> Page:
+    def open_page(username: str | None = None, *, here: str = "/", watch: Watch | None = None, **options: object) -> Page:
         context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(WAIT_MS)
@@ -209,7 +212,7 @@ def visit(browser: Browser, workplace: Workplace) -> Iterator[object]:
             watch.on(context)
         page = context.new_page()
         if username is not None:
-            workplace.log_in(page, username)
+            workplace.log_in(page, username, here)
         return page
 
     yield open_page

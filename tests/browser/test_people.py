@@ -171,7 +171,7 @@ def test_the_log_in_page_asks_for_a_passkey_from_outside(place: Place, page: Pag
     page.get_by_label("User name").fill("qp")
     page.get_by_label("Password").fill(place.passwords["qp"])
     page.get_by_role("button", name="Log in with a passkey").click()
-    page.wait_for_url(f"{place.base}/")
+    page.wait_for_url(f"{place.base}/today")
     expect(page.locator(".dw-menu summary")).to_be_visible()
     page.screenshot(path=tmp_path / "running.png")
     assert not [text for text in said if "Content Security Policy" in text]
