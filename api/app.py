@@ -1,9 +1,8 @@
-"""The web application: routes, frontier, page. `python -m api.app --site FOLDER` serves one site."""
+"""The web application: routes, frontier, page. `python -m api.app_process --site FOLDER` serves one site."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +40,6 @@ from api.metrics import Measured, Metrics
 from api.problem_responses import PROBLEMS, Problem
 from api.security import API, Guard
 from api.wiring import Workstation, build_workstation
-from audit.errors import DosewrightError
 from audit.version import __version__
 
 _ROUTERS = (
@@ -135,27 +133,15 @@ def _path(relative: Path | None, workstation: Workstation) -> str | None:
     return None if relative is None else str(workstation.settings.path(relative))
 
 
-def main() -> int:
-    """Serve one site until told to stop."""
-    parser = argparse.ArgumentParser(description="Serve one Dosewright workstation.")
-    parser.add_argument("--site", type=Path, required=True)
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--no-page", action="store_true", help="serve the interface without the workstation page")
-    options = parser.parse_args()
-    try:
-        serve_site(options.site, options.port, page=not options.no_page)
-    except DosewrightError as error:
-        sys.stderr.write(f"error {error.code}: {error}\n")
-        return 2
-    return 0
-
-
 def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
     """Serve the site in a folder, on its own port where none is given. Raises what `build_workstation` and `create_app` raise."""
     workstation = build_workstation(folder)
     app = create_app(workstation, page=page)
     import uvicorn  # only the process that serves needs a server
 
+    # what is there now stays: it is not looked through again and again, which would hold up every answer for a tenth of a second
+    gc.freeze()
+    gc.enable()
     try:
         uvicorn.run(
             app,
@@ -173,7 +159,3 @@ def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
     finally:
         if not page:
             workstation.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

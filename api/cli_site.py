@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,7 @@ def token(folder: Folder) -> None:
 @app.command("serve")
 def serve(folder: Folder, port: Annotated[int | None, typer.Option(help="Another port than that of workstation.toml.")] = None) -> None:
     """Serve the workstation of a site. Cells are processes of their own."""
+    gc.disable()  # while the application is loaded, which enables it again
     from api.app import serve_site  # the web application is loaded only where it is served
 
     serve_site(folder, port, page=True)

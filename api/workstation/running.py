@@ -220,7 +220,7 @@ class RunningPage:
         if view is not None:
             self._show(view)
             banner = self._banner_of(view.status)
-            ui.add_body_html(panels.without_script(view.status, view.problem, self._person, banner, self._strip_html()))
+            ui.add_body_html(panels.first_view(view.status, view.problem, self._person, banner, self._strip_html()))
 
     def _strip_html(self) -> str:
         return panels.cell_strip(self._visitor.cell, {name: view.status for name, view in self._views.items()}) if self.others else ""

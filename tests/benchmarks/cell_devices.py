@@ -80,6 +80,7 @@ class Devices:
                 due = time.monotonic()
 
     def _begin_afresh(self) -> None:
+        _claim(os.SCHED_OTHER, 0)
         self._bench, self._pace, self._heard = self._fresh(), FAST, b""
         for port in ("printer", "balance"):
             self._read(port)
@@ -90,6 +91,7 @@ class Devices:
         current = self._bench.plant.current
         if self._pace == FAST and current is not None and current.plunger_uL >= _LAID_UL:
             self._pace = OWN
+            _claim(os.SCHED_RR, REAL_TIME)
 
     def _trial(self) -> int:
         try:

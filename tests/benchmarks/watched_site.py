@@ -32,10 +32,10 @@ from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.store import TrailStore
 from audit.version import SOFTWARE
-from printer.cell_client import CellClient
-from recipes.library import load_demonstration
+from printer.cell_client import CellAddress, CellClient
+from recipes.library import load_demonstration, recipe_bytes
 from tests.benchmarks.cell_devices import CASE
-from tests.benchmarks.cell_stop import OPERATOR, address_of, job, lay_out, recipe_text, until
+from tests.benchmarks.cell_stop import OPERATOR, address_of, job, lay_out, until
 from tests.benchmarks.trail import drafts
 
 ENTRIES, ORDERS = 10_000, 6
@@ -70,6 +70,7 @@ class WatchedSite:
     passwords: dict[str, str]
     children: Children
     workstation: Child
+    address: CellAddress
     client: CellClient
     devices: subprocess.Popen[bytes]
     runs: int = 0
@@ -82,7 +83,7 @@ class WatchedSite:
         """Have the cell print; return when its first unit is being laid in real time."""
         self.runs += 1
         self._say(b"r\n", b"fresh\n")
-        run = str(self.client.create_run(job(self.runs, recipe_text()))["run"])
+        run = str(self.client.create_run(job(self.runs, recipe_bytes(CASE)))["run"])
         until(self.client, "READY")
         self.client.start(run, OPERATOR)
         until(self.client, "PRINTING")
@@ -130,11 +131,13 @@ def printing_site() -> Iterator[WatchedSite]:
         _fill(folder)
         children = stack.enter_context(Children(folder / "logs"))
         found = wait_for_file(folder / CELL / "address.json", start_cell(children, folder), _START_S)
-        client = CellClient(address_of(folder, found), timeout_s=30.0)
+        address = address_of(folder, found)
+        client = CellClient(address, timeout_s=30.0)
         stack.callback(client.close)
         client.record_cleaning(OPERATOR, CLEANING_METHOD)
         port = free_port()
-        site = WatchedSite(folder, port, passwords, children, start_workstation(children, folder, port, page=True), client, devices)
+        workstation = start_workstation(children, folder, port, page=True)
+        site = WatchedSite(folder, port, passwords, children, workstation, address, client, devices)
         site.wait_for_workstation()
         _order(site)
         yield site
