@@ -218,6 +218,10 @@ class Sessions:
         expires = now + min(self._minutes, self._policy().session_minutes) * MINUTE
         session = Session(username, name, frozenset(roles), expires, remote, must_change=must_change, key=key)
         with self._lock:
+            # whose token nobody shows any more would never be found to have ended
+            over = [found.session for found in self._open.values() if found.session.expires <= now]
+            for ended in over:
+                self._end_by_time(ended)
             self._open[key] = _Open(session, now)
         self._keep(session)
         return token
@@ -259,15 +263,18 @@ class Sessions:
                 return None
             now, session = self._clock.now(), found.session
             if session.expires <= now:
-                del self._open[session.key]
-                self._ends.append(End(session.username, EventKind.PERSON_SESSION_CLOSED, "its time was over"))
-                self._forget(session.key)
+                self._end_by_time(session)
                 return None
             idle = self._policy().inactivity_minutes
             if not session.locked and found.seen + idle * MINUTE <= now:
                 found.session = replace(session, locked=True)
                 self._ends.append(End(session.username, EventKind.PERSON_SESSION_LOCKED, f"nothing was done for {idle} minutes"))
             return found.session
+
+    def _end_by_time(self, session: Session) -> None:
+        del self._open[session.key]
+        self._ends.append(End(session.username, EventKind.PERSON_SESSION_CLOSED, "its time was over"))
+        self._forget(session.key)
 
     def touch(self, token: str) -> None:
         """Note that the person did something; a locked session stays locked."""

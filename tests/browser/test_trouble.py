@@ -1,4 +1,4 @@
-"""What goes wrong around a page while a batch is printed: its workstation dies, its browser sleeps, its websocket stalls, two people press."""
+"""Trouble around a page during a print: its workstation dies, its browser sleeps, its websocket stalls, two people press at once."""
 
 from __future__ import annotations
 
