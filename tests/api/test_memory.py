@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import tracemalloc
 from decimal import Decimal
 from typing import Any
@@ -83,7 +84,7 @@ def grown(bench: Any, canned: dict[str, Any], seconds: int, parts: int) -> list[
         held = [stretch(bench, canned, drawn, range(number * part, (number + 1) * part)) for number in range(parts + 1)]
     finally:
         tracemalloc.stop()
-    return [after - before for before, after in zip(held, held[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(held)]
 
 
 def test_minutes_of_views_and_questions_leave_nothing_behind(bench: Any, canned: dict[str, Any]) -> None:
@@ -95,4 +96,3 @@ def test_minutes_of_views_and_questions_leave_nothing_behind(bench: Any, canned:
 def test_a_virtual_day_of_views_and_questions_leaves_nothing_behind(bench: Any, canned: dict[str, Any]) -> None:
     left = grown(bench, canned, DAY_S, 7)
     assert sum(left) < 7 * GROWTH // 4, left
-    print(f"bytes left by each three hours: {left}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Barrier, Thread
 from typing import Any
 
@@ -19,15 +22,32 @@ START = "Start"
 
 
 def ready_to_start(workplace: Any) -> str:
-    """Prepare a batch of three units on the cell, and a second operator at the site; return the batch's number."""
+    """Prepare a batch of three units on the cell; return its number."""
     number = workplace.order(3)
-    with workplace.desk("operator") as operator, workplace.desk("administrator") as administrator:
-        roles = {"roles": ["operator"], "reason": "a second operator"}
-        administrator.client.put("/people/second/roles", json=roles).raise_for_status()
+    with workplace.desk("operator") as operator:
         batch = str(operator.post("/batches", {"order": number, "cell": "cell-1"})["batch"])
         operator.post(f"/batches/{batch}/run")
     workplace.until(lambda status: status.may("start").allowed)
     return batch
+
+
+@contextmanager
+def asleep(page: Page) -> Iterator[None]:
+    """Stop every process that draws pages, as the sleep of a computer does; what arrives meanwhile waits or is lost."""
+    browser = page.context.browser
+    assert browser is not None
+    session = browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    renderers = [int(process["id"]) for process in found if process["type"] == "renderer"]
+    assert renderers
+    for pid in renderers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in renderers:
+            os.kill(pid, signal.SIGCONT)
+    session.detach()
 
 
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
@@ -73,8 +93,8 @@ def test_a_session_that_has_ended_leads_to_the_log_in_and_not_to_a_page_that_wai
 
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
 def test_two_people_press_start_at_once_and_it_is_started_once(workplace: Any, visit: Visit) -> None:
-    batch = ready_to_start(workplace)
-    pages = [visit("operator"), visit("second")]
+    ready_to_start(workplace)
+    pages = [visit("operator"), visit("operator")]
     for page in pages:
         expect(page.get_by_role("button", name=START, exact=True)).to_be_enabled()
         # by the clock of the machine that both browsers run on, at the same moment
@@ -88,7 +108,7 @@ def test_two_people_press_start_at_once_and_it_is_started_once(workplace: Any, v
     refused = [page.locator(".q-notification").all_inner_texts() for page in pages]
     said = [text for texts in refused for text in texts]
     assert len(said) == 1, f"one of two was to be told that it is started: {refused}"
-    assert "start" in said[0] and batch in said[0], said
+    assert "the run is PREPARING: a run starts from READY" in said[0], said
     workplace.stack.let_go()
     assert workplace.until(lambda status: status.ended).ended_as == "FINISHED"
 
@@ -96,7 +116,7 @@ def test_two_people_press_start_at_once_and_it_is_started_once(workplace: Any, v
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
 def test_two_programs_that_start_at_once_get_one_yes_and_one_reason(workplace: Any) -> None:
     batch = ready_to_start(workplace)
-    with workplace.desk("operator") as first, workplace.desk("second") as second:
+    with workplace.desk("operator") as first, workplace.desk("operator") as second:
         barrier, done, refused = Barrier(2), [], []
 
         def start(desk: Desk) -> None:
@@ -117,27 +137,20 @@ def test_two_programs_that_start_at_once_get_one_yes_and_one_reason(workplace: A
 
 @pytest.mark.parametrize("workplace", [{"fault": "balance_silent:1"}], indirect=True)
 def test_a_browser_that_slept_through_an_alarm_shows_it_as_it_is_when_it_wakes(workplace: Any, visit: Visit) -> None:
-    page, awake = visit("operator"), visit("pharmacist")
+    page = visit("operator")
     workplace.begin(days=3)
     workplace.until(lambda status: status.state == "PRINTING")
     expect(page.locator(STATE)).to_have_text("Printing")
     assert page.locator(".dw-alarm").count() == 0
-    browser = page.context.new_cdp_session(page)
-    browser.send("Page.setWebLifecycleState", {"state": "frozen"})
-    status = workplace.until(lambda status: status.ended)
-    assert [alarm.name for alarm in status.alarms] != []
-    alarms, waiting = len(status.alarms), sum(alarm.is_open for alarm in status.alarms)
-    awake.get_by_role("button", name="Acknowledge").first.click()
-    awake.get_by_label("What did you see, what did you do?").fill("cable was out")
-    awake.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
-    expect(awake.locator(".dw-alarm", has_text="unacknowledged")).to_have_count(waiting - 1)
-    asleep = browser.send("Runtime.evaluate", {"expression": "document.querySelectorAll('.dw-alarm').length"})
-    assert asleep["result"]["value"] == 0, "the page was not asleep"
-    browser.send("Page.setWebLifecycleState", {"state": "active"})
+    with asleep(page):
+        alarms = workplace.until(lambda status: status.ended).alarms
+        assert all(alarm.is_open for alarm in alarms) and alarms
+        with workplace.desk("pharmacist") as desk:
+            desk.post("/cells/cell-1/alarms/acknowledge", {"alarm": alarms[0].alarm, "comment": "the cable was out"})
     expect(page.locator(STATE)).to_have_text("Awaiting review")
-    expect(page.locator(".dw-alarm")).to_have_count(alarms)
-    expect(page.locator(".dw-alarm", has_text="unacknowledged")).to_have_count(waiting - 1)
-    assert page.locator(".dw-alarm").all_inner_texts() == awake.locator(".dw-alarm").all_inner_texts()
+    expect(page.locator(".dw-alarm")).to_have_count(len(alarms))
+    expect(page.locator(".dw-alarm", has_text="unacknowledged")).to_have_count(len(alarms) - 1)
+    expect(page.locator(".dw-alarm", has_text=alarms[0].action).first).to_be_visible()
 
 
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
