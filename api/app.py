@@ -1,10 +1,9 @@
-"""The web application: routes, frontier, page. `python -m api.app --site FOLDER` serves one site."""
+"""The web application: routes, frontier, page. `python -m api.app_process --site FOLDER` serves one site."""
 
 from __future__ import annotations
 
-import argparse
+import gc
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,7 +47,6 @@ from api.security import API, Guard
 from api.serving import LONGEST_HEADERS, Certificates, punctual
 from api.settings import Settings
 from api.wiring import Workstation, build_workstation
-from audit.errors import DosewrightError
 from audit.version import __version__
 
 _ROUTERS = (
@@ -144,21 +142,6 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
     return app
 
 
-def main() -> int:
-    """Serve one site until told to stop."""
-    parser = argparse.ArgumentParser(description="Serve one Dosewright workstation.")
-    parser.add_argument("--site", type=Path, required=True)
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--no-page", action="store_true", help="serve the interface without the workstation page")
-    options = parser.parse_args()
-    try:
-        serve_site(options.site, options.port, page=not options.no_page)
-    except DosewrightError as error:
-        sys.stderr.write(f"error {error.code}: {error}\n")
-        return 2
-    return 0
-
-
 def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
     """Serve the site in a folder, on its own port where none is given. Raises what `build_workstation` and `create_app` raise."""
     workstation = build_workstation(folder)
@@ -166,6 +149,9 @@ def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
     import uvicorn  # only the process that serves needs a server
 
     settings = workstation.settings
+    # what is there now stays: it is not looked through again and again, which would hold up every answer for a tenth of a second
+    gc.freeze()
+    gc.enable()
     try:
         uvicorn.run(
             app,
@@ -197,7 +183,3 @@ def _tls(settings: Settings) -> Callable[..., ssl.SSLContext] | None:
             f"The TLS certificate or its key cannot be used: {error}.", remedy="Correct tls_certificate and tls_key; both are PEM files."
         ) from None
     return lambda *_: certificates.context
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,7 +12,7 @@ from api.cells import CellDirectory
 from api.status import CellStatus
 from audit.errors import DosewrightError
 
-_FRESH_S = 0.2
+_FRESH_S = 0.1
 _PATIENCE_S = 0.5
 _TRACE_POINTS = 3000
 
@@ -43,7 +43,7 @@ class CellFeed:
         self._view = CellView(CellStatus(cell=name, state="UNKNOWN"), "The cell has not been asked yet.")
 
     def view(self) -> CellView:
-        """Return the view, at most 0.2 s old; blocks while the cell is asked. A cell that hangs is shown as unknown."""
+        """Return the view, at most 0.1 s old; blocks while the cell is asked. A cell that hangs is shown as unknown."""
         since = self._asking_since
         patience = _PATIENCE_S if since is None else max(0.0, since + _PATIENCE_S - time.monotonic())
         if not self._lock.acquire(timeout=patience):

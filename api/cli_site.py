@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,7 @@ def token(folder: Folder, as_json: AsJson = False) -> None:
 @app.command("serve")
 def serve(folder: Folder, port: Annotated[int | None, typer.Option(help="Another port than that of workstation.toml.")] = None) -> None:
     """Serve the workstation of a site. Cells are processes of their own."""
+    gc.disable()  # while the application is loaded, which enables it again
     from api.app import serve_site  # the web application is loaded only where it is served
 
     serve_site(folder, port, page=True)

@@ -1,13 +1,13 @@
 """Second factors as the workstation offers them: enrolment at the site, passkey ceremonies, and the judgement of what is given.
 
 Passkeys follow W3C Web Authentication Level 3: 7.1 registration, 7.2 authentication (the webauthn package); relying party
-and origins are of the deployment, never of the request.
+and origins are of the deployment, never of the request. The package is loaded at the first ceremony (`api.passkeys`): the workstation
+comes up sooner without it.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import hashlib
 import hmac
@@ -15,16 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import webauthn
 from pydantic import JsonValue
-from webauthn.helpers import bytes_to_base64url, options_to_json
-from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
 
 from api.access import GivenFactor, actor_of
 from api.challenges import Challenges
@@ -36,8 +27,6 @@ from audit.errors import LoginFailed
 from audit.events import EventKind
 from audit.identity import FactorVerdict, Identity, Person, SecondFactor
 from audit.second_factor import PASSKEY, SecondFactors
-
-_MALFORMED = (WebAuthnException, binascii.Error, ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +70,17 @@ class FactorDesk:
         """Return the options for `navigator.credentials.create`, after the password. Raises LoginFailed, RemoteRefused, InputInvalid."""
         party = self._party()
         person = self._again(session, password)
-        known = [_descriptor(str(factor.state["credential_id"])) for factor in self._factors.of(person.username) if factor.kind == PASSKEY]
-        options = webauthn.generate_registration_options(
-            rp_id=party.id,
-            rp_name="Dosewright",
-            user_id=hashlib.sha256(f"{self._identity.store.origin}/{person.username}".encode()).digest(),
-            user_name=person.username,
-            user_display_name=person.name,
+        known = [_decoded(str(factor.state["credential_id"])) for factor in self._factors.of(person.username) if factor.kind == PASSKEY]
+        from api import passkeys
+
+        return passkeys.registration_options(
+            party.id,
+            user=hashlib.sha256(f"{self._identity.store.origin}/{person.username}".encode()).digest(),
+            username=person.username,
+            name=person.name,
             challenge=_decoded(self._challenges.issue("passkey enrolment", person.username)),
-            exclude_credentials=known,
-            authenticator_selection=AuthenticatorSelectionCriteria(
-                resident_key=ResidentKeyRequirement.DISCOURAGED, user_verification=UserVerificationRequirement.PREFERRED
-            ),
+            known=known,
         )
-        found: JsonObject = json.loads(options_to_json(options))
-        return found
 
     def confirm_passkey(self, session: Session, label: str, credential: Mapping[str, JsonValue]) -> JsonObject:
         """Enrol the passkey that the browser made. Raises InputInvalid where the ceremony fails, AccessDenied where it is known."""
@@ -103,22 +88,19 @@ class FactorDesk:
         party, challenge = self._party(), _challenge_of(credential)
         if not self._challenges.take(challenge, "passkey enrolment", session.username):
             raise InputInvalid("This passkey answers no open question.", remedy="Begin the enrolment again.")
+        from api import passkeys
+
         try:
-            made = webauthn.verify_registration_response(
-                credential=dict(credential),
-                expected_challenge=_decoded(challenge),
-                expected_rp_id=party.id,
-                expected_origin=list(party.origins),
-            )
-        except _MALFORMED as error:
+            made = passkeys.registered(credential, challenge=_decoded(challenge), party=party.id, origins=party.origins)
+        except passkeys.MALFORMED as error:
             raise InputInvalid(
                 f"The passkey was not taken: {error}", remedy="Begin the enrolment again, at the site's own address."
             ) from error
         factor = self._factors.add_passkey(
             self._person(session.username),
             label=label,
-            credential_id=bytes_to_base64url(made.credential_id),
-            public_key=bytes_to_base64url(made.credential_public_key),
+            credential_id=_encoded(made.credential_id),
+            public_key=_encoded(made.public_key),
             sign_count=made.sign_count,
         )
         return factor.as_record()
@@ -128,14 +110,11 @@ class FactorDesk:
         party = self._party()
         found = [str(factor.state["credential_id"]) for factor in self._factors.of(username) if factor.kind == PASSKEY and factor.active]
         if not found:
-            found = [bytes_to_base64url(self._decoy(username))]
-        options = webauthn.generate_authentication_options(
-            rp_id=party.id,
-            challenge=_decoded(self._challenges.issue("passkey", username)),
-            allow_credentials=[_descriptor(credential_id) for credential_id in found],
-        )
-        shown: JsonObject = json.loads(options_to_json(options))
-        return shown
+            found = [_encoded(self._decoy(username))]
+        from api import passkeys
+
+        challenge = _decoded(self._challenges.issue("passkey", username))
+        return passkeys.authentication_options(party.id, challenge=challenge, known=[_decoded(credential) for credential in found])
 
     def revoke_own(self, session: Session, factor: str, password: str, reason: str) -> JsonObject:
         """Revoke an own second factor, after the password. Raises LoginFailed, AccessDenied."""
@@ -167,18 +146,14 @@ class FactorDesk:
         factor = next((item for item in known if item.state.get("credential_id") == credential.get("id")), None)
         if factor is None:
             return FactorVerdict(False, "second factor: the passkey is not enrolled")
+        from api import passkeys
+
+        key = _decoded(str(factor.state["public_key"]))
         try:
-            verified = webauthn.verify_authentication_response(
-                credential=dict(credential),
-                expected_challenge=_decoded(challenge),
-                expected_rp_id=party.id,
-                expected_origin=list(party.origins),
-                credential_public_key=_decoded(str(factor.state["public_key"])),
-                credential_current_sign_count=0,  # the counter is judged by `judge_count`, which reports what it finds
-            )
-        except _MALFORMED:
+            count = passkeys.authenticated(credential, key, challenge=_decoded(challenge), party=party.id, origins=party.origins)
+        except passkeys.MALFORMED:
             return FactorVerdict(False, "second factor: the passkey's answer is not right")
-        return self._factors.judge_count(person, factor, verified.new_sign_count)
+        return self._factors.judge_count(person, factor, count)
 
     def _again(self, session: Session, password: str) -> Person:
         """Re-authenticate before a change of the person's own account."""
@@ -214,8 +189,8 @@ def _inside(session: Session) -> None:
         )
 
 
-def _descriptor(credential_id: str) -> PublicKeyCredentialDescriptor:
-    return PublicKeyCredentialDescriptor(id=_decoded(credential_id))
+def _encoded(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
 
 
 def _decoded(text: str) -> bytes:

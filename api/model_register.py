@@ -114,5 +114,3 @@ def mean_t2(new: JsonObject) -> Decimal | None:
     """Return the mean T² of the units of a prediction entry that have one."""
     found = [t2 for row in as_list(new.get("units")) if (t2 := number_of(as_object(row).get("t2"))) is not None]
     return EXACT.divide(sum(found, Decimal(0)), Decimal(len(found))) if found else None
-
-

@@ -6,6 +6,7 @@ its old and its new value. Secrets are in none of these keys: the settings hold 
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
@@ -73,6 +74,10 @@ def started_entry(store: TrailStore, settings: Settings) -> EntryDraft:
 
 def stopped_entry(store: TrailStore) -> EntryDraft:
     return EntryDraft(EventKind.SITE_PROCESS_STOPPED, Subject(_WORKSTATION, store.origin), {"process": "stopped"}, SYSTEM, DEVICE)
+
+
+PROCESS = secrets.token_hex(8)
+"""Names this process, and no other."""
 
 
 class SiteClock:

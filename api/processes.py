@@ -194,5 +194,5 @@ def ended_in_order() -> Iterator[None]:
 
 
 def start_workstation(children: Children, folder: Path, port: int, *, page: bool) -> Child:
-    arguments = ["api.app", "--site", str(folder), "--port", str(port)]
+    arguments = ["api.app_process", "--site", str(folder), "--port", str(port)]
     return children.start("workstation", *arguments, *([] if page else ["--no-page"]))

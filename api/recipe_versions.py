@@ -107,5 +107,3 @@ class Versions:
         if isinstance(sha256, str):
             return self._store.blob(sha256)
         return str(json.loads(self._store.blob(str(state["bundle_sha256"])))["recipe_toml"]).encode("utf-8")
-
-

@@ -13,12 +13,14 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from api.errors import NotLoggedIn, PasswordChangeNeeded, SessionLocked
+from api.open_sessions import KeptSession, OpenSessions
 from audit.access_policy import AccessPolicy
 from audit.clock import MICROSECONDS, Clock
 from audit.errors import RoleMissing
@@ -179,7 +181,8 @@ class Session:
             )
         if self.locked and permission not in _STANDING:
             raise SessionLocked(
-                "This session is locked: nobody used it for too long.", remedy=f"Give the password of {self.username} again. STOP works."
+                "This session is locked: nobody used it for too long, or the workstation was started again.",
+                remedy=f"Give the password of {self.username} again. STOP works.",
             )
         if self.must_change and permission not in _STANDING:
             raise PasswordChangeNeeded(
@@ -211,14 +214,17 @@ class Sessions:
 
     Two spans end them, both of the site's policy: from log-in (the session ends), and from the last thing a person did
     (it is locked: it shows what it showed, STOP works, and the password opens it again). A page that asks for news does
-    nothing in that sense; `touch` is for what a person does. Lifetime: that of the process; a restart ends every
-    session. Concurrency: any thread.
+    nothing in that sense; `touch` is for what a person does. Lifetime: that of the process; with a file to keep them in, the
+    process after this one brings them back, locked. Concurrency: any thread.
     """
 
-    def __init__(self, clock: Clock, minutes: int, policy: Callable[[], AccessPolicy] = AccessPolicy) -> None:
+    def __init__(
+        self, clock: Clock, minutes: int, policy: Callable[[], AccessPolicy] = AccessPolicy, kept: OpenSessions | None = None
+    ) -> None:
         self._clock = clock
         self._minutes = minutes
         self._policy = policy
+        self._kept = kept
         self._open: dict[str, _Open] = {}
         self._ends: list[End] = []
         self._lock = threading.Lock()
@@ -230,8 +236,42 @@ class Sessions:
         expires = now + min(self._minutes, self._policy().session_minutes) * MINUTE
         session = Session(username, name, frozenset(roles), expires, remote, must_change=must_change, key=key)
         with self._lock:
+            # whose token nobody shows any more would never be found to have ended
+            over = [found.session for found in self._open.values() if found.session.expires <= now]
+            for ended in over:
+                self._end_by_time(ended)
             self._open[key] = _Open(session, now)
+        self._keep(session)
         return token
+
+    def bring_back(self, is_active: Callable[[str], bool]) -> None:
+        """Open again, locked, what the process before this one had open. An account that is no longer active stays out.
+
+        None lasts longer than it would have; a clock that was set back lengthens none beyond a whole session.
+        """
+        if self._kept is None:
+            return
+        utc, now = datetime.now(UTC), self._clock.now()
+        for kept in self._kept.read():
+            left = min(int((kept.until - utc).total_seconds()) * MICROSECONDS, self._minutes * MINUTE)
+            if left <= 0 or not is_active(kept.username):
+                self._ends.append(End(kept.username, EventKind.PERSON_SESSION_CLOSED, "it was over when the workstation was started again"))
+                self._kept.forget([kept.key])
+                continue
+            session = Session(kept.username, kept.name, kept.roles, now + left, kept.remote, True, kept.must_change, key=kept.key)
+            self._open[kept.key] = _Open(session, now)
+            self._ends.append(End(kept.username, EventKind.PERSON_SESSION_LOCKED, "the workstation was started again"))
+
+    def _keep(self, session: Session) -> None:
+        if self._kept is None:
+            return
+        until = datetime.now(UTC) + timedelta(microseconds=session.expires - self._clock.now())
+        who = session.username, session.name, session.roles, session.remote, session.must_change
+        self._kept.keep(KeptSession(session.key, *who, until))
+
+    def _forget(self, *keys: str) -> None:
+        if self._kept is not None and keys:
+            self._kept.forget(keys)
 
     def find(self, token: str) -> Session | None:
         """Return the session as it is now, locked where nobody did anything for too long; None where there is none any more."""
@@ -241,14 +281,18 @@ class Sessions:
                 return None
             now, session = self._clock.now(), found.session
             if session.expires <= now:
-                del self._open[session.key]
-                self._ends.append(End(session.username, EventKind.PERSON_SESSION_CLOSED, "its time was over"))
+                self._end_by_time(session)
                 return None
             idle = self._policy().inactivity_minutes
             if not session.locked and found.seen + idle * MINUTE <= now:
                 found.session = replace(session, locked=True)
                 self._ends.append(End(session.username, EventKind.PERSON_SESSION_LOCKED, f"nothing was done for {idle} minutes"))
             return found.session
+
+    def _end_by_time(self, session: Session) -> None:
+        del self._open[session.key]
+        self._ends.append(End(session.username, EventKind.PERSON_SESSION_CLOSED, "its time was over"))
+        self._forget(session.key)
 
     def touch(self, token: str) -> None:
         """Note that the person did something; a locked session stays locked."""
@@ -293,12 +337,15 @@ class Sessions:
     def close(self, token: str) -> None:
         with self._lock:
             self._open.pop(_fingerprint(token), None)
+        self._forget(_fingerprint(token))
 
     def close_person(self, username: str, *, but: str = "") -> None:
         """End all sessions of one person, except the one with this key."""
         with self._lock:
-            for key in [key for key, found in self._open.items() if found.session.username == username and key != but]:
+            closed = [key for key, found in self._open.items() if found.session.username == username and key != but]
+            for key in closed:
                 del self._open[key]
+        self._forget(*closed)
 
 
 def _fingerprint(token: str) -> str:

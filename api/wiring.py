@@ -29,6 +29,7 @@ from api.label_desk import LabelDesk
 from api.label_source import LabelSource
 from api.model_desk import ModelDesk
 from api.model_use import ModelUse
+from api.open_sessions import SESSIONS_FILE, OpenSessions
 from api.pack_desk import PackDesk
 from api.patient_desk import PatientDesk
 from api.people import People
@@ -93,6 +94,7 @@ class Workstation:
     pictures: PictureDesk
     exceptions: ExceptionDesk
     answers: KeptAnswers
+    open_sessions: OpenSessions
     trail: TrailDesk
     anchors: AnchorDesk
     anchor_worker: AnchorWorker
@@ -121,6 +123,7 @@ class Workstation:
         self.reviews.close()
         self.cells.close()
         self.answers.close()
+        self.open_sessions.close()
         with suppress(RecordError):  # a disk that fails now is no reason to keep the store open
             self.store.append(stopped_entry(self.store))
         self.store.close()
@@ -140,7 +143,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     store = TrailStore.open(settings.store_place, key=key, clock=clock, software=SOFTWARE)
     store.append(started_entry(store, settings))
     identity = Identity(store, clock)
-    sessions, challenges = Sessions(clock, settings.session_minutes, lambda: identity.policy), Challenges(clock)
+    open_sessions = OpenSessions(settings.path(SESSIONS_FILE), settings.path(settings.patients_key).read_bytes())
+    sessions, challenges = Sessions(clock, settings.session_minutes, lambda: identity.policy, open_sessions), Challenges(clock)
+    sessions.bring_back(lambda username: (person := identity.person(username)) is not None and person.active)
     party = settings.passkey_rp_id
     held = SecondFactors(identity, settings.path(settings.second_factor_key), issuer=f"Dosewright {settings.site}")
     asks = None if party is None else RelyingParty(party, settings.passkey_origins)
@@ -195,6 +200,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         http=http,
         models=models,
         model_use=model_use,
+        open_sessions=open_sessions,
         answers=KeptAnswers(settings.path(ANSWERS_FILE), clock, settings.path(settings.patients_key).read_bytes()),
         exceptions=exceptions,
         batch_view=BatchView(production, release, weighing, exceptions, packs, model_use),

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 
-from fhir.resources import get_fhir_model_class
 from pydantic import ValidationError
 
 from api.errors import WrongState
@@ -216,6 +215,8 @@ def _checked(resource: Resource) -> bytes:
     """Hold a resource against its published definition and write it with exact decimals. Raises RecordError where it does not fit."""
     kind = str(resource["resourceType"])
     body = {name: value for name, value in resource.items() if name != "resourceType" and value is not None}
+    from fhir.resources import get_fhir_model_class  # the definitions are loaded where they are asked for
+
     try:
         get_fhir_model_class(kind).model_validate(body)
     except ValidationError as error:

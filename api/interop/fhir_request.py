@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from fhir.resources import get_fhir_model_class
-from fhir.resources.R4B import get_fhir_model_class as get_r4_model_class
 from pydantic import ValidationError
 
 from api.interop.fhir_amounts import Amount, amount, days_of, length_cm, mass_kg, refuse, shares, times_of_day, whole_days
@@ -106,6 +104,10 @@ def _no_constant(text: str) -> object:
 
 def _validated(raw: Mapping[str, object]) -> Mapping[str, object]:
     """Return a resource held against its published definition (R5, or R4 where it is written so). Raises InputInvalid."""
+    # the definitions are loaded where they are asked for
+    from fhir.resources import get_fhir_model_class
+    from fhir.resources.R4B import get_fhir_model_class as get_r4_model_class
+
     kind = _text(raw.get("resourceType"))
     is_r4 = kind == "MedicationRequest" and _R5_ONLY not in raw
     body = {name: value for name, value in raw.items() if name != "resourceType"}

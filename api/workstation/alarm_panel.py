@@ -62,6 +62,7 @@ class AlarmPanel:
         self._none.show("" if alarms else none)
         ordered = sorted(alarms, key=panels.alarm_rank)
         self._parts.show([(alarm.alarm, functools.partial(self._build, alarm)) for alarm in ordered])
+        self._alarms = {alarm.alarm: self._alarms[alarm.alarm] for alarm in ordered}
         for alarm in ordered:
             self._alarms[alarm.alarm].show(alarm)
 

@@ -28,7 +28,7 @@ def locked_html(session: Session, back: str) -> str:
         else ""
     )
     return (
-        '<section class="dw-locked" role="alert"><b>Locked: nobody used this session for too long.</b> '
+        '<section class="dw-locked" role="alert"><b>Locked: nobody used this session for too long, or the workstation started again.</b> '
         "It shows the run, and STOP works. To go on, give the password again.</section>"
         '<form class="dw-unlock" method="post" action="/api/v1/session/resume">'
         f'<input type="hidden" name="back" value="{escape(back)}">'

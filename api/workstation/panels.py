@@ -120,15 +120,20 @@ def _cell(name: str, status: CellStatus, here: bool) -> str:
     return f'<div class="dw-cell{" dw-here" if here else ""}" data-cell="{escape(name)}">{cell_tile(name, status, here=here)}{stop}</div>'
 
 
-def without_script(status: CellStatus, problem: str, person: str, banner: str, strip: str = "") -> str:
-    """What a browser without script shows below STOP: the same state, units and alarms, as they were when it was loaded."""
-    alarms = "".join(alarm_text(alarm) for alarm in status.alarms if alarm.is_open)
+def first_view(status: CellStatus, problem: str, person: str, banner: str, strip: str = "") -> str:
+    """What the page shows below STOP before its script has built it, and all that a browser without script shows.
+
+    The same state, units, alarms, pressure and readings, as they were when it was loaded. `connection.js` takes it away.
+    """
+    alarms = "".join(alarm_text(alarm) for alarm in sorted(status.alarms, key=alarm_rank) if alarm.is_open)
+    chart = pressure_chart(status.trace, status.sensors.get("pressure"))
     return (
-        "<noscript><style>#esm-fallback{display:none!important}</style>"
+        '<div class="dw-first"><noscript><style>#esm-fallback{display:none!important}</style></noscript>'
         f'<header class="dw-top">{header(status.cell, status.batch, person, "logged in")}{LOG_OUT}</header>{banner}'
-        '<main class="dw-body dw-single"><div class="dw-col">'
-        '<p class="dw-quiet">Without script this page is loaded anew every five seconds; STOP works as ever.</p>'
-        f"{strip}{state_panel(status, problem)}{alarms}{unit_grid(status.units)}</div></main></noscript>"
+        '<main class="dw-body"><div class="dw-col">'
+        '<noscript><p class="dw-quiet">Without script this page is loaded anew every five seconds; STOP works as ever.</p></noscript>'
+        f"{strip}{state_panel(status, problem)}{unit_grid(status.units)}</div>"
+        f'<div class="dw-col">{alarms}{chart}{sensor_panel(status)}</div></main></div>'
     )
 
 

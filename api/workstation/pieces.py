@@ -10,9 +10,16 @@ from importlib.resources import files
 
 from nicegui import ui
 
+from api.process_facts import PROCESS
+
 INERT = "inert"
-CONNECTION_SCRIPT = f"<script>{(files('api.workstation') / 'style' / 'connection.js').read_text(encoding='utf-8')}</script>"
-"""Makes columns and dialogs inert while the page is not connected: what is pressed then would be done later, or never."""
+CONNECTION_SCRIPT = (
+    f'<script>window.dwProcess = "{PROCESS}";{(files("api.workstation") / "style" / "connection.js").read_text(encoding="utf-8")}</script>'
+)
+"""Makes columns and dialogs inert while the page is not connected: what is pressed then would be done later, or never.
+
+Loads the page anew when the workstation was started again, and asks for a log-in when the session has ended.
+"""
 
 
 class Changing:

@@ -32,9 +32,8 @@ from api.workstation.visitor import Visitor
 from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
 
-_REFRESH_S = 0.25
+_REFRESH_S = 0.15
 _OTHERS_S = 0.5
-_CHART_S = 0.5
 _ATTENTION_S = 3.0
 _NOT_ASKED = "The cell has not been asked yet."
 
@@ -129,12 +128,11 @@ class CellStrip:
 
 
 class RunningPage:
-    """Builds the page and keeps it right, four times a second, as long as a browser looks at it."""
+    """Builds the page and keeps it right, six times a second, as long as a browser looks at it."""
 
     def __init__(self, visitor: Visitor, drawn: Drawn) -> None:
         self._visitor = visitor
         self._drawn = drawn
-        self._chart_due = 0.0
         self._feed = visitor.workstation.feeds.of(visitor.cell)
         self._views = {name: CellView(CellStatus(cell=name, state="UNKNOWN"), _NOT_ASKED) for name in visitor.workstation.cells.names}
         session = visitor.session()
@@ -222,7 +220,7 @@ class RunningPage:
         if view is not None:
             self._show(view)
             banner = self._banner_of(view.status)
-            ui.add_body_html(panels.without_script(view.status, view.problem, self._person, banner, self._strip_html()))
+            ui.add_body_html(panels.first_view(view.status, view.problem, self._person, banner, self._strip_html()))
 
     def _strip_html(self) -> str:
         return panels.cell_strip(self._visitor.cell, {name: view.status for name, view in self._views.items()}) if self.others else ""
@@ -250,9 +248,7 @@ class RunningPage:
         drawn = self._drawn.of(view)
         self._state.show(drawn["state"])
         self._grid.show(drawn["units"])
-        if (now := time.monotonic()) >= self._chart_due or not status.trace:
-            self._chart_due = now + _CHART_S
-            self._chart.show(drawn["chart"])
+        self._chart.show(drawn["chart"])
         self._sensors.show(panels.sensor_panel(status, self._readability(status.batch)))
         self._alarms.update(status)
         self._controls.update(status)

@@ -13,10 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from biip import ParseConfig, ParseError
-from biip.gs1_messages import GS1Message
-from biip.gtin import Gtin
-
 from audit.errors import LabelRefused
 
 CHARACTERS = frozenset("!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz")
@@ -25,7 +21,6 @@ SEPARATOR = "\x1d"
 GTIN, EXPIRY, LOT, SERIAL, INTERNAL = "01", "17", "10", "21", "91"
 LONGEST, LONGEST_INTERNAL = 20, 90
 _SYMBOLOGY = "]d2"
-_CONFIG = ParseConfig(separator_chars=(SEPARATOR,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +78,12 @@ class PackCode:
 
 def read_code(scanned: str) -> dict[str, str]:
     """Return application identifiers with their values from a scan. Raises LabelRefused for what is no GS1 element string."""
+    # biip has the tables of GS1, which take a while to load: at the first scan, not at the start of the process
+    from biip import ParseConfig, ParseError
+    from biip.gs1_messages import GS1Message
+
     try:
-        message = GS1Message.parse(_normal(scanned), config=_CONFIG)
+        message = GS1Message.parse(_normal(scanned), config=ParseConfig(separator_chars=(SEPARATOR,)))
     except (ParseError, ValueError) as error:
         raise LabelRefused([f"this is no GS1 code: {error}"], remedy="Scan the two-dimensional code on the pack.") from error
     found: dict[str, str] = {}
@@ -126,6 +125,9 @@ def _text(name: str, value: str, longest: int) -> list[str]:
 
 
 def _gtin(value: str) -> list[str]:
+    from biip import ParseError
+    from biip.gtin import Gtin
+
     try:
         Gtin.parse(value)
     except ParseError as error:

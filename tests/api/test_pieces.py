@@ -115,3 +115,12 @@ def test_start_and_pause_stay_through_a_run_and_are_others_in_the_next(canvas: C
     assert not show("R1", start=False)["Start"].enabled
     assert show("R2", start=True)["Start"] is not first
     assert show("R2", start=True, state="AWAITING_REVIEW") == {}
+
+
+def test_a_page_that_stays_open_through_many_runs_keeps_only_the_alarms_that_it_shows(canvas: Client) -> None:
+    panel = AlarmPanel(NoVisitor())  # type: ignore[arg-type]
+    for run in range(40):
+        panel.update(CellStatus(cell="cell-1", alarms=tuple(AlarmStatus(alarm=f"R{run}/A{n}", name="link lost") for n in range(2))))
+        if run == 1:
+            first = len(canvas.elements)
+    assert len(panel._alarms) == 2 and len(canvas.elements) == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from rich.table import Table
 from recipes.compile import compile_program
 from recipes.library import CASES, load_demonstration, load_machine, load_recipe
 from recipes.order import DoseOrder
-from tests.benchmarks import Row, cell, planning, trail
+from tests.benchmarks import Row, cell, planning, trail, ui
 from tests.benchmarks.document import record_of_100
 from tests.benchmarks.dose import corrected_mean_error
 from tests.benchmarks.link import stop_latency, streaming
@@ -57,7 +58,16 @@ def dose_closure() -> Row:
 
 
 def _one(figure: Callable[[], Row]) -> Callable[[], list[Row]]:
-    return lambda: [figure()]
+    @functools.wraps(figure)
+    def rows() -> list[Row]:
+        return [figure()]
+
+    return rows
+
+
+def _name(figure: Callable[[], list[Row]]) -> str:
+    """Where a figure is measured, by which it can be asked for alone: `ui.restart`, `trail.verify_rate`."""
+    return f"{figure.__module__.rpartition('.')[2]}.{figure.__name__}"
 
 
 FIGURES: tuple[Callable[[], list[Row]], ...] = (
@@ -84,13 +94,22 @@ FIGURES: tuple[Callable[[], list[Row]], ...] = (
     _one(planning.mutations),
     stop_latency,
     cell.stop_latency,
+    ui.under_load,
+    ui.first_page,
+    ui.restart,
 )
 
 
 def main() -> int:
+    """Measure all figures, or those whose names begin with an argument: `python -m tests.benchmarks ui trail.verify_rate`."""
+    asked = tuple(sys.argv[1:])
+    figures = [figure for figure in FIGURES if not asked or _name(figure).startswith(asked)]
     console = Console()
+    if not figures:
+        console.print(f"no such figure; there are: {', '.join(map(_name, FIGURES))}")
+        return 2
     rows: list[Row] = []
-    for figure in FIGURES:
+    for figure in figures:
         for row in figure():
             rows.append(row)
             console.print(f"{row.name}: {row.value} {row.unit}")
@@ -98,6 +117,8 @@ def main() -> int:
     for row in rows:
         table.add_row(row.name, row.value, row.unit, row.peer, row.peer_value or "-", row.ratio or "-")
     console.print(table)
+    if asked:
+        return 0  # the file is of a whole run
     results = ROOT / "bench" / "results.json"
     results.parent.mkdir(exist_ok=True)
     results.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")

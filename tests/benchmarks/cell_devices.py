@@ -1,9 +1,12 @@
 """The three devices of a real cell, in a process of their own and in real time: terminals behind which the virtual bench stands.
 
-Printed first: the terminals, as JSON. A line on standard input is one trial: a fresh, warm bench, said by `fresh`. Once its
+Printed first: the terminals, as JSON. The line `g` on standard input is one trial: a fresh, warm bench, said by `fresh`. Once its
 printer lays a unit, the pressure crosses its limit in one line of the hub, at a moment drawn at random. Printed then: the time
 from the writing of that line to the first bytes of the stop at the printer's terminal, in ns, or -1 where no stop came within
 five seconds.
+
+The line `r` is a run that is let be: a fresh, warm bench, said by `fresh`, which goes at its own pace once it lays a unit. Printed
+when a person's stop comes to the printer's terminal: the moment of its first bytes, in ns of the monotonic clock.
 
 Up to the unit the bench goes faster than real time (a printer that homes at once); from then on at its own pace. The hub keeps
 to real time throughout: a hundred lines a second.
@@ -31,6 +34,7 @@ from hil_tests.virtual_bench import VirtualBench
 
 CASE = "minoxidil"
 STOP = b"\nM112\n"
+STOPS_OF_A_PERSON = (STOP, b"\nM410\n")
 FAST, OWN = 150, 1
 REAL_TIME = 20
 _LAID_UL = 1.0
@@ -53,17 +57,41 @@ class Devices:
         self._sequence = 0
         self._random = random.Random(1)
         self._bench = self._fresh()
+        self._pace = FAST
+        self._let_be, self._heard = False, b""
 
     def serve(self) -> None:
         """Keep the hub alive; run one trial for each line on standard input, until it closes."""
         due = time.monotonic()
         while True:
-            due = self._tick(due)
+            due = self._tick(due, self._pace)
+            if self._let_be:
+                self._look_for_a_unit()
             if select.select([0], [], [], 0)[0]:
-                if not os.read(0, 4096):
+                asked = os.read(0, 4096)
+                if not asked:
                     return
-                os.write(1, b"%d\n" % self._trial())
+                if asked.startswith(b"r"):
+                    self._begin_afresh()
+                    self._let_be = True
+                else:
+                    self._let_be, self._pace = False, FAST
+                    os.write(1, b"%d\n" % self._trial())
                 due = time.monotonic()
+
+    def _begin_afresh(self) -> None:
+        _claim(os.SCHED_OTHER, 0)
+        self._bench, self._pace, self._heard = self._fresh(), FAST, b""
+        for port in ("printer", "balance"):
+            self._read(port)
+        os.write(1, b"fresh\n")
+
+    def _look_for_a_unit(self) -> None:
+        """Go at the bench's own pace from the first unit on."""
+        current = self._bench.plant.current
+        if self._pace == FAST and current is not None and current.plunger_uL >= _LAID_UL:
+            self._pace = OWN
+            _claim(os.SCHED_RR, REAL_TIME)
 
     def _trial(self) -> int:
         try:
@@ -72,10 +100,7 @@ class Devices:
             _claim(os.SCHED_OTHER, 0)
 
     def _stop_after(self) -> int:
-        self._bench = self._fresh()
-        for port in ("printer", "balance"):
-            self._read(port)
-        os.write(1, b"fresh\n")
+        self._begin_afresh()
         crosses, due = 0.0, time.monotonic()
         limit = due + 60.0
         while not crosses or due < crosses:
@@ -108,13 +133,23 @@ class Devices:
         while (left := due - time.monotonic()) > 0:
             if select.select(watched, [], [], left)[0]:
                 for port in ("printer", "balance"):
-                    self._bench.receive(port, self._read(port))
+                    data = self._read(port)
+                    if self._let_be and port == "printer":
+                        self._listen(data)
+                    self._bench.receive(port, data)
                 self._send(self._bench.step(self._bench.now + SAMPLE_US))
         self._send(self._bench.step(self._bench.now + pace * SAMPLE_US))
         self._sequence += 1
         with suppress(BlockingIOError):
             os.write(self._masters["pressure"], b"%d,%.1f\n" % (self._sequence, 150.0 + self._random.uniform(-1.0, 1.0)))
         return due
+
+    def _listen(self, data: bytes) -> None:
+        """Say when a stop has come; what comes after it is of no interest until the next run."""
+        self._heard = self._heard[-16:] + data
+        if any(stop in self._heard for stop in STOPS_OF_A_PERSON):
+            os.write(1, b"%d\n" % time.monotonic_ns())
+            self._let_be = False
 
     def _send(self, said: dict[str, bytes]) -> None:
         for port in ("printer", "balance"):

@@ -96,7 +96,8 @@ def trust_benchmark(folder: Path) -> None:
 
 def lay_out(folder: Path, ports: dict[str, str]) -> dict[str, str]:
     """Make a site whose cell is a real one; return the passwords of its accounts."""
-    site = create_site(folder)
+    _, ink, cartridge = load_demonstration(CASE, SystemClock().utc().at[:10])
+    site = create_site(folder, inks=[(ink, cartridge)])
     key = SigningKey.load(folder / CELL / "cell.key")
     (folder / f"{CELL}.db").unlink()
     TrailStore.create(folder / f"{CELL}.db", origin=key.name, key=key, clock=SystemClock(), software=SOFTWARE, demonstration=False).close()

@@ -249,9 +249,7 @@ def test_print_outlives_the_web_process(workplace: Any, visit: Visit) -> None:
     judged = workplace.status().judged
     workplace.until(lambda status: status.judged > judged)
     workplace.restart_workstation()
-    operator.reload()
-    operator.wait_for_url("**/login")
-    workplace.log_in(operator, "operator")
+    expect(operator.locator(".dw-locked")).to_be_visible()
     expect(operator.locator(STATE)).to_have_text("Printing")
     status = workplace.status()
     assert status.state == "PRINTING" and status.judged > judged

@@ -167,7 +167,7 @@ def test_a_store_that_cannot_be_written(site: Path, condition: Callable[[Path], 
     before = (site / "workstation.db").read_bytes()
     undo = condition(site / "workstation.db")
     try:
-        arguments = [sys.executable, "-m", "api.app", "--site", str(site), "--port", "0", "--no-page"]
+        arguments = [sys.executable, "-m", "api.app_process", "--site", str(site), "--port", "0", "--no-page"]
         answer = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
     finally:
         undo()

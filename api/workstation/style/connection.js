@@ -1,11 +1,36 @@
 (() => {
   let heard = null;
   const mark = connected => document.querySelectorAll(".dw-col,.q-dialog,.q-menu").forEach(part => { part.inert = !connected; });
+  // the workstation takes no connection from a page whose session has ended; one that is away answers nothing
+  const askForLogIn = () => fetch("/api/v1/session", {cache: "no-store"}).then(
+    answer => { if (answer.status === 401) location.assign("/login"); },
+    () => mark(false),
+  );
+  // a workstation that was started again knows nothing of this page: it is loaded anew once the new process answers
+  let asking = false;
+  const lookForAnother = () => {
+    if (asking || !heard || heard.connected) return;
+    asking = true;
+    fetch("/api/v1/health", {cache: "no-store"}).then(answer => answer.json()).then(
+      health => { if (health.process === window.dwProcess) asking = false; else location.reload(); },
+      () => { asking = false; },
+    );
+  };
+  // what the page shows before its script has built it goes in the moment that is done
+  const built = new MutationObserver(() => {
+    if (!document.querySelector("#app .dw-state")) return;
+    built.disconnect();
+    document.querySelectorAll(".dw-first").forEach(part => part.remove());
+  });
+  built.observe(document.documentElement, {childList: true, subtree: true});
   const look = () => {
     const socket = window.socket;
     if (socket && socket !== heard) {
       heard = socket;
+      socket.io.reconnectionDelay(300);
+      socket.io.reconnectionDelayMax(1000);
       socket.on("disconnect", () => mark(false));
+      socket.on("connect_error", askForLogIn);
     }
     mark(Boolean(socket && socket.connected && window.did_handshake) && !document.querySelector(".dw-locked"));
   };
@@ -18,6 +43,7 @@
   };
   ["pointerdown", "keydown", "wheel"].forEach(kind => addEventListener(kind, use, {capture: true, passive: true}));
   setInterval(look, 100);
+  setInterval(lookForAnother, 250);
   // the list of pages goes when a person turns to something else, as any list that opens does
   const close = refocus => document.querySelectorAll(".dw-menu[open]").forEach(menu => {
     menu.open = false;
