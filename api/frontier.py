@@ -143,7 +143,7 @@ def _with_headers(send: Send, path: str) -> Send:
         if message["type"] == "http.response.start":
             policy = _LOGIN_POLICY if by_hand else _STRICT_POLICY if strict else _PAGE_POLICY
             headers = [*message.get("headers", []), *_HEADERS, (b"content-security-policy", policy.encode())]
-            if strict or path in ("/", "/people", "/account", "/trail", "/recall"):
+            if strict or path in ("/", "/new", "/people", "/account", "/trail", "/recall"):
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
         await send(message)

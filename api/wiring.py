@@ -12,6 +12,7 @@ from api.access_desk import AccessDesk
 from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
 from api.care import Care
+from api.cartridge_scan import CartridgeScans
 from api.cell_feed import CellFeeds
 from api.cell_keys import CellKeys
 from api.cells import CellDirectory, Connector, connect
@@ -37,10 +38,12 @@ from api.recall_holds import RecallHolds
 from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
+from api.scanner import Scanner
 from api.security import Sessions
 from api.set_up import SetUp
 from api.settings import Settings, load_settings
 from api.shelf import Shelf
+from api.solid_desk import SolidDesk
 from api.trail_desk import TrailDesk
 from api.weighing_desk import WeighingDesk
 from audit.access_review import AccessReviews
@@ -82,6 +85,9 @@ class Workstation:
     weighing: WeighingDesk
     inks: InkDesk
     pictures: PictureDesk
+    solids: SolidDesk
+    scans: CartridgeScans
+    scanner: Scanner
     exceptions: ExceptionDesk
     answers: KeptAnswers
     trail: TrailDesk
@@ -101,6 +107,7 @@ class Workstation:
         self.http.close()  # whoever waits for an answer from outside waits no longer
         self.anchor_worker.close()
         self.site_clock.close()
+        self.scanner.close()
         self.cells.close()
         self.answers.close()
         with suppress(RecordError):  # a disk that fails now is no reason to keep the store open
@@ -129,7 +136,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     factors = FactorDesk(identity, held, challenges, asks)
     people = People(identity, sessions, factors, challenges, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
-    holds = RecallHolds(store)
+    holds, feeds = RecallHolds(store), CellFeeds(cells)
     production = Production(store, people, shelf, cells, holds, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
     anchors = AnchorDesk(store, cells, outside)
@@ -140,8 +147,10 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     model_use = ModelUse(store, cells, release, models.register)
     release.follow_closing(model_use.when_closed)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
+    scanner = Scanner(settings.scanner_port, settings.scanner_baud)
     anchor_worker.start()
     site_clock.start()
+    scanner.start()
     patients = PatientDesk(store, PatientVault.load(settings.path(settings.patients_key)))
     packs = PackDesk(store, LabelSource(store, settings.pharmacy), holds, demonstration=settings.demonstration)
     return Workstation(
@@ -156,7 +165,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         set_up=SetUp(identity, settings.path(settings.set_up_token)),
         shelf=shelf,
         cells=cells,
-        feeds=CellFeeds(cells),
+        feeds=feeds,
         production=production,
         care=Care(cells, people),
         release=release,
@@ -165,6 +174,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         weighing=WeighingDesk(people, production, cells),
         inks=inks,
         pictures=PictureDesk(production, cells),
+        solids=SolidDesk(production, shelf, feeds),
+        scans=CartridgeScans(store, production, shelf),
+        scanner=scanner,
         trail=TrailDesk(store, cells),
         anchors=anchors,
         anchor_worker=anchor_worker,

@@ -16,6 +16,7 @@ from api.wiring import Workstation
 from api.workstation.account import AccountPage
 from api.workstation.inks import InksPage
 from api.workstation.models import ModelsPage
+from api.workstation.new_batch import NewBatchPage
 from api.workstation.people import PeoplePage
 from api.workstation.places import CELL, PLACES, Place
 from api.workstation.recall import RecallPage
@@ -36,6 +37,7 @@ Build = Callable[[Visitor, Mapping[str, str]], Awaitable[object] | object]
 """Builds one page for a visitor from the query of its address."""
 
 _BUILDERS: dict[str, Build] = {
+    "/new": lambda visitor, query: NewBatchPage(visitor, query).build(),
     "/inks": lambda visitor, query: InksPage(visitor, query.get("cartridge", "")),
     "/recipes": lambda visitor, query: RecipesPage(visitor, query.get("version", "")),
     "/models": lambda visitor, query: ModelsPage(visitor, query.get("version", "")),

@@ -21,6 +21,7 @@ CELL = Place("/", "Cell", "Cell")
 """The page of a cell, which is in no list: the cells themselves lead to it."""
 
 PLACES = (
+    Place("/new", "New batch", "New batch"),
     Place("/inks", "Inks", "Inks and cartridges"),
     Place("/recipes", "Recipes", "Recipes"),
     Place("/models", "Models", "Process models"),
