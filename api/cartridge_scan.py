@@ -53,8 +53,10 @@ class CartridgeScans:
         try:
             cartridge = self._judge(order, scan)
         except ScanRefused as refused:
-            # what was read may be anything, a wristband too: only a serial that is on the shelf is kept
-            new: JsonObject = {"refused_scan": self._known(scan.scanned), "head": scan.head, "why": refused.message}
+            # what was read may be anything, a wristband too: only what is about a cartridge on the shelf is kept
+            known = self._known(scan.scanned)
+            new: JsonObject = {"refused_scan": known or "no cartridge that is known here", "head": scan.head}
+            new |= {"why": refused.message} if known else {}
             self._store.append(EntryDraft(EventKind.ORDER_CARTRIDGE_REFUSED, subject, new, actor, DEVICE))
             raise
         mounted = [*self.mounted(order_id, len(order.cartridges))]
@@ -156,8 +158,8 @@ class CartridgeScans:
         try:
             name = read_scan(scanned).name
         except InputInvalid:
-            return "not a code that can be read"
-        return f"cartridge {name}" if self._store.state("cartridge", name) is not None else "not a cartridge that is known here"
+            return ""
+        return f"cartridge {name}" if self._store.state("cartridge", name) is not None else ""
 
     @property
     def _today(self) -> str:

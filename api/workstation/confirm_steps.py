@@ -64,7 +64,7 @@ class SecondStep:
         for name in needed:
             fields.wrong(self._fields[name], said("Enter it."))
         if needed:
-            fields.to_first_problem()
+            fields.to_first_problem([*self._fields.values(), self._password])
             return
         credentials = Credentials(password=str(self._password.value or ""), code=forms.text_of(self._code))
         self._password.value = ""
@@ -83,7 +83,7 @@ class SecondStep:
         else:
             fields.wrong(self._password, said("Not signed."))
         self._problem.show(alert(str(error)))
-        fields.to_first_problem()
+        fields.to_first_problem([*self._fields.values(), self._password])
 
     def _mark(self, problems: dict[str, str]) -> None:
         for name, text in problems.items():
@@ -121,7 +121,7 @@ class IdentityForm:
             for name, field in self._fields.items():
                 if not typed[name] or (name == "born" and not _is_day(typed[name])):
                     fields.wrong(field, said("Enter it, as the field says."))
-            fields.to_first_problem()
+            fields.to_first_problem(self._fields.values())
             return
         desk = self._visitor.workstation.patients
         error = await self._visitor.attempt(lambda session: desk.record(session, self._pseudonym, identity))
@@ -174,7 +174,7 @@ class CartridgeStep:
         field.value = "".join(character if character.isprintable() else " " for character in text)[:300]
         if not text.strip():
             fields.wrong(field, said("Scan the cartridge, or type its serial number."))
-            fields.to_first_problem()
+            fields.to_first_problem([field])
             return
         scans = self._visitor.workstation.scans
         scan = CartridgeScan(head=head, scanned=text[:300])
@@ -182,7 +182,7 @@ class CartridgeStep:
         if error is not None:
             fields.wrong(field, said("Not this one."))
             self._told[head].show(alert(str(error)))
-            fields.to_first_problem()
+            fields.to_first_problem([field])
             return
         field.error = None
         self._told[head].show(_matched(str(scans.mounted(self._order, len(self._fields))[head - 1])))

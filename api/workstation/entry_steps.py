@@ -119,7 +119,8 @@ class Entry:
 
     def _refused(self, rest: list[str]) -> None:
         self._problem.show(alert(" ".join(rest)))
-        fields.to_first_problem()
+        if self._form is not None:
+            fields.to_first_problem(self._form.fields)
 
     def build_dose(self) -> None:
         """Build step 2: the arithmetic, and the signature over what is shown."""
@@ -138,7 +139,7 @@ class Entry:
             if error is not None:
                 problem.show(alert(str(error)))
                 fields.wrong(password, said("Not signed."))
-                fields.to_first_problem()
+                fields.to_first_problem([password])
                 return
             await self._entered(str(found[0]["order"]))
 

@@ -54,7 +54,7 @@ class FhirPanel:
         with ui.element("div").classes("dw-read"):
             with ui.element("form").classes("dw-line").on("submit.prevent", self._typed):
                 self._field = fields.text_field(said("Scan or paste a prescription"), scan="prescription").classes("dw-wide")
-                self._field.props(f'maxlength={LARGEST} hint="{said("FHIR MedicationRequest in JSON, or the code on a cartridge")}"')
+                self._field.props(f'maxlength={LARGEST} hint="{said("FHIR in JSON, or the code on a cartridge")}"')
                 fields.button(said("Read it"), main=False, act=True)
             upload = ui.upload(on_upload=self._uploaded, auto_upload=True, max_file_size=LARGEST, label=said("FHIR file (JSON)"))
             upload.props('accept=".json,application/json,application/fhir+json" flat bordered').classes("dw-upload")

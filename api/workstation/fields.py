@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nicegui import ui
 
@@ -66,6 +66,8 @@ def _right(field: Field) -> None:
     field.error = None
 
 
-def to_first_problem() -> None:
-    """Put the focus into the first field that is wrong."""
-    ui.run_javascript("dwToProblem()")
+def to_first_problem(found: Iterable[Field]) -> None:
+    """Put the focus into the first of these fields that is wrong."""
+    first = next((field for field in found if field.error and not field.is_deleted), None)
+    if first is not None:
+        first.run_method("focus")

@@ -55,7 +55,6 @@ _LATER = {
     Step.PREVIEW: "Unit and plate as they will be printed.",
     Step.START: "Nothing moves before it.",
 }
-_FOCUS = "dwToStep()"
 
 
 class NewBatchPage:
@@ -73,9 +72,10 @@ class NewBatchPage:
         self._views: dict[str, CellView] = {}
         self._looks = 0
         self._open: tuple[Step, ...] = ()
+        self._here = False
+        page_head(visitor, HERE)
         ui.add_head_html(f"<style>{NEW_STYLE}</style>")
         ui.add_body_html(_SCRIPT)
-        page_head(visitor, HERE)
         with ui.element("main").classes("dw-body dw-new"):
             with ui.element("div").classes("dw-col dw-rail").props(INERT):
                 with ui.element("nav").classes("dw-card").props(f'aria-label="{said("Steps")}"'):
@@ -127,10 +127,11 @@ class NewBatchPage:
 
     def _redraw(self) -> None:
         """Show what has changed on the page itself; nothing is asked."""
-        self._show(self._progress())
+        self._show(self._progress(), here=True)
 
     async def _done(self) -> None:
-        """Something was done here: look at once."""
+        """Something was done here: look at once, and go on to the step that it has opened."""
+        self._here = True
         await self.refresh()
 
     async def _draw(self) -> None:
@@ -138,7 +139,8 @@ class NewBatchPage:
         if self._batch is None and self._order is not None:
             self._find()
         found = self._progress()
-        self._show(found)
+        self._show(found, here=self._here)
+        self._here = False
         if self._address != before:
             self._to_address()
         self._looks += 1
@@ -165,18 +167,21 @@ class NewBatchPage:
     async def _entered(self, order: str) -> None:
         self._order = order
         self._to_address()
-        await self.refresh()
+        await self._done()
 
-    def _show(self, found: Progress) -> None:
+    def _show(self, found: Progress, *, here: bool) -> None:
+        """Show how far the batch is. `here`: it is so because of something that was done on this page."""
         self._rail.show(_rail_html(found, self._order, self._batch))
         items = waiting(self._visitor.workstation.production, self._visitor.session().username)
         self._waiting.show(waiting_html(items, said("Nothing waits."), self._address))
         self._notice.show("" if not self._missing else f'<p class="dw-problem" role="alert">▲ {escape(self._missing)}</p>')
         self._steps.show(self._parts(found))
         if found.open != self._open:
+            opened = [step for step in found.open if step not in self._open]
             self._open = found.open
             self._looks = 0
-            self._visitor.run_script(_FOCUS)
+            if opened:
+                self._visitor.run_script(f"dwToStep({ORDER.index(opened[0]) + 1}, {'true' if here else 'false'})")
 
     def _parts(self, found: Progress) -> Iterator[tuple[Hashable, Callable[[], object]]]:
         order = None if self._order is None else self._visitor.workstation.store.state("order", self._order)
@@ -360,17 +365,14 @@ _SCRIPT = """<script>
 (() => {
   const fields = "input:not([type=hidden]):not([readonly][hidden]),textarea,button,[tabindex='0']";
   const first = part => [...part.querySelectorAll(fields)].find(item => item.offsetParent && !item.disabled && !item.closest(".hidden"));
-  const later = act => setTimeout(() => requestAnimationFrame(act), 60);
-  // the focus goes on to the step that has opened, unless a person is at something else that is still there
-  window.dwToStep = () => later(() => {
-    const at = document.activeElement;
-    if (at && at !== document.body && at.isConnected && !at.closest(".dw-done")) return;
-    const open = [...document.querySelectorAll(".dw-step.dw-open")].find(part => first(part));
-    if (open) { open.scrollIntoView({block: "nearest"}); first(open).focus({preventScroll: true}); }
-  });
-  window.dwToProblem = () => later(() => {
-    const wrong = document.querySelector(".dw-step .q-field--error input, .dw-step .q-field--error [tabindex]");
-    if (wrong) { wrong.focus(); wrong.closest(".q-field").scrollIntoView({block: "center"}); }
+  const later = act => setTimeout(act, 80);
+  // the focus goes on to the step that has opened; where somebody else opened it, never away from what a person is at
+  window.dwToStep = (number, here) => later(() => {
+    const at = document.activeElement, open = document.getElementById(`step-${number}`);
+    if (!open || (!here && at && at !== document.body && at.isConnected)) return;
+    open.scrollIntoView({block: "start"});
+    const field = first(open);
+    if (field) field.focus({preventScroll: true});
   });
 })();
 </script>"""

@@ -63,6 +63,12 @@ class PrescriptionForm:
         """True where nothing can be ordered: no recipe is effective."""
         return not self._recipes
 
+    @property
+    def fields(self) -> Iterable[fields.Field]:
+        """Its fields, in the order in which they stand."""
+        order = ("recipe", *self._texts, "sex", "unit", "per", "ink_lot", "cartridge", "second_ink_lot", "second_cartridge")
+        return [self._by_name[name] for name in order]
+
     def _what(self) -> None:
         _title(said("What is ordered"))
         with ui.element("div").classes("dw-fields"):
@@ -73,7 +79,7 @@ class PrescriptionForm:
         _title(said("For whom"))
         with ui.element("div").classes("dw-fields"):
             self._texts = {
-                "patient": fields.text_field(said("Patient (pseudonym)"), hint=said("no name: a pseudonym of the pharmacy")),
+                "patient": fields.text_field(said("Patient (pseudonym)"), hint=said("a pseudonym, never a name")),
                 "number": fields.text_field(said("Prescription number")),
                 "prescriber": fields.text_field(said("Prescriber")),
                 "height_cm": fields.text_field(said("Height, cm"), numbers=True),

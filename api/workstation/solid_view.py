@@ -56,24 +56,29 @@ class SolidView(Element, component="style/solid_view.js"):
 
 
 def figures_html(preview: JsonObject) -> str:
-    """Sizes, volume, mass and number of units of each strength and part, as a table."""
-    rows = "".join(_row(piece) for piece in objects(preview.get("pieces")))
-    head = "".join(f"<th>{escape(said(text))}</th>" for text in ("Strength", "Solid", "Volume", "Target mass", "Units"))
-    return f'<table class="dw-table dw-figures"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    """Sizes, volume, mass and number of units of each strength and part, in words."""
+    return "".join(_figures(piece) for piece in objects(preview.get("pieces")))
 
 
-def _row(piece: JsonObject) -> str:
-    if piece.get("solid") is None:
-        solid = said("dispensed into a capsule: it has no solid of its own") if piece.get("form") == "capsule" else said("no solid to show")
-    else:
-        sides = " × ".join(str(piece.get(f"{name}_mm")) for name in ("length", "width", "height"))
-        solid = f"{piece.get('family')}, {sides} mm"
-    active = f"<span class='dw-quiet'>{escape(str(piece.get('active')))}</span>"
-    return (
-        f"<tr><td><b>{escape(str(piece.get('strength_mg')))} mg</b><br>{active}</td>"
-        f"<td>{escape(solid)}</td><td class='dw-keep'>{escape(str(piece.get('volume_uL')))} µL</td>"
-        f"<td class='dw-keep'>{escape(str(piece.get('mass_mg')))} mg</td><td>{escape(str(piece.get('units')))}</td></tr>"
+def _figures(piece: JsonObject) -> str:
+    facts = (
+        (said("Units"), str(piece.get("units"))),
+        (said("Solid"), _solid(piece)),
+        (said("Volume"), f"{piece.get('volume_uL')} µL"),
+        (said("Target mass"), f"{piece.get('mass_mg')} mg"),
     )
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    name = escape(f"{piece.get('strength_mg')} mg {piece.get('active')}")
+    return f'<div class="dw-figures"><h3>{name}</h3><dl class="dw-facts">{rows}</dl></div>'
+
+
+def _solid(piece: JsonObject) -> str:
+    if piece.get("solid") is None:
+        return said("dispensed into a capsule: it has no solid of its own") if piece.get("form") == "capsule" else said("none to show")
+    length, width, height = (str(piece.get(f"{name}_mm")) for name in ("length", "width", "height"))
+    round_in_plan = piece.get("family") in ("cylinder", "torus")
+    sides = f"⌀ {length} × {height}" if round_in_plan else f"{length} × {width} × {height}"
+    return f"{piece.get('family')}, {sides} mm"
 
 
 def objects(value: JsonValue) -> list[JsonObject]:

@@ -48,7 +48,7 @@ def _of_batch(batch: JsonObject, text: str) -> Waiting:
 
 def _order_text(order: JsonObject, username: str) -> str:
     if order.get("status") != "entered":
-        return said("is confirmed and waits for its cartridge")
+        return said("is confirmed: cartridge and gates come next")
     if order.get("entered_by") == username:
         return said("waits for a second person, who is not you")
     return said("waits for a second person")

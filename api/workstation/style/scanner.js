@@ -1,8 +1,9 @@
 // A scanner that types: keys in quick succession, ended by Enter or Tab. What it typed is taken out of wherever it went and handed to the page,
 // which puts it where it belongs; its Enter never presses anything.
 (() => {
-  const GAP_MS = 50, LEAST = 6;
-  let keys = "", last = -Infinity, held = null, before = "";
+  // no hand types six keys at a twentieth of a second each; a busy computer may hold up one of them
+  const MEAN_MS = 50, GAP_MS = 250, LEAST = 6;
+  let keys = "", first = 0, last = -Infinity, held = null, before = "";
   const isText = element => element instanceof HTMLElement && element.matches("input:not([type=checkbox]):not([type=radio]),textarea");
   const put = (element, value) => {
     const kind = element instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
@@ -28,7 +29,7 @@
     const quick = event.timeStamp - last <= GAP_MS;
     last = event.timeStamp;
     if (event.key === "Enter" || event.key === "Tab") {
-      if (quick && keys.length >= LEAST) scanned(event);
+      if (quick && keys.length >= LEAST && event.timeStamp - first <= MEAN_MS * keys.length) scanned(event);
       keys = "";
       return;
     }
@@ -36,6 +37,7 @@
     if (typed === null) { keys = ""; return; }
     if (!quick) {
       keys = "";
+      first = event.timeStamp;
       held = document.activeElement;
       before = isText(held) ? held.value : "";
     }

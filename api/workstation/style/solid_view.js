@@ -102,7 +102,7 @@ export default {
       const centre = box.getCenter(new THREE.Vector3());
       this.reach = box.getSize(new THREE.Vector3()).length() / 2 || 1;
       this.controls.target.copy(centre);
-      const away = this.reach * 3.4;
+      const away = this.reach * (this.onPlate ? 2.5 : 3.4);
       this.camera.position.set(centre.x + away * 0.45, centre.y - away * 0.75, centre.z + away * 0.5);
       this.controls.minDistance = this.reach * 1.2;
       this.controls.maxDistance = this.reach * 12;
