@@ -10,6 +10,7 @@ DosewrightError
     ├── EntriesDiffer       AP-012  the second person's entry differs from the first
     ├── PrintedBefore       AP-013  the same prescription was printed already
     ├── InputInvalid        AP-014  a value cannot be read
+    ├── ScanRefused         AP-015  what was scanned is not what belongs there
     ├── NotLoggedIn         AP-020  no session
     ├── CrossOrigin         AP-021  the request comes from another site's page
     ├── SessionLocked       AP-022  the session is locked after inactivity
@@ -59,7 +60,13 @@ class WrongState(WorkstationError):
 
 
 class EntriesDiffer(WorkstationError):
+    """Two people typed different things; `fields` names in which fields, and never what was typed."""
+
     code = "AP-012"
+
+    def __init__(self, message: str, *, remedy: str = "", fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.fields = fields
 
 
 class PrintedBefore(WorkstationError):
@@ -68,6 +75,10 @@ class PrintedBefore(WorkstationError):
 
 class InputInvalid(WorkstationError):
     code = "AP-014"
+
+
+class ScanRefused(WorkstationError):
+    code = "AP-015"
 
 
 class NotLoggedIn(WorkstationError):

@@ -15,6 +15,7 @@ from api.errors import CrossOrigin, NotLoggedIn, RemoteRefused
 from api.perimeter import Origin, Perimeter
 from api.problems import problem, problem_of
 from api.security import API, Session, Sessions, token_of
+from api.workstation.places import CELL, PLACES
 
 PUBLIC = frozenset(
     {
@@ -176,6 +177,8 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
 )
 # for this host alone: other hosts of its domain are for others to decide
+_PAGES = frozenset(place.path for place in (CELL, *PLACES))
+"""Pages, which no browser and no proxy keeps."""
 _ONLY_ENCRYPTED = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -189,7 +192,7 @@ def _with_headers(send: Send, path: str, *, encrypted: bool) -> Send:
             headers = [*message.get("headers", []), *_HEADERS, (b"content-security-policy", policy.encode())]
             if encrypted:
                 headers.append(_ONLY_ENCRYPTED)
-            if strict or path in ("/", "/people", "/account", "/trail", "/recall"):
+            if strict or path in _PAGES:
                 headers.append((b"cache-control", b"no-store"))
             message = {**message, "headers": headers}
         await send(message)

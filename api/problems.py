@@ -38,6 +38,7 @@ _BY_CODE: Mapping[str, HTTPStatus] = {
     "AP-012": HTTPStatus.CONFLICT,
     "AP-013": HTTPStatus.CONFLICT,
     "AP-014": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "AP-015": HTTPStatus.CONFLICT,
     "AP-020": HTTPStatus.UNAUTHORIZED,
     "AP-021": HTTPStatus.FORBIDDEN,
     "AP-022": HTTPStatus.LOCKED,

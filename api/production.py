@@ -83,7 +83,10 @@ class OrderRequest(BaseModel):
 
 
 class SecondEntry(BaseModel):
-    """What the second person types from the prescription, without sight of the first entry."""
+    """What the second person types from the prescription, without sight of the first entry.
+
+    `unit`, `per` and `days` are compared where they are given; the page always asks for them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,6 +95,9 @@ class SecondEntry(BaseModel):
     sex: str = Field(default="", max_length=10)
     age_years: str = Field(default="", max_length=40)
     prescribed: str = Field(max_length=40)
+    unit: str = Field(default="", max_length=10)
+    per: str = Field(default="", max_length=10)
+    days: str = Field(default="", max_length=10)
     second_prescribed: str = Field(default="", max_length=40)
 
     def beside(self, first: Prescription) -> Prescription:
@@ -106,10 +112,10 @@ class SecondEntry(BaseModel):
                 sex=self.sex,
                 age_years=self.age_years,
                 prescribed=self.prescribed,
-                unit=type(first.prescribed).unit,
-                per=first.per,
+                unit=self.unit or type(first.prescribed).unit,
+                per=self.per or first.per,
                 schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
-                days=str(first.days),
+                days=self.days or str(first.days),
                 measured=first.measured or "",
                 prescriber=first.prescriber or "",
                 number=first.number or "",
@@ -203,12 +209,15 @@ class Production(Ordered):
             order = DoseOrder.model_validate(state["order"])
             again = entry.beside(order.prescription)
             differing = [
-                name for name in ("height", "weight", "sex", "age", "prescribed", "second") if not _same(order.prescription, again, name)
+                name
+                for name in ("height", "weight", "sex", "age", "prescribed", "per", "days", "second")
+                if not _same(order.prescription, again, name)
             ]
             if differing:
                 raise EntriesDiffer(
                     f"The two entries differ in: {', '.join(differing)}.",
                     remedy="Compare both entries with the prescription; the order stays unconfirmed.",
+                    fields=tuple(differing),
                 )
             signature = self._people.sign(
                 session,
@@ -252,6 +261,10 @@ class Production(Ordered):
     def _dose(self, recipe: Recipe, order: DoseOrder) -> DoseResult:
         second = None if order.second is None else self._shelf.ink(order.second.ink_lot)
         return calculate(recipe, order.prescription, self._shelf.ink(order.ink_lot), second)
+
+    def dose_of(self, order_id: str) -> DoseResult:
+        """Return the dose of an order with its arithmetic. Raises NotFound, WrongState, DoseRefused."""
+        return self._dose(self.recipe_of(order_id), DoseOrder.model_validate(self.order(order_id)["order"]))
 
     def request_run(self, session: Session, batch_id: str, mounted: Sequence[str] = ()) -> Mapping[str, object]:
         """Ask the cell for a run: it checks, compiles, proves and goes through the gates. Raises CellRefused with reasons.

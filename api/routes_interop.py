@@ -12,7 +12,9 @@ from api.dependencies import Answer, Services
 from api.errors import InputInvalid
 from api.interop.fhir_batch import batch_analysis, dispense
 from api.interop.fhir_request import LARGEST, Active, read_request
+from api.interop.fhir_rest import not_taken_over
 from api.security import Permission, Session, guard
+from api.shelf import Shelf
 
 router = APIRouter(prefix="/api/v1", tags=["interop"])
 FHIR_JSON = "application/fhir+json"
@@ -20,6 +22,14 @@ _Enter = Annotated[Session, Depends(guard(Permission.ENTER_ORDER))]
 _Review = Annotated[Session, Depends(guard(Permission.REVIEW))]
 _FHIR: dict[int | str, dict[str, object]] = {200: {"content": {FHIR_JSON: {}}, "description": "FHIR R5 in JSON"}}
 _BODY = {"requestBody": {"required": True, "content": {FHIR_JSON: {"schema": {"type": "object"}}}}}
+
+
+def printed_here(shelf: Shelf) -> list[Active]:
+    """Return the actives that an effective recipe is written for, in order."""
+    states = [state for state in shelf.recipes() if state.get("status") == "effective"]
+    return sorted(
+        {Active(str(state.get("moiety")), str(state.get("basis"))) for state in states}, key=lambda active: (active.moiety, active.basis)
+    )
 
 
 async def _bounded_body(request: Request) -> bytes:
@@ -36,15 +46,16 @@ async def _bounded_body(request: Request) -> bytes:
 def read_prescription(services: Services, session: _Enter, body: Annotated[bytes, Depends(_bounded_body)]) -> Answer:
     """Read a MedicationRequest (R4 or R5) into the fields of the order form; nothing is kept and nothing is ordered.
 
-    `fields` go into the form, `findings` are what a person has to look at; the second person enters the figures blind, as always.
+    `fields` go into the form, `findings` are what a person has to look at, `not_taken_over` names what else the request says; the
+    second person enters the figures blind, as always.
     """
-    actives = {
-        Active(str(state.get("moiety")), str(state.get("basis")))
-        for _, state in services.store.objects("recipe")
-        if state.get("status") == "effective"
+    found = read_request(body, printed_here(services.shelf), today=_today(services))
+    return {
+        "fields": found.fields,
+        "identity": found.identity,
+        "findings": found.findings,
+        "not_taken_over": list(not_taken_over(body)),
     }
-    found = read_request(body, sorted(actives, key=lambda active: (active.moiety, active.basis)), today=_today(services))
-    return {"fields": found.fields, "identity": found.identity, "findings": found.findings}
 
 
 @router.get("/batches/{batch}/fhir/batch-analysis", response_class=Response, responses=_FHIR)

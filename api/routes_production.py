@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import answers
 from api.access import Credentials
+from api.cartridge_scan import CartridgeScan
 from api.dependencies import Answer, Answers, Services
 from api.paging import PAGED, Key, Page, by, paged, the_text
 from api.production import OrderRequest, SecondEntry
@@ -59,6 +60,9 @@ _See = Annotated[Session, Depends(guard(Permission.SEE))]
 _Enter = Annotated[Session, Depends(guard(Permission.ENTER_ORDER, EventKind.ORDER_PRESCRIPTION_ENTERED))]
 _Preview = Annotated[Session, Depends(guard(Permission.ENTER_ORDER))]
 _Confirm = Annotated[Session, Depends(guard(Permission.CONFIRM_ORDER, EventKind.ORDER_PRESCRIPTION_CONFIRMED))]
+_ScanCartridge = Annotated[
+    Session, Depends(guard(Permission.CREATE_BATCH, EventKind.ORDER_CARTRIDGE_SCANNED, EventKind.ORDER_CARTRIDGE_REFUSED))
+]
 _Create = Annotated[Session, Depends(guard(Permission.CREATE_BATCH, EventKind.BATCH_RECORD_CREATED))]
 _Request = Annotated[Session, Depends(guard(Permission.RUN, EventKind.BATCH_RUN_REQUESTED))]
 _Weigh = Annotated[Session, Depends(guard(Permission.RUN, EventKind.UNIT_WEIGHT_ENTERED))]
@@ -103,6 +107,12 @@ def cells_for(services: Services, session: _See, order: str, page: Page) -> Answ
     return page.page(({"cell": offer.cell, "reasons": list(offer.reasons)} for offer in offers), by("cell"))
 
 
+@router.post("/orders/{order}/cartridge")
+def scan_cartridge(services: Services, session: _ScanCartridge, order: str, body: CartridgeScan) -> Answer:
+    """Say by scan which cartridge is in a head; one that is not the order's, or may not be used, is refused and on record."""
+    return services.scans.scan(session, order, body)
+
+
 @router.get("/batches", responses=paged(answers.BatchRow))
 def batches(services: Services, session: _See, page: Page) -> Answers:
     return page.page(services.production.batches(), by("batch"))
@@ -131,6 +141,20 @@ def picture(services: Services, session: _See, batch: str, name: str) -> Respons
     """Return one picture as SVG; it is what the cell recorded before anything was printed."""
     headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "private, max-age=300"}
     return Response(services.pictures.picture(batch, name), media_type="image/svg+xml", headers=headers)
+
+
+@router.get("/batches/{batch}/solids")
+def solids(services: Services, session: _See, batch: str) -> Answer:
+    """Return what the units are as solids: sizes, volumes, masses, numbers, and where each stands on the plate, in mm."""
+    return services.solids.preview(batch)
+
+
+@router.get("/batches/{batch}/solids/{name}", response_class=Response, responses={200: {"content": {"model/stl": {}}}})
+def solid(services: Services, session: _See, batch: str, name: str) -> Response:
+    """Return one solid as binary STL, in mm, standing on z = 0."""
+    return Response(
+        services.solids.stl(batch, name), media_type="model/stl", headers={"Content-Disposition": 'inline; filename="solid.stl"'}
+    )
 
 
 @router.post("/batches", status_code=HTTPStatus.CREATED)

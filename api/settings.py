@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     signing_token: TokenEntry | None = None
     pharmacy: Pharmacy | None = None
     archive: Path = Path("archive")
+    scanner_port: str | None = Field(default=None, pattern=r"^(/dev/|/tmp/|usb:|socket://)\S+$")
+    """A serial scanner at this workstation: a device path, `usb:VID:PID:SERIAL` or `socket://host:port`; none where scanners type."""
+    scanner_baud: int = Field(default=9600, ge=300, le=921600)
 
     @field_validator("allowed_hosts")
     @classmethod

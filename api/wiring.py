@@ -13,6 +13,7 @@ from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
 from api.batch_view import BatchView
 from api.care import Care
+from api.cartridge_scan import CartridgeScans
 from api.cell_acts import CellActs
 from api.cell_feed import CellFeeds
 from api.cell_keys import CellKeys
@@ -44,10 +45,12 @@ from api.recipe_desk import RecipeDesk
 from api.recipe_trust import TrustedPeople
 from api.release_desk import ReleaseDesk
 from api.review_watch import ReviewWatch
+from api.scanner import Scanner
 from api.security import Sessions
 from api.set_up import SetUp
 from api.settings import Settings, load_settings
 from api.shelf import Shelf
+from api.solid_desk import SolidDesk
 from api.today_desk import TodayDesk
 from api.trail_desk import TrailDesk
 from api.training_desk import TrainingDesk
@@ -92,6 +95,9 @@ class Workstation:
     weighing: WeighingDesk
     inks: InkDesk
     pictures: PictureDesk
+    solids: SolidDesk
+    scans: CartridgeScans
+    scanner: Scanner
     exceptions: ExceptionDesk
     answers: KeptAnswers
     open_sessions: OpenSessions
@@ -121,6 +127,7 @@ class Workstation:
         self.anchor_worker.close()
         self.site_clock.close()
         self.reviews.close()
+        self.scanner.close()
         self.cells.close()
         self.answers.close()
         self.open_sessions.close()
@@ -152,7 +159,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     factors = FactorDesk(identity, held, challenges, asks)
     people = People(identity, sessions, factors, challenges, demonstration=settings.demonstration)
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
-    holds = RecallHolds(store)
+    holds, feeds = RecallHolds(store), CellFeeds(cells)
     production = Production(store, people, shelf, cells, holds, demonstration=settings.demonstration)
     inks = InkDesk(store, people, shelf)
     anchors = AnchorDesk(store, cells, outside)
@@ -163,11 +170,13 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     model_use = ModelUse(store, cells, release, models.register)
     release.follow_closing(model_use.when_closed)
     trusted = TrustedPeople(identity, settings.path(settings.trusted_signers))
+    scanner = Scanner(settings.scanner_port, settings.scanner_baud)
     anchor_worker.start()
     site_clock.start()
     access = AccessDesk(identity, AccessReviews(identity, held), held, people, sessions)
     recipes = RecipeDesk(store, people, cells, release, trusted, demonstration=settings.demonstration)
     reviews, trail, training = ReviewWatch(release, lambda: store.size), TrailDesk(store, cells), TrainingDesk(store, people)
+    scanner.start()
     patients = PatientDesk(store, PatientVault.load(settings.path(settings.patients_key)))
     packs = PackDesk(store, LabelSource(store, settings.pharmacy), holds, demonstration=settings.demonstration)
     weighing, exceptions = WeighingDesk(people, production, cells), ExceptionDesk(store, people, production, release, inks)
@@ -183,7 +192,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         set_up=SetUp(identity, settings.path(settings.set_up_token)),
         shelf=shelf,
         cells=cells,
-        feeds=CellFeeds(cells),
+        feeds=feeds,
         production=production,
         care=Care(cells, people),
         release=release,
@@ -192,6 +201,9 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         weighing=weighing,
         inks=inks,
         pictures=PictureDesk(production, cells),
+        solids=SolidDesk(production, shelf, feeds),
+        scans=CartridgeScans(store, production, shelf),
+        scanner=scanner,
         trail=trail,
         anchors=anchors,
         anchor_worker=anchor_worker,

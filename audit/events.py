@@ -62,6 +62,8 @@ class EventKind(StrEnum):
     CELL_RECORD_ENROLLED = "cell.record.enrolled"
     ORDER_PRESCRIPTION_ENTERED = "order.prescription.entered"
     ORDER_PRESCRIPTION_CONFIRMED = "order.prescription.confirmed"
+    ORDER_CARTRIDGE_SCANNED = "order.cartridge.scanned"
+    ORDER_CARTRIDGE_REFUSED = "order.cartridge.refused"
     BATCH_RECORD_CREATED = "batch.record.created"
     BATCH_RUN_REQUESTED = "batch.run.requested"
     BATCH_RUN_CLOSED = "batch.run.closed"
@@ -220,6 +222,8 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.CELL_RECORD_ENROLLED: ("cell", "a cell's origin and verifier key are known to this workstation"),
         EventKind.ORDER_PRESCRIPTION_ENTERED: ("order", "a prescription was entered and signed"),
         EventKind.ORDER_PRESCRIPTION_CONFIRMED: ("order", "a second person confirmed it"),
+        EventKind.ORDER_CARTRIDGE_SCANNED: ("order", "the cartridge in a head was scanned and is the one of the order"),
+        EventKind.ORDER_CARTRIDGE_REFUSED: ("order", "what was scanned is not a cartridge that this order may be printed from now"),
         EventKind.BATCH_RECORD_CREATED: ("batch", "a batch was opened for an order"),
         EventKind.BATCH_RUN_REQUESTED: ("batch", "a cell was asked for a run"),
         EventKind.BATCH_RUN_CLOSED: ("batch", "a run ended; the cell's origin, size and root tie the two trails"),

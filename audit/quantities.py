@@ -30,6 +30,8 @@ EXACT = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Divi
 
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?\Z")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?\Z")
+_GROUP_OR_DECIMAL = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}\Z")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+\Z")
 _MAX_DIGITS = EXACT.prec
 _MAX_LENGTH = 64
 
@@ -54,6 +56,30 @@ def decimal_from_text(text: str, what: str = "number") -> Decimal:
     if len(stripped) > _MAX_LENGTH or len(stripped.lstrip("+-0.").replace(".", "")) > _MAX_DIGITS:
         raise QuantityError(f"{what}: {text[:40]!r} has too many digits; {_MAX_DIGITS} are allowed")
     return Decimal(stripped)
+
+
+def typed_decimal(text: str, what: str = "number") -> Decimal:
+    """Read a number as a person types it: with a decimal point or a decimal comma, and nothing that groups digits.
+
+    `1,250` may be 1250 or 1.25 and is refused, as are both marks in one number, a mark twice, and any space or apostrophe inside. A
+    comma that cannot group (`12,5`, `0,125`, `1250,5`) is the decimal mark. What is written into a record has a point: `decimal_from_text`.
+    """
+    stripped = text.strip()
+    if _GROUP_OR_DECIMAL.match(stripped):
+        digits = stripped.replace(",", "")
+        raise QuantityError(
+            f"{what}: {text!r} may mean {digits} or {stripped.replace(',', '.').rstrip('0').rstrip('.')}; write it with a decimal point, "
+            "or without the comma"
+        )
+    if _DECIMAL_COMMA.match(stripped):
+        return decimal_from_text(stripped.replace(",", "."), what)
+    if stripped[:1] in (".", ",") and stripped[1:].isascii() and stripped[1:].isdigit():
+        raise QuantityError(f"{what}: {text!r} has no digit before its decimal mark; write 0{stripped.replace(',', '.')}")
+    marks = sum(stripped.count(mark) for mark in ".,")
+    grouped = marks > 1 or any(character.isspace() or character in "'’_\u00b7" for character in stripped)
+    if grouped and any(character.isdigit() for character in stripped):
+        raise QuantityError(f"{what}: {text!r} has its digits in groups; write it without, with one decimal point or comma at most: 1234.5")
+    return decimal_from_text(stripped, what)
 
 
 def plain_text(value: Decimal) -> str:

@@ -17,7 +17,7 @@ DosewrightError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from audit.errors import DosewrightError
@@ -53,8 +53,14 @@ class Refusal(RecipeError):
 
 
 class PrescriptionRefused(Refusal):
+    """A form that cannot be read; `fields`: what is wrong with each field, by its name in the form, where it is known."""
+
     code = "RE-031"
     heading = "The prescription cannot be read"
+
+    def __init__(self, reasons: Sequence[str], *, remedy: str = "", fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(reasons, remedy=remedy)
+        self.fields: Mapping[str, str] = fields or {}
 
 
 class DoseRefused(Refusal):

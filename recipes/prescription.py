@@ -1,6 +1,6 @@
 """Read a prescription from what a person typed: each field is text, each refusal says which field and what to write.
 
-Numbers are plain decimals in the unit of their field. `1,250` is refused, because it may mean either of two amounts.
+Numbers are in the unit of their field, with a decimal point or comma. `1,250` is refused, because it may mean either of two amounts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from audit.quantities import (
     MilligramPerSquareMetre,
     QuantityError,
     Year,
-    decimal_from_text,
+    typed_decimal,
 )
 from recipes.errors import PrescriptionRefused
 from recipes.figures import explain
@@ -71,26 +71,27 @@ class PrescriptionEntry:
 
 def read_prescription(entry: PrescriptionEntry) -> Prescription:
     """Return the prescription that was typed. Raises PrescriptionRefused with every field that cannot be read."""
-    reasons: list[str] = []
+    problems: dict[str, str] = {}
 
-    def read(reader: Callable[[], _T]) -> _T | None:
+    def read(field: str, reader: Callable[[], _T]) -> _T | None:
         try:
             return reader()
         except QuantityError as error:
-            reasons.append(str(error))
+            problems[field] = str(error)
             return None
 
-    height = read(lambda: Centimetre(_positive(entry.height_cm, "height in cm"))) if entry.height_cm.strip() else None
-    weight = read(lambda: Kilogram(_positive(entry.weight_kg, "weight in kg"))) if entry.weight_kg.strip() else None
-    sex = read(lambda: _sex(entry.sex)) if entry.sex.strip() else None
-    age = read(lambda: _age(entry.age_years)) if entry.age_years.strip() else None
-    prescribed = read(lambda: _prescribed(entry.prescribed, entry.unit))
-    per = read(lambda: _per(entry.per))
-    schedule = read(lambda: _schedule(entry.schedule))
-    days = read(lambda: _whole(entry.days, "days"))
-    second = read(lambda: _second(entry)) if entry.second_moiety.strip() or entry.second_prescribed.strip() else None
-    if reasons or prescribed is None or per is None or schedule is None or days is None:
-        raise PrescriptionRefused(reasons)
+    height = read("height_cm", lambda: Centimetre(_positive(entry.height_cm, "height in cm"))) if entry.height_cm.strip() else None
+    weight = read("weight_kg", lambda: Kilogram(_positive(entry.weight_kg, "weight in kg"))) if entry.weight_kg.strip() else None
+    sex = read("sex", lambda: _sex(entry.sex)) if entry.sex.strip() else None
+    age = read("age_years", lambda: _age(entry.age_years)) if entry.age_years.strip() else None
+    prescribed = read("prescribed", lambda: _prescribed(entry.prescribed, entry.unit))
+    per = read("per", lambda: _per(entry.per))
+    schedule = read("schedule", lambda: _schedule(entry.schedule))
+    days = read("days", lambda: _whole(entry.days, "days"))
+    stated = entry.second_moiety.strip() or entry.second_prescribed.strip()
+    second = read("second_prescribed", lambda: _second(entry)) if stated else None
+    if problems or prescribed is None or per is None or schedule is None or days is None:
+        raise PrescriptionRefused(list(problems.values()), fields=problems)
     try:
         return Prescription(
             patient=entry.patient.strip(),
@@ -111,7 +112,14 @@ def read_prescription(entry: PrescriptionEntry) -> Prescription:
             body_confirmed=entry.body_confirmed.strip() or None,
         )
     except ValidationError as error:
-        raise PrescriptionRefused([explain(error) + "; correct the field named"]) from error
+        raise PrescriptionRefused([explain(error) + "; correct the field named"], fields=_places(error)) from error
+
+
+def _places(error: ValidationError) -> dict[str, str]:
+    """Return what the model says of a field, by its name in the form."""
+    forms = {"height": "height_cm", "weight": "weight_kg", "age": "age_years"}
+    places = ((str(item["loc"][0]) if item["loc"] else "", item["msg"]) for item in error.errors(include_url=False))
+    return {forms.get(name, name): message for name, message in places if name}
 
 
 def _second(entry: PrescriptionEntry) -> SecondActive:
@@ -129,7 +137,7 @@ def _second(entry: PrescriptionEntry) -> SecondActive:
 
 
 def _positive(text: str, what: str) -> Decimal:
-    value = decimal_from_text(text, what)
+    value = typed_decimal(text, what)
     if value <= 0:
         raise QuantityError(f"{what}: {text.strip()} is not above zero; enter the value as it was measured or prescribed")
     return value

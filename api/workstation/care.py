@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Sequence
 from html import escape
+from urllib.parse import quote
 
 from nicegui import run, ui
 from pydantic import JsonValue, ValidationError
@@ -14,6 +15,7 @@ from api.status import CellStatus, CheckStatus, GateStatus
 from api.workstation import forms
 from api.workstation.pieces import Changing, Parts
 from api.workstation.visitor import Visitor
+from api.workstation.words import said
 from audit.errors import DosewrightError
 
 REFRESH_S = 2.0
@@ -121,14 +123,13 @@ class CarePanel:
                 offered.append((("move", *step), functools.partial(_button, "Demonstration: let the bench do it", move)))
         return [*offered, ("abandon", lambda: ui.button("Give the check up", on_click=abandon).props("flat no-caps"))]
 
-    def _prepare(self, batch: str) -> None:
-        production = self._visitor.workstation.production
-        scanned = forms.scan_fields(production.heads_to_scan(str(production.batch(batch)["order"])))
-
-        async def again() -> None:
-            await self._visitor.act(lambda session: production.request_run(session, batch, scanned()))
-
-        _button(f"Prepare batch {batch} again", again)
+    @staticmethod
+    def _prepare(batch: str) -> None:
+        path = f"/new?batch={quote(batch, safe='')}"
+        ui.html(
+            f'<a class="dw-plain dw-go" href="{path}">{escape(said("Go through the gates of {batch} again", batch=batch))}</a>',
+            sanitize=False,
+        )
 
     async def _begin(self) -> None:
         care, cell = self._visitor.workstation.care, self._visitor.cell

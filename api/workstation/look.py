@@ -14,3 +14,4 @@ def _sheet(name: str) -> str:
 
 LOGIN_STYLE = _sheet("tokens") + _sheet("login")
 PAGE_STYLE = _sheet("tokens") + _sheet("page")
+NEW_STYLE = _sheet("new")

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from api.access import Credentials
+from api.interop.scan_code import read_scan
 from api.label_desk import LabelPrint, Printed
 from api.pack_desk import Dispensing, Recipient, Scan
 from api.security import Session
@@ -64,6 +65,7 @@ class PackingPanel:
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
         self._shown: tuple[str, int] = ("", -1)
+        self._scan_fields: dict[str, ui.input] = {}
         with ui.element("section").classes("dw-card dw-stack") as self._card:
             ui.html("<h2>Packs and labels</h2>", sanitize=False)
             self._parts = Parts()
@@ -184,8 +186,19 @@ class PackingPanel:
                 await done(text[:300])
 
         with forms.form(scan):
-            field = forms.text_field(label)
+            field = forms.text_field(label).props(f'data-scan="{escape(pack)}"')
+            self._scan_fields[pack] = field
             forms.submit("Check the scan")
+
+    def scanned(self, text: str, pack: str) -> None:
+        """Put a scan into the field that has the focus, else of the pack that it names, else the first; checking is a person's press."""
+        shown = {name: field for name, field in self._scan_fields.items() if not field.is_deleted}
+        self._scan_fields = shown
+        place = shown.get(pack) or shown.get(_pack_of(text)) or next(iter(shown.values()), None)
+        if place is None:
+            ui.notify("Nothing waits for a scan.", type="warning", position="bottom")
+        else:
+            place.value = text[:300]
 
     def _applier(self, pack: str) -> Callable[[str], Awaitable[None]]:
         desk = self._visitor.workstation.packs
@@ -231,6 +244,13 @@ class PackingPanel:
             await self._visitor.act(lambda session: desk.close_packing(session, batch), "Packing is closed.")
 
         ui.button("Close packing", on_click=close).props("unelevated no-caps color=secondary")
+
+
+def _pack_of(scanned: str) -> str:
+    try:
+        return read_scan(scanned).name
+    except DosewrightError:
+        return ""  # a scan that cannot be read names no pack; it is shown, and checking it says what is wrong
 
 
 def _problem(text: str) -> None:

@@ -17,6 +17,7 @@ from api.workstation.account import AccountPage
 from api.workstation.equipment import EquipmentPage
 from api.workstation.inks import InksPage
 from api.workstation.models import ModelsPage
+from api.workstation.new_batch import NewBatchPage
 from api.workstation.people import PeoplePage
 from api.workstation.places import CELL, PLACES, Place
 from api.workstation.recall import RecallPage
@@ -40,6 +41,7 @@ Build = Callable[[Visitor, Mapping[str, str]], Awaitable[object] | object]
 
 _BUILDERS: dict[str, Build] = {
     "/today": lambda visitor, query: TodayPage(visitor).build(),
+    "/new": lambda visitor, query: NewBatchPage(visitor, query).build(),
     "/inks": lambda visitor, query: InksPage(visitor, query.get("cartridge", "")),
     "/recipes": lambda visitor, query: RecipesPage(visitor, query.get("version", "")),
     "/equipment": lambda visitor, query: EquipmentPage(visitor, query).build(),

@@ -30,7 +30,8 @@ class Changing:
         self._shown = ""
 
     def show(self, html: str) -> None:
-        if html != self._shown:
+        """Show this text, where the piece is still on the page: an act may end after the part that it began on is gone."""
+        if html != self._shown and not self._element.is_deleted:
             self._shown = html
             self._element.set_content(html)
 

@@ -25,6 +25,7 @@ TODAY = Place("/today", "Today", "Today")
 
 PLACES = (
     TODAY,
+    Place("/new", "New batch", "New batch"),
     Place("/inks", "Inks", "Inks and cartridges"),
     Place("/recipes", "Recipes", "Recipes"),
     Place("/equipment", "Equipment", "Equipment"),

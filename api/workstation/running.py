@@ -22,13 +22,14 @@ from api.workstation import panels
 from api.workstation.alarm_panel import AlarmPanel
 from api.workstation.care import REFRESH_S, CarePanel
 from api.workstation.closing import ClosingPanel
-from api.workstation.intake import IntakePanel
 from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.packing import PackingPanel
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
+from api.workstation.scans import Scans
 from api.workstation.unit_pictures import PicturePanel
 from api.workstation.visitor import Visitor
+from api.workstation.waiting import WaitingPanel
 from api.workstation.weighing import WeighingPanel
 from recipes.library import load_machine
 
@@ -154,8 +155,9 @@ class RunningPage:
                 # what is left to do on a run that has ended comes before what the next one needs
                 self._closing = ClosingPanel(visitor)
                 self._care = CarePanel(visitor)
-                self._intake = IntakePanel(visitor)
+                self._new = WaitingPanel(visitor)
                 self._packing = PackingPanel(visitor)
+                Scans(visitor, self._packing.scanned)
                 with ui.element("section").classes("dw-card"):
                     ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
                     self._grid = Changing()
@@ -253,7 +255,7 @@ class RunningPage:
         self._alarms.update(status)
         self._controls.update(status)
         self._weighing.update(status)
-        self._intake.update(status, self._views)
+        self._new.update(status)
         self._closing.update(status)
         self._packing.update(status)
         self._care.update(status)

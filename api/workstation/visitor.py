@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from nicegui import context, run, ui
@@ -53,12 +54,28 @@ class Visitor:
         with self._client:
             ui.download.content(data, name)
 
-    async def act(self, action: Callable[[Session], object], done: str = "") -> bool:
-        """Carry out one act off the event loop; show why it was refused. Returns whether it was done."""
+    def page(self) -> AbstractContextManager[object]:
+        """The page itself as the place for what outlives the element that an act began on."""
+        return self._client
+
+    def run_script(self, code: str) -> None:
+        """Have the browser run a line of the page's own script."""
+        with self._client:
+            ui.run_javascript(code)
+
+    async def attempt(self, action: Callable[[Session], object]) -> DosewrightError | None:
+        """Carry out one act off the event loop; return why it was refused, for the page to show beside what was pressed."""
         self.touch()
         try:
             await run.io_bound(action, self.session())
         except DosewrightError as error:
+            return error
+        return None
+
+    async def act(self, action: Callable[[Session], object], done: str = "") -> bool:
+        """Carry out one act off the event loop; show why it was refused. Returns whether it was done."""
+        error = await self.attempt(action)
+        if error is not None:
             with self._client:
                 ui.notify(str(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button="Close")
             return False

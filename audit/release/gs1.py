@@ -20,7 +20,8 @@ CHARACTERS = frozenset("!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ
 SEPARATOR = "\x1d"
 GTIN, EXPIRY, LOT, SERIAL, INTERNAL = "01", "17", "10", "21", "91"
 LONGEST, LONGEST_INTERNAL = 20, 90
-_SYMBOLOGY = "]d2"
+SYMBOLOGIES = ("]d2", "]C1", "]Q3", "]J1", "]e0")
+"""Identifiers of symbols that carry GS1 element strings: DataMatrix, GS1-128, QR, DotCode, DataBar (ISO/IEC 15424)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,10 @@ def find_code(scanned: str, known: Iterable[PackCode]) -> PackCode | None:
 
 
 def _normal(scanned: str) -> str:
-    text = scanned.strip(" \t\r\n").removeprefix(_SYMBOLOGY).lstrip(SEPARATOR)
+    text = scanned.strip(" \t\r\n")
+    for symbology in SYMBOLOGIES:
+        text = text.removeprefix(symbology)
+    text = text.lstrip(SEPARATOR)
     return "".join(character if character in CHARACTERS else SEPARATOR for character in text)
 
 

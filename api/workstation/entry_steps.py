@@ -1,0 +1,149 @@
+"""Steps 1 and 2 of a new batch: the prescription, and its dose with the arithmetic, which is signed as it was shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from html import escape
+
+from nicegui import run, ui
+from pydantic import ValidationError
+
+from api.access import Credentials
+from api.production import OrderRequest
+from api.workstation import fields, forms
+from api.workstation.fhir_panel import FhirPanel
+from api.workstation.pieces import Changing
+from api.workstation.prescription_form import PrescriptionForm
+from api.workstation.visitor import Visitor
+from api.workstation.words import said
+from audit.canonical import JsonObject
+from audit.errors import DosewrightError
+from recipes.errors import PrescriptionRefused
+
+_DOSE = re.compile(r"(?<![0-9.])([0-9]+)\.([0-9]*?)0+(?= mg(?![/0-9]))")
+
+
+def without_trailing_zeros(line: str) -> str:
+    """Return a line of arithmetic with its doses in mg as the ISMP writes them: `18.5 mg`, never `18.50 mg`, nor `5.0 mg`."""
+    return _DOSE.sub(lambda found: f"{found[1]}.{found[2]}" if found[2] else found[1], line)
+
+
+def arithmetic_html(lines: object) -> str:
+    """The dose, line by line."""
+    rows = "".join(f"<li>{escape(without_trailing_zeros(str(line)))}</li>" for line in lines) if isinstance(lines, list) else ""
+    return f'<ol class="dw-arith dw-lines">{rows}</ol>'
+
+
+def alert(text: str) -> str:
+    """A refusal, told at once to whoever cannot see it; nothing where there is none."""
+    return f'<p class="dw-problem" role="alert">▲ {escape(text)}</p>' if text else ""
+
+
+class Entry:
+    """A prescription that is being entered. Lifetime: until it is signed; it is not on record before.
+
+    `entered(order)` is called when it is; `shown` when the dose has been calculated, or is not that of the form any more.
+    """
+
+    def __init__(self, visitor: Visitor, entered: Callable[[str], Awaitable[None]], shown: Callable[[], None]) -> None:
+        self._visitor = visitor
+        self._entered = entered
+        self._shown = shown
+        self._form: PrescriptionForm | None = None
+        self._fhir: FhirPanel | None = None
+        self._request: OrderRequest | None = None
+        self._answer: JsonObject | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest of the dose that is shown; empty while none is."""
+        return "" if self._answer is None else str(self._answer.get("shown_sha256"))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Who the patient is, as a request said it; kept on the page alone until a pharmacist seals it."""
+        return {} if self._fhir is None else self._fhir.identity
+
+    async def read(self, text: str) -> None:
+        """Take a scan."""
+        if self._fhir is not None:
+            await self._fhir.read(text)
+
+    def build(self) -> None:
+        """Build step 1."""
+        self._fhir = FhirPanel(self._visitor, self._take, self._cartridge)
+        with ui.element("form").classes("dw-entry-form").on("submit.prevent", self._calculate):
+            self._form = PrescriptionForm(self._visitor.workstation.shelf, self._visitor.session(), self._changed)
+            self._problem = Changing()
+            if self._form.empty:
+                self._problem.show(alert(said("No recipe is effective here: have one made effective on the page Recipes.")))
+            fields.button(said("Show the dose"), act=True)
+
+    def _take(self, name: str, value: str) -> None:
+        if self._form is not None:
+            self._form.take(name, value)
+
+    def _cartridge(self, serial: str) -> bool:
+        return self._form is not None and self._form.choose_cartridge(serial)
+
+    def _changed(self) -> None:
+        if self._answer is not None:
+            self._answer = self._request = None
+            self._shown()
+
+    async def _calculate(self) -> None:
+        form = self._form
+        if form is None or form.empty:
+            return
+        if missing := form.missing():
+            self._refused(form.mark(missing))
+            return
+        try:
+            self._visitor.session()
+            request = form.request()
+            answer = await run.io_bound(self._visitor.workstation.production.preview, request)
+        except PrescriptionRefused as error:
+            self._refused(form.mark(error.fields) if error.fields else [str(error)])
+            return
+        except ValidationError as error:
+            places = {str(item["loc"][0]): item["msg"] for item in error.errors(include_url=False) if item["loc"]}
+            self._refused(form.mark(places))
+            return
+        except DosewrightError as error:
+            self._refused([str(error)])
+            return
+        self._problem.show("")
+        self._request, self._answer = request, answer
+        self._shown()
+
+    def _refused(self, rest: list[str]) -> None:
+        self._problem.show(alert(" ".join(rest)))
+        if self._form is not None:
+            fields.to_first_problem(self._form.fields)
+
+    def build_dose(self) -> None:
+        """Build step 2: the arithmetic, and the signature over what is shown."""
+        ui.html(arithmetic_html((self._answer or {}).get("arithmetic")), sanitize=False).classes("w-full")
+        problem = Changing()
+
+        async def sign() -> None:
+            request, digest = self._request, self.digest
+            if request is None:
+                return
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code), digest=digest)
+            password.value = ""
+            found: list[JsonObject] = []
+            production = self._visitor.workstation.production
+            error = await self._visitor.attempt(lambda session: found.append(production.enter_order(session, request, credentials)))
+            if error is not None:
+                problem.show(alert(str(error)))
+                fields.wrong(password, said("Not signed."))
+                fields.to_first_problem([password])
+                return
+            await self._entered(str(found[0]["order"]))
+
+        with ui.element("form").classes("dw-sign").on("submit.prevent", sign):
+            forms.named_account(self._visitor.session().username)
+            password, code = fields.secret(), fields.code(self._visitor)
+            fields.button(said("Sign the entry"), act=True)

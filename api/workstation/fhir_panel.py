@@ -1,0 +1,142 @@
+"""A prescription that comes as a scan, as pasted text or as a file: what was read, what is missing, and what was not taken over.
+
+Nothing goes into the form by itself: a person looks at each figure and confirms it, with the prescription in hand.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import date
+from html import escape
+
+from nicegui import events, run, ui
+
+from api.errors import InputInvalid
+from api.interop.fhir_request import LARGEST, FhirPrescription, read_request
+from api.interop.fhir_rest import not_taken_over
+from api.interop.scan_code import ScanCode, read_scan
+from api.routes_interop import printed_here
+from api.workstation import fields
+from api.workstation.visitor import Visitor
+from api.workstation.words import said
+from audit.errors import DosewrightError
+
+NAMES = {
+    "moiety": "Active moiety",
+    "basis": "Basis of the amount",
+    "prescribed": "Prescribed amount",
+    "unit": "Unit",
+    "per": "Per",
+    "schedule": "Times of day",
+    "days": "Days",
+    "height_cm": "Height, cm",
+    "weight_kg": "Weight, kg",
+    "measured": "Measured on",
+    "sex": "Sex",
+    "age_years": "Age, years",
+    "prescriber": "Prescriber",
+    "number": "Prescription number",
+}
+_NEEDED = ("moiety", "prescribed", "unit", "per", "schedule", "days")
+
+
+class FhirPanel:
+    """One field for a scan or a paste, one place for a file, and the list of what was read. Lifetime: that of the entry."""
+
+    def __init__(self, visitor: Visitor, take: Callable[[str, str], None], cartridge: Callable[[str], bool]) -> None:
+        """`take(name, value)` puts a confirmed value into the form, or takes it out again where it is empty; `cartridge(serial)`
+        chooses a cartridge, and says whether it is known."""
+        self._visitor = visitor
+        self._take = take
+        self._cartridge = cartridge
+        self.identity: dict[str, str] = {}
+        with ui.element("div").classes("dw-read"):
+            with ui.element("form").classes("dw-line").on("submit.prevent", self._typed):
+                self._field = fields.text_field(said("Scan or paste a prescription"), scan="prescription").classes("dw-wide")
+                self._field.props(f'maxlength={LARGEST} hint="{said("FHIR in JSON, or the code on a cartridge")}"')
+                fields.button(said("Read it"), main=False, act=True)
+            upload = ui.upload(on_upload=self._uploaded, auto_upload=True, max_file_size=LARGEST, label=said("FHIR file (JSON)"))
+            upload.props('accept=".json,application/json,application/fhir+json" flat bordered').classes("dw-upload")
+            upload.on("rejected", lambda: self._refused(said("The file is larger than 1 MiB, or no JSON: choose one prescription.")))
+        self._shown = ui.element("div").classes("w-full")
+
+    async def _typed(self) -> None:
+        text, self._field.value = str(self._field.value or ""), ""
+        await self.read(text)
+
+    async def _uploaded(self, event: events.UploadEventArguments) -> None:
+        await self._fhir(await event.file.read())
+        if isinstance(event.sender, ui.upload):
+            event.sender.reset()
+
+    async def read(self, text: str) -> None:
+        """Read a scan or a pasted text: a prescription in FHIR, or a code, which carries none."""
+        try:
+            code = read_scan(text)
+        except InputInvalid as error:
+            self._refused(str(error))
+            return
+        if code.fhir:
+            await self._fhir(code.text.encode("utf-8"))
+        else:
+            self._code(code)
+
+    def _code(self, code: ScanCode) -> None:
+        chosen = bool(code.name) and self._cartridge(code.name)
+        told = said("Cartridge {serial} is chosen.", serial=code.name) if chosen else said("This is not a cartridge that is known here.")
+        why = said(
+            "No prescription is in this code: GS1 codes name a product, lot, expiry and serial number. Tokens of national prescription "
+            "services are references to a server, and are not read here. Enter the prescription below."
+        )
+        self._show(f'<p class="dw-note" role="status"><b>{escape(told)}</b> {escape(why)}</p>')
+
+    async def _fhir(self, data: bytes) -> None:
+        workstation = self._visitor.workstation
+        today = date.fromisoformat(workstation.clock.utc().at[:10])
+        try:
+            self._visitor.session()
+            found = await run.io_bound(lambda: read_request(data, printed_here(workstation.shelf), today=today))
+            rest = await run.io_bound(not_taken_over, data)
+        except (DosewrightError, RecursionError) as error:
+            self._refused(str(error))
+            return
+        if found is not None:
+            self._list(found, rest or ())
+
+    def _refused(self, text: str) -> None:
+        self._show(f'<p class="dw-problem" role="alert">▲ {escape(text)}</p>')
+
+    def _show(self, html: str) -> None:
+        self._shown.clear()
+        with self._shown:
+            ui.html(html, sanitize=False).classes("w-full")
+
+    def _list(self, found: FhirPrescription, rest: tuple[str, ...]) -> None:
+        self._shown.clear()
+        self.identity = dict(found.identity)
+        missing = [said(NAMES[name]) for name in _NEEDED if name not in found.fields]
+        with self._shown:
+            with ui.element("fieldset").classes("dw-fhir"):
+                ui.html(f"<legend>{escape(said('Compare each with the prescription and confirm it'))}</legend>", sanitize=False)
+                for name, value in found.fields.items():
+                    label = f"{said(NAMES.get(name, name))}: {value}"
+                    ui.checkbox(label, on_change=functools.partial(self._confirmed, name, value)).props("size=lg").classes("dw-check")
+            self._said(said("Missing: enter it below"), missing)
+            self._said(said("Look at this"), [*found.findings, *self._of_identity()])
+            self._said(said("Stands in the request and was not taken over"), list(rest))
+        self._visitor.run_script("document.querySelector('.dw-fhir [role=checkbox]')?.focus()")
+
+    def _of_identity(self) -> list[str]:
+        if not self.identity:
+            return []
+        return [said("The request names the patient: give a pseudonym here; the name is sealed once the entry is signed.")]
+
+    def _confirmed(self, name: str, value: str, event: events.ValueChangeEventArguments[bool | None]) -> None:
+        self._take(name, value if event.value else "")
+
+    @staticmethod
+    def _said(title: str, lines: list[str]) -> None:
+        if lines:
+            rows = "".join(f"<li>{escape(line)}</li>" for line in lines)
+            ui.html(f'<div class="dw-said"><h3>{escape(title)}</h3><ul>{rows}</ul></div>', sanitize=False).classes("w-full")
