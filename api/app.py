@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    language,
     problems,
     routes_access,
     routes_anchors,
@@ -63,6 +64,7 @@ _ROUTERS = (
     routes_recalls.router,
     routes_stores.router,
     routes_retention.router,
+    language.router,
 )
 
 
@@ -128,6 +130,7 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
         perimeter=workstation.perimeter,
         record_ends=workstation.people.record_ends,
     )
+    app.add_middleware(language.Spoken, site=workstation.settings.language)
     return app
 
 

@@ -12,8 +12,9 @@ from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT
 from api.workstation.places import place_of
+from api.workstation.role_words import roles_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 from audit.release.trail_view import as_list, as_object
 
@@ -24,7 +25,7 @@ def page_head(visitor: Visitor, here: str) -> None:
     ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
     ui.add_body_html(CONNECTION_SCRIPT)
     ui.add_body_html(panels.stop_form(visitor.cell, several=len(visitor.workstation.cells.names) > 1))
-    role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
+    role = roles_text(session.roles)
     with ui.element("header").classes("dw-top"):
         ui.html(panels.header(visitor.cell, None, session.name, role, title=said(place_of(here).name)), sanitize=False)
         ui.html(panels.ways(here), sanitize=False)
@@ -58,6 +59,6 @@ def steps_html(view: JsonObject) -> str:
     """The steps that are not open to this person, each with what stands against it."""
     rows = ""
     for step in map(as_object, as_list(view.get("steps"))):
-        why = "; ".join(str(reason) for reason in as_list(step.get("reasons")))
-        rows += "" if step.get("open") else f"<li>✕ <b>{escape(str(step.get('step', '')))}</b>: {escape(why)}</li>"
+        why = "; ".join(told_html(str(reason)) for reason in as_list(step.get("reasons")))
+        rows += "" if step.get("open") else f"<li>✕ <b>{escape(told(str(step.get('step', ''))))}</b>: {why}</li>"
     return f'<ul class="dw-list">{rows}</ul>' if rows else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.security import Permission
+from api.workstation.words import marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +18,17 @@ class Place:
     permission: Permission = Permission.SEE
 
 
-CELL = Place("/", "Cell", "Cell")
+CELL = Place("/", marked("Cell"), marked("Cell"))
 """The page of a cell, which is in no list: the cells themselves lead to it."""
 
 PLACES = (
-    Place("/inks", "Inks", "Inks and cartridges"),
-    Place("/recipes", "Recipes", "Recipes"),
-    Place("/models", "Models", "Process models"),
-    Place("/trail", "Trail", "Trail", Permission.SEARCH_TRAIL),
-    Place("/recall", "Recall", "Recall"),
-    Place("/people", "People", "People"),
-    Place("/account", "Account", "My account"),
+    Place("/inks", marked("Inks"), marked("Inks and cartridges")),
+    Place("/recipes", marked("Recipes"), marked("Recipes")),
+    Place("/models", marked("Models"), marked("Process models")),
+    Place("/trail", marked("Trail"), marked("Trail"), Permission.SEARCH_TRAIL),
+    Place("/recall", marked("Recall"), marked("Recall")),
+    Place("/people", marked("People"), marked("People")),
+    Place("/account", marked("Account"), marked("My account")),
 )
 
 

@@ -11,6 +11,8 @@ from api.access import GivenFactor
 from api.errors import NotLoggedIn
 from api.security import Session
 from api.wiring import Workstation
+from api.workstation.refusal import refusal_text
+from api.workstation.words import said, speak, spoken
 from audit.errors import DosewrightError
 
 
@@ -26,6 +28,7 @@ class Visitor:
         self._token = token
         # an act may remove the very element it began on; what it came to is said to the page
         self._client = context.client
+        self._language = spoken()
         ui.on("dw-activity", self.touch)
 
     def touch(self) -> None:
@@ -56,11 +59,14 @@ class Visitor:
     async def act(self, action: Callable[[Session], object], done: str = "") -> bool:
         """Carry out one act off the event loop; show why it was refused. Returns whether it was done."""
         self.touch()
+        speak(self._language)  # the element that was pressed may be gone when the act is over
         try:
             await run.io_bound(action, self.session())
         except DosewrightError as error:
             with self._client:
-                ui.notify(str(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button="Close")
+                ui.notify(
+                    refusal_text(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button=said("Close")
+                )
             return False
         if done:
             with self._client:
