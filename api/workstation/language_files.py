@@ -1,4 +1,7 @@
-"""Languages as files: one JSON file each, its name the code (`de.json`), with the language's own name and its words by English text.
+"""Languages as files: one JSON file each, its name the code (`de.json`), with the language's own name and its texts by English text.
+
+`words` are what pages say. `sentences` are what the product records in English with values in it: each is also a pattern, by which
+a recorded sentence is recognised and shown in the language with its own values.
 
 A site may have further ones in `languages/` of its folder. A file whose placeholders or markup differ from the English text is
 refused whole: a value would be missing where a person reads it.
@@ -22,7 +25,13 @@ _PLAIN = re.compile(r"[<>&\"]")
 _REMEMBERED = 4096
 _LONGEST = 800
 _OURS = "the_"
-"""A value so named is a word of the software (`{the_state}`) and is translated too; any other stays as it was recorded."""
+"""A value so named is of the software (`{the_state}`) and is translated too; any other stays as it was recorded."""
+_STATE = "the_state"
+"""A value so named is one word of the software, or the sentence is another one."""
+_NUMBER = "n"
+"""A value so named is a whole number in a sentence; any other is whatever was recorded."""
+_FIXED = 4
+"""Letters that a sentence needs beside its values: with fewer, it would be taken for others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,27 +41,41 @@ class Language:
     code: str
     name: str
     words: Mapping[str, str]
+    sentences: Mapping[str, str] = field(default_factory=dict)
     _patterns: tuple[tuple[re.Pattern[str], str], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         # the longest fixed text first: a pattern that says more is never hidden by one that says less
-        keys = sorted((key for key in self.words if _PLACEHOLDER.search(key)), key=lambda key: (-len(_PLACEHOLDER.sub("", key)), key))
+        keys = sorted(self.sentences, key=lambda key: (-_fixed(key), key))
         object.__setattr__(self, "_patterns", tuple((_pattern(key), key) for key in keys))
 
     def find(self, text: str) -> str | None:
         """Return a text or a filled sentence in this language; None where the file knows neither."""
         return self.words.get(text) or (_filled(self, text) if len(text) <= _LONGEST else None)
 
+    def in_parts(self, text: str) -> tuple[str, bool]:
+        """Return a text, or each part of a list joined by "; ", in this language, and whether all of it is."""
+        if (known := self.find(text)) is not None:
+            return known, True
+        parts = text.split("; ")
+        if len(parts) == 1:
+            return text, False
+        found = [self.find(part) for part in parts]
+        return "; ".join(part if known is None else known for part, known in zip(parts, found, strict=True)), None not in found
+
 
 @lru_cache(maxsize=_REMEMBERED)
 def _filled(language: Language, text: str) -> str | None:
     for pattern, key in language._patterns:
-        if (found := pattern.fullmatch(text)) is not None:
-            values = {
-                name: language.words.get(value, value) if name.startswith(_OURS) else value for name, value in found.groupdict().items()
-            }
-            return language.words[key].format(**values)
+        if (found := pattern.fullmatch(text)) is not None and found.groupdict().get(_STATE, "open") in language.words:
+            values = {name: language.in_parts(value)[0] if name.startswith(_OURS) else value for name, value in found.groupdict().items()}
+            return language.sentences[key].format(**values)
     return None
+
+
+def _fixed(key: str) -> int:
+    """How many letters of a sentence are its own."""
+    return sum(letter.isalpha() for letter in _PLACEHOLDER.sub("", key))
 
 
 def _pattern(key: str) -> re.Pattern[str]:
@@ -63,7 +86,7 @@ def _pattern(key: str) -> re.Pattern[str]:
         if name in seen:
             return f"(?P={name})"
         seen.add(name)
-        return f"(?P<{name}>.+?)"
+        return f"(?P<{name}>[0-9]+)" if name == _NUMBER else f"(?P<{name}>.+?)"
 
     parts = _PLACEHOLDER.split(key)
     return re.compile("".join(group(part) if at % 2 else re.escape(part) for at, part in enumerate(parts)), re.DOTALL)
@@ -89,16 +112,18 @@ def read(code: str, text: str, where: str) -> Language:
     """Read the file of one language. Raises SettingsInvalid."""
     try:
         content = json.loads(text)
-        name, words = content["name"], content["words"]
-        whole = isinstance(name, str) and all(isinstance(key, str) and isinstance(value, str) for key, value in words.items())
+        name, said, sentences = content["name"], content["words"], content.get("sentences", {})
+        texts = [*said.items(), *sentences.items()]
+        whole = isinstance(name, str) and all(isinstance(part, str) for pair in texts for part in pair)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsInvalid(
-            f"{where} is no file of a language: {error}", remedy="Give it the form that docs/languages.md shows."
+            f"{where} is no file of a language: {error!r}.", remedy="Give it the form that docs/languages.md shows."
         ) from None
-    problems = [problem for key, value in words.items() if (problem := unfit(key, value))] if whole else ["every word is a text"]
+    problems = [problem for key, value in texts if (problem := unfit(key, value))] if whole else ["not every word is a text"]
+    problems += [f"{key!r} is too short for a sentence" for key in sentences if _fixed(key) < _FIXED]
     if problems:
-        raise SettingsInvalid(f"{where}: {problems[0]}", remedy="Correct the translation named; nothing of the file is used.")
-    return Language(code, name, words)
+        raise SettingsInvalid(f"{where}: {problems[0]}.", remedy="Correct the text named; nothing of the file is used.")
+    return Language(code, name, said, sentences)
 
 
 def unfit(key: str, value: str) -> str:

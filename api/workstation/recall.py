@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 from typing import get_args
@@ -162,7 +163,7 @@ class RecallPage:
         with _card(said("Recall {name}: {state}", name=name, state=told(str(view.get("status"))))):
             waits = "".join(f"<li>○ {told_html(str(reason))}</li>" for reason in _list(view.get("waits_for")))
             ui.html(
-                f'{found_html(view)}<p>{said("Packs:")} {told_html(str(view.get("packs_text")))}</p><ul class="dw-list">{waits}</ul>',
+                f'{found_html(view)}<p>{said("Packs:")} {escape(_packs_text(view))}</p><ul class="dw-list">{waits}</ul>',
                 sanitize=False,
             )
             if view.get("status") != "open" or not _may(session, Permission.RECALL):
@@ -251,6 +252,12 @@ def _read(typed: Mapping[str, str]) -> RecallSearch:
         return RecallSearch.model_validate(dict(typed))
     except ValidationError as error:
         raise InputInvalid(f"The search cannot be read: {explain(error)}.", remedy="Correct the fields named.") from error
+
+
+def _packs_text(view: JsonObject) -> str:
+    """How many packs are where."""
+    states = Counter(str(pack.get("state")) for pack in _list(view.get("packs")) if isinstance(pack, dict))
+    return ", ".join(f"{count} {told(state)}" for state, count in sorted(states.items())) or said("no pack")
 
 
 def _choices(kind: object) -> dict[str, str]:

@@ -47,7 +47,7 @@ def told(text: str) -> str:
     language = spoken()
     if language is ENGLISH or not text:
         return text
-    return _told(language, text)[0]
+    return language.in_parts(text)[0]
 
 
 def told_html(text: str) -> str:
@@ -55,19 +55,8 @@ def told_html(text: str) -> str:
     language = spoken()
     if language is ENGLISH or not text:
         return escape(text)
-    found, whole = _told(language, text)
+    found, whole = language.in_parts(text)
     return escape(found) if whole else f'<span lang="en">{escape(found)}</span>'
-
-
-def _told(language: Language, text: str) -> tuple[str, bool]:
-    """Return the text in a language, and whether all of it is."""
-    if (known := language.find(text)) is not None:
-        return known, True
-    parts = text.split("; ")
-    if len(parts) == 1:
-        return text, False
-    found = [language.find(part) for part in parts]
-    return "; ".join(part if known is None else known for part, known in zip(parts, found, strict=True)), None not in found
 
 
 def spoken() -> Language:
