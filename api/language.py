@@ -39,7 +39,10 @@ class Spoken:
 @router.post(PATH, include_in_schema=False)
 async def choose_language(request: Request) -> Response:
     """Keep the language chosen on a plain form in this browser, and go back. It shows nothing and changes no record."""
-    fields = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=4)
+    try:
+        fields = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=4)
+    except ValueError:
+        raise InputInvalid("The choice of a language cannot be read.", remedy="Choose it on the page.") from None
     code, back = fields.get("language", [""])[0], fields.get("back", [""])[0]
     if code not in words.languages():
         raise InputInvalid("There is no such language.", remedy=f"Choose one of: {', '.join(words.languages())}.")

@@ -184,7 +184,7 @@ class ClosingPanel:
             chosen = (
                 ui.select({choice: told(choice) for choice in choices}, label=said("Disposition"))
                 .props("outlined dense")
-                .style("min-width:12rem")
+                .style("min-width:15rem")
             )
             forms.named_account(self._visitor.session().username)
             password, code = forms.password_field(), forms.code_field(self._visitor)

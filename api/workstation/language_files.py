@@ -53,6 +53,10 @@ class Language:
         """Return a text or a filled sentence in this language; None where the file knows neither."""
         return self.words.get(text) or (_filled(self, text) if len(text) <= _LONGEST else None)
 
+    def knows(self, state: str | None) -> bool:
+        """Whether a state, where a sentence names one, is a word of this language."""
+        return state is None or state in self.words or state in self.sentences
+
     def in_parts(self, text: str) -> tuple[str, bool]:
         """Return a text, or each part of a list joined by "; ", in this language, and whether all of it is."""
         if (known := self.find(text)) is not None:
@@ -67,7 +71,7 @@ class Language:
 @lru_cache(maxsize=_REMEMBERED)
 def _filled(language: Language, text: str) -> str | None:
     for pattern, key in language._patterns:
-        if (found := pattern.fullmatch(text)) is not None and found.groupdict().get(_STATE, "open") in language.words:
+        if (found := pattern.fullmatch(text)) is not None and language.knows(found.groupdict().get(_STATE)):
             values = {name: language.in_parts(value)[0] if name.startswith(_OURS) else value for name, value in found.groupdict().items()}
             return language.sentences[key].format(**values)
     return None
@@ -86,7 +90,10 @@ def _pattern(key: str) -> re.Pattern[str]:
         if name in seen:
             return f"(?P={name})"
         seen.add(name)
-        return f"(?P<{name}>[0-9]+)" if name == _NUMBER else f"(?P<{name}>.+?)"
+        if name == _NUMBER:
+            return f"(?P<{name}>[0-9]+)"
+        # a list is a value only where the sentence says so: else the parts of a list would be taken for one value
+        return f"(?P<{name}>.+?)" if name.startswith(_OURS) else f"(?P<{name}>(?:(?!; ).)+?)"
 
     parts = _PLACEHOLDER.split(key)
     return re.compile("".join(group(part) if at % 2 else re.escape(part) for at, part in enumerate(parts)), re.DOTALL)
