@@ -34,7 +34,8 @@ VISIBLE = """() => {
 }"""
 ALLOWED = re.compile(
     r"Dosewright( virtual bench)?|STOP|UTC|CSV|JSON|SHA|EWMA|cell|workstation|Demonstration( [a-z]+)*|demonstration[\w. -]*|"
-    r"[a-z]*cyclophosphamide[\w@.-]*|CYC-DEMO[\w-]*|quality|pharmacist|operator|engineer|administrator|second|Marlin|XPR204 Standard|XPR204|"
+    r"[a-z]*cyclophosphamide[\w@.-]*|CYC-DEMO[\w-]*|quality|pharmacist|operator|engineer|administrator|second|Marlin|"
+    r"XPR204( Standard)?|"
     r"hydrocortisone@1|minoxidil@1|polypill@1|sildenafil@1|serial number B0+1|certificate|"
     r"residues off, wiped with purified water, then 70 % ethanol|from ink lot|kPa|alarm\.|NIST|CFR|draft Annex|Vastigi|"
     r"[A-Z]?[0-9][\w.:+-]*|min|µL"
