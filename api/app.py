@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    language,
     problems,
     routes_access,
     routes_anchors,
@@ -71,6 +72,7 @@ _ROUTERS = (
     routes_today.router,
     routes_equipment.router,
     routes_trends.router,
+    language.router,
 )
 
 
@@ -139,6 +141,7 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
         perimeter=workstation.perimeter,
         record_ends=workstation.people.record_ends,
     )
+    app.add_middleware(language.Spoken, site=workstation.settings.language)
     return app
 
 

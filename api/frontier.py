@@ -22,6 +22,7 @@ PUBLIC = frozenset(
         ("GET", "/login"),
         ("GET", "/set-up"),
         ("GET", "/passkey.js"),
+        ("POST", "/language"),
         ("POST", f"{API}/session"),
         ("POST", f"{API}/session/passkey"),
         ("POST", f"{API}/set-up"),

@@ -237,6 +237,13 @@ def _shown_lot(lot: InkLot, today: str) -> JsonObject:
     }
 
 
+def _clock(days: int) -> str:
+    """Say how long a cartridge may still be used."""
+    if days <= 0:
+        return "its in-use life is over"
+    return f"{days} day left, today included" if days == 1 else f"{days} days left, today included"
+
+
 def _shown_cartridge(cartridge: Cartridge, lot: InkLot | None, held: bool, today: str) -> JsonObject:
     left = days_between(today, cartridge.in_use_until) + 1
     over = left <= 0 or lot is None or today > lot.expires
@@ -248,7 +255,7 @@ def _shown_cartridge(cartridge: Cartridge, lot: InkLot | None, held: bool, today
         "remaining_mass": None if mass is None else f"{plain_text(round_to(mass, 1))} mg",
         "opened": cartridge.opened,
         "in_use_until": cartridge.in_use_until,
-        "clock": f"{left} day{'' if left == 1 else 's'} left, today included" if left > 0 else "its in-use life is over",
+        "clock": _clock(left),
         "warm": None if cartridge.warm is None else f"{plain_text(round_to(cartridge.warm.value, 2))} h",
         "state": "held" if held else "in-use life over" if left <= 0 else "its ink expired" if over else "in use",
         "usable": not held and not over,

@@ -84,7 +84,7 @@ def problem(status: HTTPStatus, code: str, detail: str, *, remedy: str = "", rea
 def problem_of(error: DosewrightError, connection: HTTPConnection) -> Response:
     """Return the problem document of an error, or a page where the request came from a form of a browser."""
     if "text/html" in connection.headers.get("accept", ""):
-        page = refusal_page(error.message, error.remedy, stop=str(connection.scope["path"]).endswith("/stop"))
+        page = refusal_page(error.code, error.message, error.remedy, stop=str(connection.scope["path"]).endswith("/stop"))
         return HTMLResponse(page, status_code=int(status_of(error)))
     return problem(status_of(error), error.code, error.message, remedy=error.remedy, reasons=error.reasons)
 

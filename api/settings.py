@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     folder: Path
     site: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     zone: str = "UTC"
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
+    """In which language a page is shown to a browser that asks for none that there is."""
     clock_sync: str = "unknown"
     demonstration: bool = False
     host: str = "127.0.0.1"

@@ -13,8 +13,11 @@ from api.errors import InputInvalid
 from api.security import Session
 from api.workstation import forms
 from api.workstation.cards import card, page_head, table, text
+from api.workstation.language_choice import choice_html
 from api.workstation.pieces import INERT
+from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
+from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
 
@@ -36,23 +39,27 @@ class AccountPage:
         page_head(visitor, "/account")
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
-                with card("Second factors"):
+                with card(said("Language of the pages")):
+                    only = said("For this browser. Records and documents stay in English.")
+                    text(f'<p class="dw-quiet">{only}</p>{choice_html("/account")}')
+                with card(said("Second factors")):
                     self._factors(session)
-                with card("One-time password") as self._totp:
+                with card(said("One-time password")) as self._totp:
                     self._begin_totp(session)
             with ui.element("div").classes("dw-col").props(INERT):
-                with card("Password"):
+                with card(said("Password")):
                     self._password(session)
                 if self._desk.offers_passkeys:
-                    with card("Passkey"):
+                    with card(said("Passkey")):
                         self._passkey(session)
 
     def _password(self, session: Session) -> None:
         policy = self._visitor.workstation.people.policy
         if session.must_change:
-            text(f'<p class="dw-problem" role="alert">▲ Change it first: {escape(session.must_change)}.</p>')
-        classes = f", {policy.classes} of lower case, upper case, digit, other" if policy.classes else ""
-        text(f'<p class="dw-quiet">{policy.minimum_length} to {policy.maximum_length} characters{classes}; best is a sentence.</p>')
+            text(f'<p class="dw-problem" role="alert">▲ {said("Change it first:")} {told_html(session.must_change)}.</p>')
+        length = said("{low} to {high} characters; best is a sentence.", low=policy.minimum_length, high=policy.maximum_length)
+        classes = said("Of lower case, upper case, digit and other it needs {n}.", n=policy.classes) if policy.classes else ""
+        text(f'<p class="dw-quiet">{length} {classes}</p>')
 
         async def change() -> None:
             typed = [str(field.value or "") for field in (old, new, again)]
@@ -70,20 +77,27 @@ class AccountPage:
 
         with forms.form(change):
             forms.named_account(session.username)
-            old = forms.password_field("Present password")
+            old = forms.password_field(said("Present password"))
             new, again = (
-                ui.input(label, password=True).props("outlined dense autocomplete=new-password") for label in ("New", "New, again")
+                ui.input(label, password=True).props("outlined dense autocomplete=new-password")
+                for label in (said("New"), said("New, again"))
             )
             code = forms.code_field(self._visitor)
-            forms.submit("Change the password")
+            forms.submit(said("Change the password"))
 
     def _factors(self, session: Session) -> None:
         mine = self._desk.mine(session)
-        text(table(("What", "Since", "State"), [_row(item) for item in mine], "None. Log-in and signing from outside the site need one."))
+        text(
+            table(
+                (said("What"), said("Since"), said("State")),
+                [_row(item) for item in mine],
+                said("None. Log-in and signing from outside the site need one."),
+            )
+        )
         if session.remote:
-            text('<p class="dw-quiet">Second factors are enrolled and changed at the site only.</p>')
+            text(f'<p class="dw-quiet">{said("Second factors are enrolled and changed at the site only.")}</p>')
             return
-        active = {str(item["id"]): f"{item['label']} ({item['id']})" for item in mine if item["active"]}
+        active = {str(item["id"]): f"{told(str(item['label']))} ({item['id']})" for item in mine if item["active"]}
         if not active:
             return
 
@@ -94,14 +108,16 @@ class AccountPage:
                 ui.navigate.to("/account")
 
         with forms.form(revoke):
-            chosen = ui.select(active, label="Second factor", value=next(iter(active))).props("outlined dense").style("min-width:14rem")
-            reason = forms.text_field("Reason")
+            chosen = (
+                ui.select(active, label=said("Second factor"), value=next(iter(active))).props("outlined dense").style("min-width:14rem")
+            )
+            reason = forms.text_field(said("Reason"))
             forms.named_account(session.username)
             password = forms.password_field()
-            forms.submit("Revoke it")
+            forms.submit(said("Revoke it"))
 
     def _begin_totp(self, session: Session) -> None:
-        text("<p>For a telephone or another authenticator. A new one takes the place of an earlier one.</p>")
+        text(f"<p>{said('For a telephone or another authenticator. A new one takes the place of an earlier one.')}</p>")
 
         async def begin() -> None:
             given = str(password.value or "")
@@ -113,7 +129,7 @@ class AccountPage:
         with forms.form(begin):
             forms.named_account(session.username)
             password = forms.password_field()
-            forms.submit("Begin")
+            forms.submit(said("Begin"))
 
     def _show_totp(self, made: JsonObject) -> None:
         self._totp.clear()
@@ -121,9 +137,10 @@ class AccountPage:
         listed = "".join(f"<li>{escape(str(code))}</li>" for code in codes) if isinstance(codes, list) else ""
         with self._totp:
             text(
-                f"<h2>One-time password</h2><p>1. Scan this, or type <span class='dw-secret'>{escape(str(made['secret']))}</span></p>"
-                f"{made['qr_svg']}<p>2. Write down the recovery codes; each opens once. They are not shown again.</p>"
-                f"<ul class='dw-codes'>{listed}</ul><p>3. Type the code that is shown now.</p>"
+                f"<h2>{said('One-time password')}</h2>"
+                f"<p>1. {said('Scan this, or type')} <span class='dw-secret'>{escape(str(made['secret']))}</span></p>"
+                f"{made['qr_svg']}<p>2. {said('Write down the recovery codes; each opens once. They are not shown again.')}</p>"
+                f"<ul class='dw-codes'>{listed}</ul><p>3. {said('Type the code that is shown now.')}</p>"
             )
 
             async def confirm() -> None:
@@ -132,11 +149,12 @@ class AccountPage:
                     ui.navigate.to("/account")
 
             with forms.form(confirm):
-                code = ui.input("Code").props("outlined dense autocomplete=one-time-code inputmode=numeric")
-                forms.submit("Enrol it")
+                code = ui.input(said("Code")).props("outlined dense autocomplete=one-time-code inputmode=numeric")
+                forms.submit(said("Enrol it"))
 
     def _passkey(self, session: Session) -> None:
-        text("<p>A security key, or this computer's own. It answers to this site's address alone.</p>")
+        what = said("A security key, or this computer's own. It answers to this site's address alone.")
+        text(f"<p>{escape(what)}</p>")
 
         async def add() -> None:
             given, label = str(password.value or ""), str(name.value or "")
@@ -144,26 +162,28 @@ class AccountPage:
             try:
                 options = await run.io_bound(self._desk.begin_passkey, self._visitor.session(), given)
             except DosewrightError as error:
-                ui.notify(str(error), type="negative", position="bottom", multi_line=True)
+                ui.notify(refusal_text(error), type="negative", position="bottom", multi_line=True)
                 return
             script = _CREATE.format(options=json.dumps(options))
             made: dict[str, JsonValue] = await ui.run_javascript(f"return await (async () => {{{script}}})()", timeout=_PASSKEY_S)
             answer = made.get("answer")
             if not isinstance(answer, dict):
-                ui.notify(f"The passkey was not made: {made.get('refused')}", type="negative", position="bottom")
+                ui.notify(said("The passkey was not made: {why}", why=made.get("refused")), type="negative", position="bottom")
                 return
             if await self._visitor.act(lambda session: self._desk.confirm_passkey(session, label, answer)):
                 ui.navigate.to("/account")
 
         with forms.form(add):
-            name = forms.text_field("Name, for example key on the ring")
+            name = forms.text_field(said("Name, for example key on the ring"))
             forms.named_account(session.username)
             password = forms.password_field()
-            forms.submit("Add a passkey")
+            forms.submit(said("Add a passkey"))
 
 
 def _row(item: JsonObject) -> str:
-    left = f", {item['recovery_codes_left']} recovery codes left" if "recovery_codes_left" in item and item["active"] else ""
-    state = "✓ in use" if item["active"] else "✕ revoked"
+    left = ""
+    if "recovery_codes_left" in item and item["active"]:
+        left = f", {said('{n} recovery codes left', n=item['recovery_codes_left'])}"
+    state = f"✓ {said('in use')}" if item["active"] else f"✕ {said('revoked')}"
     since = escape(str(item["enrolled"])[:16].replace("T", " "))
-    return f"<tr><td><b>{escape(str(item['label']))}</b></td><td>{since} UTC</td><td>{state}{left}</td></tr>"
+    return f"<tr><td><b>{told_html(str(item['label']))}</b></td><td>{since} UTC</td><td>{state}{left}</td></tr>"

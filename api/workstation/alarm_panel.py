@@ -13,9 +13,14 @@ from api.status import AlarmStatus, CellStatus
 from api.workstation import panels
 from api.workstation.pieces import Changing, Parts
 from api.workstation.visitor import Visitor
+from api.workstation.words import marked, said, told
 
-_MINUTES = {15: "15 minutes", 60: "1 hour", 240: "4 hours", 480: "8 hours, at most until the run ends"}
-_NO_ALARM = '<p class="dw-quiet">✓ No alarm in this run.</p>'
+_MINUTES = {
+    15: marked("15 minutes"),
+    60: marked("1 hour"),
+    240: marked("4 hours"),
+    480: marked("8 hours, at most until the run ends"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class AlarmPanel:
         self._shown: object = None
         self._alarms: dict[str, _Card] = {}
         with ui.element("section").classes("dw-card"):
-            ui.html("<h2>Alarms</h2>", sanitize=False)
+            ui.html(f"<h2>{said('Alarms')}</h2>", sanitize=False)
             self._none = Changing()
             self._parts = Parts()
             # beside the list: an alarm that goes must not close what a person is writing in
@@ -58,8 +63,8 @@ class AlarmPanel:
             return
         self._shown = (alarms, silent)
         # no news is not good news
-        none = '<p class="dw-quiet">○ Not known: the cell does not answer.</p>' if silent else _NO_ALARM
-        self._none.show("" if alarms else none)
+        none = f"○ {said('Not known: the cell does not answer.')}" if silent else f"✓ {said('No alarm in this run.')}"
+        self._none.show("" if alarms else f'<p class="dw-quiet">{none}</p>')
         ordered = sorted(alarms, key=panels.alarm_rank)
         self._parts.show([(alarm.alarm, functools.partial(self._build, alarm)) for alarm in ordered])
         self._alarms = {alarm.alarm: self._alarms[alarm.alarm] for alarm in ordered}
@@ -70,10 +75,10 @@ class AlarmPanel:
         text = Changing()
         with ui.row().classes("gap-3"):
             buttons = {
-                "acknowledge": _button("Acknowledge", self._asker("Acknowledge", alarm, self._acknowledge)),
-                "reset": _button("Reset", self._asker("Reset", alarm, self._reset)),
-                "shelve": _button("Shelve", self._shelver(alarm)),
-                "unshelve": _button("Show again now", self._unshelver(alarm)),
+                "acknowledge": _button(said("Acknowledge"), self._asker(said("Acknowledge"), alarm, self._acknowledge)),
+                "reset": _button(said("Reset"), self._asker(said("Reset"), alarm, self._reset)),
+                "shelve": _button(said("Shelve"), self._shelver(alarm)),
+                "unshelve": _button(said("Show again now"), self._unshelver(alarm)),
             }
         self._alarms[alarm.alarm] = _Card(text, buttons)
 
@@ -87,7 +92,7 @@ class AlarmPanel:
         def ask() -> None:
             with self._dialogs, ui.dialog() as dialog, ui.card().style("min-width:26rem"):
                 ui.label(f"{word}: {panels.alarm_title(alarm)}").classes("text-lg font-semibold")
-                comment = ui.input("What did you see, what did you do?").props("outlined autofocus").classes("w-full")
+                comment = ui.input(said("What did you see, what did you do?")).props("outlined autofocus").classes("w-full")
 
                 async def confirm() -> None:
                     text = str(comment.value or "")
@@ -95,7 +100,7 @@ class AlarmPanel:
                         dialog.close()
 
                 with ui.row().classes("w-full justify-end"):
-                    ui.button("Not yet", on_click=dialog.close).props("flat no-caps")
+                    ui.button(said("Not yet"), on_click=dialog.close).props("flat no-caps")
                     ui.button(word, on_click=confirm).props("unelevated no-caps color=secondary")
             dialog.on("hide", dialog.delete)
             dialog.open()
@@ -105,10 +110,14 @@ class AlarmPanel:
     def _shelver(self, alarm: AlarmStatus) -> Callable[[], None]:
         def ask() -> None:
             with self._dialogs, ui.dialog() as dialog, ui.card().style("min-width:26rem"):
-                ui.label(f"Shelve: {panels.alarm_title(alarm)}").classes("text-lg font-semibold")
-                ui.label("It is not announced again until the time is over or the run ends. Who, why and how long is on record.")
-                reason = ui.input("Why is it put away?").props("outlined autofocus").classes("w-full")
-                minutes = ui.select(_MINUTES, value=15, label="For how long?").props("outlined").classes("w-full")
+                ui.label(said("Shelve: {alarm}", alarm=panels.alarm_title(alarm))).classes("text-lg font-semibold")
+                ui.label(said("It is not announced again until the time is over or the run ends. Who, why and how long is on record."))
+                reason = ui.input(said("Why is it put away?")).props("outlined autofocus").classes("w-full")
+                minutes = (
+                    ui.select({span: told(words) for span, words in _MINUTES.items()}, value=15, label=said("For how long?"))
+                    .props("outlined")
+                    .classes("w-full")
+                )
 
                 async def confirm() -> None:
                     text, span = str(reason.value or ""), int(minutes.value or 15)
@@ -117,8 +126,8 @@ class AlarmPanel:
                         dialog.close()
 
                 with ui.row().classes("w-full justify-end"):
-                    ui.button("Leave it", on_click=dialog.close).props("flat no-caps")
-                    ui.button("Shelve", on_click=confirm).props("unelevated no-caps color=secondary")
+                    ui.button(said("Leave it"), on_click=dialog.close).props("flat no-caps")
+                    ui.button(said("Shelve"), on_click=confirm).props("unelevated no-caps color=secondary")
             dialog.on("hide", dialog.delete)
             dialog.open()
 

@@ -13,8 +13,9 @@ from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.pieces import CONNECTION_SCRIPT
 from api.workstation.places import place_of
+from api.workstation.role_words import roles_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 
 
@@ -24,7 +25,7 @@ def page_head(visitor: Visitor, here: str) -> None:
     ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
     ui.add_body_html(CONNECTION_SCRIPT)
     ui.add_body_html(panels.stop_form(visitor.cell, several=len(visitor.workstation.cells.names) > 1))
-    role = ", ".join(sorted(held.value.replace("_", " ") for held in session.roles))
+    role = roles_text(session.roles)
     with ui.element("header").classes("dw-top"):
         ui.html(panels.header(visitor.cell, None, session.name, role, title=said(place_of(here).name)), sanitize=False)
         ui.html(panels.ways(here), sanitize=False)
@@ -57,7 +58,7 @@ def table(head: Sequence[str], rows: Sequence[str], none: str) -> str:
 def steps_html(view: JsonObject) -> str:
     """The steps that are not open to this person, each with what stands against it."""
     rows = "".join(
-        f"<li>✕ <b>{escape(listed.step.value)}</b>: {escape('; '.join(listed.reasons))}</li>"
+        f"<li>✕ <b>{escape(told(listed.step.value))}</b>: {'; '.join(map(told_html, listed.reasons))}</li>"
         for listed in steps_here(view)
         if not listed.open
     )

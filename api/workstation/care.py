@@ -15,7 +15,7 @@ from api.status import CellStatus, CheckStatus, GateStatus
 from api.workstation import forms
 from api.workstation.pieces import Changing, Parts
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 from audit.errors import DosewrightError
 
 REFRESH_S = 2.0
@@ -24,8 +24,8 @@ REFRESH_S = 2.0
 def gate_list(gates: Sequence[GateStatus]) -> str:
     """Return gates as a list: a mark, the name, and the evidence or what to do."""
     rows = (
-        f'<li class="{"met" if gate.met else "unmet"}"><b>{"✓" if gate.met else "✕"} {escape(gate.gate)}</b> '
-        f"{escape(gate.evidence if gate.met else gate.reason)}</li>"
+        f'<li class="{"met" if gate.met else "unmet"}"><b>{"✓" if gate.met else "✕"} {told_html(gate.gate)}</b> '
+        f"{told_html(gate.evidence if gate.met else gate.reason)}</li>"
         for gate in gates
     )
     return f'<ul class="dw-gates">{"".join(rows)}</ul>'
@@ -33,16 +33,16 @@ def gate_list(gates: Sequence[GateStatus]) -> str:
 
 def check_text(check: CheckStatus) -> str:
     """Return a check as text: what to do now, or what came of it."""
-    rows = "".join(f"<li>{escape(item.step)}: {escape(item.value_mg)} mg</li>" for item in check.readings)
+    rows = "".join(f"<li>{told_html(item.step)}: {escape(item.value_mg)} mg</li>" for item in check.readings)
     readings = f'<ol class="dw-quiet">{rows}</ol>' if rows else ""
     if check.under_way:
-        now = check.instruction or "The balance is read; leave it in peace."
-        failed = f'<p class="dw-problem">▲ not usable: {escape(check.failures[-1])}</p>' if check.failures else ""
-        return f"<p><b>Step {check.number} of {check.of}.</b> {escape(now)}</p>{failed}{readings}"
+        now = told(check.instruction) or said("The balance is read; leave it in peace.")
+        failed = f'<p class="dw-problem">▲ {said("not usable:")} {told_html(check.failures[-1])}</p>' if check.failures else ""
+        return f"<p><b>{said('Step {n} of {total}.', n=check.number, total=check.of)}</b> {escape(now)}</p>{failed}{readings}"
     if check.passed:
-        return f"<p>✓ The daily check passed.</p>{readings}"
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in (*check.reasons, check.problem) if reason)
-    return f'<p class="dw-problem" role="alert">✕ The daily check was not passed.</p><ul>{reasons}</ul>'
+        return f"<p>✓ {said('The daily check passed.')}</p>{readings}"
+    reasons = "".join(f"<li>{told_html(reason)}</li>" for reason in (*check.reasons, check.problem) if reason)
+    return f'<p class="dw-problem" role="alert">✕ {said("The daily check was not passed.")}</p><ul>{reasons}</ul>'
 
 
 class CarePanel:
@@ -52,14 +52,14 @@ class CarePanel:
         self._visitor = visitor
         self._method = ""
         with ui.element("section").classes("dw-card") as self._card:
-            ui.html("<h2>Before a print</h2>", sanitize=False)
+            ui.html(f"<h2>{said('Before a print')}</h2>", sanitize=False)
             self._refused = Changing()
             self._check = Changing()
             self._parts = Parts("dw-offers")
             self._cleaning = forms.form(self._clean)
             with self._cleaning:
-                self._done = forms.text_field("Cell cleaned, by", wide=True)
-                ui.button("Record the cleaning").props("type=submit outline no-caps color=primary")
+                self._done = forms.text_field(said("Cell cleaned, by"), wide=True)
+                ui.button(said("Record the cleaning")).props("type=submit outline no-caps color=primary")
             self._gates = Changing()
         self._card.set_visibility(False)
 
@@ -68,7 +68,11 @@ class CarePanel:
         free = status.state != "UNKNOWN" and (status.run is None or status.ended)
         self._card.set_visibility(free)
         check, refused = status.check, status.batch if free and status.run is not None and status.unmet else None
-        self._refused.show("" if refused is None else f"<p><b>Batch {escape(refused)} was not begun:</b></p>{gate_list(status.unmet)}")
+        self._refused.show(
+            ""
+            if refused is None
+            else f"<p><b>{said('Batch {batch} was not begun:', batch=escape(refused))}</b></p>{gate_list(status.unmet)}"
+        )
         self._check.show("" if check is None else check_text(check))
         under_way = check is not None and check.under_way
         self._cleaning.set_visibility(not under_way)
@@ -77,7 +81,7 @@ class CarePanel:
         elif check is not None and check.under_way:
             self._parts.show(self._steps(check))
         else:
-            begin = [("begin", functools.partial(_main_button, "Begin the daily check", self._begin))]
+            begin = [("begin", functools.partial(_main_button, said("Begin the daily check"), self._begin))]
             again = [] if refused is None else [(("again", refused), functools.partial(self._prepare, refused))]
             self._parts.show([*begin, *again])
 
@@ -90,7 +94,7 @@ class CarePanel:
             answer = found or {}
             gates = [GateStatus.model_validate(gate) for gate in _list(answer.get("gates"))]
         except (DosewrightError, ValidationError):
-            self._gates.show('<p class="dw-quiet">○ Not known: the cell does not answer.</p>')
+            self._gates.show(f'<p class="dw-quiet">○ {said("Not known: the cell does not answer.")}</p>')
             return
         method = str(answer.get("cleaning_method") or "")
         if self._done.value == self._method:  # what a person has typed, or taken out, is not overwritten
@@ -107,21 +111,23 @@ class CarePanel:
             await self._visitor.act(lambda session: care.confirm_check(session, cell, check.step))
 
         async def abandon() -> None:
-            await self._visitor.act(lambda session: care.abandon_check(session, cell, "given up on the page"), "Abandoned, and on record.")
+            await self._visitor.act(
+                lambda session: care.abandon_check(session, cell, "given up on the page"), said("Abandoned, and on record.")
+            )
 
         async def move() -> None:
             hand = find_hand(settings.folder) if settings.demonstration else None
             if hand is not None:
                 weight = check.weight.get("mass_mg", "0")
-                await self._visitor.act(lambda session: hand.place(check.position or "empty", weight), "The bench has done it.")
+                await self._visitor.act(lambda session: hand.place(check.position or "empty", weight), said("The bench has done it."))
 
         offered: list[tuple[Hashable, Callable[[], object]]] = []
         if check.instruction:
             step = (check.step, check.instruction, check.position)
-            offered.append((("confirm", *step), functools.partial(_main_button, "Done: read the balance", confirm)))
+            offered.append((("confirm", *step), functools.partial(_main_button, said("Done: read the balance"), confirm)))
             if settings.demonstration:
-                offered.append((("move", *step), functools.partial(_button, "Demonstration: let the bench do it", move)))
-        return [*offered, ("abandon", lambda: ui.button("Give the check up", on_click=abandon).props("flat no-caps"))]
+                offered.append((("move", *step), functools.partial(_button, said("Demonstration: let the bench do it"), move)))
+        return [*offered, ("abandon", lambda: ui.button(said("Give the check up"), on_click=abandon).props("flat no-caps"))]
 
     @staticmethod
     def _prepare(batch: str) -> None:
@@ -137,7 +143,7 @@ class CarePanel:
 
     async def _clean(self) -> None:
         care, cell, method = self._visitor.workstation.care, self._visitor.cell, str(self._done.value or "")
-        await self._visitor.act(lambda session: care.record_cleaning(session, cell, method), "The cleaning is on record.")
+        await self._visitor.act(lambda session: care.record_cleaning(session, cell, method), said("The cleaning is on record."))
 
 
 def _button(label: str, on_click: Callable[[], object]) -> None:

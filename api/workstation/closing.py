@@ -15,9 +15,11 @@ from api.status import CellStatus
 from api.workstation import exceptions, forms
 from api.workstation.pieces import Parts
 from api.workstation.visitor import Visitor
+from api.workstation.words import marked, said, told, told_html
 from audit.canonical import JsonObject, JsonValue
 
-_MARKS = {"met": "✓", "not met": "✕", "missing": "○", "not required": "–"}
+_MARKS = {marked("met"): "✓", marked("not met"): "✕", marked("missing"): "○", marked("not required"): "–"}
+_UNDECIDED = marked("held")
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:
@@ -34,17 +36,18 @@ def review_html(record: JsonObject) -> str:
     proposal = proposal if isinstance(proposal, dict) else {}
     signed = record.get("disposition") != "held"
     word = str(record.get("disposition") if signed else proposal.get("disposition", "held"))
-    heading = "Signed" if signed else "Proposed"
-    reasons = "".join(f"<li>✕ {escape(reason)}</li>" for reason in _texts(proposal.get("reasons")))
+    heading = said("Signed") if signed else said("Proposed")
+    reasons = "".join(f"<li>✕ {told_html(reason)}</li>" for reason in _texts(proposal.get("reasons")))
     evidence = sorted(_objects(record.get("evidence")), key=lambda item: item.get("state") in ("met", "not required"))
     rows = "".join(
-        f"<li>{_MARKS.get(str(item.get('state')), '○')} {escape(str(item.get('item')))}: {escape(str(item.get('state')))}"
-        f' <span class="dw-quiet">({escape(str(item.get("detail")))})</span></li>'
+        f"<li>{_MARKS.get(str(item.get('state')), '○')} {told_html(str(item.get('item')))}: {told_html(str(item.get('state')))}"
+        f' <span class="dw-quiet">({told_html(str(item.get("detail")))})</span></li>'
         for item in evidence
     )
+    summary = said("Evidence, {n} items", n=len(evidence))
     return (
-        f'<p class="dw-verdict-big">{heading}: {escape(word)}</p><ul class="dw-list">{reasons}</ul>'
-        f'<details><summary class="dw-quiet">Evidence, {len(evidence)} items</summary><ul class="dw-list">{rows}</ul></details>'
+        f'<p class="dw-verdict-big">{heading}: {told_html(word)}</p><ul class="dw-list">{reasons}</ul>'
+        f'<details><summary class="dw-quiet">{summary}</summary><ul class="dw-list">{rows}</ul></details>'
     )
 
 
@@ -59,7 +62,7 @@ class ClosingPanel:
         self._exceptions: list[JsonObject] = []
         self._fetched = 0
         with ui.element("section").classes("dw-card dw-stack") as self._card:
-            ui.html("<h2>Review and disposition</h2>", sanitize=False)
+            ui.html(f"<h2>{said('Review and disposition')}</h2>", sanitize=False)
             self._parts = Parts()
         self._card.set_visibility(False)
 
@@ -110,7 +113,7 @@ class ClosingPanel:
         release = self._visitor.workstation.release
 
         async def close() -> None:
-            await self._visitor.act(lambda session: release.close_run(session, batch), "The run is closed.")
+            await self._visitor.act(lambda session: release.close_run(session, batch), said("The run is closed."))
 
         return close
 
@@ -130,29 +133,31 @@ class ClosingPanel:
 
     def _removal(self, batch: str, number: int, *, purge: bool = False) -> None:
         release = self._visitor.workstation.release
-        what = f"{'Purge unit' if purge else 'Unit'} {number}"
-        ui.html(f"<p><b>{what}: take it off the plate.</b> A person who did not run the batch confirms it.</p>", sanitize=False)
+        what = said("Purge unit {n}", n=number) if purge else said("Unit {n}", n=number)
+        who = said("A person who did not run the batch confirms it.")
+        ui.html(f"<p><b>{said('{what}: take it off the plate.', what=what)}</b> {who}</p>", sanitize=False)
 
         async def confirm() -> None:
             credentials = Credentials(
                 username=str(username.value or "") or None, password=str(password.value or ""), code=forms.text_of(code)
             )
             password.value = ""
-            done = f"Removal of {what.lower()} confirmed."
+            done = said("{what}: removal confirmed.", what=what)
             await self._visitor.act(lambda session: release.confirm_removal(session, batch, number, credentials, purge=purge), done)
 
         with forms.form(confirm):
-            username, password = forms.account_field(), forms.password_field("Password")
+            username, password = forms.account_field(), forms.password_field(said("Password"))
             code = forms.code_field(self._visitor)
-            forms.submit(f"{what} is off the plate")
+            forms.submit(said("{what} is off the plate", what=what))
 
     def _signing(self, record: JsonObject, batch: str, batch_status: str) -> None:
         if batch_status != "awaiting review":
+            whole = escape(said("… with both trails whole (other batches and patients' pseudonyms are in it)"))
             ui.html(
                 f'<form method="post" action="/api/v1/batches/{escape(batch)}/package" style="margin-top:.8rem">'
-                '<button class="dw-plain">Download the review package</button></form>'
+                f'<button class="dw-plain">{said("Download the review package")}</button></form>'
                 f'<form method="post" action="/api/v1/batches/{escape(batch)}/package?scope=whole" style="margin-top:.4rem">'
-                '<button class="dw-plain">… with both trails whole (other batches and patients\' pseudonyms are in it)</button></form>',
+                f'<button class="dw-plain">{whole}</button></form>',
                 sanitize=False,
             )
             return
@@ -164,26 +169,31 @@ class ClosingPanel:
 
         async def sign() -> None:
             if chosen.value is None:
-                ui.notify("Choose a disposition; none is chosen for you.", type="warning", position="bottom")
+                ui.notify(said("Choose a disposition; none is chosen for you."), type="warning", position="bottom")
                 return
             credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code), digest=shown_sha256(record))
             disposition = str(chosen.value)
             password.value = ""
             if await self._visitor.act(
-                lambda session: release.dispose(session, batch, disposition, credentials), f"Signed: {disposition}."
+                lambda session: release.dispose(session, batch, disposition, credentials),
+                said("Signed: {disposition}.", disposition=told(disposition)),
             ):
                 self._record = None
 
         with forms.form(sign).classes("mt-3"):
-            chosen = ui.select(choices, label="Disposition").props("outlined dense").style("min-width:12rem")
+            chosen = (
+                ui.select({choice: told(choice) for choice in choices}, label=said("Disposition"))
+                .props("outlined dense")
+                .style("min-width:15rem")
+            )
             forms.named_account(self._visitor.session().username)
             password, code = forms.password_field(), forms.code_field(self._visitor)
-            forms.submit("Sign")
+            forms.submit(said("Sign"))
 
 
 def _close_button(close: Callable[[], object]) -> None:
-    ui.button("Close the run and review it", on_click=close).props("unelevated no-caps color=secondary")
+    ui.button(said("Close the run and review it"), on_click=close).props("unelevated no-caps color=secondary")
 
 
 def _review_button(review: Callable[[], object]) -> None:
-    ui.button("Show the review", on_click=review).props("outline no-caps color=primary")
+    ui.button(said("Show the review"), on_click=review).props("outline no-caps color=primary")

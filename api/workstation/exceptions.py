@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from html import escape
 
 from nicegui import ui
 
@@ -11,6 +10,7 @@ from api.access import Credentials
 from api.exception_desk import Cause, ReturnedCartridge
 from api.workstation import forms
 from api.workstation.visitor import Visitor
+from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 from audit.release.exceptions import ReasonCode
 
@@ -26,26 +26,28 @@ class ExceptionForm:
         self._visitor, self._batch, self._exception, self._finding, self._done = visitor, batch, exception, finding, done
         ui.html(exception_html(exception, finding), sanitize=False)
         with forms.form(self.sign):
-            self.code = ui.select([code.value for code in ReasonCode], label="Kind of cause").props("outlined dense")
+            self.code = ui.select({code.value: told(code.value) for code in ReasonCode}, label=said("Kind of cause")).props(
+                "outlined dense"
+            )
             self.code.style("min-width:10rem")
-            self.cause = forms.text_field("Cause, and why the units are not affected", wide=True)
+            self.cause = forms.text_field(said("Cause, and why the units are not affected"), wide=True)
             forms.named_account(visitor.session().username)
-            self.password = forms.password_field("Your password for this cause")
+            self.password = forms.password_field(said("Your password for this cause"))
             self.code_of_now = forms.code_field(visitor)
-            forms.submit("Sign the cause")
+            forms.submit(said("Sign the cause"))
 
     async def sign(self) -> None:
         """Sign what was entered; nothing is chosen for the person."""
         credentials = Credentials(password=str(self.password.value or ""), code=forms.text_of(self.code_of_now))
         self.password.value = ""
         if self.code.value is None or not str(self.cause.value or "").strip():
-            ui.notify("State the kind of cause and the cause.", type="warning", position="bottom")
+            ui.notify(said("State the kind of cause and the cause."), type="warning", position="bottom")
             return
         cause = Cause(
             exception=self._exception, finding=self._finding, reason_code=ReasonCode(str(self.code.value)), cause=str(self.cause.value)
         )
         desk = self._visitor.workstation.exceptions
-        if await self._visitor.act(lambda session: desk.resolve(session, self._batch, cause, credentials), "The cause is signed."):
+        if await self._visitor.act(lambda session: desk.resolve(session, self._batch, cause, credentials), said("The cause is signed.")):
             await self._done()
 
 
@@ -54,21 +56,21 @@ class CartridgeForm:
 
     def __init__(self, visitor: Visitor, batch: str, done: Done) -> None:
         self._visitor, self._batch, self._done = visitor, batch, done
-        ui.html("<p><b>Weigh the cartridge back.</b> The recipe asks where its ink went.</p>", sanitize=False)
+        ui.html(f"<p>{said('<b>Weigh the cartridge back.</b> The recipe asks where its ink went.')}</p>", sanitize=False)
         with forms.form(self.take_back):
-            self.serial = forms.text_field("Scan the cartridge")
-            self.gross = forms.text_field("Gross mass, mg")
-            self.uncertainty = forms.text_field("± mass (k = 2), mg")
-            self.balance = forms.text_field("Serial number of the balance")
-            self.empty = forms.text_field("Empty cartridge, mg (if known)")
-            forms.submit("Record the weighing")
+            self.serial = forms.text_field(said("Scan the cartridge"))
+            self.gross = forms.text_field(said("Gross mass, mg"))
+            self.uncertainty = forms.text_field(said("± mass (k = 2), mg"))
+            self.balance = forms.text_field(said("Serial number of the balance"))
+            self.empty = forms.text_field(said("Empty cartridge, mg (if known)"))
+            forms.submit(said("Record the weighing"))
 
     async def take_back(self) -> None:
         """Record what was entered."""
         fields = (self.serial, self.gross, self.uncertainty, self.balance)
         serial, gross, uncertainty, balance = (str(field.value or "").strip() for field in fields)
         if not all((serial, gross, uncertainty, balance)):
-            ui.notify("Scan the cartridge; enter gross mass, uncertainty and balance.", type="warning", position="bottom")
+            ui.notify(said("Scan the cartridge; enter gross mass, uncertainty and balance."), type="warning", position="bottom")
             return
         cartridge = ReturnedCartridge(
             serial=serial[:64],
@@ -78,13 +80,17 @@ class CartridgeForm:
             empty_mg=str(self.empty.value or "").strip()[:20],
         )
         desk = self._visitor.workstation.exceptions
-        if await self._visitor.act(lambda session: desk.take_back(session, self._batch, cartridge), "The weighing is on record."):
+        if await self._visitor.act(lambda session: desk.take_back(session, self._batch, cartridge), said("The weighing is on record.")):
             await self._done()
 
 
 def exception_html(exception: str, finding: str) -> str:
     """Name an exception and its finding in words."""
-    return f"<p><b>Exception: {escape(exception)}.</b> {escape(finding)}. A person who did not run the batch assigns its cause.</p>"
+    name, who = (
+        said("Exception: {exception}.", exception=told_html(exception)),
+        said("A person who did not run the batch assigns its cause."),
+    )
+    return f"<p><b>{name}</b> {told_html(finding)}. {who}</p>"
 
 
 def offer(visitor: Visitor, batch: str, exceptions: Sequence[JsonObject], record: JsonObject, done: Done) -> None:

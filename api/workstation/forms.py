@@ -8,6 +8,7 @@ from html import escape
 from nicegui import ui
 
 from api.workstation.visitor import Visitor
+from api.workstation.words import said
 
 _FIELD = "outlined dense autocomplete=off"
 _SHORT = 20
@@ -26,7 +27,7 @@ def text_field(label: str, value: str = "", *, wide: bool = False) -> ui.input:
 
 def scan_fields(heads: int) -> Callable[[], tuple[str, ...]]:
     """Show a field for the cartridge in each head, where there are several; return how the scanned serials are read."""
-    fields = [text_field(f"Scan the cartridge in head {number}") for number in range(1, heads + 1)]
+    fields = [text_field(said("Scan the cartridge in head {number}", number=number)) for number in range(1, heads + 1)]
     return lambda: tuple(str(field.value or "").strip() for field in fields)
 
 
@@ -35,19 +36,19 @@ def named_account(username: str) -> None:
     ui.html(f'<input type="text" autocomplete="username" value="{escape(username)}" readonly hidden>', sanitize=False).classes("hidden")
 
 
-def account_field(label: str = "User name") -> ui.input:
-    return ui.input(label).props("outlined dense autocomplete=username autocapitalize=none")
+def account_field(label: str = "") -> ui.input:
+    return ui.input(label or said("User name")).props("outlined dense autocomplete=username autocapitalize=none")
 
 
-def password_field(label: str = "Your password") -> ui.input:
-    return ui.input(label, password=True).props("outlined dense autocomplete=current-password")
+def password_field(label: str = "") -> ui.input:
+    return ui.input(label or said("Your password"), password=True).props("outlined dense autocomplete=current-password")
 
 
-def code_field(visitor: Visitor, label: str = "One-time or recovery code") -> ui.input | None:
+def code_field(visitor: Visitor, label: str = "") -> ui.input | None:
     """Return a field for the second factor where the visitor is outside the perimeter; inside there is none."""
     if not visitor.session().remote:
         return None
-    return ui.input(label).props("outlined dense autocomplete=one-time-code inputmode=text")
+    return ui.input(label or said("One-time or recovery code")).props("outlined dense autocomplete=one-time-code inputmode=text")
 
 
 def text_of(field: ui.input | None) -> str | None:

@@ -18,6 +18,7 @@ from api.ink_forms import DATES, MINUTES, NUMBERS, TEXTS, prepared_lot, received
 from api.security import Session
 from api.workstation import forms
 from api.workstation.visitor import Visitor
+from api.workstation.words import said, told
 from audit.canonical import JsonObject
 
 _LABELS = {**TEXTS, **DATES, **{name: label for name, (label, _) in NUMBERS.items()}, "minutes": MINUTES}
@@ -33,7 +34,7 @@ class _Fields:
 
     def __init__(self, names: tuple[str, ...], values: dict[str, str] | None = None) -> None:
         given = values or {}
-        self._inputs = {name: forms.text_field(_LABELS[name], given.get(name, "")) for name in names}
+        self._inputs = {name: forms.text_field(told(_LABELS[name]), given.get(name, "")) for name in names}
 
     def typed(self) -> dict[str, str]:
         return {name: str(field.value or "") for name, field in self._inputs.items()}
@@ -46,11 +47,11 @@ class LotForm:
         self._visitor = visitor
         with forms.form(self._receive).classes("dw-many"):
             self._fields = _Fields((*_IDENTITY, "assay", "assay_uncertainty", *_DENSITY, "certificate"))
-            forms.submit("Receive the lot")
+            forms.submit(said("Receive the lot"))
 
     async def _receive(self) -> None:
         desk, typed = self._visitor.workstation.inks, self._fields.typed()
-        if await self._visitor.act(lambda session: desk.receive_ink(session, received_lot(typed)), "The lot is received."):
+        if await self._visitor.act(lambda session: desk.receive_ink(session, received_lot(typed)), said("The lot is received.")):
             ui.navigate.to("/inks")
 
 
@@ -60,18 +61,18 @@ class ReceivedCartridgeForm:
     def __init__(self, visitor: Visitor, lots: list[str], today: str) -> None:
         self._visitor = visitor
         if not lots:
-            ui.html('<p class="dw-quiet">Receive an ink lot first: no lot in date is known.</p>', sanitize=False)
+            ui.html(f'<p class="dw-quiet">{said("Receive an ink lot first: no lot in date is known.")}</p>', sanitize=False)
             return
         with forms.form(self._receive).classes("dw-many"):
-            self._lot = ui.select(lots, label=TEXTS["ink_lot"], value=lots[-1] if len(lots) == 1 else None)
+            self._lot = ui.select(lots, label=told(TEXTS["ink_lot"]), value=lots[-1] if len(lots) == 1 else None)
             self._lot.props("outlined dense").classes("dw-field-medium")
             self._fields = _Fields(("serial", "filled", "opened", "in_use_until"), {"opened": today})
-            forms.submit("Receive the cartridge")
+            forms.submit(said("Receive the cartridge"))
 
     async def _receive(self) -> None:
         desk, typed = self._visitor.workstation.inks, {**self._fields.typed(), "ink_lot": str(self._lot.value or "")}
         if await self._visitor.act(
-            lambda session: desk.receive_cartridge(session, received_cartridge(typed)), "The cartridge is received."
+            lambda session: desk.receive_cartridge(session, received_cartridge(typed)), said("The cartridge is received.")
         ):
             ui.navigate.to(f"/inks?cartridge={quote(typed['serial'].strip(), safe='')}")
 
@@ -89,21 +90,23 @@ class PreparationForm:
             self._rows = ui.element("div").classes("dw-stack")
             self._component()
             self._component()
-            ui.button("Another component", on_click=self._component).props("outline no-caps color=primary type=button")
+            ui.button(said("Another component"), on_click=self._component).props("outline no-caps color=primary type=button")
             self._mixing = _Fields(("method", "minutes", "weighed_by"), {"weighed_by": username})
-            self._checker = forms.account_field("Second person")
-            ui.button("Show the strength", on_click=self._show).props("outline no-caps color=primary type=button")
+            self._checker = forms.account_field(said("Second person"))
+            ui.button(said("Show the strength"), on_click=self._show).props("outline no-caps color=primary type=button")
             self._strength = ui.html("", sanitize=False).classes("w-full dw-strength")
-            self._password = forms.password_field("Their password")
+            self._password = forms.password_field(said("Their password"))
             self._code = forms.code_field(visitor)
-            forms.submit("Sign: checked")
+            forms.submit(said("Sign: checked"))
 
     def _component(self) -> None:
         n = len(self._components) + 1
         if n > _MOST_COMPONENTS:
             return
         with self._rows, ui.element("div").classes("dw-form").props(f'role=group data-component="{n}"'):
-            ui.html(f"<b>Component {n}{': the active' if n == 1 else ''}</b>", sanitize=False).classes("w-full")
+            ui.html(f"<b>{said('Component {n}: the active', n=n) if n == 1 else said('Component {n}', n=n)}</b>", sanitize=False).classes(
+                "w-full"
+            )
             self._components.append(_Fields(_WEIGHING + (_ACTIVE if n == 1 else ())))
 
     def _reader(self) -> Callable[[], JsonObject]:
@@ -123,8 +126,9 @@ class PreparationForm:
         checker = str(self._checker.value or "").strip()
         text = f"{found[0]['assay']} ± {found[0]['assay_uncertainty']} (k = 2)"
         self._strength.set_content(
-            f"<p><b>Theoretical strength: {escape(text)}</b>, from the weighings; nobody has assayed it. {escape(checker)} signs that "
-            "each weighing and the mixing was checked.</p>"
+            f"<p><b>{said('Theoretical strength: {strength}', strength=escape(text))}</b>. "
+            f"{said('It follows from the weighings; nobody has assayed it.')} "
+            f"{said('{person} signs that each weighing and the mixing was checked.', person=escape(checker))}</p>"
         )
 
     async def _sign(self) -> None:
@@ -142,5 +146,5 @@ class PreparationForm:
                 raise WrongState("What is signed was not shown as it is now.", remedy="Press “Show the strength”, look at it, then sign.")
             desk.prepare_ink(session, record, credentials)
 
-        if await self._visitor.act(sign, "The preparation is signed."):
+        if await self._visitor.act(sign, said("The preparation is signed.")):
             ui.navigate.to("/inks")

@@ -14,6 +14,7 @@ from api.errors import NotLoggedIn
 from api.security import Session
 from api.workstation.pieces import Changing
 from api.workstation.visitor import Visitor
+from api.workstation.words import said
 
 _LOOK_S = 2.0
 
@@ -23,19 +24,20 @@ def locked_html(session: Session, back: str) -> str:
     if not session.locked:
         return ""
     code = (
-        '<label>One-time or recovery code <input name="code" autocomplete="one-time-code" autocapitalize="none"></label>'
+        f'<label>{said("One-time or recovery code")} <input name="code" autocomplete="one-time-code" autocapitalize="none"></label>'
         if session.remote
         else ""
     )
     return (
-        '<section class="dw-locked" role="alert"><b>Locked: nobody used this session for too long, or the workstation started again.</b> '
-        "It shows the run, and STOP works. To go on, give the password again.</section>"
+        f'<section class="dw-locked" role="alert"><b>'
+        f"{said('Locked: nobody used this session for too long, or the workstation started again.')}</b> "
+        f"{said('It shows the run, and STOP works. To go on, give the password again.')}</section>"
         '<form class="dw-unlock" method="post" action="/api/v1/session/resume">'
         f'<input type="hidden" name="back" value="{escape(back)}">'
         f'<input type="text" autocomplete="username" value="{escape(session.username)}" readonly hidden>'
-        f"<label>Password of {escape(session.username)} "
+        f"<label>{said('Password of {person}', person=escape(session.username))} "
         '<input name="password" type="password" autocomplete="current-password" required></label>'
-        f'{code}<button class="dw-plain">Go on</button></form>'
+        f'{code}<button class="dw-plain">{said("Go on")}</button></form>'
     )
 
 

@@ -8,61 +8,81 @@ from __future__ import annotations
 from html import escape
 from importlib.resources import files
 
+from api.workstation.language_choice import choice_html
 from api.workstation.look import LOGIN_STYLE
-
-_CODE = (
-    '<label for="code">One-time or recovery code</label>'
-    '<input id="code" name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false">'
-)
-_PASSKEY = (
-    '<input type="hidden" name="passkey" id="passkey" disabled>'
-    '<button type="button" id="with-passkey" class="second">Log in with a passkey in place of a code</button>'
-    '<p id="passkey-says" role="status"></p><script src="/passkey.js"></script>'
-)
+from api.workstation.words import said, spoken
 
 
-def _page(title: str, body: str) -> str:
+def _code_html() -> str:
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Dosewright: {title}</title><style>{LOGIN_STYLE}</style></head><body><main>{body}</main></body></html>"
+        f'<label for="code">{said("One-time or recovery code")}</label>'
+        '<input id="code" name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false">'
+    )
+
+
+def _passkey_html() -> str:
+    """The button, with what the script says: a file of its own knows no language."""
+    says = {
+        "first": said("Type user name and password first."),
+        "without": said("This browser has no passkeys. Use a code."),
+        "unasked": said("No passkey was asked for."),
+        "failed": said("The passkey did not answer:"),
+    }
+    data = "".join(f' data-{name}="{escape(words)}"' for name, words in says.items())
+    return (
+        '<input type="hidden" name="passkey" id="passkey" disabled>'
+        f'<button type="button" id="with-passkey" class="second"{data}>{said("Log in with a passkey in place of a code")}</button>'
+        '<p id="passkey-says" role="status"></p><script src="/passkey.js"></script>'
+    )
+
+
+def _page(title: str, body: str, back: str) -> str:
+    return (
+        f'<!doctype html><html lang="{spoken().code}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>Dosewright: {title}</title><style>{LOGIN_STYLE}</style></head><body><main>{body}{choice_html(back)}</main></body></html>"
     )
 
 
 def login_page(*, demonstration: bool, message: str = "", code: bool = False, passkeys: bool = False) -> str:
     """Return the whole page as HTML text; `message` is the reason of a refused log-in. `code` and `passkeys`: what is asked besides."""
     note = f'<div class="note" role="alert">{escape(message)}</div>' if message else ""
-    demo = '<div class="note demo" role="note"><b>Demonstration, not for patients.</b></div>' if demonstration else ""
-    outside = "<p>You are outside the site's perimeter: a second factor is needed.</p>" if code else ""
+    demo = f'<div class="note demo" role="note"><b>{said("Demonstration, not for patients")}</b></div>' if demonstration else ""
+    outside = said("You are outside the site's perimeter: a second factor is needed.")
     return _page(
-        "log in",
-        f"<h1>Dosewright</h1><p>Printing of individual doses</p>{demo}{note}{outside}"
-        '<form method="post" action="/api/v1/session"><label for="username">User name</label>'
+        said("log in"),
+        f"<h1>Dosewright</h1><p>{said('Printing of individual doses')}</p>{demo}{note}{f'<p>{escape(outside)}</p>' if code else ''}"
+        f'<form method="post" action="/api/v1/session"><label for="username">{said("User name")}</label>'
         '<input id="username" name="username" autocomplete="username" autocapitalize="none" required autofocus>'
-        '<label for="password">Password</label>'
+        f'<label for="password">{said("Password")}</label>'
         '<input id="password" name="password" type="password" autocomplete="current-password" required>'
-        f"{_CODE if code else ''}<button>Log in</button>{_PASSKEY if passkeys else ''}</form>",
+        f"{_code_html() if code else ''}<button>{said('Log in')}</button>{_passkey_html() if passkeys else ''}</form>",
+        "/login",
     )
 
 
 def set_up_page(*, is_open: bool) -> str:
     """Return the page of the first administrator, or that it is over."""
     if not is_open:
-        return _page("set-up", '<h1>Set up</h1><p>This site is set up.</p><a class="back" href="/login">Log in</a>')
+        over = f'<p>{said("This site is set up.")}</p><a class="back" href="/login">{said("Log in")}</a>'
+        return _page(said("set-up"), f"<h1>{said('Set up')}</h1>{over}", "/set-up")
     fields = (
-        ("token", "Set-up token, as the terminal showed it", "off", "password"),
-        ("username", "User name", "username", "text"),
-        ("full_name", "Full name, as it stands on records", "name", "text"),
-        ("password", "Password", "new-password", "password"),
-        ("again", "Password again", "new-password", "password"),
+        ("token", said("Set-up token, as the terminal showed it"), "off", "password"),
+        ("username", said("User name"), "username", "text"),
+        ("full_name", said("Full name, as it stands on records"), "name", "text"),
+        ("password", said("Password"), "new-password", "password"),
+        ("again", said("Password again"), "new-password", "password"),
     )
     rows = "".join(
         f'<label for="{name}">{label}</label><input id="{name}" name="{name}" type="{kind}" autocomplete="{complete}" required>'
         for name, label, complete, kind in fields
     )
     return _page(
-        "set-up",
-        "<h1>Set up</h1><p>Make the first administrator. The account looks after people and signs no GMP record.</p>"
-        f'<form method="post" action="/api/v1/set-up">{rows}<button>Make the administrator</button></form>',
+        said("set-up"),
+        f"<h1>{said('Set up')}</h1>"
+        f"<p>{said('Make the first administrator. The account looks after people and signs no GMP record.')}</p>"
+        f'<form method="post" action="/api/v1/set-up">{rows}<button>{said("Make the administrator")}</button></form>',
+        "/set-up",
     )
 
 

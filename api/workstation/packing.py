@@ -18,7 +18,9 @@ from api.security import Session
 from api.status import CellStatus
 from api.workstation import forms
 from api.workstation.pieces import Parts
+from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
+from api.workstation.words import marked, said, said_n, told, told_html
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
 from audit.release.packs import TRANSITIONS, Act, Pack
@@ -27,7 +29,10 @@ _MARKS = {"packed": "○", "labelled": "✓", "dispensed": "→", "returned": "�
 
 _Form = Literal["pdf", "zpl"]
 _Outcome = Literal["spoiled", "returned"]
-_OUTCOMES: tuple[tuple[_Outcome, str], ...] = (("spoiled", "Spoiled and destroyed"), ("returned", "Returned unused"))
+_OUTCOMES: tuple[tuple[_Outcome, str], ...] = (
+    ("spoiled", marked("Spoiled and destroyed")),
+    ("returned", marked("Returned unused")),
+)
 
 
 def pack_html(pack: JsonObject) -> str:
@@ -36,11 +41,17 @@ def pack_html(pack: JsonObject) -> str:
     strengths = pack.get("strengths")
     named = ", ".join(str(text) for text in strengths) if isinstance(strengths, list) else ""
     count = len(units) if isinstance(units, list) else 0
-    to = f" to the {pack['dispensed_to']}" if state == "dispensed" else ""
-    shown = "; ".join(f"label {item.get('copy')} {item.get('outcome')}" for item in _objects(pack.get("labels"))) or "no label printed"
+    where = told(state)
+    if state == "dispensed":
+        where = said("dispensed to: {recipient}", recipient=told(str(pack["dispensed_to"])))
+    shown = "; ".join(
+        said("label {n}: {outcome}", n=item.get("copy"), outcome=told(str(item.get("outcome")))) for item in _objects(pack.get("labels"))
+    )
+    content = said_n("{n} unit, {strengths}", "{n} units, {strengths}", count, strengths=escape(named))
+    use_by = said("use by {day}", day=escape(str(pack.get("use_by"))))
     return (
-        f"<p><b>{_MARKS.get(state, '○')} {escape(str(pack.get('pack')))}: {escape(state + to)}</b><br>{count} units, {escape(named)}, "
-        f'use by {escape(str(pack.get("use_by")))}<br><span class="dw-quiet">{escape(shown)}</span></p>'
+        f"<p><b>{_MARKS.get(state, '○')} {escape(str(pack.get('pack')))}: {escape(where)}</b><br>{content}, {use_by}<br>"
+        f'<span class="dw-quiet">{escape(shown or said("no label printed"))}</span></p>'
     )
 
 
@@ -48,10 +59,12 @@ def count_html(overview: JsonObject) -> str:
     """How many labels are where, and what closing waits for."""
     labels, waits = overview.get("labels"), overview.get("waits_for")
     counts = labels if isinstance(labels, dict) else {}
-    line = f"Labels: issued {counts.get('issued')} = applied {counts.get('applied')} + spoiled {counts.get('spoiled')} + returned "
-    line += f"{counts.get('returned')} + difference {counts.get('difference')}"
-    reasons = "".join(f"<li>○ {escape(str(reason))}</li>" for reason in waits) if isinstance(waits, list) else ""
-    closed = "<b>✓ Packing is closed.</b> " if overview.get("closed") is True and not reasons else ""
+    line = said(
+        "Labels: issued {issued} = applied {applied} + spoiled {spoiled} + returned {returned} + difference {difference}",
+        **{name: counts.get(name) for name in ("issued", "applied", "spoiled", "returned", "difference")},
+    )
+    reasons = "".join(f"<li>○ {told_html(str(reason))}</li>" for reason in waits) if isinstance(waits, list) else ""
+    closed = f"<b>✓ {said('Packing is closed.')}</b> " if overview.get("closed") is True and not reasons else ""
     return f'<p class="dw-quiet">{closed}{escape(line)}</p><ul class="dw-list">{reasons}</ul>'
 
 
@@ -67,7 +80,7 @@ class PackingPanel:
         self._shown: tuple[str, int] = ("", -1)
         self._scan_fields: dict[str, ui.input] = {}
         with ui.element("section").classes("dw-card dw-stack") as self._card:
-            ui.html("<h2>Packs and labels</h2>", sanitize=False)
+            ui.html(f"<h2>{said('Packs and labels')}</h2>", sanitize=False)
             self._parts = Parts()
         self._card.set_visibility(False)
 
@@ -89,7 +102,7 @@ class PackingPanel:
         try:
             overview = self._visitor.workstation.packs.overview(batch)
         except DosewrightError as error:
-            self._parts.show([(("problem", str(error)), functools.partial(_problem, str(error)))])
+            self._parts.show([(("problem", str(error)), functools.partial(_problem, refusal_text(error)))])
             return
         self._parts.show(self._offers(batch, overview))
 
@@ -97,7 +110,7 @@ class PackingPanel:
         held, unpacked = overview.get("held"), overview.get("unpacked")
         offered: list[tuple[Hashable, Callable[[], object]]] = []
         if isinstance(held, str):
-            offered.append((("held", held), functools.partial(_problem, held)))
+            offered.append((("held", held), functools.partial(_problem, told(held))))
         if isinstance(unpacked, list) and unpacked and not held:
             offered.append((("pack", batch, tuple(unpacked)), functools.partial(self._pack_button, batch, len(unpacked))))
         for pack in _objects(overview.get("packs")):
@@ -113,9 +126,9 @@ class PackingPanel:
         desk = self._visitor.workstation.packs
 
         async def pack() -> None:
-            await self._visitor.act(lambda session: desk.pack(session, batch, ()), "Packed, strengths kept apart.")
+            await self._visitor.act(lambda session: desk.pack(session, batch, ()), said("Packed, strengths kept apart."))
 
-        ui.button(f"Pack {count} released units", on_click=pack).props("unelevated no-caps color=secondary")
+        ui.button(said("Pack {count} released units", count=count), on_click=pack).props("unelevated no-caps color=secondary")
 
     def _row(self, pack: JsonObject, *, held: bool) -> None:
         name, state = str(pack.get("pack")), Pack(str(pack.get("state")))
@@ -123,7 +136,7 @@ class PackingPanel:
         ui.html(pack_html(pack), sanitize=False)
         if not held and (state, Act.PRINT) in TRANSITIONS:
             if labels:
-                with ui.expansion("Look at its label, print it again").classes("w-full"):
+                with ui.expansion(said("Look at its label, print it again")).classes("w-full"):
                     self._printing(name, first=False)
             else:
                 self._printing(name, first=True)
@@ -131,11 +144,11 @@ class PackingPanel:
             if item.get("outcome") == "issued" and (state is not Pack.PACKED or len(labels) > 1 or held):
                 self._accounting(name, int(str(item.get("copy"))))
         if not held and state is Pack.PACKED and labels:
-            self._scanning(name, "Scan the label on the pack", self._applier(name))
+            self._scanning(name, said("Scan the label on the pack"), self._applier(name))
         if not held and state is Pack.LABELLED:
             self._dispensing(name)
         if (state, Act.RETURN) in TRANSITIONS:
-            self._moving(name, "Take it back", self._visitor.workstation.packs.take_back)
+            self._moving(name, said("Take it back"), self._visitor.workstation.packs.take_back)
 
     def _printing(self, pack: str, *, first: bool) -> None:
         desk = self._visitor.workstation.labels
@@ -147,17 +160,19 @@ class PackingPanel:
                 password.value = ""
             wanted = LabelPrint(form=form, reason="" if first else str(reason.value or "")[:500], approval=approval)
             found: list[Printed] = []
-            if await self._visitor.act(lambda session: found.append(desk.print_label(session, pack, wanted)), "The label is printed."):
+            if await self._visitor.act(
+                lambda session: found.append(desk.print_label(session, pack, wanted)), said("The label is printed.")
+            ):
                 self._visitor.download(found[0].data, found[0].name)
 
         source = f"/api/v1/packs/{quote(pack, safe='')}/label"
-        ui.html(f'<img class="dw-label" alt="Preview of the label of {escape(pack)}" src="{source}">', sanitize=False)
+        ui.html(f'<img class="dw-label" alt="{escape(said("Preview of the label of {pack}", pack=pack))}" src="{source}">', sanitize=False)
         with forms.form(functools.partial(print_label, "pdf")):
             if not first:
-                reason = forms.text_field("Why is it printed again?", wide=True)
-                username, password = forms.account_field("Second person"), forms.password_field("Their password")
-            forms.submit("Print (PDF)")
-            ui.button("Print (ZPL, 203 dpi)", on_click=functools.partial(print_label, "zpl")).props(
+                reason = forms.text_field(said("Why is it printed again?"), wide=True)
+                username, password = forms.account_field(said("Second person")), forms.password_field(said("Their password"))
+            forms.submit(said("Print (PDF)"))
+            ui.button(said("Print (ZPL, 203 dpi)"), on_click=functools.partial(print_label, "zpl")).props(
                 "unelevated no-caps color=secondary type=button"
             )
 
@@ -167,16 +182,16 @@ class PackingPanel:
         async def account(outcome: _Outcome) -> None:
             why = str(reason.value or "").strip()
             if not why:
-                ui.notify("State what became of the label.", type="warning", position="bottom")
+                ui.notify(said("State what became of the label."), type="warning", position="bottom")
                 return
             await self._visitor.act(
-                lambda session: desk.account(session, pack, copy, outcome, why[:500]), f"Label {copy} is accounted for."
+                lambda session: desk.account(session, pack, copy, outcome, why[:500]), said("Label {copy} is accounted for.", copy=copy)
             )
 
         with ui.element("div").classes("dw-form"):
-            reason = forms.text_field(f"Label {copy} is on no pack: why?", wide=True)
+            reason = forms.text_field(said("Label {copy} is on no pack: why?", copy=copy), wide=True)
             for outcome, text in _OUTCOMES:
-                ui.button(text, on_click=functools.partial(account, outcome)).props("outline no-caps color=primary")
+                ui.button(told(text), on_click=functools.partial(account, outcome)).props("outline no-caps color=primary")
 
     def _scanning(self, pack: str, label: str, done: Callable[[str], Awaitable[None]]) -> None:
         async def scan() -> None:
@@ -188,7 +203,7 @@ class PackingPanel:
         with forms.form(scan):
             field = forms.text_field(label).props(f'data-scan="{escape(pack)}"')
             self._scan_fields[pack] = field
-            forms.submit("Check the scan")
+            forms.submit(said("Check the scan"))
 
     def scanned(self, text: str, pack: str) -> None:
         """Put a scan into the field that has the focus, else of the pack that it names, else the first; checking is a person's press."""
@@ -204,7 +219,9 @@ class PackingPanel:
         desk = self._visitor.workstation.packs
 
         async def apply(text: str) -> None:
-            await self._visitor.act(lambda session: desk.scan_label(session, pack, Scan(scanned=text)), "It is the label of this pack.")
+            await self._visitor.act(
+                lambda session: desk.scan_label(session, pack, Scan(scanned=text)), said("It is the label of this pack.")
+            )
 
         return apply
 
@@ -213,25 +230,31 @@ class PackingPanel:
 
         async def dispense(text: str) -> None:
             if to.value not in get_args(Recipient):
-                ui.notify("Choose to whom; nobody is chosen for you.", type="warning", position="bottom")
+                ui.notify(said("Choose to whom; nobody is chosen for you."), type="warning", position="bottom")
                 return
             given = Dispensing(scanned=text, to=to.value)
-            await self._visitor.act(lambda session: desk.dispense(session, pack, given), f"Dispensed to the {to.value}.")
+            await self._visitor.act(
+                lambda session: desk.dispense(session, pack, given), said("Dispensed to: {recipient}.", recipient=told(to.value))
+            )
 
         with ui.element("div").classes("dw-form"):
-            to = ui.select(list(get_args(Recipient)), label="Dispense to").props("outlined dense").style("min-width:9rem")
-            self._scanning(pack, "Scan the pack", dispense)
+            to = (
+                ui.select({who: told(who) for who in get_args(Recipient)}, label=said("Dispense to"))
+                .props("outlined dense")
+                .style("min-width:9rem")
+            )
+            self._scanning(pack, said("Scan the pack"), dispense)
 
     def _moving(self, pack: str, text: str, move: Callable[[Session, str, str], object]) -> None:
         async def act() -> None:
             why = str(reason.value or "").strip()
             if not why:
-                ui.notify("State the reason.", type="warning", position="bottom")
+                ui.notify(said("State the reason."), type="warning", position="bottom")
                 return
-            await self._visitor.act(lambda session: move(session, pack, why[:500]), f"{pack} is taken back.")
+            await self._visitor.act(lambda session: move(session, pack, why[:500]), said("{pack} is taken back.", pack=pack))
 
         with forms.form(act):
-            reason = forms.text_field("Reason")
+            reason = forms.text_field(said("Reason"))
             forms.submit(text)
 
     def _count(self, batch: str, overview: JsonObject) -> None:
@@ -241,9 +264,9 @@ class PackingPanel:
             return
 
         async def close() -> None:
-            await self._visitor.act(lambda session: desk.close_packing(session, batch), "Packing is closed.")
+            await self._visitor.act(lambda session: desk.close_packing(session, batch), said("Packing is closed."))
 
-        ui.button("Close packing", on_click=close).props("unelevated no-caps color=secondary")
+        ui.button(said("Close packing"), on_click=close).props("unelevated no-caps color=secondary")
 
 
 def _pack_of(scanned: str) -> str:

@@ -18,6 +18,7 @@ from api.workstation.equipment import EquipmentPage
 from api.workstation.inks import InksPage
 from api.workstation.models import ModelsPage
 from api.workstation.new_batch import NewBatchPage
+from api.workstation.page_language import prepare, settle
 from api.workstation.people import PeoplePage
 from api.workstation.places import CELL, PLACES, Place
 from api.workstation.recall import RecallPage
@@ -27,6 +28,7 @@ from api.workstation.today import TodayPage
 from api.workstation.trail_page import TrailPageView
 from api.workstation.trends import TrendsPage
 from api.workstation.visitor import Visitor
+from api.workstation.words import said
 
 _LOGO = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' rx='8' "
@@ -56,6 +58,7 @@ _BUILDERS: dict[str, Build] = {
 
 def mount(app: FastAPI, workstation: Workstation) -> None:
     """Put the pages into an application. NiceGUI is one per process, so this is done once per process."""
+    prepare(workstation.settings)
     drawn = Drawn()
 
     @ui.page("/", title="Dosewright", favicon=_LOGO)
@@ -68,6 +71,7 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
             return RedirectResponse("/")  # another cell's page under this name would be taken for it
         chosen = cell or names[0]
         ui.colors(primary=_COLOUR)
+        settle()
         ui.page_title(f"{chosen}: Dosewright" if len(names) > 1 else "Dosewright")
         page = RunningPage(Visitor(workstation, token_of(request)[0], chosen), drawn)
         await page.refresh()
@@ -85,6 +89,8 @@ def _put(place: Place, build: Build, workstation: Workstation) -> None:
     async def page(request: Request) -> None:
         session_of(request).role_for(place.permission)
         ui.colors(primary=_COLOUR)
+        settle()
+        ui.page_title(f"Dosewright: {said(place.title)}")
         visitor = Visitor(workstation, token_of(request)[0], (workstation.cells.names or (_NO_CELL,))[0])
         built = build(visitor, dict(request.query_params))
         if inspect.isawaitable(built):

@@ -13,22 +13,34 @@ from itertools import groupby
 
 from api.status import STATE_WORDS, AlarmStatus, CellStatus, Link, PartStatus, Sensor, UnitStatus, deviation_percent
 from api.workstation.places import PLACES, TODAY
-from api.workstation.words import said
+from api.workstation.words import marked, said, said_n, told, told_html
 
 UNIT_SYMBOLS: dict[str, tuple[str, str]] = {
-    "accepted": ("✓", "accepted"),
-    "rejected": ("✕", "rejected"),
-    "scrapped": ("⊘", "scrapped"),
-    "printing": ("▸", "printing"),
-    "settling": ("▸", "settling"),
-    "weighing": ("⇣", "weighing"),
-    "judged": ("·", "judged"),
-    "planned": ("·", "planned"),
+    "accepted": ("✓", marked("accepted")),
+    "rejected": ("✕", marked("rejected")),
+    "scrapped": ("⊘", marked("scrapped")),
+    "printing": ("▸", marked("printing")),
+    "settling": ("▸", marked("settling")),
+    "weighing": ("⇣", marked("weighing")),
+    "judged": ("·", marked("judged")),
+    "planned": ("·", marked("planned")),
 }
-_PRIORITIES = {"critical": "▲▲ critical", "high": "▲ high", "medium": "△ medium", "low": "▽ low"}
-_SENSOR_NAMES = {"pressure": "Pressure", "nozzle": "Nozzle", "nozzle_2": "Nozzle of head 2", "plate": "Plate", "balance": "Balance"}
+_PRIORITIES = {
+    "critical": marked("▲▲ critical"),
+    "high": marked("▲ high"),
+    "medium": marked("△ medium"),
+    "low": marked("▽ low"),
+}
+_SENSOR_NAMES = {
+    "pressure": marked("Pressure"),
+    "nozzle": marked("Nozzle"),
+    "nozzle_2": marked("Nozzle of head 2"),
+    "plate": marked("Plate"),
+    "balance": marked("Balance"),
+    "printer": marked("Printer"),
+}
 _STRETCH_US = 500_000
-_MARKS = {"good": "● good", "stale": "◌ stale", "unknown": "○ unknown"}
+_MARKS = {"good": marked("● good"), "stale": marked("◌ stale"), "unknown": marked("○ unknown")}
 _UNITS = {"degC": "°C", "uL": "µL"}
 
 
@@ -37,8 +49,8 @@ def header(cell: str, batch: str | None, person: str, role: str, *, title: str =
     facts = (
         f'<h1 class="dw-page">{escape(title)}</h1>'
         if title
-        else f'<span class="dw-fact"><small>Cell</small>{escape(cell)}</span>'
-        f'<span class="dw-fact"><small>Batch</small>{escape(batch or "none")}</span>'
+        else f'<span class="dw-fact"><small>{said("Cell")}</small>{escape(cell)}</span>'
+        f'<span class="dw-fact"><small>{said("Batch")}</small>{escape(batch or said("no batch"))}</span>'
     )
     return (
         f'<div class="dw-head"><span class="dw-mark">Dosewright</span>{facts}'
@@ -46,7 +58,9 @@ def header(cell: str, batch: str | None, person: str, role: str, *, title: str =
     )
 
 
-LOG_OUT = '<form method="post" action="/api/v1/session/close" class="dw-out"><button class="dw-plain">Log out</button></form>'
+def log_out() -> str:
+    button = f'<button class="dw-plain">{said("Log out")}</button>'
+    return f'<form method="post" action="/api/v1/session/close" class="dw-out">{button}</form>'
 
 
 def ways(here: str = "/") -> str:
@@ -54,11 +68,13 @@ def ways(here: str = "/") -> str:
     links = "".join(
         f'<a href="{place.path}"{" aria-current=page" if place.path == here else ""}>{said(place.name)}</a>' for place in PLACES
     )
-    way, word = (TODAY.path, TODAY.name) if here == "/" else ("/", "Back to the cell")
-    back = f'<a class="dw-plain" href="{way}">{said(word)}</a>'
+    back = f'<a class="dw-plain" href="/">{said("Back to the cell")}</a>'
+    if here == "/":
+        back = f'<a class="dw-plain" href="{TODAY.path}">{said("Today")}</a>'
+    pages = said("Pages")
     return (
-        f'<nav class="dw-ways" aria-label="Pages">{back}<details class="dw-menu"><summary class="dw-plain">Pages</summary>'
-        f"<div>{links}</div></details>{LOG_OUT}</nav>"
+        f'<nav class="dw-ways" aria-label="{pages}">{back}<details class="dw-menu"><summary class="dw-plain">{pages}</summary>'
+        f"<div>{links}</div></details>{log_out()}</nav>"
     )
 
 
@@ -66,8 +82,9 @@ def attention_banner(notices: Sequence[str]) -> str:
     """What an administrator or quality assurance has to look at, and where; nothing where there is nothing."""
     if not notices:
         return ""
-    more = f" and {len(notices) - 1} more" if len(notices) > 1 else ""
-    return f'<p class="dw-problem" role="alert">▲ Needs attention: {escape(notices[0])}{more} <a href="/people">Look at it</a></p>'
+    more = f" {said('and {n} more', n=len(notices) - 1)}" if len(notices) > 1 else ""
+    link = f'<a href="/people">{said("Look at it")}</a>'
+    return f'<p class="dw-problem" role="alert">▲ {said("Needs attention:")} {told_html(notices[0])}{more} {link}</p>'
 
 
 def _stop(cell: str, classes: str, button: str) -> str:
@@ -80,15 +97,20 @@ def _stop(cell: str, classes: str, button: str) -> str:
 
 def stop_form(cell: str, *, several: bool = False) -> str:
     """STOP as a plain form: it needs neither script nor websocket, only the session's cookie. Of several cells it says which."""
-    label, which = ("Stop the printer now", "") if not several else (f"Stop the printer of {cell} now", f"<small>{escape(cell)}</small>")
+    label, which = (said("Stop the printer now"), "") if not several else (_stop_of(cell), f"<small>{escape(cell)}</small>")
     return _stop(
         cell, "dw-stop", f'<button type="submit" aria-label="{escape(label)}"><span aria-hidden="true">■</span> STOP{which}</button>'
     )
 
 
+def _stop_of(cell: str) -> str:
+    return said("Stop the printer of {cell} now", cell=cell)
+
+
 def cell_strip(here: str, cells: Mapping[str, CellStatus]) -> str:
     """Every cell of the site: name, state, batch, how far it is, alarms; its page behind it, and STOP where something may move."""
-    return f'<nav class="dw-cells" aria-label="Cells">{"".join(_cell(name, status, name == here) for name, status in cells.items())}</nav>'
+    tiles = "".join(_cell(name, status, name == here) for name, status in cells.items())
+    return f'<nav class="dw-cells" aria-label="{said("Cells")}">{tiles}</nav>'
 
 
 def may_move(status: CellStatus) -> bool:
@@ -98,20 +120,20 @@ def may_move(status: CellStatus) -> bool:
 
 def cell_stop(name: str) -> str:
     """STOP of a cell whose page is not the one that is shown."""
-    button = f'<button type="submit" aria-label="Stop the printer of {escape(name)} now"><span aria-hidden="true">■</span> STOP</button>'
+    button = f'<button type="submit" aria-label="{escape(_stop_of(name))}"><span aria-hidden="true">■</span> STOP</button>'
     return _stop(name, "dw-cell-stop", button)
 
 
 def cell_tile(name: str, status: CellStatus, *, here: bool) -> str:
     """A cell's name, state, batch, how far it is and its open alarms, as the way to its page."""
-    word = STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), ""))[0]
+    word = told(STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), ""))[0])
     alarms = sum(1 for alarm in status.alarms if alarm.is_open)
     facts = [escape(status.batch)] if status.batch is not None else []
-    facts += [f"{status.judged} of {len(status.units)} judged"] if status.units else []
-    facts += [f"▲ {alarms} open alarm{'' if alarms == 1 else 's'}"] if alarms else []
+    facts += [said("{n} of {total} judged", n=status.judged, total=len(status.units))] if status.units else []
+    facts += [said_n("▲ {n} open alarm", "▲ {n} open alarms", alarms)] if alarms else []
     return (
         f'<a href="/?cell={escape(name)}"{" aria-current=page" if here else ""}><b>{escape(name)}</b> <span>{escape(word)}</span>'
-        f"<small>{' · '.join(facts) or 'no batch'}</small></a>"
+        f"<small>{' · '.join(facts) or said('no batch')}</small></a>"
     )
 
 
@@ -129,27 +151,29 @@ def first_view(status: CellStatus, problem: str, person: str, banner: str, strip
     chart = pressure_chart(status.trace, status.sensors.get("pressure"))
     return (
         '<div class="dw-first"><noscript><style>#esm-fallback{display:none!important}</style></noscript>'
-        f'<header class="dw-top">{header(status.cell, status.batch, person, "logged in")}{LOG_OUT}</header>{banner}'
-        '<main class="dw-body"><div class="dw-col">'
-        '<noscript><p class="dw-quiet">Without script this page is loaded anew every five seconds; STOP works as ever.</p></noscript>'
+        f'<header class="dw-top">{header(status.cell, status.batch, person, said("logged in"))}{log_out()}</header>{banner}'
+        '<main class="dw-body"><div class="dw-col"><noscript>'
+        f'<p class="dw-quiet">{said("Without script this page is loaded anew every five seconds; STOP works as ever.")}</p></noscript>'
         f"{strip}{state_panel(status, problem)}{unit_grid(status.units)}</div>"
         f'<div class="dw-col">{alarms}{chart}{sensor_panel(status)}</div></main></div>'
     )
 
 
 def demonstration_banner(rate: str) -> str:
-    speed = "" if rate in {"1", ""} else f" · process time runs at {escape(rate)}×"
-    return f'<div class="dw-demo" role="note"><b>Demonstration, not for patients</b><span>virtual bench{speed}</span></div>'
+    speed = "" if rate in {"1", ""} else f" · {said('process time runs at {rate}×', rate=escape(rate))}"
+    what = f"<b>{said('Demonstration, not for patients')}</b><span>{said('virtual bench')}{speed}</span>"
+    return f'<div class="dw-demo" role="note">{what}</div>'
 
 
 def development_banner(purpose: str) -> str:
-    return f'<div class="dw-demo" role="note"><b>Development run</b><span>{escape(purpose)}; it can never be released</span></div>'
+    never = said("{purpose}; it can never be released", purpose=escape(purpose))
+    return f'<div class="dw-demo" role="note"><b>{said("Development run")}</b><span>{never}</span></div>'
 
 
 def duration(seconds: int | None) -> str:
     """Return a span in words a person reads at a glance."""
     if seconds is None:
-        return "not known"
+        return said("not known")
     if seconds < 60:
         return f"{seconds} s"
     minutes, rest = divmod(seconds, 60)
@@ -161,28 +185,30 @@ def duration(seconds: int | None) -> str:
 
 def state_panel(status: CellStatus, problem: str = "") -> str:
     """The state in large letters, the unit in progress, what is left."""
-    word, meaning = STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), ""))
+    word, meaning = map(told, STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), "")))
     total, done = len(status.units), status.judged
     counts = {verdict: sum(1 for unit in status.units if unit.verdict == verdict) for verdict in ("accepted", "rejected", "scrapped")}
-    facts = [f'<span class="dw-count"><b>{done}</b> of {total} judged</span>'] if total else []
+    facts = [f'<span class="dw-count">{said("<b>{n}</b> of {total} judged", n=done, total=total)}</span>'] if total else []
     facts += [
-        f'<span class="dw-count dw-is-{name}"><i aria-hidden="true">{UNIT_SYMBOLS[name][0]}</i> <b>{number}</b> {name}</span>'
+        f'<span class="dw-count dw-is-{name}"><i aria-hidden="true">{UNIT_SYMBOLS[name][0]}</i> <b>{number}</b> '
+        f"{told(UNIT_SYMBOLS[name][1])}</span>"
         for name, number in counts.items()
         if number or (name == "accepted" and total)
     ]
     if status.run is not None and status.time_left_s and not status.ended:
-        facts.append(f'<span class="dw-count">about <b>{duration(status.time_left_s)}</b> left</span>')
+        facts.append(f'<span class="dw-count">{said("about <b>{time}</b> left", time=duration(status.time_left_s))}</span>')
     if status.ended_as is not None:
-        meaning = f"The run has ended: {status.ended_as.lower()}. Its record is open for review"
+        meaning = said("The run has ended: {how}. Its record is open for review", how=told(status.ended_as.lower()))
     current = status.current
     if current is not None:
-        meaning = f"Unit {current.n} of {total}: {UNIT_SYMBOLS.get(current.state, ('', current.state))[1]}"
+        doing = told(UNIT_SYMBOLS.get(current.state, ("", current.state))[1])
+        meaning = said("Unit {n} of {total}: {doing}", n=current.n, total=total, doing=doing)
     share = f"{done / total * 100:.1f}" if total else "0"
-    notice = f'<p class="dw-problem" role="alert"><b>▲ </b>{escape(problem)}</p>' if problem else ""
+    notice = f'<p class="dw-problem" role="alert"><b>▲ </b>{told_html(problem)}</p>' if problem else ""
     return (
         f'<section class="dw-state" data-state="{escape(status.state)}" aria-live="polite"><h1>{escape(word)}</h1>'
         f'<p class="dw-meaning">{escape(meaning)}</p>{notice}<div class="dw-counts">{"".join(facts)}</div>'
-        f'<div class="dw-progress" role="progressbar" aria-label="units judged" aria-valuemin="0" aria-valuemax="{total}" '
+        f'<div class="dw-progress" role="progressbar" aria-label="{said("units judged")}" aria-valuemin="0" aria-valuemax="{total}" '
         f'aria-valuenow="{done}"><div style="width:{share}%"></div></div></section>'
     )
 
@@ -208,9 +234,13 @@ def _tolerance_bar(unit: UnitStatus) -> str:
 
 def _part_line(part: PartStatus) -> str:
     """One ink's part of a unit: its active, its mass against its own limits, its verdict."""
-    mass = f"<b>{escape(part.mass_mg)}</b> mg" if part.mass_mg is not None else f"target {escape(part.target_mass_mg)} mg"
-    limits = f" ({escape(part.low_mg or '–')} to {escape(part.high_mg or '–')})"
-    return f"<li>{escape(part.moiety)} {escape(part.strength_mg)} mg: {mass}{limits}, {escape(part.verdict or part.state)}</li>"
+    mass = f"<b>{escape(part.mass_mg)}</b> mg" if part.mass_mg is not None else _target(part.target_mass_mg)
+    limits = said("{low} to {high}", low=escape(part.low_mg or "–"), high=escape(part.high_mg or "–"))
+    return f"<li>{escape(part.moiety)} {escape(part.strength_mg)} mg: {mass} ({limits}), {told_html(part.verdict or part.state)}</li>"
+
+
+def _target(mass_mg: str) -> str:
+    return said("target {mass} mg", mass=escape(mass_mg))
 
 
 def unit_card(unit: UnitStatus) -> str:
@@ -221,19 +251,19 @@ def unit_card(unit: UnitStatus) -> str:
         deviation = deviation_percent(unit.mass_mg, unit.target_mass_mg)
         mass = f"<b>{escape(unit.mass_mg)}</b> mg <small>{f'{deviation:+}'.replace('-', '−')} %</small>"
     elif unit.verdict is not None:
-        mass = '<span class="dw-none">no mass</span>'
+        mass = f'<span class="dw-none">{said("no mass")}</span>'
     else:
-        mass = f'<span class="dw-none">–</span> <small>target {escape(unit.target_mass_mg)} mg</small>'
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in unit.reasons)
+        mass = f'<span class="dw-none">–</span> <small>{_target(unit.target_mass_mg)}</small>'
+    reasons = "".join(f"<li>{told_html(reason)}</li>" for reason in unit.reasons)
     parts = f'<ul class="dw-parts">{"".join(_part_line(part) for part in unit.parts)}</ul>' if unit.parts else ""
     if unit.needs_removal:
-        reasons += "<li><b>take it off the plate</b></li>"
+        reasons += f"<li><b>{said('take it off the plate')}</b></li>"
     elif unit.verdict in {"rejected", "scrapped"}:
-        reasons += "<li>removal confirmed</li>"
+        reasons += f"<li>{said('removal confirmed')}</li>"
     return (
         f'<li class="dw-unit dw-is-{escape(key)}" data-unit="{unit.n}"><div class="dw-unit-top"><span class="dw-n">{unit.n}</span>'
         f"<span>{escape(unit.strength_mg)} mg</span>"
-        f'<span class="dw-verdict"><i aria-hidden="true">{symbol}</i> {escape(word)}</span></div>'
+        f'<span class="dw-verdict"><i aria-hidden="true">{symbol}</i> {escape(told(word))}</span></div>'
         f'<div class="dw-mass">{mass}</div>{_tolerance_bar(unit)}{parts}' + (f"<ul>{reasons}</ul>" if reasons else "") + "</li>"
     )
 
@@ -241,14 +271,14 @@ def unit_card(unit: UnitStatus) -> str:
 def unit_grid(units: Sequence[UnitStatus]) -> str:
     """All units of the run, in printing order."""
     if not units:
-        return '<p class="dw-quiet">The units of a run appear here, each with its mass against its tolerance.</p>'
+        return f'<p class="dw-quiet">{said("The units of a run appear here, each with its mass against its tolerance.")}</p>'
     return f'<ol class="dw-units">{"".join(unit_card(unit) for unit in units)}</ol>'
 
 
 def _age(age_ms: int | None) -> str:
     if age_ms is None:
-        return "never read"
-    return f"{age_ms} ms ago" if age_ms < 1000 else f"{age_ms / 1000:.1f} s ago"
+        return said("never read")
+    return said("{age} ago", age=f"{age_ms} ms" if age_ms < 1000 else f"{age_ms / 1000:.1f} s")
 
 
 def _look(reading: Sensor | Link) -> str:
@@ -257,9 +287,8 @@ def _look(reading: Sensor | Link) -> str:
 
 
 def _resting(name: str, words: str) -> str:
-    return (
-        f'<div class="dw-sensor dw-q-unused"><small>{escape(name)}</small><div><b>not in use</b></div><small>{escape(words)}</small></div>'
-    )
+    unused = f"<div><b>{said('not in use')}</b></div>"
+    return f'<div class="dw-sensor dw-q-unused"><small>{escape(name)}</small>{unused}<small>{told_html(words)}</small></div>'
 
 
 def _at_readability(value: str, step: Decimal | None) -> str:
@@ -272,13 +301,15 @@ def _at_readability(value: str, step: Decimal | None) -> str:
 def _sensor(label: str, sensor: Sensor, step: Decimal | None) -> str:
     unit = _UNITS.get(sensor.unit, sensor.unit)
     # a reading that is not good is never shown as if it were one
-    value = escape(_at_readability(sensor.value, step)) if sensor.value is not None and sensor.quality == "good" else "unknown"
-    mark = _MARKS[sensor.quality]
-    limits = f"limits {escape(sensor.low or '–')} to {escape(sensor.high or '–')} {escape(unit)}" if sensor.low or sensor.high else ""
-    steady = "" if sensor.stable is None else (", steady" if sensor.stable else ", moving")
+    value = escape(_at_readability(sensor.value, step)) if sensor.value is not None and sensor.quality == "good" else ""
+    mark = told(_MARKS[sensor.quality])
+    limits = ""
+    if sensor.low or sensor.high:
+        limits = said("limits {low} to {high}", low=escape(sensor.low or "–"), high=escape(sensor.high or "–")) + f" {escape(unit)}"
+    steady = "" if sensor.stable is None else f", {said('steady') if sensor.stable else said('moving')}"
     return (
         f'<div class="dw-sensor dw-q-{_look(sensor)}"><small>{escape(label)}</small>'
-        f"<div><b>{value}</b> <span>{escape(unit) if value != 'unknown' else ''}</span></div>"
+        f"<div><b>{value or said('unknown')}</b> <span>{escape(unit) if value else ''}</span></div>"
         f"<small>{mark}{steady} · {_age(sensor.age_ms)}</small><small>{limits}</small></div>"
     )
 
@@ -289,23 +320,27 @@ def sensor_panel(status: CellStatus, readability: Mapping[str, Decimal] | None =
     `readability` is the smallest step a device shows, by sensor and in that sensor's unit; no more digits are shown.
     """
     # with two heads, each nozzle is named with its head
-    names = _SENSOR_NAMES | ({"nozzle": "Nozzle of head 1"} if "nozzle_2" in status.sensors else {})
+    names = {name: told(words) for name, words in _SENSOR_NAMES.items()}
+    if "nozzle_2" in status.sensors:
+        names["nozzle"] = said("Nozzle of head 1")
     cards = [
         _resting(names.get(name, name), status.resting.get(name, ""))
         if sensor.quality == "unused"
         else _sensor(names.get(name, name), sensor, (readability or {}).get(name))
         for name, sensor in status.sensors.items()
     ]
-    cards.append(_resting("Printer link", status.resting.get("link", "")) if status.link.quality == "unused" else _link(status.link))
-    away = "".join(f"<li><b>{escape(_SENSOR_NAMES.get(port, port))}</b> {escape(words)}</li>" for port, words in status.ports.items())
-    away += "".join(f"<li><b>Cell's computer</b> {escape(words)}</li>" for words in status.notices)
+    cards.append(_resting(said("Printer link"), status.resting.get("link", "")) if status.link.quality == "unused" else _link(status.link))
+    computer = escape(said("Cell's computer"))
+    away = "".join(f"<li><b>{escape(names.get(port, port))}</b> {told_html(words)}</li>" for port, words in status.ports.items())
+    away += "".join(f"<li><b>{computer}</b> {told_html(words)}</li>" for words in status.notices)
     return f'<div class="dw-sensors">{"".join(cards)}</div>' + (f'<ul class="dw-ports">{away}</ul>' if away else "")
 
 
 def _link(link: Link) -> str:
-    state = escape(link.state.lower()) if link.quality == "good" else "unknown"
+    state = told_html(link.state.lower()) if link.quality == "good" else said("unknown")
+    name, mark = said("Printer link"), told(_MARKS[link.quality])
     return (
-        f'<div class="dw-sensor dw-q-{_look(link)}"><small>Printer link</small><div><b>{state}</b></div><small>{_MARKS[link.quality]} · '
+        f'<div class="dw-sensor dw-q-{_look(link)}"><small>{name}</small><div><b>{state}</b></div><small>{mark} · '
         f"{_age(link.age_ms)}</small></div>"
     )
 
@@ -313,20 +348,26 @@ def _link(link: Link) -> str:
 def alarm_title(alarm: AlarmStatus) -> str:
     """The alarm's name and what was seen, each once."""
     name = alarm.name.replace("_", " ").replace(".", " ")
+    shown, message = told(name), told(alarm.message)
     if not alarm.message or name.lower() in alarm.message.lower():
-        return alarm.message or name.capitalize()
-    return f"{name.capitalize()}: {alarm.message}"
+        return message or f"{shown[0].upper()}{shown[1:]}"
+    return f"{shown[0].upper()}{shown[1:]}: {message}"
 
 
 def alarm_text(alarm: AlarmStatus) -> str:
     """What happened, why, what follows, and what to do."""
-    unit = f" · unit {alarm.unit_n}" if alarm.unit_n is not None else ""
-    rows = (("Cause", alarm.cause), ("Consequence", alarm.consequence), ("Do now", alarm.action), ("Shelved", _shelf(alarm)))
-    details = "".join(f"<dt>{label}</dt><dd>{escape(text)}</dd>" for label, text in rows if text)
+    unit = f" · {said('unit {n}', n=alarm.unit_n)}" if alarm.unit_n is not None else ""
+    rows = (
+        (said("Cause"), told_html(alarm.cause)),
+        (said("Consequence"), told_html(alarm.consequence)),
+        (said("Do now"), told_html(alarm.action)),
+        (said("Shelved"), escape(_shelf(alarm))),
+    )
+    details = "".join(f"<dt>{label}</dt><dd>{text}</dd>" for label, text in rows if text)
     return (
         f'<div class="dw-alarm dw-p-{escape(alarm.priority)}" role="alert"><div class="dw-alarm-top">'
-        f"<span>{escape(_PRIORITIES.get(alarm.priority, alarm.priority))}{unit}{_order(alarm)}</span>"
-        f"<span>{escape(alarm.state)}</span></div>"
+        f"<span>{escape(told(_PRIORITIES.get(alarm.priority, alarm.priority)))}{unit}{_order(alarm)}</span>"
+        f"<span>{escape(told(alarm.state))}</span></div>"
         f"<h3>{escape(alarm_title(alarm))}</h3><dl>{details}</dl></div>"
     )
 
@@ -334,14 +375,15 @@ def alarm_text(alarm: AlarmStatus) -> str:
 def _order(alarm: AlarmStatus) -> str:
     """Which alarm came first: the others of the same moment are its consequences."""
     if alarm.first_out:
-        return " · first"
-    return "" if alarm.follows is None else f" · follows {escape(alarm.follows.rpartition('/')[2])}"
+        return f" · {said('first')}"
+    return "" if alarm.follows is None else f" · {said('follows {alarm}', alarm=escape(alarm.follows.rpartition('/')[2]))}"
 
 
 def _shelf(alarm: AlarmStatus) -> str:
     if not alarm.is_shelved:
         return ""
-    return f"by {alarm.shelved_by or 'unknown'}, for {duration(alarm.shelf_ends_in_s)} more at most: {alarm.shelf_reason or ''}"
+    by, time, why = alarm.shelved_by or said("unknown"), duration(alarm.shelf_ends_in_s), alarm.shelf_reason or ""
+    return said("by {by}, for {time} more at most: {why}", by=by, time=time, why=why)
 
 
 def alarm_rank(alarm: AlarmStatus) -> tuple[bool, bool, int]:
@@ -389,8 +431,8 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 def _last_word(sensor: Sensor | None) -> str:
     """What the right end of the chart is: a reading that is not good is not of now."""
     if sensor is None or sensor.quality == "good":
-        return "now"
-    return "end of the run" if sensor.quality == "unused" else "last reading"
+        return said("now")
+    return said("end of the run") if sensor.quality == "unused" else said("last reading")
 
 
 def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, window_s: int = 60) -> str:
@@ -414,7 +456,7 @@ def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, wind
         )
     )
     limits = ""
-    for text, label in ((sensor.high if sensor else None, "high limit"), (sensor.low if sensor else None, "low limit")):
+    for text, label in ((sensor.high if sensor else None, said("high limit")), (sensor.low if sensor else None, said("low limit"))):
         if text and float(text) > 0:
             y = scale.y(float(text))
             limits += f'<line class="dw-limit" x1="{scale.left}" x2="{scale.width - 8}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -423,8 +465,9 @@ def pressure_chart(trace: Sequence[tuple[int, str]], sensor: Sensor | None, wind
     area = ""
     if len(shown) > 1:
         area = f'<polygon points="{scale.x(shown[0][0]):.1f},{scale.base} {line} {scale.x(shown[-1][0]):.1f},{scale.base}"/>'
-    said = f"last {shown[-1][1]:g} kPa" if shown else "no readings yet"
+    last = said("last {value} kPa", value=f"{shown[-1][1]:g}") if shown else said("no readings yet")
+    label = said("Pressure over the last {n} seconds, {last}", n=window_s, last=last)
     return (
-        f'<svg class="dw-chart" viewBox="0 0 {scale.width:g} {scale.height:g}" role="img" aria-label="Pressure over the last {window_s} '
-        f'seconds, {said}"><g class="dw-grid">{grid}{times}</g>{area}<polyline points="{line}"/>{limits}</svg>'
+        f'<svg class="dw-chart" viewBox="0 0 {scale.width:g} {scale.height:g}" role="img" aria-label="{escape(label)}">'
+        f'<g class="dw-grid">{grid}{times}</g>{area}<polyline points="{line}"/>{limits}</svg>'
     )

@@ -16,13 +16,13 @@ from api.security import Permission, Session
 from api.workstation import forms
 from api.workstation.cards import card, page_head, table, text
 from api.workstation.pieces import INERT
+from api.workstation.role_words import role_choices, words_of
 from api.workstation.training import TrainingCard
 from api.workstation.visitor import Visitor
+from api.workstation.words import said, told, told_html
 from audit.access_policy import PRESETS, policy_of
 from audit.canonical import JsonObject, JsonValue
 from audit.identity import Role
-
-_ROLES = {role.value: role.value.replace("_", " ") for role in Role}
 
 
 class PeoplePage:
@@ -41,19 +41,19 @@ class PeoplePage:
             with ui.element("div").classes("dw-col").props(INERT):
                 if sees:
                     self._attention(session)
-                with card("Accounts"):
+                with card(said("Accounts")):
                     text(accounts_html(accounts, chosen))
                 TrainingCard(visitor, session)
                 if chosen and manages:
                     self._one(next((item for item in accounts if item.get("username") == chosen), None), chosen)
             with ui.element("div").classes("dw-col").props(INERT):
                 if manages:
-                    with card("New account"):
+                    with card(said("New account")):
                         self._new()
                 if sees:
-                    with card("Access review"):
+                    with card(said("Access review")):
                         self._review(session, report)
-                with card("Policy for access"):
+                with card(said("Policy for access")):
                     self._policy(manages)
 
     def _doer(self, act: Callable[[Session], object], account: str = "") -> Callable[[], Awaitable[None]]:
@@ -72,34 +72,35 @@ class PeoplePage:
     @staticmethod
     def _show_issued(account: str, issued: str) -> None:
         with ui.dialog(value=True).props("persistent"), ui.card():
-            text(f"<p>Password of <b>{escape(account)}</b>, shown this once. It has to be changed at the first log-in.</p>")
+            whose = said("Password of <b>{person}</b>, shown this once. It has to be changed at the first log-in.", person=escape(account))
+            text(f"<p>{whose}</p>")
             text(f"<p class='dw-secret'>{escape(issued)}</p>")
-            ui.button("It is handed over", on_click=lambda: ui.navigate.to("/people")).props("unelevated no-caps")
+            ui.button(said("It is handed over"), on_click=lambda: ui.navigate.to("/people")).props("unelevated no-caps")
 
     def _attention(self, session: Session) -> None:
         notices = self._access.attention(session)
-        with card("Needs attention"):
+        with card(said("Needs attention")):
             if not notices:
-                text('<p class="dw-quiet">✓ Nothing.</p>')
+                text(f'<p class="dw-quiet">✓ {said("Nothing.")}</p>')
             for notice in notices:
-                text(f'<p class="dw-problem" role="alert">▲ {escape(str(notice["text"]))}</p>')
+                text(f'<p class="dw-problem" role="alert">▲ {told_html(str(notice["text"]))}</p>')
                 if isinstance(id_ := notice["id"], str):
                     self._judge(id_)
 
     def _judge(self, notice: str) -> None:
         with forms.form(self._doer(lambda session: self._access.judge(session, notice, str(outcome.value or "")))):
-            outcome = forms.text_field("What it was found to be")
-            forms.submit("Record it")
+            outcome = forms.text_field(said("What it was found to be"))
+            forms.submit(said("Record it"))
 
     def _one(self, item: JsonObject | None, chosen: str) -> None:
         if item is None:
-            text(f'<p class="dw-problem" role="alert">▲ There is no account {escape(chosen)}.</p>')
+            text(f'<p class="dw-problem" role="alert">▲ {said("There is no account {account}.", account=escape(chosen))}</p>')
             return
-        with card(f"Account {chosen}"):
+        with card(said("Account {chosen}", chosen=chosen)):
             if item.get("active") is not True:
-                text('<p class="dw-quiet">Closed for good; its name stays taken.</p>')
+                text(f'<p class="dw-quiet">{said("Closed for good; its name stays taken.")}</p>')
                 return
-            reason = forms.text_field("Reason for what follows", wide=True)
+            reason = forms.text_field(said("Reason for what follows"), wide=True)
 
             def why() -> str:
                 return str(reason.value or "")
@@ -107,29 +108,33 @@ class PeoplePage:
             people = self._people
             with ui.row().classes("w-full gap-3 items-center"):
                 acts: list[tuple[str, Callable[[Session], object]]] = [
-                    ("Issue a new password", lambda session: people.reset_password(session, chosen, why())),
-                    ("Close for good", lambda session: people.deactivate(session, chosen, why())),
+                    (said("Issue a new password"), lambda session: people.reset_password(session, chosen, why())),
+                    (said("Close for good"), lambda session: people.deactivate(session, chosen, why())),
                 ]
                 if item.get("locked"):
-                    acts.insert(0, ("Unlock", lambda session: people.unlock(session, chosen, why())))
+                    acts.insert(0, (said("Unlock"), lambda session: people.unlock(session, chosen, why())))
                 for label, act in acts:
                     ui.button(label, on_click=self._doer(act, chosen)).props("outline no-caps color=primary")
             held = [str(role) for role in _texts(item.get("roles")) if role not in _lent(item)]
             with ui.row().classes("w-full gap-3 items-center"):
-                roles = ui.select(_ROLES, multiple=True, value=held, label="Roles").props("outlined dense").style("min-width:14rem")
+                roles = (
+                    ui.select(dict(role_choices()), multiple=True, value=held, label=said("Roles"))
+                    .props("outlined dense")
+                    .style("min-width:14rem")
+                )
 
                 def change(session: Session) -> object:
                     return people.change_roles(session, chosen, [Role(role) for role in roles.value], why())
 
-                ui.button("Change roles", on_click=self._doer(change, chosen)).props("outline no-caps color=primary")
+                ui.button(said("Change roles"), on_click=self._doer(change, chosen)).props("outline no-caps color=primary")
             with ui.row().classes("w-full gap-3 items-center"):
-                lent = ui.select(_ROLES, label="Deputises as").props("outlined dense").style("min-width:11rem")
-                until = forms.text_field("until, for example 2027-06-30")
+                lent = ui.select(dict(role_choices()), label=said("Deputises as")).props("outlined dense").style("min-width:11rem")
+                until = forms.text_field(said("until, for example 2027-06-30"))
 
                 def lend(session: Session) -> object:
                     return people.lend_role(session, chosen, Role(lent.value), str(until.value or ""), why())
 
-                ui.button("Lend the role", on_click=self._doer(lend, chosen)).props("outline no-caps color=primary")
+                ui.button(said("Lend the role"), on_click=self._doer(lend, chosen)).props("outline no-caps color=primary")
             for factor in self._access.factors_of(chosen):
                 if factor["active"]:
                     self._factor(chosen, factor, why)
@@ -137,7 +142,9 @@ class PeoplePage:
     def _factor(self, chosen: str, factor: JsonObject, why: Callable[[], str]) -> None:
         id_, desk = str(factor["id"]), self._visitor.workstation.factors
         revoke = self._doer(lambda session: desk.revoke(session, chosen, id_, why()), chosen)
-        ui.button(f"Revoke: {factor['label']} ({id_})", on_click=revoke).props("outline no-caps color=primary")
+        ui.button(said("Revoke: {factor} ({id})", factor=told(str(factor["label"])), id=id_), on_click=revoke).props(
+            "outline no-caps color=primary"
+        )
 
     def _new(self) -> None:
         async def create() -> None:
@@ -149,18 +156,23 @@ class PeoplePage:
             await act()
 
         with forms.form(create):
-            username, full = forms.text_field("User name"), forms.text_field("Full name")
-            roles = ui.select(_ROLES, multiple=True, value=[], label="Roles").props("outlined dense").style("min-width:12rem")
-            forms.submit("Make the account")
+            username, full = forms.text_field(said("User name")), forms.text_field(said("Full name"))
+            roles = (
+                ui.select(dict(role_choices()), multiple=True, value=[], label=said("Roles"))
+                .props("outlined dense")
+                .style("min-width:12rem")
+            )
+            forms.submit(said("Make the account"))
 
     def _review(self, session: Session, report: JsonObject) -> None:
         last = report.get("last_review")
-        signed = f"Last signed {escape(str(last)[:10])}" if last else "Never signed"
-        text(f"<p>{signed}; due on <b>{escape(str(report.get('due')))}</b>.</p>")
+        signed = said("Last signed on {day}", day=escape(str(last)[:10])) if last else said("Never signed")
+        text(f"<p>{signed}; {said('due on <b>{day}</b>.', day=escape(str(report.get('due'))))}</p>")
         if not session.may(Permission.REVIEW_ACCESS):
-            text('<p class="dw-quiet">Quality assurance signs it: nobody reviews their own work.</p>')
+            text(f'<p class="dw-quiet">{said("Quality assurance signs it: nobody reviews their own work.")}</p>')
             return
-        text('<p class="dw-quiet">You sign that you reviewed all accounts, roles and second factors as the list shows them.</p>')
+        meaning = said("You sign that you reviewed all accounts, roles and second factors as the list shows them.")
+        text(f'<p class="dw-quiet">{meaning}</p>')
 
         async def sign() -> None:
             shown = str(report.get("shown_sha256"))
@@ -172,12 +184,12 @@ class PeoplePage:
         with forms.form(sign):
             forms.named_account(session.username)
             password, code = forms.password_field(), forms.code_field(self._visitor)
-            forms.submit("Sign the review")
+            forms.submit(said("Sign the review"))
 
     def _policy(self, manages: bool) -> None:
         policy = self._people.policy
-        rows = [f"<tr><td>{name.replace('_', ' ')}</td><td>{escape(_shown(value))}</td></tr>" for name, value in policy.as_record().items()]
-        text(f"<details><summary>In force</summary>{table(('Rule', 'Value'), rows, '')}</details>")
+        rows = [f"<tr><td>{words_of(name)}</td><td>{escape(_shown(value))}</td></tr>" for name, value in policy.as_record().items()]
+        text(f"<details><summary>{said('In force')}</summary>{table((said('Rule'), said('Value')), rows, '')}</details>")
         if not manages:
             return
 
@@ -188,13 +200,13 @@ class PeoplePage:
                 raise InputInvalid(f"The policy cannot be read: {error}", remedy="Correct what is named.") from error
             return self._people.change_policy(session, chosen, str(reason.value or ""))
 
-        with ui.expansion("Change it").classes("w-full"):
+        with ui.expansion(said("Change it")).classes("w-full"):
             start = {name: name for name in PRESETS}
-            preset = ui.select(start, label="Begin with the reading of").props("outlined dense").style("min-width:16rem")
+            preset = ui.select(start, label=said("Begin with the reading of")).props("outlined dense").style("min-width:16rem")
             field = ui.textarea(value=json.dumps(policy.as_record(), indent=1)).props("outlined dense").classes("w-full")
             preset.on_value_change(lambda event: field.set_value(json.dumps(PRESETS[event.value].as_record(), indent=1)))
-            reason = forms.text_field("Reason", wide=True)
-            ui.button("Put it in force", on_click=self._doer(change)).props("unelevated no-caps color=secondary")
+            reason = forms.text_field(said("Reason"), wide=True)
+            ui.button(said("Put it in force"), on_click=self._doer(change)).props("unelevated no-caps color=secondary")
 
 
 def accounts_html(accounts: list[JsonObject], chosen: str) -> str:
@@ -205,34 +217,36 @@ def accounts_html(accounts: list[JsonObject], chosen: str) -> str:
         current = ' aria-current="page"' if username == chosen else ""
         lent = _lent(item)
         roles = ", ".join(
-            _ROLES.get(role, role) + (f" until {lent[role]}" if role in lent else "") for role in map(str, _texts(item.get("roles")))
+            words_of(role) + (f" {said('until {day}', day=lent[role])}" if role in lent else "")
+            for role in map(str, _texts(item.get("roles")))
         )
-        seen = str(item.get("last_log_in") or "never")[:16].replace("T", " ") if "last_log_in" in item else ""
-        factors = ", ".join(map(str, _texts(item.get("second_factors"))))
+        last = str(item.get("last_log_in") or "")[:16].replace("T", " ")
+        seen = "" if "last_log_in" not in item else f"{last} UTC" if last else said("never")
+        factors = ", ".join(told(str(factor)) for factor in (_texts(item.get("second_factors"))))
         rows.append(
             f'<tr><td class="dw-keep"><a href="/people?account={quote(username, safe="")}"{current}>{escape(username)}</a>'
             f"<br><span class='dw-quiet'>{escape(str(item.get('name')))}</span></td><td>{escape(roles)}</td>"
             f"<td>{_state(item)}</td><td>{escape(seen)}<br><span class='dw-quiet'>{escape(factors)}</span></td></tr>"
         )
-    return table(("Account", "Roles", "State", "Last log-in, second factors"), rows, "There are no accounts.")
+    return table((said("Account"), said("Roles"), said("State"), said("Last log-in, second factors")), rows, said("There are no accounts."))
 
 
 def _state(item: JsonObject) -> str:
     if item.get("active") is not True:
-        return "– closed"
+        return f"– {said('closed')}"
     marks = [
-        "<b>✕ locked</b>" if item.get("locked") else "<span class='dw-keep'>✓ open</span>",
-        "not seen for long" if item.get("not_seen_for_long") else "",
-        escape(str(item.get("password") or "")) and "password to be changed",
-        f"{item['refused_since_review']} refused since the last review" if item.get("refused_since_review") else "",
+        f"<b>✕ {said('locked')}</b>" if item.get("locked") else f"<span class='dw-keep'>✓ {said('open')}</span>",
+        said("not seen for long") if item.get("not_seen_for_long") else "",
+        said("password to be changed") if item.get("password") else "",
+        said("{n} refused since the last review", n=item["refused_since_review"]) if item.get("refused_since_review") else "",
     ]
     return "<br>".join(mark for mark in marks if mark)
 
 
 def _shown(value: JsonValue) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        return ", ".join(map(str, value)) or said("none")
+    return {True: said("yes"), False: said("no")}[value] if isinstance(value, bool) else str(value)
 
 
 def _lent(item: JsonObject) -> JsonObject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.security import Permission
+from api.workstation.words import marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,24 +18,24 @@ class Place:
     permission: Permission = Permission.SEE
 
 
-CELL = Place("/", "Cell", "Cell")
+CELL = Place("/", marked("Cell"), marked("Cell"))
 """The page of a cell, which is in no list: the cells themselves lead to it."""
 
-TODAY = Place("/today", "Today", "Today")
+TODAY = Place("/today", marked("Today"), marked("Today"))
 """Where log-in leads."""
 
 PLACES = (
     TODAY,
-    Place("/new", "New batch", "New batch"),
-    Place("/inks", "Inks", "Inks and cartridges"),
-    Place("/recipes", "Recipes", "Recipes"),
-    Place("/equipment", "Equipment", "Equipment"),
-    Place("/models", "Models", "Process models"),
-    Place("/trends", "Trends", "Trends"),
-    Place("/trail", "Trail", "Trail", Permission.SEARCH_TRAIL),
-    Place("/recall", "Recall", "Recall"),
-    Place("/people", "People", "People and training"),
-    Place("/account", "Account", "My account"),
+    Place("/new", marked("New batch"), marked("New batch")),
+    Place("/inks", marked("Inks"), marked("Inks and cartridges")),
+    Place("/recipes", marked("Recipes"), marked("Recipes")),
+    Place("/equipment", marked("Equipment"), marked("Equipment")),
+    Place("/models", marked("Models"), marked("Process models")),
+    Place("/trends", marked("Trends"), marked("Trends")),
+    Place("/trail", marked("Trail"), marked("Trail"), Permission.SEARCH_TRAIL),
+    Place("/recall", marked("Recall"), marked("Recall")),
+    Place("/people", marked("People"), marked("People and training")),
+    Place("/account", marked("Account"), marked("My account")),
 )
 
 

@@ -26,46 +26,49 @@ from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.packing import PackingPanel
 from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
+from api.workstation.role_words import roles_text
 from api.workstation.scans import Scans
 from api.workstation.unit_pictures import PicturePanel
 from api.workstation.visitor import Visitor
 from api.workstation.waiting import WaitingPanel
 from api.workstation.weighing import WeighingPanel
+from api.workstation.words import marked, said, spoken, told
 from recipes.library import load_machine
 
 _REFRESH_S = 0.15
 _OTHERS_S = 0.5
 _ATTENTION_S = 3.0
-_NOT_ASKED = "The cell has not been asked yet."
+_NOT_ASKED = marked("The cell has not been asked yet.")
 
 
 class Drawn:
-    """What every person sees alike of a cell, drawn once for each of its views, however many pages show it.
+    """What every person of one language sees alike of a cell, drawn once for each of its views, however many pages show it.
 
     A picture belongs to one view and is never shown with another. Concurrency: owned by the event loop.
     """
 
     def __init__(self) -> None:
-        self._drawn: dict[str, tuple[CellView, dict[str, str]]] = {}
+        self._drawn: dict[tuple[str, str], tuple[CellView, dict[str, str]]] = {}
 
     def of(self, view: CellView) -> dict[str, str]:
         """Return the state, the units and the chart of a view as HTML."""
         status = view.status
-        known = self._drawn.get(status.cell)
+        key = (status.cell, spoken().code)
+        known = self._drawn.get(key)
         if known is None or known[0] is not view:
             parts = {
                 "state": panels.state_panel(status, view.problem),
                 "units": panels.unit_grid(status.units),
                 "chart": panels.pressure_chart(status.trace, status.sensors.get("pressure")),
             }
-            known = self._drawn[status.cell] = view, parts
+            known = self._drawn[key] = view, parts
         return known[1]
 
 
 class RunControls:
     """Start, pause and resume of one run; one that is not open says why."""
 
-    _ACTIONS = (("start", "Start"), ("pause", "Pause after this unit"), ("resume", "Resume"))
+    _ACTIONS = (("start", marked("Start")), ("pause", marked("Pause after this unit")), ("resume", marked("Resume")))
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
@@ -84,13 +87,17 @@ class RunControls:
         for name, (button, tooltip) in self._buttons.items() if run_id is not None else ():
             allowed = status.may(name)
             button.set_enabled(allowed.allowed)
-            tooltip.set_text("; ".join(allowed.reasons))
+            tooltip.set_text("; ".join(told(reason) for reason in allowed.reasons))
             tooltip.set_visibility(bool(allowed.reasons))
 
     def _build(self, batch: str) -> None:
         with ui.row().classes("w-full gap-3 items-center"):
             for name, label in self._ACTIONS:
-                with ui.button(label, on_click=self._doer(name, batch)).props("outline no-caps color=primary").classes("dw-act") as button:
+                with (
+                    ui.button(told(label), on_click=self._doer(name, batch))
+                    .props("outline no-caps color=primary")
+                    .classes("dw-act") as button
+                ):
                     self._buttons[name] = (button, ui.tooltip())
 
     def _doer(self, name: str, batch: str) -> Callable[[], object]:
@@ -114,7 +121,7 @@ class CellStrip:
         self._here = here
         self._tiles: dict[str, Changing] = {}
         self._stops: dict[str, ui.html] = {}
-        with ui.element("nav").classes("dw-strip dw-cells").props('aria-label="Cells"'):
+        with ui.element("nav").classes("dw-strip dw-cells").props(f'aria-label="{said("Cells")}"'):
             for name in names:
                 with ui.element("div").classes("dw-cell dw-here" if name == here else "dw-cell").props(f'data-cell="{name}"'):
                     self._tiles[name] = Changing("dw-tile")
@@ -138,7 +145,7 @@ class RunningPage:
         self._views = {name: CellView(CellStatus(cell=name, state="UNKNOWN"), _NOT_ASKED) for name in visitor.workstation.cells.names}
         session = visitor.session()
         self._steps: dict[str | None, dict[str, Decimal]] = {}
-        self._person, self._role = session.name, ", ".join(sorted(role.value.replace("_", " ") for role in session.roles))
+        self._person, self._role = session.name, roles_text(session.roles)
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
             ui.html(panels.ways(), sanitize=False)
@@ -159,16 +166,16 @@ class RunningPage:
                 self._packing = PackingPanel(visitor)
                 Scans(visitor, self._packing.scanned)
                 with ui.element("section").classes("dw-card"):
-                    ui.html("<h2>Units: mass against tolerance</h2>", sanitize=False)
+                    ui.html(f"<h2>{said('Units: mass against tolerance')}</h2>", sanitize=False)
                     self._grid = Changing()
                 self._pictures = PicturePanel(visitor)
             with ui.element("div").classes("dw-col").props(INERT):
                 self._alarms = AlarmPanel(visitor)
                 with ui.element("section").classes("dw-card"):
-                    ui.html("<h2>Pressure in the ink path, kPa</h2>", sanitize=False)
+                    ui.html(f"<h2>{said('Pressure in the ink path, kPa')}</h2>", sanitize=False)
                     self._chart = Changing()
                 with ui.element("section").classes("dw-card"):
-                    ui.html("<h2>Readings</h2>", sanitize=False)
+                    ui.html(f"<h2>{said('Readings')}</h2>", sanitize=False)
                     self._sensors = Changing()
 
     @property

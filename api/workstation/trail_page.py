@@ -15,23 +15,28 @@ from api.trail_desk import WORKSTATION, Export
 from api.trail_question import FIELDS, LONGEST, read_filter
 from api.workstation import forms
 from api.workstation.cards import page_head
+from api.workstation.language_files import Language
 from api.workstation.pieces import INERT
+from api.workstation.refusal import refusal_html
+from api.workstation.role_words import role_choices
 from api.workstation.trail_tables import entries_html, history_html, link
 from api.workstation.visitor import Visitor
+from api.workstation.words import marked, said, speaking, spoken, told
 from audit.errors import DosewrightError
 from audit.events import Subject
-from audit.identity import Role
 from audit.trail_search import TrailFilter
 
 _PAGE = 25
 _ROWS_OF_A_HISTORY = 200
 _PRESETS = {
-    "": "everything", "access": "access log: log-ins, log-outs, refusals", "refusals": "what was refused", "signatures": "signatures given",
-    "people": "accounts and access", "alarms": "alarms", "recipes": "recipes", "clock": "clock steps",
+    "": marked("everything"), "access": marked("access log: log-ins, log-outs, refusals"), "refusals": marked("what was refused"),
+    "signatures": marked("signatures given"), "people": marked("accounts and access"), "alarms": marked("alarms"),
+    "recipes": marked("recipes"), "clock": marked("clock steps"),
 }  # fmt: skip
 _LABELS = {
-    "person": "Person", "role": "Role", "device": "Device", "object": "Object (type, or type/id)", "since": "From (day)",
-    "until": "To (day)", "reason": "Words in the reason", "text": "Words anywhere", "kind": "Kind",
+    "person": marked("Person"), "role": marked("Role"), "device": marked("Device"), "object": marked("Object (type, or type/id)"),
+    "since": marked("From (day, UTC)"), "until": marked("To (day, UTC)"), "reason": marked("Words in the reason"),
+    "text": marked("Words anywhere"), "kind": marked("Kind"),
 }  # fmt: skip
 _EXPORTERS = GRANTS[Permission.EXPORT]
 _KEPT = ("trail", "preset", "kind", "order", *FIELDS)
@@ -56,25 +61,29 @@ def form_html(query: Mapping[str, str], trails: tuple[str, ...]) -> str:
 
     def choice(name: str, label: str, options: Mapping[str, str]) -> str:
         items = "".join(
-            f'<option value="{escape(value)}"{" selected" if value == query[name] else ""}>{escape(said)}</option>'
-            for value, said in options.items()
+            f'<option value="{escape(value)}"{" selected" if value == query[name] else ""}>{escape(shown)}</option>'
+            for value, shown in options.items()
         )
         return asking(name, label, f'<select id="find-{name}" name="{name}">{items}</select>')
 
     def field(name: str, more: str = "") -> str:
-        kind = "date" if name in ("since", "until") and len(query[name]) in (0, 10) else "text"
+        # never a date field: a browser shows that in an order of its own (month first, or day first), and a record has one order
+        day = ' placeholder="2026-03-01"' if name in ("since", "until") else ""
         value = f'value="{escape(query[name])}" maxlength="{LONGEST}"'
-        return asking(name, _LABELS[name], f'<input type="{kind}" id="find-{name}" name="{name}" {value}{more}>')
+        return asking(name, told(_LABELS[name]), f'<input type="text" id="find-{name}" name="{name}" {value}{day}{more}>')
 
-    roles = {"": "any", **{role.value: role.value.replace("_", " ") for role in Role}, "system": "system"}
+    roles = {"": said("any"), **role_choices(), "system": said("system")}
+    presets = {value: told(words) for value, words in _PRESETS.items()}
+    acts = f'<button class="dw-plain">{said("Search")}</button><a class="dw-plain" href="/trail">{said("Clear")}</a>'
     named = {"" if name == WORKSTATION else name: name for name in trails}
     return (
         '<form method="get" action="/trail" class="dw-find" role="search">'
-        f"{choice('trail', 'Trail of', named)}{choice('preset', 'Show', _PRESETS)}{field('person')}{choice('role', 'Role', roles)}"
+        f"{choice('trail', said('Trail of'), named)}{choice('preset', said('Show'), presets)}"
+        f"{field('person')}{choice('role', told(_LABELS['role']), roles)}"
         f"{field('object')}{field('device')}{field('since')}{field('until')}{field('reason')}{field('text')}"
         f"{field('kind', ' placeholder=alarm.')}"
-        f"{choice('order', 'Order', {'': 'newest first', 'oldest': 'oldest first'})}"
-        f'<div class="dw-find-act"><button class="dw-plain">Search</button><a class="dw-plain" href="/trail">Clear</a></div></form>'
+        f"{choice('order', said('Order'), {'': said('newest first'), 'oldest': said('oldest first')})}"
+        f'<div class="dw-find-act">{acts}</div></form>'
     )
 
 
@@ -94,21 +103,26 @@ class TrailPageView:
     async def build(self) -> None:
         """Ask, off the event loop, and show the answer or what is wrong with the question."""
         try:
-            answer = await run.io_bound(self._answer)
+            answer = await run.io_bound(self._answer, spoken())
         except DosewrightError as error:
-            answer = f'<p class="dw-problem" role="alert">▲ {escape(str(error))}</p>'
+            answer = f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>'
         with ui.element("div").classes("dw-body dw-one"), ui.element("div").classes("dw-col").props(INERT):
             if self._history:
-                title = f"What changed in {self._history.replace('/', ' ', 1)}"
-                back = f'<p class="dw-back"><a href="{link(self._query)}">Back to the search</a></p>'
+                title = said("What changed in {object}", object=self._history.replace("/", " ", 1))
+                back = f'<p class="dw-back"><a href="{link(self._query)}">{said("Back to the search")}</a></p>'
                 self._card(title, back + str(answer))
             else:
-                self._card("Search the trail", form_html(self._query, self._desk.trails))
-                self._card("Entries", str(answer))
+                self._card(said("Search the trail"), form_html(self._query, self._desk.trails))
+                self._card(said("Entries"), str(answer))
             if self._may_export:
                 self._export_card()
 
-    def _answer(self) -> str:
+    def _answer(self, language: Language) -> str:
+        """Ask, and draw what was found, in a thread of its own."""
+        with speaking(language):
+            return self._drawn()
+
+    def _drawn(self) -> str:
         if self._history:
             type_, _, id_ = self._history.partition("/")
             return history_html(self._desk.history(self._name, Subject(type_, id_)), _ROWS_OF_A_HISTORY)
@@ -116,11 +130,11 @@ class TrailPageView:
         page = self._desk.page(
             self._name, filter_of(self._query), cursor=cursor, limit=_PAGE, newest_first=self._query["order"] != "oldest"
         )
-        further = "Older entries" if self._query["order"] != "oldest" else "Newer entries"
-        ways = f'<a class="dw-plain" href="{link(self._query)}">To the beginning</a>' if cursor is not None else ""
+        further = said("Older entries") if self._query["order"] != "oldest" else said("Newer entries")
+        ways = f'<a class="dw-plain" href="{link(self._query)}">{said("To the beginning")}</a>' if cursor is not None else ""
         if page.cursor is not None:
             ways += f'<a class="dw-plain" href="{link(self._query, cursor=str(page.cursor))}">{further}</a>'
-        return f'{entries_html(page, self._query)}<nav class="dw-pages" aria-label="Older and newer entries">{ways}</nav>'
+        return f'{entries_html(page, self._query)}<nav class="dw-pages" aria-label="{said("Older and newer entries")}">{ways}</nav>'
 
     @staticmethod
     def _card(title: str, html: str) -> None:
@@ -131,16 +145,18 @@ class TrailPageView:
         async def take(file_format: str) -> None:
             made: list[Export] = []
             why = str(reason.value or "")
-            if await self._visitor.act(lambda session: made.append(self._exported(session, file_format, why)), "The export is on record."):
+            if await self._visitor.act(
+                lambda session: made.append(self._exported(session, file_format, why)), said("The export is on record.")
+            ):
                 ui.download(made[0].data, made[0].name, made[0].media_type)
 
         with ui.element("section").classes("dw-card dw-stack"):
-            what = "all entries of this object" if self._history else "all entries that meet this search"
-            ui.html(f"<h2>Take out {what}</h2>", sanitize=False)
+            title = said("Take out all entries of this object") if self._history else said("Take out all entries that meet this search")
+            ui.html(f"<h2>{title}</h2>", sanitize=False)
             with forms.form(lambda: take("csv")).classes("dw-many"):
-                reason = forms.text_field("Reason for the export", wide=True)
-                forms.submit("Export as CSV")
-                ui.button("Export as JSON", on_click=lambda: take("json")).props("outline no-caps color=primary")
+                reason = forms.text_field(said("Reason for the export"), wide=True)
+                forms.submit(said("Export as CSV"))
+                ui.button(said("Export as JSON"), on_click=lambda: take("json")).props("outline no-caps color=primary")
 
     def _exported(self, session: Session, file_format: str, reason: str) -> Export:
         wanted = filter_of(self._query)

@@ -10,6 +10,7 @@ from api.errors import NotFound
 from api.status import CellStatus
 from api.workstation.pieces import Changing
 from api.workstation.visitor import Visitor
+from api.workstation.words import said, told
 from audit.errors import DosewrightError
 
 
@@ -21,16 +22,16 @@ def pictures_html(batch: str, names: tuple[str, ...]) -> str:
     parts = []
     for unit in units:
         stem = unit.removesuffix("-unit.svg")
-        label = escape(stem.replace("-", " "))
+        label = escape(told(stem.replace("-", " ")))
         place = f"/api/v1/batches/{escape(batch)}/pictures/"
         layers = f"{stem}-layers.svg"
         fold = ""
         if layers in names:
-            image = f'<img src="{place}{escape(layers)}" alt="Tool path of chosen layers, {label}">'
-            fold = f"<details><summary>Layers of {label}</summary>{image}</details>"
-        image = f'<img src="{place}{escape(unit)}" alt="Unit of {label}, with sizes">'
+            image = f'<img src="{place}{escape(layers)}" alt="{said("Tool path of chosen layers, {strength}", strength=label)}">'
+            fold = f"<details><summary>{said('Layers of {strength}', strength=label)}</summary>{image}</details>"
+        image = f'<img src="{place}{escape(unit)}" alt="{said("Unit of {strength}, with sizes", strength=label)}">'
         parts.append(f"<figure><figcaption>{label}</figcaption>{image}{fold}</figure>")
-    return f'<section class="dw-card dw-pictures"><h2>Unit and layers, as planned</h2>{"".join(parts)}</section>'
+    return f'<section class="dw-card dw-pictures"><h2>{said("Unit and layers, as planned")}</h2>{"".join(parts)}</section>'
 
 
 class PicturePanel:

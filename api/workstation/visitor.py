@@ -12,6 +12,8 @@ from api.access import GivenFactor
 from api.errors import NotLoggedIn
 from api.security import Session
 from api.wiring import Workstation
+from api.workstation.refusal import refusal_text
+from api.workstation.words import said, speak, spoken
 from audit.errors import DosewrightError
 
 
@@ -27,6 +29,7 @@ class Visitor:
         self._token = token
         # an act may remove the very element it began on; what it came to is said to the page
         self._client = context.client
+        self._language = spoken()
         ui.on("dw-activity", self.touch)
 
     def touch(self) -> None:
@@ -66,6 +69,7 @@ class Visitor:
     async def attempt(self, action: Callable[[Session], object]) -> DosewrightError | None:
         """Carry out one act off the event loop; return why it was refused, for the page to show beside what was pressed."""
         self.touch()
+        speak(self._language)  # the element that was pressed may be gone when the act is over
         try:
             await run.io_bound(action, self.session())
         except DosewrightError as error:
@@ -77,7 +81,9 @@ class Visitor:
         error = await self.attempt(action)
         if error is not None:
             with self._client:
-                ui.notify(str(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button="Close")
+                ui.notify(
+                    refusal_text(error), type="negative", position="bottom", multi_line=True, timeout=9000, close_button=said("Close")
+                )
             return False
         if done:
             with self._client:

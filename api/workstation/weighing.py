@@ -17,20 +17,27 @@ from api.workstation import forms
 from api.workstation.panels import duration
 from api.workstation.pieces import Changing, Parts
 from api.workstation.visitor import Visitor
+from api.workstation.words import said
 
 
 def instruction_html(waiting: ExternalWeighingStatus) -> str:
     """What a person does now, in order."""
-    who = "A second person does this, without being told the first value" if waiting.entry == 2 else "The operator does this"
-    again = "<li><b>The two entries differed.</b> Both weigh and enter anew.</li>" if waiting.entry == 1 and waiting.attempt > 1 else ""
-    return (
-        f"<h2>Weigh unit {waiting.n} on the external balance</h2><p><b>Entry {waiting.entry} of 2, attempt {waiting.attempt} of 3.</b> "
-        f'{who}.</p><ol class="dw-list">{again}'
-        f"<li>Take unit {waiting.n}, and no other, off the plate by {escape(waiting.removal)}; the guard stays closed.</li>"
-        f"<li>Weigh it on {escape(waiting.asset)}, {escape(waiting.model)}, serial number {escape(waiting.serial)}, tared.</li>"
-        f"<li>Enter the net mass with {waiting.decimals} decimals, and the serial number as it stands on the balance.</li>"
-        "<li>Put the unit into its own numbered place.</li></ol>"
-    )
+    n, removal, asset, model, serial = waiting.n, *map(escape, (waiting.removal, waiting.asset, waiting.model, waiting.serial))
+    who = said("The operator does this.")
+    if waiting.entry == 2:
+        who = said("A second person does this, without being told the first value.")
+    differed = said("<b>The two entries differed.</b> Both weigh and enter anew.")
+    steps = [differed] if waiting.entry == 1 and waiting.attempt > 1 else []
+    steps += [
+        said("Take unit {n}, and no other, off the plate by {removal}; the guard stays closed.", n=n, removal=removal),
+        said("Weigh it on {asset}, {model}, serial number {serial}, tared.", asset=asset, model=model, serial=serial),
+        said("Enter the net mass with {n} decimals, and the serial number as it stands on the balance.", n=waiting.decimals),
+        said("Put the unit into its own numbered place."),
+    ]
+    which = said("Entry {n} of 2, attempt {attempt} of 3.", n=waiting.entry, attempt=waiting.attempt)
+    listed = "".join(f"<li>{step}</li>" for step in steps)
+    title = said("Weigh unit {n} on the external balance", n=n)
+    return f'<h2>{title}</h2><p><b>{which}</b> {who}</p><ol class="dw-list">{listed}</ol>'
 
 
 class WeighingPanel:
@@ -50,9 +57,8 @@ class WeighingPanel:
         key = (waiting.unit, waiting.entry, waiting.attempt)
         self._parts.show([(key, functools.partial(self._build, batch, waiting))])
         if self._left is not None:
-            self._left.show(
-                f'<p class="dw-quiet">Not entered within {duration(_whole_minutes(waiting.time_left_s))}, the unit is rejected.</p>'
-            )
+            time = duration(_whole_minutes(waiting.time_left_s))
+            self._left.show(f'<p class="dw-quiet">{said("Not entered within {time}, the unit is rejected.", time=time)}</p>')
 
     def _build(self, batch: str, waiting: ExternalWeighingStatus) -> None:
         with ui.element("section").classes("dw-card dw-stack"):
@@ -67,23 +73,25 @@ class WeighingPanel:
             read = ReadWeight(value_mg=str(value.value or "-").strip(), balance_serial=str(serial.value or "-").strip())
             if password is None:
                 await self._visitor.act(
-                    lambda session: desk.enter_first(session, batch, waiting.n, read), "Entered. A second person follows."
+                    lambda session: desk.enter_first(session, batch, waiting.n, read), said("Entered. A second person follows.")
                 )
                 return
             credentials = Credentials(
                 username=str(username.value or "") or None, password=str(password.value or ""), code=forms.text_of(code)
             )
             password.value = ""
-            await self._visitor.act(lambda session: desk.enter_second(session, batch, waiting.n, read, credentials), "Entered and signed.")
+            await self._visitor.act(
+                lambda session: desk.enter_second(session, batch, waiting.n, read, credentials), said("Entered and signed.")
+            )
 
         with forms.form(enter):
-            value = forms.text_field(f"Net mass of unit {waiting.n}, mg")
-            serial = forms.text_field("Serial number on the balance").classes("dw-field-medium")
+            value = forms.text_field(said("Net mass of unit {n}, mg", n=waiting.n))
+            serial = forms.text_field(said("Serial number on the balance")).classes("dw-field-medium")
             username = forms.account_field()
             username.set_visibility(waiting.entry == 2)
-            password = forms.password_field("Password") if waiting.entry == 2 else None
+            password = forms.password_field(said("Password")) if waiting.entry == 2 else None
             code = forms.code_field(self._visitor) if waiting.entry == 2 else None
-            forms.submit("Enter and sign" if waiting.entry == 2 else "Enter")
+            forms.submit(said("Enter and sign") if waiting.entry == 2 else said("Enter"))
 
 
 def _whole_minutes(seconds: int | None) -> int | None:

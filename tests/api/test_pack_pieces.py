@@ -23,7 +23,7 @@ PACK: dict[str, Any] = {
 
 def test_a_pack_is_shown_with_its_state_in_words() -> None:
     text = pack_html(PACK)
-    assert "B1-P01: dispensed to the carer" in text and "label 1 applied" in text and "2 units" in text
+    assert "B1-P01: dispensed to: carer" in text and "label 1: applied" in text and "2 units" in text
     assert "<b>x</b>" not in text and "no label printed" in pack_html({**PACK, "labels": []})
 
 

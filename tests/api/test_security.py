@@ -20,7 +20,7 @@ from audit.identity import Role
 
 INSIDE_ALL = Perimeter((ip_network("127.0.0.0/8"),))
 READING = {"GET", "HEAD"}
-# what is open before log-in, written out once more: log-in itself, its question for a passkey, first-run set-up, their pages
+# what is open before log-in, written out once more: log-in itself, its question for a passkey, first-run set-up, their pages and language
 WITHOUT = {
     ("POST", "/api/v1/session"),
     ("POST", "/api/v1/session/passkey"),
@@ -28,6 +28,7 @@ WITHOUT = {
     ("GET", "/login"),
     ("GET", "/set-up"),
     ("GET", "/passkey.js"),
+    ("POST", "/language"),
     ("GET", "/api/v1/health"),
     ("GET", "/api/v1/ready"),
 }

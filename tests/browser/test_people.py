@@ -120,7 +120,7 @@ def test_an_administrator_makes_an_account_and_quality_assurance_signs_the_revie
     review = page.locator("form", has=page.get_by_role("button", name="Sign the review"))
     review.get_by_label("Your password").fill(place.passwords["quality"])
     review.get_by_role("button", name="Sign the review").click()
-    expect(page.get_by_text("Last signed 20")).to_be_visible()
+    expect(page.get_by_text("Last signed on 20")).to_be_visible()
 
 
 @pytest.mark.deep

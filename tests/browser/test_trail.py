@@ -36,8 +36,8 @@ def test_a_reviewer_finds_an_order_sees_what_changed_and_takes_it_out(workplace:
     expect(page.locator(".dw-trail > tbody > tr").first).to_contain_text("person.session.opened")
     expect(page.get_by_label("Person", exact=True)).to_have_value("pharmacist")
 
-    page.get_by_label("From (day)", exact=True).fill("2030-01-02")
-    page.get_by_label("To (day)", exact=True).fill("2030-01-01")
+    page.get_by_label("From (day, UTC)", exact=True).fill("2030-01-02")
+    page.get_by_label("To (day, UTC)", exact=True).fill("2030-01-01")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("alert")).to_contain_text("since is not before until")
     page.get_by_role("link", name="Clear").click()

@@ -6,14 +6,14 @@
   button.addEventListener("click", async () => {
     const form = button.form;
     const username = form.elements.username.value.trim();
-    if (!username || !form.elements.password.value) return refuse("Type user name and password first.");
-    if (!window.PublicKeyCredential) return refuse("This browser has no passkeys. Use a code.");
+    if (!username || !form.elements.password.value) return refuse(button.dataset.first);
+    if (!window.PublicKeyCredential) return refuse(button.dataset.without);
     refuse("");
     try {
       const asked = await fetch("/api/v1/session/passkey", {
         method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({username}),
       });
-      if (!asked.ok) return refuse((await asked.json()).detail || "No passkey was asked for.");
+      if (!asked.ok) return refuse((await asked.json()).detail || button.dataset.unasked);
       const options = PublicKeyCredential.parseRequestOptionsFromJSON(await asked.json());
       const answer = await navigator.credentials.get({publicKey: options});
       const field = form.elements.passkey;
@@ -21,7 +21,7 @@
       field.disabled = false;
       form.submit();
     } catch (error) {
-      refuse(`The passkey did not answer: ${error.message}`);
+      refuse(`${button.dataset.failed} ${error.message}`);
     }
   });
 })();
