@@ -11,6 +11,7 @@ import httpx
 from api.access_desk import AccessDesk
 from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
+from api.bench_register import BenchRegisters
 from api.care import Care
 from api.cartridge_scan import CartridgeScans
 from api.cell_feed import CellFeeds
@@ -79,6 +80,7 @@ class Workstation:
     feeds: CellFeeds
     production: Production
     care: Care
+    bench_registers: BenchRegisters
     release: ReleaseDesk
     recipes: RecipeDesk
     allocation: Allocation
@@ -168,6 +170,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         feeds=feeds,
         production=production,
         care=Care(cells, people),
+        bench_registers=BenchRegisters(settings, people, identity),
         release=release,
         recipes=RecipeDesk(store, people, cells, release, trusted, demonstration=settings.demonstration),
         allocation=Allocation(store, production),

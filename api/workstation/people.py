@@ -14,6 +14,7 @@ from api.access import Credentials
 from api.errors import InputInvalid
 from api.security import Permission, Session
 from api.workstation import forms
+from api.workstation.bench_card import offer_bench_registers
 from api.workstation.cards import card, page_head, table, text
 from api.workstation.pieces import INERT
 from api.workstation.visitor import Visitor
@@ -43,6 +44,7 @@ class PeoplePage:
                     self._attention(session)
                 with card("Accounts"):
                     text(accounts_html(accounts, chosen))
+                offer_bench_registers(visitor, session)
                 if chosen and manages:
                     self._one(next((item for item in accounts if item.get("username") == chosen), None), chosen)
             with ui.element("div").classes("dw-col").props(INERT):
