@@ -21,10 +21,11 @@ _PASSKEY = (
 )
 
 
-def _page(title: str, body: str) -> str:
+def _page(title: str, body: str, *, long: bool = False) -> str:
+    kind = ' class="long"' if long else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Dosewright: {title}</title><style>{LOGIN_STYLE}</style></head><body><main>{body}</main></body></html>"
+        f"<title>Dosewright: {title}</title><style>{LOGIN_STYLE}</style></head><body><main{kind}>{body}</main></body></html>"
     )
 
 
@@ -49,20 +50,22 @@ def set_up_page(*, is_open: bool) -> str:
     if not is_open:
         return _page("set-up", '<h1>Set up</h1><p>This site is set up.</p><a class="back" href="/login">Log in</a>')
     fields = (
-        ("token", "Set-up token, as the terminal showed it", "off", "password"),
+        ("token", "Set-up token, as the terminal showed it", "off", "text"),
         ("username", "User name", "username", "text"),
         ("full_name", "Full name, as it stands on records", "name", "text"),
         ("password", "Password", "new-password", "password"),
         ("again", "Password again", "new-password", "password"),
     )
     rows = "".join(
-        f'<label for="{name}">{label}</label><input id="{name}" name="{name}" type="{kind}" autocomplete="{complete}" required>'
+        f'<label for="{name}">{label}</label><input id="{name}" name="{name}" type="{kind}" '
+        f'autocomplete="{complete}" autocapitalize="none" spellcheck="false" required>'
         for name, label, complete, kind in fields
     )
     return _page(
         "set-up",
         "<h1>Set up</h1><p>Make the first administrator. The account looks after people and signs no GMP record.</p>"
         f'<form method="post" action="/api/v1/set-up">{rows}<button>Make the administrator</button></form>',
+        long=True,
     )
 
 

@@ -22,7 +22,8 @@ target => {
   const control = field && field.querySelector(".q-field__control");
   const frame = control && parseFloat(getComputedStyle(control, "::after").borderTopWidth);
   const framed = control && field.classList.contains("q-field--focused") && frame >= 2;
-  if (!outlined && !framed) problems.push("nothing shows that the focus is here");
+  const ringed = style.boxShadow.includes("0px 0px 0px 5px");
+  if (!outlined && !framed && !ringed) problems.push("nothing shows that the focus is here");
   const shown = (target.offsetWidth > 2 ? target : control || target).getBoundingClientRect();
   const [x, y] = [shown.x + shown.width / 2, shown.y + Math.min(shown.height / 2, 20)];
   if (x < 0 || y < 0 || x > innerWidth || y > innerHeight) problems.push(`it is outside the window: ${Math.round(x)}, ${Math.round(y)}`);
