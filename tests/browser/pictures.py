@@ -15,95 +15,24 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from conftest import ARGUMENTS, Workplace
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from scenes import FOLDER, PAGE, SCHEMES, SIZES, file_name, page_text, scene_of
 
 from api.processes import Children, free_port, start_workstation, wait_for_port
 from api.set_up import write_token
 from api.settings import load_settings
 from api.site import create_site
-from api.workstation.places import PLACES, Place
+from api.workstation.places import PLACES
 from audit.clock import SystemClock
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDER = ROOT / "docs" / "images" / "pages"
-PAGE = ROOT / "docs" / "pages.md"
-SIZES = ((1280, 800), (1920, 1080))
-SCHEMES = ("light", "dark")
 _QUALITY = 55
 _WAIT_MS = 240_000
 _CASE = "cyclophosphamide"
 _PERSON = {"/people": "administrator", "/account": "qp", "/new": "pharmacist"}
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One picture, four times: the name of its files, what it shows, and what is to be seen on it."""
-
-    name: str
-    title: str
-    what: str
-
-
-SCENES = (
-    Scene(
-        "set-up", "Set-up", "The first administrator is made with the token that the terminal showed. No password comes with the product."
-    ),
-    Scene("login", "Log-in", "Nothing of the site is shown before log-in."),
-    Scene("new-prescription", "New batch: prescription and dose", "The dose with its arithmetic, before it is signed."),
-    Scene("new-second", "New batch: second person", "Entered again, blind."),
-    Scene("new-gates", "New batch: gates", "Each gate that is not met says how it is satisfied, and leads there."),
-    Scene("new-start", "New batch: preview and start", "Unit and plate as they will be printed; nothing moves before the last press."),
-    Scene("cell", "Cell, while a batch is printed", "Units with their masses against tolerance, pressure, readings, STOP."),
-    Scene("alarm", "Cell, with an alarm", "Cause, consequence, what to do, and the unit to take off."),
-    Scene("review", "Cell, review", "Exceptions first, then the evidence; what may be signed follows from it."),
-)
-_OF_PLACES = {
-    "/today": "What needs you, the queue, the cells and their readiness.",
-    "/new": "Seven steps from a prescription to the start.",
-    "/inks": "What is left of each cartridge, lots with their certificates, and what is received.",
-    "/recipes": "Versions of recipes: state, difference, signatures, and the steps from here.",
-    "/equipment": "What stands in a cell and until when it is in date.",
-    "/models": "Process models: their data, tests, limits and states.",
-    "/trends": "Capability and control charts across batches, lots and cells.",
-    "/trail": "Who did what, when and why; searched and taken out.",
-    "/recall": "What a search finds, and a recall that is followed.",
-    "/people": "Accounts, roles, the access review, the policy.",
-    "/account": "The own password and second factors.",
-}
-
-
-def scene_of(place: Place) -> Scene:
-    return Scene(place.path.strip("/"), place.title, _OF_PLACES.get(place.path, ""))
-
-
-def all_scenes() -> tuple[Scene, ...]:
-    """Return every picture there is: the scenes, then each page of the list."""
-    return (*SCENES, *(scene_of(place) for place in PLACES))
-
-
-def file_name(scene: Scene, width: int, scheme: str) -> str:
-    return f"{scene.name}-{width}-{scheme}.webp"
-
-
-def page_text() -> str:
-    """Return docs/pages.md."""
-    parts = [
-        "# The pages\n\nEvery page of the workstation, of a demonstration site. Each is shown at 1280 × 800, light and dark; the links "
-        "lead to the same at 1920 × 1080. Made by `make pictures`; not edited by hand.\n"
-    ]
-    for scene in all_scenes():
-        small, large = ([f"images/pages/{file_name(scene, width, scheme)}" for scheme in SCHEMES] for width, _ in SIZES)
-        shown = " ".join(
-            f'<img src="{name}" width="49%" alt="{scene.title}, {scheme}">' for name, scheme in zip(small, SCHEMES, strict=True)
-        )
-        links = " · ".join(f"[1920 × 1080, {scheme}]({name})" for name, scheme in zip(large, SCHEMES, strict=True))
-        parts.append(f"## {scene.title}\n\n{scene.what}\n\n{shown}\n\n{links}\n")
-    return "\n".join(parts)
 
 
 class Camera:
@@ -123,8 +52,7 @@ class Camera:
                 page.evaluate("document.activeElement && document.activeElement.blur()")
                 page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
                 shot = cdp.send("Page.captureScreenshot", {"format": "webp", "quality": _QUALITY})
-                scene = Scene(name, "", "")
-                (self._folder / file_name(scene, width, scheme)).write_bytes(base64.b64decode(shot["data"]))
+                (self._folder / file_name(name, width, scheme)).write_bytes(base64.b64decode(shot["data"]))
                 if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
                     self.wider.append(f"{name}, {width}, {scheme}: wider than the window")
         page.set_viewport_size({"width": SIZES[0][0], "height": SIZES[0][1]})
@@ -164,6 +92,18 @@ def touch_page(browser: Browser) -> Page:
 def settled(page: Page) -> None:
     expect(page.locator(".dw-card").first).to_be_visible()
     expect(page.locator(".dw-col[inert]")).to_have_count(0)
+
+
+def press(button: Locator, then: Locator) -> None:
+    """Press what a page loses when its connection breaks and it loads itself again, until what follows is seen."""
+    for _ in range(6):
+        button.click()
+        try:
+            expect(then).to_be_visible(timeout=_WAIT_MS / 6)
+        except AssertionError:
+            continue
+        return
+    expect(then).to_be_visible()
 
 
 def fill(place: Locator, values: dict[str, str]) -> None:
@@ -250,9 +190,9 @@ def the_rest(browser: Browser, camera: Camera, folder: Path) -> None:
         expect(operator.locator(".dw-alarm")).to_contain_text("critical")
         camera.take(operator, "alarm")
         qp = guide.page("qp")
-        qp.get_by_role("button", name="Close the run and review it").click()
-        qp.get_by_role("button", name="Show the review").click()
-        expect(qp.locator(".dw-verdict-big")).to_be_visible()
+        shown = qp.get_by_role("button", name="Show the review")
+        press(qp.get_by_role("button", name="Close the run and review it"), shown)
+        press(shown, qp.locator(".dw-verdict-big"))
         expect(qp.locator(".q-notification")).to_have_count(0)
         qp.locator(".dw-verdict-big").evaluate("element => element.closest('.dw-card').scrollIntoView()")
         camera.take(qp, "review")
@@ -272,9 +212,8 @@ def start(guide: Guide, camera: Camera, place: Workplace) -> None:
     page = guide.page("operator", f"/new?order={order}")
     page.locator("#step-4").get_by_label("Scan the cartridge", exact=True).fill("CYC-DEMO-01-A")
     page.locator("#step-4").get_by_role("button", name="Check").click()
-    page.locator("#step-5").get_by_role("button", name="go through the gates").click()
     pressed = page.get_by_role("button", name="Start batch B00001 on cell-1")
-    expect(pressed).to_be_visible()
+    press(page.locator("#step-5").get_by_role("button", name="go through the gates"), pressed)
     expect(page.locator(".dw-preview")).to_contain_text("cylinder")
     page.locator("#step-6").evaluate("element => element.scrollIntoView()")
     camera.take(page, "new-start")
