@@ -54,6 +54,16 @@ def test_parts_are_built_once_kept_in_order_and_taken_away(canvas: Client) -> No
     assert show("b") == ["b"] and len(built) == 4
 
 
+def test_a_page_that_was_left_while_it_asked_shows_nothing_more(canvas: Client) -> None:
+    place = ui.element("div")
+    with place:
+        parts = Parts()
+    parts.show([("a", lambda: ui.label("a"))])
+    place.delete()
+    parts.show([("a", lambda: ui.label("a")), ("b", lambda: ui.label("b"))])
+    assert [element for element in canvas.layout.descendants() if isinstance(element, ui.label)] == []
+
+
 def test_an_alarm_keeps_its_buttons_while_others_come_and_go(canvas: Client) -> None:
     panel = AlarmPanel(NoVisitor())  # type: ignore[arg-type]
 
