@@ -7,6 +7,7 @@ from typing import Protocol
 from playwright.sync_api import Locator, Page, expect
 
 _MOST_PRESSES = 150
+_FRAMES = 30
 _WHERE = """
 target => {
   const now = document.activeElement;
@@ -79,7 +80,7 @@ class KeyHand:
         for _ in range(_MOST_PRESSES):
             way = place.evaluate(_WHERE)
             if way == 0:
-                assert place.evaluate(_UNSEEN) == [], f"{place}: {place.evaluate(_UNSEEN)}"
+                self._assert_seen(place)
                 return
             self._page.keyboard.press("Tab" if way > 0 else "Shift+Tab")
         raise AssertionError(f"{place} is not reached with the Tab key; the focus is on {self._focus()}")
@@ -111,6 +112,15 @@ class KeyHand:
         if self._page.get_by_role("listbox").count():
             self._page.keyboard.press("Escape")
         expect(self._page.get_by_role("listbox")).to_have_count(0)
+
+    @staticmethod
+    def _assert_seen(place: Locator) -> None:
+        """What the page itself still scrolls or draws has some frames to do so."""
+        for _ in range(_FRAMES):
+            if not (problems := place.evaluate(_UNSEEN)):
+                return
+            place.evaluate("new Promise(done => requestAnimationFrame(done))")
+        raise AssertionError(f"{place}: {problems}")
 
     def _focus(self) -> object:
         return self._page.evaluate("document.activeElement && document.activeElement.outerHTML.slice(0, 200)")
