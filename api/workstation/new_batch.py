@@ -76,7 +76,7 @@ class NewBatchPage:
         page_head(visitor, HERE)
         ui.add_head_html(f"<style>{NEW_STYLE}</style>")
         ui.add_body_html(_SCRIPT)
-        with ui.element("main").classes("dw-body dw-new"):
+        with ui.element("div").classes("dw-body dw-new"):
             with ui.element("div").classes("dw-col dw-rail").props(INERT):
                 with ui.element("nav").classes("dw-card").props(f'aria-label="{said("Steps")}"'):
                     self._rail = Changing()

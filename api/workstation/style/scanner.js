@@ -4,6 +4,7 @@
   // no hand types six keys at a twentieth of a second each; a busy computer may hold up one of them
   const MEAN_MS = 50, GAP_MS = 250, LEAST = 6;
   let keys = "", first = 0, last = -Infinity, held = null, before = "";
+  const comesIn = event => keys.trim().length >= 3 && event.timeStamp - first <= MEAN_MS * (keys.length + 1);
   const isText = element => element instanceof HTMLElement && element.matches("input:not([type=checkbox]):not([type=radio]),textarea");
   const put = (element, value) => {
     const kind = element instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
@@ -43,9 +44,9 @@
     }
     keys += typed;
     // a space, or a control key, is no press of a button while a code comes in
-    if (typed === "\x1d" || (typed === " " && quick && !isText(document.activeElement))) refuse(event);
+    if (typed === "\x1d" || (typed === " " && comesIn(event) && !isText(document.activeElement))) refuse(event);
   }, {capture: true});
   addEventListener("keyup", event => {
-    if (event.key === " " && keys.length > 1 && !isText(document.activeElement)) refuse(event);
+    if (event.key === " " && comesIn(event) && !isText(document.activeElement)) refuse(event);
   }, {capture: true});
 })();
