@@ -6,13 +6,13 @@ CASE ?= cyclophosphamide
 FAULT ?=
 RATE ?=
 
-.PHONY: help demo serve test check deep bench lock docs clean
+.PHONY: help demo serve test check deep bench lock docs pictures clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo [CASE=hydrocortisone] [FAULT=clog]   print one prescription on the virtual bench and prove the record"
 	@echo "make serve                                     the workstation on a demonstration bench, in a browser"
-	@echo "make test    make check    make deep    make bench    make docs    make lock"
+	@echo "make test    make check    make deep    make bench    make docs    make pictures    make lock"
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
@@ -53,6 +53,10 @@ check: $(VENV)/.development
 
 docs: $(VENV)/.development
 	@$(BIN)/python -m tests.generated --write
+
+# Needs Chromium.
+pictures: $(VENV)/.development
+	@PYTHONPATH=.:tests/stack:tests/browser $(BIN)/python tests/browser/pictures.py
 
 bench: $(VENV)/.development
 	@PYTHONPATH=tests/printer $(BIN)/python -m tests.benchmarks

@@ -16,6 +16,7 @@ from api import cli_options as options
 from api import completions
 from api.cases import Changes, Demonstration, load_case
 from api.certificates import write_private
+from api.command_name import command_name
 from api.errors import FolderNotOurs, InputInvalid, ProcessFailed
 from api.processes import (
     Child,
@@ -29,8 +30,10 @@ from api.processes import (
     wait_for_file,
     wait_for_port,
 )
+from api.set_up import TOKEN_HOURS, write_token
 from api.settings import FILE_NAME, load_settings
 from api.site_names import CELL, MOST_CELLS
+from audit.clock import SystemClock
 from recipes.order import Cartridge, InkLot
 
 _WATCH_S = 0.5
@@ -83,6 +86,9 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the workstation; 0 chooses one.", min=0, max=65535)] = 8080,
     seed: Annotated[int, typer.Option(help="Seed of everything random on the bench.")] = 1,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Lay it out without accounts, inks and signed recipes: a first day, from the set-up page on.")
+    ] = False,
 ) -> None:
     """Serve a demonstration site: workstation, and for each cell its process and its virtual bench. Ctrl-C ends them all.
 
@@ -91,7 +97,7 @@ def serve(
     console = Console(highlight=False, soft_wrap=True)
     rate = options.read_rate(rate)
     places = _places(case or ["cyclophosphamide"], cells)
-    folder = _site(site, places)
+    folder, token = _site(site, places, empty=empty)
     with ended_in_order(), Children(folder / "logs") as children:
         from api.site import write_cell_configuration  # a site, its people and recipes load only where one is served
 
@@ -106,7 +112,7 @@ def serve(
             supervisors[place.cell] = supervise_cell(children, folder, place.cell)
         running = [_Cell(place, folder, benches[place.cell][0], supervisors[place.cell]) for place in places]
         wait_for_port(chosen, workstation, _START_S)
-        _greet(console, chosen, folder, places)
+        _greet(console, chosen, folder, places, token)
         _watch(console, workstation, running)
 
 
@@ -120,16 +126,23 @@ def _places(cases: Sequence[str], cells: int) -> tuple[_Place, ...]:
     return tuple(_Place(name, case, found[case]) for name, case in zip(names, chosen, strict=True))
 
 
-def _site(site: Path, places: Sequence[_Place]) -> Path:
-    """Lay the site out where the folder is empty; return its folder. Raises FolderNotOurs, InputInvalid, SettingsInvalid."""
+def _site(site: Path, places: Sequence[_Place], *, empty: bool) -> tuple[Path, str]:
+    """Lay the site out where the folder is empty; return its folder, and the set-up token where one was made.
+
+    Raises FolderNotOurs, InputInvalid, SettingsInvalid.
+    """
     from api.site import create_site
 
+    token = ""
     if not (site / FILE_NAME).exists():
         if site.exists() and any(site.iterdir()):
             raise FolderNotOurs(f"{site} is not empty and is not a site.", remedy="Choose another folder with --site.")
-        made = create_site(site, inks=_inks(places), cells=len(places))
-        lines = [f"{username}  {password}" for username, password in made.passwords.items()]
-        write_private(site / "accounts.txt", ("\n".join(lines) + "\n").encode())
+        made = create_site(site, inks=() if empty else _inks(places), cells=len(places), empty=empty)
+        if empty:
+            token = write_token(load_settings(site).path(load_settings(site).set_up_token), SystemClock().utc().at)
+        else:
+            lines = [f"{username}  {password}" for username, password in made.passwords.items()]
+            write_private(site / "accounts.txt", ("\n".join(lines) + "\n").encode())
     settings = load_settings(site)
     known = [cell.name for cell in settings.cells]
     if missing := [place.cell for place in places if place.cell not in known]:
@@ -137,7 +150,7 @@ def _site(site: Path, places: Sequence[_Place]) -> Path:
             f"cells: the site in {site} was laid out with {len(known)} ({', '.join(known)}); it has no {missing[0]}.",
             remedy="Ask for no more, or choose an empty folder with --site.",
         )
-    return settings.folder
+    return settings.folder, token
 
 
 def _inks(places: Sequence[_Place]) -> list[tuple[InkLot, Cartridge]]:
@@ -164,15 +177,21 @@ def _start_bench(children: Children, folder: Path, place: _Place, *, rate: str, 
     )
 
 
-def _greet(console: Console, port: int, folder: Path, places: Sequence[_Place]) -> None:
+def _greet(console: Console, port: int, folder: Path, places: Sequence[_Place], token: str) -> None:
     console.print("Demonstration, not for patients", style="bold")
     console.print(f"Workstation: http://127.0.0.1:{port}", markup=False)
     for place in places if len(places) > 1 else ():
         machine = place.demonstration.recipe.machine
         console.print(f"  {place.cell}  machine {machine}  http://127.0.0.1:{port}/?cell={place.cell}", markup=False)
     accounts = folder / "accounts.txt"
-    console.print(f"Accounts (user name, password), from {accounts}:", markup=False)
-    console.print(accounts.read_text(encoding="utf-8").rstrip(), markup=False)
+    if token:
+        console.print(f"Set-up token, shown this once, good for {TOKEN_HOURS} hours: {token}", markup=False)
+        console.print(f"Make the first administrator with it: http://127.0.0.1:{port}/set-up", markup=False)
+    elif accounts.exists():
+        console.print(f"Accounts (user name, password), from {accounts}:", markup=False)
+        console.print(accounts.read_text(encoding="utf-8").rstrip(), markup=False)
+    else:
+        console.print(f"Accounts are those that its people made. No administrator yet? {command_name()} site token {folder}", markup=False)
     console.print("Ctrl-C ends benches, cells and workstation." if len(places) > 1 else "Ctrl-C ends bench, cell and workstation.")
 
 

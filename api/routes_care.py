@@ -41,6 +41,10 @@ class Register(_Body):
     signature: Credentials
 
 
+class Signed(_Body):
+    signature: Credentials
+
+
 _Sign = Annotated[Session, Depends(guard(Permission.CHANGE_EQUIPMENT, EventKind.PERSON_SIGNATURE_GIVEN))]
 _See = Annotated[Session, Depends(guard(Permission.SEE))]
 _Begin = Annotated[Session, Depends(guard(Permission.CARE, EventKind.EQUIPMENT_CHECK_BEGUN))]
@@ -82,3 +86,15 @@ def record_cleaning(services: Services, session: _Clean, cell: str, body: Cleani
 def sign_register(services: Services, session: _Sign, body: Register) -> Answer:
     """Sign an equipment register as quality assurance; the answer is what goes into the cell's folder as `equipment.json`."""
     return services.care.sign_register(session, body.contents, body.signature)
+
+
+@router.get("/demonstration-registers")
+def bench_registers(services: Services, session: _See) -> list[Answer]:
+    """Return how each cell of a demonstration stands to the accounts there are: its register, and whom it does not believe yet."""
+    return [standing.as_record() for standing in services.bench_registers.standings()]
+
+
+@router.post("/cells/{cell}/demonstration-register")
+def sign_bench_register(services: Services, session: _Sign, cell: str, body: Signed) -> Answer:
+    """Make the register of a demonstration cell from the accounts there are, sign it as quality assurance, and put it in its place."""
+    return services.bench_registers.sign(session, cell, body.signature)

@@ -10,8 +10,9 @@ Each cell is apart: process, store, key, certificate, folder and bench are its o
       cell-1.db …
       cell-1/ …          cell.toml, cell.key, address.json, equipment.json, trusted/people.json
 
-Only demonstration sites are laid out whole here, with accounts whose passwords are made at random. A clinical site is
-made by `api.clinical_site`, empty; its people and recipes come from the site itself.
+Only demonstration sites are laid out here: whole, with accounts whose passwords are made at random; or empty, with the
+recipes as drafts that nobody has signed, for people who go through a first day themselves. A clinical site is made by
+`api.clinical_site`; its people and recipes come from the site itself.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ from api.certificates import SealFiles, make_certificates, make_seal, write_priv
 from api.demo_register import demonstration_register, sign_register
 from api.errors import InputInvalid, SiteExists, SiteIncomplete
 from api.people import DEVICE
+from api.recipe_versions import TOML
 from api.settings import FILE_NAME
-from api.shelf import Shelf
+from api.shelf import Shelf, recipe_fields
 from api.site_names import CELL as CELL
 from api.site_names import MOST_CELLS as MOST_CELLS
 from api.site_names import VERIFIER_KEYS as VERIFIER_KEYS
 from api.site_names import WORKSTATION as WORKSTATION
 from api.site_names import Bench as Bench
+from audit.canonical import JsonObject, sha256_hex
 from audit.checkpoint import SigningKey
 from audit.clock import Clock, SystemClock
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
@@ -44,10 +47,11 @@ from audit.store import TrailStore
 from audit.version import SOFTWARE
 from recipes.effectivity import MEANING_EFFECTIVE, SignedStatement, demonstration_statement
 from recipes.library import load_recipe, recipe_bytes, recipe_ids
+from recipes.lifecycle import RecipeState
 from recipes.order import Cartridge, InkLot
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
-_TRAINED = frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER})
+TRAINED = frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER})
 EQUIPMENT = "equipment.json"
 
 
@@ -95,11 +99,13 @@ def create_site(
     cells: int = 1,
     daily_check: bool = True,
     cost: KdfCost | None = None,
+    empty: bool = False,
 ) -> Site:
     """Lay out a demonstration site with this number of cells. Raises SiteExists, InputInvalid; what else may fail is of the stores.
 
     Without `daily_check` the signed registers say that none is required, and every gate shows that choice. `cost`: of the
-    passwords of its accounts, which are made at random; the product's own where none is given.
+    passwords of its accounts, which are made at random; the product's own where none is given. `empty`: no accounts, no
+    registers, and no recipe that anybody has signed.
     """
     names = cell_names(cells)
     if (folder / FILE_NAME).exists() or (folder / "workstation.db").exists():
@@ -117,13 +123,16 @@ def create_site(
     store = TrailStore.create(folder / "workstation.db", origin=key.name, key=key, clock=clock, software=SOFTWARE, demonstration=True)
     try:
         identity = Identity(store, clock, cost=cost)
-        passwords, people = _people(identity)
+        passwords, people = ({}, []) if empty else _people(identity)
         for name, cell_key in cell_keys.items():
             enrol_cell(store, name, cell_key)
-        _recipes(store, identity, passwords)
-        for name in cell_keys:
-            path, today = folder / name / EQUIPMENT, clock.utc().at[:10]
-            _equipment(path, name, identity, passwords["quality"], today, daily_check=daily_check)
+        if empty:
+            _drafts(store)
+        else:
+            _recipes(store, identity, passwords)
+            for name in cell_keys:
+                path, today = folder / name / EQUIPMENT, clock.utc().at[:10]
+                _equipment(path, name, identity, passwords["quality"], today, daily_check=daily_check)
         for ink in {ink.lot: ink for ink, _ in inks}.values():
             Shelf(store).receive_ink(ink, SYSTEM)
         for _, cartridge in inks:
@@ -204,13 +213,24 @@ def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]
         shelf.make_effective(recipe, bundle_recipe(recipe_bytes(recipe_id), author, approver, effective=effective), SYSTEM)
 
 
+def _drafts(store: TrailStore) -> None:
+    """Put every recipe of the library down as a draft, which is nobody's word: the site's people sign it, step by step."""
+    for recipe_id in recipe_ids():
+        recipe, toml = load_recipe(recipe_id), recipe_bytes(recipe_id)
+        why = "laid out with the demonstration site; nobody has signed it"
+        new: JsonObject = {**recipe_fields(recipe, RecipeState.DRAFT.value), "toml_sha256": sha256_hex(toml), "reason": why}
+        new |= {"author": None, "approver": None, "development_sha256": None}
+        subject = Subject("recipe", recipe.reference)
+        store.append(EntryDraft(EventKind.RECIPE_VERSION_DRAFTED, subject, new, SYSTEM, DEVICE, reason=why, attachments={TOML: toml}))
+
+
 def _equipment(path: Path, cell: str, identity: Identity, password: str, today: str, *, daily_check: bool) -> None:
     """Write a cell's equipment register, signed by quality assurance: who is trained on the cell, and that it is open for development."""
     register = demonstration_register(
         cell,
         today=today,
         recipes=[load_recipe(recipe_id).reference for recipe_id in recipe_ids()],
-        people=[account.username for account in DEMONSTRATION_ACCOUNTS if account.roles & _TRAINED],
+        people=[account.username for account in DEMONSTRATION_ACCOUNTS if account.roles & TRAINED],
         daily_check=daily_check,
         development=True,
     )
@@ -222,7 +242,14 @@ def write_trusted(path: Path, people: Sequence[Person]) -> None:
     trusted = {
         person.verifier_key: {"username": person.username, "roles": sorted(role.value for role in person.roles)} for person in people
     }
-    path.write_text(json.dumps(trusted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    replace_text(path, json.dumps(trusted, indent=1, sort_keys=True) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Put a text in the place of a file: whoever reads meanwhile has the one or the other whole."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def cells_text(cells: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from api.access_desk import AccessDesk
 from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
 from api.batch_view import BatchView
+from api.bench_register import BenchRegisters
 from api.care import Care
 from api.cartridge_scan import CartridgeScans
 from api.cell_acts import CellActs
@@ -89,6 +90,7 @@ class Workstation:
     feeds: CellFeeds
     production: Production
     care: Care
+    bench_registers: BenchRegisters
     release: ReleaseDesk
     recipes: RecipeDesk
     allocation: Allocation
@@ -195,6 +197,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         feeds=feeds,
         production=production,
         care=Care(cells, people),
+        bench_registers=BenchRegisters(settings, people, identity),
         release=release,
         recipes=recipes,
         allocation=Allocation(store, production),

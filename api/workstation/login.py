@@ -36,11 +36,13 @@ def _passkey_html() -> str:
     )
 
 
-def _page(title: str, body: str, back: str) -> str:
+def _page(title: str, body: str, back: str, *, long: bool = False) -> str:
+    kind = ' class="long"' if long else ""
     return (
         f'<!doctype html><html lang="{spoken().code}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Dosewright: {title}</title><style>{LOGIN_STYLE}</style></head><body><main>{body}{choice_html(back)}</main></body></html>"
+        f"<title>Dosewright: {title}</title><style>{LOGIN_STYLE}</style></head>"
+        f"<body><main{kind}>{body}{choice_html(back)}</main></body></html>"
     )
 
 
@@ -67,14 +69,15 @@ def set_up_page(*, is_open: bool) -> str:
         over = f'<p>{said("This site is set up.")}</p><a class="back" href="/login">{said("Log in")}</a>'
         return _page(said("set-up"), f"<h1>{said('Set up')}</h1>{over}", "/set-up")
     fields = (
-        ("token", said("Set-up token, as the terminal showed it"), "off", "password"),
+        ("token", said("Set-up token, as the terminal showed it"), "off", "text"),
         ("username", said("User name"), "username", "text"),
         ("full_name", said("Full name, as it stands on records"), "name", "text"),
         ("password", said("Password"), "new-password", "password"),
         ("again", said("Password again"), "new-password", "password"),
     )
     rows = "".join(
-        f'<label for="{name}">{label}</label><input id="{name}" name="{name}" type="{kind}" autocomplete="{complete}" required>'
+        f'<label for="{name}">{label}</label><input id="{name}" name="{name}" type="{kind}" '
+        f'autocomplete="{complete}" autocapitalize="none" spellcheck="false" required>'
         for name, label, complete, kind in fields
     )
     return _page(
@@ -83,6 +86,7 @@ def set_up_page(*, is_open: bool) -> str:
         f"<p>{said('Make the first administrator. The account looks after people and signs no GMP record.')}</p>"
         f'<form method="post" action="/api/v1/set-up">{rows}<button>{said("Make the administrator")}</button></form>',
         "/set-up",
+        long=True,
     )
 
 

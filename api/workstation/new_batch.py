@@ -372,7 +372,12 @@ _SCRIPT = """<script>
     if (!open || (!here && at && at !== document.body && at.isConnected)) return;
     open.scrollIntoView({block: "start"});
     const field = first(open);
-    if (field) field.focus({preventScroll: true});
+    if (field) { field.focus({preventScroll: true}); field.scrollIntoView({block: "nearest"}); }
   });
+  // what grows above the focus does not push it out of the window
+  new ResizeObserver(() => {
+    const at = document.activeElement;
+    if (at && at.matches(".dw-step.dw-open :focus-visible")) at.scrollIntoView({block: "nearest"});
+  }).observe(document.body);
 })();
 </script>"""

@@ -14,6 +14,7 @@ from api.access import Credentials
 from api.errors import InputInvalid
 from api.security import Permission, Session
 from api.workstation import forms
+from api.workstation.bench_card import offer_bench_registers
 from api.workstation.cards import card, page_head, table, text
 from api.workstation.pieces import INERT
 from api.workstation.role_words import role_choices, words_of
@@ -44,6 +45,7 @@ class PeoplePage:
                 with card(said("Accounts")):
                     text(accounts_html(accounts, chosen))
                 TrainingCard(visitor, session)
+                offer_bench_registers(visitor, session)
                 if chosen and manages:
                     self._one(next((item for item in accounts if item.get("username") == chosen), None), chosen)
             with ui.element("div").classes("dw-col").props(INERT):

@@ -73,7 +73,7 @@ class PrescriptionForm:
         _title(said("What is ordered"))
         with ui.element("div").classes("dw-fields"):
             self._substance = fields.choice(list(self._by_substance), said("Substance"))
-            self._recipe = fields.choice({}, said("Form and recipe"))
+            self._recipe = fields.choice({}, said("Form and recipe")).style("grid-column:span 2")
 
     def _patient(self) -> None:
         _title(said("For whom"))

@@ -195,6 +195,20 @@ def workplace(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workpl
 
 
 @pytest.fixture
+def watching() -> Iterator[Callable[[str], Watch]]:
+    """Watch the pages of a site that a test has started itself; at the end of the test nothing is amiss."""
+    made: list[Watch] = []
+
+    def watch(base: str) -> Watch:
+        made.append(Watch(urlsplit(base).netloc))
+        return made[-1]
+
+    yield watch
+    for item in made:
+        item.assert_quiet()
+
+
+@pytest.fixture
 def watch(workplace: Workplace) -> Watch:
     return Watch(f"127.0.0.1:{workplace.port}")
 
