@@ -70,7 +70,7 @@ def test_from_the_set_up_page_to_a_verified_package(
     day.take_the_package(package)
     day.close()
     answer = verified(package, served.site / "site.vkey")
-    assert answer["status"] == "verified"
+    assert (answer["status"], answer["signer_established"], answer["findings"]) == ("verified", True, [])
 
 
 def verified(package: Path, keys: Path) -> dict[str, object]:
@@ -78,5 +78,4 @@ def verified(package: Path, keys: Path) -> dict[str, object]:
     command = [sys.executable, "-m", "api.cli", "verify", str(package), "--trusted-key", str(keys), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    answer = json.loads(done.stdout)
-    return dict(answer[0] if isinstance(answer, list) else answer)
+    return dict(json.loads(done.stdout)[str(package)])
