@@ -50,6 +50,12 @@ def line_html(line: Line) -> str:
 
 def line_way(line: Line) -> str:
     """Where the act of a line is taken."""
+    subject = quote(line.subject, safe="")
+    match line.stage:
+        case Stage.SECOND_PERSON | Stage.CONFIRMED:
+            return f"/new?order={subject}"
+        case Stage.PREPARED:
+            return f"/new?batch={subject}"
     return f"/?cell={quote(line.cell)}" if line.cell else "/"
 
 

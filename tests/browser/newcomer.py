@@ -122,7 +122,7 @@ class Day:
             hand.fill(page.get_by_label(label, exact=True), value)
         hand.press(page.get_by_role("button", name="Make the administrator"))
         page.wait_for_url("**/login")
-        self._log_in("administrator", own_password("administrator"), "/")
+        self._log_in("administrator", own_password("administrator"), "/today")
 
     def _log_in(self, who: str, password: str, leads_to: str) -> None:
         page, hand = self.at(who)
