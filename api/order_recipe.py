@@ -29,6 +29,12 @@ def recipe_ordered(shelf: Shelf, order_id: str, state: JsonObject) -> Recipe:
     return recipe
 
 
+def recipe_printed(shelf: Shelf, state: JsonObject) -> Recipe:
+    """Return the recipe version that an order was printed from, though another may be effective by now. Raises NotFound."""
+    order = DoseOrder.model_validate(state["order"])
+    return shelf.version(f"{order.recipe}@{order.recipe_version}", order.recipe_digest)
+
+
 def keep_to_development(actor: Actor, development: bool) -> None:
     """Refuse a process engineer what is for patients. Raises RoleMissing."""
     if actor.role == Role.PROCESS_ENGINEER and not development:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.errors import NotFound, WorkstationError, WrongState
-from api.order_recipe import recipe_ordered
+from api.order_recipe import recipe_ordered, recipe_printed
 from api.shelf import Shelf
 from audit.canonical import JsonObject, JsonValue
 from audit.store import TrailStore
@@ -52,6 +52,10 @@ class Ordered:
     def recipe_of(self, order_id: str) -> Recipe:
         """Return the recipe version that an order is written for. Raises WrongState where it is not the one that is printed now."""
         return recipe_ordered(self._shelf, order_id, self.order(order_id))
+
+    def recipe_printed(self, order_id: str) -> Recipe:
+        """Return the recipe version that an order was printed from, effective or not. Raises NotFound."""
+        return recipe_printed(self._shelf, self.order(order_id))
 
     def asks_for_age_and_sex(self, order_id: str) -> bool:
         """Whether a second person has to enter them: the formula needs them, or the first person has stated them."""

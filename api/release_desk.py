@@ -150,7 +150,7 @@ class ReleaseDesk:
             }
             # Counted first: a run that is closed cannot be counted again, one that was counted is not counted twice.
             order_id = str(batch["order"])
-            order, recipe = DoseOrder.model_validate(self._production.order(order_id)["order"]), self._production.recipe_of(order_id)
+            order, recipe = DoseOrder.model_validate(self._production.order(order_id)["order"]), self._production.recipe_printed(order_id)
             self._inks.note_usage(order, recipe, str(batch["run"]), TrailView(trail.lines), actor)
             self._store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", batch_id), new, actor, DEVICE))
             followed: JsonObject = {}

@@ -121,6 +121,16 @@ class Shelf:
         """
         return parse_recipe(str(self.printable(name)["recipe_toml"]).encode())
 
+    def version(self, name: str, digest: str) -> Recipe:
+        """Return the recipe version `id@version` with this digest, whatever has become of it since it was printed. Raises NotFound."""
+        state = self._object("recipe", name, "recipe version")
+        for signed in ("bundle_sha256", "development_sha256"):
+            if isinstance(found := state.get(signed), str):
+                recipe = parse_recipe(str(json.loads(self._store.blob(found))["recipe_toml"]).encode())
+                if recipe.digest == digest:
+                    return recipe
+        raise NotFound(f"No signed content of recipe {name} has the digest {digest}.", remedy="Run `dosewright verify` on the store.")
+
     def printable(self, name: str) -> JsonObject:
         """Return what a cell is handed of a recipe: the effective bundle, or what a process engineer signed for development."""
         if "@" not in name:

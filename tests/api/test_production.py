@@ -9,8 +9,10 @@ import pytest
 
 from api.production import MEANING_CONFIRMED, MEANING_ENTERED, OrderRequest
 from api.repeats import printed_before
+from audit.events import EventKind
 from audit.signatures import verify_signature
 from printer import admission
+from recipes.library import recipe_bytes
 from recipes.order import DoseOrder
 
 ORDER = {
@@ -147,8 +149,6 @@ def test_closing_a_run_refuses_a_changed_cell_trail(bench: Any) -> None:
     assert bench.ask("qp", "POST", f"/batches/{batch}/close").json()["code"] == "AP-011"
     bench.cell.status_now = status
     assert bench.ask("qp", "POST", f"/batches/{batch}/close").status_code == 409, "the end of the run is not in the trail yet"
-    from audit.events import EventKind
-
     bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", "B00001-R1", {"state": "AWAITING_REVIEW", "ended": "ABORTED"})
     bench.cell.tamper = True
     answer = bench.ask("qp", "POST", f"/batches/{batch}/close")
@@ -160,11 +160,28 @@ def test_closing_a_run_refuses_a_changed_cell_trail(bench: Any) -> None:
     assert (state["status"], state["cell_origin"]) == ("awaiting review", "cell-1.demonstration")
 
 
+def test_a_run_whose_recipe_was_superseded_meanwhile_is_closed_all_the_same(bench: Any) -> None:
+    """What was printed has to be reviewed, and its ink counted by the version that it was printed from."""
+    batch = make_batch(bench)
+    bench.ask("operator", "POST", f"/batches/{batch}/run")
+    reference = "cyclophosphamide@2"
+    toml = recipe_bytes("cyclophosphamide").decode().replace("version = 1", "version = 2", 1).replace('= "40 degC"', '= "41 degC"', 1)
+    drafted = bench.ask("engineer", "POST", "/recipe-versions", {"recipe_toml": toml, "reason": "the next version"})
+    assert drafted.status_code == 201, drafted.text
+    for by, what, more in (("engineer", "submit", {}), ("quality", "approve", {}), ("quality", "effective", {"reason": "validated"})):
+        answer = bench.ask(by, "POST", f"/recipe-versions/{reference}/{what}", {"signature": bench.signature(by), **more})
+        assert answer.status_code in (200, 201), answer.text
+    assert bench.workstation.store.state("recipe", "cyclophosphamide@1")["status"] == "superseded"
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1", "batch": batch, "state": "AWAITING_REVIEW"}
+    bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", "B00001-R1", {"state": "AWAITING_REVIEW", "ended": "COMPLETED"})
+    answer = bench.ask("qp", "POST", f"/batches/{batch}/close")
+    assert answer.status_code == 200, answer.text
+    assert bench.workstation.store.state("batch", batch)["status"] == "awaiting review"
+
+
 def test_release_is_blocked_with_reasons_and_nothing_is_signed(bench: Any) -> None:
     batch = make_batch(bench)
     bench.ask("operator", "POST", f"/batches/{batch}/run")
-    from audit.events import EventKind
-
     bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", "B00001-R1", {"state": "AWAITING_REVIEW", "ended": "ABORTED"})
     bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1", "batch": batch, "state": "AWAITING_REVIEW"}
     assert bench.ask("qp", "POST", f"/batches/{batch}/close").status_code == 200
