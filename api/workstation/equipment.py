@@ -16,14 +16,15 @@ from api.workstation import equipment_parts as parts
 from api.workstation import forms
 from api.workstation.cards import card, page_head, text
 from api.workstation.pieces import INERT
+from api.workstation.refusal import refusal_html
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import marked, said, told
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
 from audit.release.trail_view import as_list, as_object
 
 _PAGE = 10
-_AFTER = ("qualification is not touched", "to be qualified again")
+_AFTER = (marked("qualification is not touched"), marked("to be qualified again"))
 
 
 class EquipmentPage:
@@ -83,7 +84,7 @@ class EquipmentPage:
             page: HistoryPage = desk.history(self._cell, self._history, cursor=self._cursor, limit=_PAGE)
             return parts.identified_html(desk.identified(self._cell)), parts.history_html(page, self._history, self._cell)
         except DosewrightError as error:
-            problem = f'<p class="dw-problem" role="alert">▲ {parts.text(str(error))}</p>'
+            problem = f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>'
             return problem, problem
 
     def _doer(self, act: Callable[[Session], object], done: str, way: str = "") -> Callable[[], Awaitable[None]]:
@@ -118,7 +119,7 @@ class EquipmentPage:
             asset = ui.select(devices, label=said("Device")).props("outlined dense")
             on, by = forms.text_field(said("Done on, YYYY-MM-DD")), forms.text_field(said("Done by"))
             what = forms.text_field(said("What was done, what was changed"), wide=True)
-            after = ui.select({item: said(item) for item in _AFTER}, label=said("After it")).props("outlined dense")
+            after = ui.select({item: told(item) for item in _AFTER}, label=said("After it")).props("outlined dense")
             forms.submit(said("Record the maintenance"))
 
     def _qualification_form(self, session: Session) -> None:
@@ -134,9 +135,9 @@ class EquipmentPage:
             return log.record_qualification(session, cell, read_form(QualificationReport, fields), credentials)
 
         with forms.form(self._doer(record, said("The report is on record."))).classes("dw-many"):
-            stages = {name: f"{name}: {said(title)}" for name, title in STAGES.items()}
+            stages = {name: f"{name}: {told(title)}" for name, title in STAGES.items()}
             stage = ui.select(stages, label=said("Stage")).props("outlined dense")
-            outcome = ui.select({item: said(item) for item in OUTCOMES}, label=said("Outcome")).props("outlined dense")
+            outcome = ui.select({item: told(item) for item in OUTCOMES}, label=said("Outcome")).props("outlined dense")
             report = forms.text_field(said("Report"))
             on, until = forms.text_field(said("Performed on, YYYY-MM-DD")), forms.text_field(said("Valid until, if it ends"))
             remark = forms.text_field(said("Remark"))

@@ -12,9 +12,10 @@ from api.read_form import read_form
 from api.trend_desk import TrendQuestion, Trends
 from api.workstation.cards import card, page_head, table, text
 from api.workstation.pieces import INERT
+from api.workstation.refusal import refusal_html
 from api.workstation.trend_charts import chart_html, figure
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told_html
 from audit.errors import DosewrightError
 from audit.release.trend_points import charts_of
 from audit.release.trend_report import SETTLED, Trend
@@ -86,7 +87,7 @@ def signals_html(trend: Trend) -> str:
     of_batch: dict[str, list[str]] = {}
     for batch, signal in trend.signals:
         of_batch.setdefault(batch, []).append(signal)
-    rows = "".join(f"<li>■ <b>{escape(batch)}</b>: {escape('; '.join(signals))}</li>" for batch, signals in of_batch.items())
+    rows = "".join(f"<li>■ <b>{escape(batch)}</b>: {'; '.join(map(told_html, signals))}</li>" for batch, signals in of_batch.items())
     note = said("A signal is a reason to look at the process; no disposition follows from it.")
     head = f'<h3 class="dw-title">{escape(said("Points that break a rule"))}</h3>'
     return f'{head}<ul class="dw-list dw-signals">{rows}</ul><p class="dw-quiet">{escape(note)}</p>'
@@ -142,7 +143,7 @@ class TrendsPage:
             for trend in found.trends:
                 self._series(trend, found)
             if found.left_out:
-                rows = "".join(f"<li>{escape(batch)}: {escape(reason)}</li>" for batch, reason in found.left_out)
+                rows = "".join(f"<li>{escape(batch)}: {told_html(reason)}</li>" for batch, reason in found.left_out)
                 with card(said("Left out")):
                     text(f'<ul class="dw-list">{rows}</ul>')
 
@@ -150,7 +151,7 @@ class TrendsPage:
         try:
             return self._visitor.workstation.trends.trends(read_form(TrendQuestion, self._asked)), ""
         except DosewrightError as error:
-            return None, f'<p class="dw-problem" role="alert">▲ {escape(str(error))}</p>'
+            return None, f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>'
 
     @staticmethod
     def _series(trend: Trend, found: Trends) -> None:
