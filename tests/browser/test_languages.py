@@ -63,12 +63,13 @@ def left_in_english(page: Page, name: str) -> list[str]:
 
 
 def log_in(workplace: Any, page: Page, username: str) -> None:
-    """Log in by what does not depend on a language."""
+    """Log in by what does not depend on a language, and go to the cell."""
     page.goto(f"{workplace.base}/login")
     page.locator("#username").fill(username)
     page.locator("#password").fill(workplace.password(username))
     page.locator("form[action='/api/v1/session'] button").first.click()
-    page.wait_for_url(f"{workplace.base}/")
+    page.wait_for_url(f"{workplace.base}/today")
+    page.goto(f"{workplace.base}/")
 
 
 def wide(page: Page, name: str) -> list[str]:
