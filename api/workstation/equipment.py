@@ -15,10 +15,11 @@ from api.security import Permission, Session
 from api.workstation import equipment_parts as parts
 from api.workstation import forms
 from api.workstation.cards import card, page_head, text
+from api.workstation.language_files import Language
 from api.workstation.pieces import INERT
 from api.workstation.refusal import refusal_html
 from api.workstation.visitor import Visitor
-from api.workstation.words import marked, said, told
+from api.workstation.words import marked, said, speaking, spoken, told
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
 from audit.release.trail_view import as_list, as_object
@@ -48,7 +49,7 @@ class EquipmentPage:
                 text(f'<p class="dw-quiet">{said("This site has no cell.")}</p>')
             return
         view = await run.io_bound(self._view) or {}
-        identified, history = await run.io_bound(self._from_trail) or ("", "")
+        identified, history = await run.io_bound(self._from_trail, spoken()) or ("", "")
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
                 with card(said("{cell}: what stands in it", cell=self._cell)):
@@ -78,7 +79,12 @@ class EquipmentPage:
         workstation = self._visitor.workstation
         return workstation.equipment.view(self._cell, workstation.readiness.of(self._cell).view())
 
-    def _from_trail(self) -> tuple[str, str]:
+    def _from_trail(self, language: Language) -> tuple[str, str]:
+        """In a thread, which knows no page: it speaks the language that it is given."""
+        with speaking(language):
+            return self._parts_from_trail()
+
+    def _parts_from_trail(self) -> tuple[str, str]:
         desk = self._visitor.workstation.equipment
         try:
             page: HistoryPage = desk.history(self._cell, self._history, cursor=self._cursor, limit=_PAGE)

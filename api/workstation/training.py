@@ -42,7 +42,7 @@ def _row(item: Trained) -> str:
         source = said("{id}, trained on {day} by {trainer}", id=item.source, day=item.trained_on, trainer=item.trainer)
         signed = f"<br><span class='dw-quiet'>{escape(said('signed by {name}', name=item.signed_by))}</span>"
     else:
-        source, signed = item.source, ""
+        source, signed = told(item.source), ""
     standing = f"{_MARKS[item.standing]} {escape(item.until)}<br><span class='dw-quiet'>{escape(told(item.standing.value))}</span>"
     return (
         f"<tr><td class='dw-keep'>{escape(item.person)}</td><td>{escape(told(item.matter))} {escape(item.subject)}{asked}</td>"
