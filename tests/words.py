@@ -16,10 +16,15 @@ from pathlib import Path
 from typing import get_args
 
 from api import ink_forms
+from api.equipment_log import OUTCOMES, STAGES
+from api.equipment_view import Standing
 from api.pack_desk import Recipient
 from api.recall_desk import Contact
 from api.status import STATE_WORDS
+from api.training_desk import MATTERS
 from api.workstation import words
+from api.workstation.batch_progress import Step as BatchStep
+from api.workstation.gate_remedies import REMEDIES
 from audit.access_policy import AccessPolicy
 from audit.identity import Role
 from audit.release.conformity import Disposition, Item, State
@@ -36,6 +41,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("api", "printer", "recipes", "audit", "firmware_bridge")
 LITERALS = {"said": 1, "said_n": 2, "marked": 1}
 """The functions that take keys, each with how many of its first arguments are."""
+DEVICES = ("printer", "balance", "pressure sensor", "check weight", "external balance")
+"""What stands in a cell, as `api/equipment_view.py` names it."""
+SHAPES = ("cylinder", "torus", "caplet", "film", "grid")
+"""The families of solids that have a name in words, as recipes name them."""
 VARIABLES = frozenset({"place.name", "place.title", "place_of(here).name", "one if n == 1 else many"})
 """What `said` is given that is not a literal, but whose texts are `marked` where they stand."""
 _VALUE = re.compile(r"\{[^{}]*\}")
@@ -48,7 +57,7 @@ def tables() -> Iterator[str]:
         yield from (state, meaning)
     for definition in DEFINITIONS.values():
         yield from (definition.name.value, definition.cause, definition.consequence, definition.action)
-    for kind in (AlarmState, CheckStep, Item, State, Disposition, ReasonCode, Pack, Copy, RecipeState, Step):
+    for kind in (AlarmState, CheckStep, Item, State, Disposition, ReasonCode, Pack, Copy, RecipeState, Step, BatchStep, Standing):
         yield from (member.value for member in kind)
     yield from (role.value.replace("_", " ") for role in Role)
     yield from (state.value.lower() for state in LinkState)
@@ -58,6 +67,9 @@ def tables() -> Iterator[str]:
     yield from (*ink_forms.TEXTS.values(), *ink_forms.DATES.values(), ink_forms.MINUTES)
     yield from (name.replace("_", " ") for name in AccessPolicy.model_fields)
     yield from get_args(Recipient)
+    yield from (*STAGES.values(), *OUTCOMES, *MATTERS, *DEVICES, *SHAPES)
+    for remedy in REMEDIES.values():
+        yield from (remedy.text, remedy.link)
     for field in ("by", "outcome"):
         yield from get_args(Contact.model_fields[field].annotation)
 

@@ -16,9 +16,10 @@ from api.production import SecondEntry
 from api.workstation import fields, forms
 from api.workstation.entry_steps import alert
 from api.workstation.pieces import Changing
-from api.workstation.prescription_form import PER, SEXES, UNITS
+from api.workstation.prescription_form import UNITS, per, sexes
+from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told
 from recipes.errors import PrescriptionRefused
 
 Done = Callable[[], Awaitable[None]]
@@ -45,11 +46,11 @@ class SecondStep:
                     "weight_kg": fields.text_field(said("Weight, kg"), numbers=True),
                 }
                 if production.asks_for_age_and_sex(self._order):
-                    self._fields["sex"] = fields.choice(SEXES, said("Sex"))
+                    self._fields["sex"] = fields.choice(sexes(), said("Sex"))
                     self._fields["age_years"] = fields.text_field(said("Age, years"), numbers=True)
                 self._fields["prescribed"] = fields.text_field(said("Prescribed amount"), numbers=True)
                 self._fields["unit"] = fields.choice(UNITS, said("Unit"))
-                self._fields["per"] = fields.choice(PER, said("Per"))
+                self._fields["per"] = fields.choice(per(), said("Per"))
                 if production.has_two_actives(self._order):
                     self._fields["second_prescribed"] = fields.text_field(said("Prescribed amount of the second active"), numbers=True)
                 self._fields["days"] = fields.text_field(said("Days"), numbers=True)
@@ -79,10 +80,10 @@ class SecondStep:
                 {_FIELD_OF.get(name, name): said("Differs from the first entry. Compare with the prescription.") for name in error.fields}
             )
         elif isinstance(error, PrescriptionRefused) and error.fields:
-            self._mark(dict(error.fields))
+            self._mark({name: told(text) for name, text in error.fields.items()})
         else:
             fields.wrong(self._password, said("Not signed."))
-        self._problem.show(alert(str(error)))
+        self._problem.show(alert(refusal_text(error)))
         fields.to_first_problem([*self._fields.values(), self._password])
 
     def _mark(self, problems: dict[str, str]) -> None:
@@ -126,7 +127,7 @@ class IdentityForm:
         desk = self._visitor.workstation.patients
         error = await self._visitor.attempt(lambda session: desk.record(session, self._pseudonym, identity))
         if error is not None:
-            self._problem.show(alert(str(error)))
+            self._problem.show(alert(refusal_text(error)))
             return
         await self._done()
 
@@ -181,7 +182,7 @@ class CartridgeStep:
         error = await self._visitor.attempt(lambda session: scans.scan(session, self._order, scan))
         if error is not None:
             fields.wrong(field, said("Not this one."))
-            self._told[head].show(alert(str(error)))
+            self._told[head].show(alert(refusal_text(error)))
             fields.to_first_problem([field])
             return
         field.error = None

@@ -15,8 +15,9 @@ from api.workstation import fields, forms
 from api.workstation.fhir_panel import FhirPanel
 from api.workstation.pieces import Changing
 from api.workstation.prescription_form import PrescriptionForm
+from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
 from recipes.errors import PrescriptionRefused
@@ -31,7 +32,7 @@ def without_trailing_zeros(line: str) -> str:
 
 def arithmetic_html(lines: object) -> str:
     """The dose, line by line."""
-    rows = "".join(f"<li>{escape(without_trailing_zeros(str(line)))}</li>" for line in lines) if isinstance(lines, list) else ""
+    rows = "".join(f"<li>{told_html(without_trailing_zeros(str(line)))}</li>" for line in lines) if isinstance(lines, list) else ""
     return f'<ol class="dw-arith dw-lines">{rows}</ol>'
 
 
@@ -104,14 +105,14 @@ class Entry:
             request = form.request()
             answer = await run.io_bound(self._visitor.workstation.production.preview, request)
         except PrescriptionRefused as error:
-            self._refused(form.mark(error.fields) if error.fields else [str(error)])
+            self._refused(form.mark({name: told(text) for name, text in error.fields.items()}) if error.fields else [refusal_text(error)])
             return
         except ValidationError as error:
-            places = {str(item["loc"][0]): item["msg"] for item in error.errors(include_url=False) if item["loc"]}
+            places = {str(item["loc"][0]): told(item["msg"]) for item in error.errors(include_url=False) if item["loc"]}
             self._refused(form.mark(places))
             return
         except DosewrightError as error:
-            self._refused([str(error)])
+            self._refused([refusal_text(error)])
             return
         self._problem.show("")
         self._request, self._answer = request, answer
@@ -137,7 +138,7 @@ class Entry:
             production = self._visitor.workstation.production
             error = await self._visitor.attempt(lambda session: found.append(production.enter_order(session, request, credentials)))
             if error is not None:
-                problem.show(alert(str(error)))
+                problem.show(alert(refusal_text(error)))
                 fields.wrong(password, said("Not signed."))
                 fields.to_first_problem([password])
                 return

@@ -15,15 +15,17 @@ from api.security import Permission, Session
 from api.workstation import equipment_parts as parts
 from api.workstation import forms
 from api.workstation.cards import card, page_head, text
+from api.workstation.language_files import Language
 from api.workstation.pieces import INERT
+from api.workstation.refusal import refusal_html
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import marked, said, speaking, spoken, told
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
 from audit.release.trail_view import as_list, as_object
 
 _PAGE = 10
-_AFTER = ("qualification is not touched", "to be qualified again")
+_AFTER = (marked("qualification is not touched"), marked("to be qualified again"))
 
 
 class EquipmentPage:
@@ -47,7 +49,7 @@ class EquipmentPage:
                 text(f'<p class="dw-quiet">{said("This site has no cell.")}</p>')
             return
         view = await run.io_bound(self._view) or {}
-        identified, history = await run.io_bound(self._from_trail) or ("", "")
+        identified, history = await run.io_bound(self._from_trail, spoken()) or ("", "")
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
                 with card(said("{cell}: what stands in it", cell=self._cell)):
@@ -77,13 +79,18 @@ class EquipmentPage:
         workstation = self._visitor.workstation
         return workstation.equipment.view(self._cell, workstation.readiness.of(self._cell).view())
 
-    def _from_trail(self) -> tuple[str, str]:
+    def _from_trail(self, language: Language) -> tuple[str, str]:
+        """In a thread, which knows no page: it speaks the language that it is given."""
+        with speaking(language):
+            return self._parts_from_trail()
+
+    def _parts_from_trail(self) -> tuple[str, str]:
         desk = self._visitor.workstation.equipment
         try:
             page: HistoryPage = desk.history(self._cell, self._history, cursor=self._cursor, limit=_PAGE)
             return parts.identified_html(desk.identified(self._cell)), parts.history_html(page, self._history, self._cell)
         except DosewrightError as error:
-            problem = f'<p class="dw-problem" role="alert">▲ {parts.text(str(error))}</p>'
+            problem = f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>'
             return problem, problem
 
     def _doer(self, act: Callable[[Session], object], done: str, way: str = "") -> Callable[[], Awaitable[None]]:
@@ -118,7 +125,7 @@ class EquipmentPage:
             asset = ui.select(devices, label=said("Device")).props("outlined dense")
             on, by = forms.text_field(said("Done on, YYYY-MM-DD")), forms.text_field(said("Done by"))
             what = forms.text_field(said("What was done, what was changed"), wide=True)
-            after = ui.select({item: said(item) for item in _AFTER}, label=said("After it")).props("outlined dense")
+            after = ui.select({item: told(item) for item in _AFTER}, label=said("After it")).props("outlined dense")
             forms.submit(said("Record the maintenance"))
 
     def _qualification_form(self, session: Session) -> None:
@@ -134,9 +141,9 @@ class EquipmentPage:
             return log.record_qualification(session, cell, read_form(QualificationReport, fields), credentials)
 
         with forms.form(self._doer(record, said("The report is on record."))).classes("dw-many"):
-            stages = {name: f"{name}: {said(title)}" for name, title in STAGES.items()}
+            stages = {name: f"{name}: {told(title)}" for name, title in STAGES.items()}
             stage = ui.select(stages, label=said("Stage")).props("outlined dense")
-            outcome = ui.select({item: said(item) for item in OUTCOMES}, label=said("Outcome")).props("outlined dense")
+            outcome = ui.select({item: told(item) for item in OUTCOMES}, label=said("Outcome")).props("outlined dense")
             report = forms.text_field(said("Report"))
             on, until = forms.text_field(said("Performed on, YYYY-MM-DD")), forms.text_field(said("Valid until, if it ends"))
             remark = forms.text_field(said("Remark"))

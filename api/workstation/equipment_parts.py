@@ -11,7 +11,7 @@ from api.equipment_log import STAGES
 from api.status import GateStatus
 from api.workstation.cards import table
 from api.workstation.care import gate_list
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject, JsonValue
 from audit.quantities import plain_text
 from audit.release.trail_view import as_list, as_object, number_of, text_of
@@ -42,7 +42,7 @@ def devices_html(view: JsonObject) -> str:
     """Each device: what it is, its numbers, its certificate, and until when it is in date, in words and days."""
     register = as_object(view.get("register"))
     if not register:
-        return f'<p class="dw-problem" role="alert">▲ {text(view.get("problem"))}</p>'
+        return f'<p class="dw-problem" role="alert">▲ {told_html(str(view.get("problem") or "–"))}</p>'
     rows = []
     for device in map(as_object, as_list(register.get("devices"))):
         model = " ".join(filter(None, (text_of(device.get("model")), text_of(device.get("detail")))))
@@ -50,12 +50,12 @@ def devices_html(view: JsonObject) -> str:
         if device.get("serial"):
             serial = said("serial number {serial}", serial=device["serial"])
         rows.append(
-            f"<tr><td><b>{escape(said(str(device.get('what'))))}</b><br><span class='dw-quiet'>{text(device.get('asset'))}</span></td>"
+            f"<tr><td><b>{escape(told(str(device.get('what'))))}</b><br><span class='dw-quiet'>{text(device.get('asset'))}</span></td>"
             f"<td>{escape(model) or '–'}<br><span class='dw-quiet'>{escape(serial)}</span></td>"
             f"<td>{text(device.get('paper'))}</td><td>{_standing(device)}</td></tr>"
         )
     head = (said("Device"), said("Model and serial number"), said("Certificate or report"), said("In date until"))
-    signed = said("Register {reference}: {evidence}", reference=register.get("reference"), evidence=register.get("evidence"))
+    signed = said("Register {reference}: {evidence}", reference=register.get("reference"), evidence=told(str(register.get("evidence"))))
     return f'{table(head, rows, "")}<p class="dw-quiet">{escape(signed)}</p>'
 
 
@@ -86,7 +86,7 @@ def identified_html(found: JsonObject | None) -> str:
     if found is None:
         return f'<p class="dw-quiet">{escape(said("Not on record: no run has asked the devices who they are."))}</p>'
     devices = as_object(found.get("devices"))
-    rows = "".join(f"<li><b>{escape(said(name))}</b>: {text(told)}</li>" for name, told in devices.items())
+    rows = "".join(f"<li><b>{told_html(name)}</b>: {told_html(str(evidence))}</li>" for name, evidence in devices.items())
     of_run = said("Before run {run}", run=found.get("run"))
     return f'<p class="dw-quiet">{escape(of_run)}, {when(found.get("at"))}</p><ul class="dw-list">{rows}</ul>'
 
@@ -96,7 +96,7 @@ def qualifications_html(view: JsonObject) -> str:
     found, rows = as_object(view.get("qualifications")), []
     for stage, title in STAGES.items():
         state = as_object(found.get(stage))
-        name = f"<td><b>{stage}</b><br><span class='dw-quiet'>{escape(said(title))}</span></td>"
+        name = f"<td><b>{stage}</b><br><span class='dw-quiet'>{escape(told(title))}</span></td>"
         if not state:
             rows.append(f"<tr>{name}<td colspan='2'>○ {escape(said('not on record'))}</td></tr>")
             continue
@@ -105,7 +105,7 @@ def qualifications_html(view: JsonObject) -> str:
         until = said("valid until {day}", day=state["valid_until"]) if state.get("valid_until") else said("no end stated")
         signed = said("signed by {name}, entry object {id}", name=signature.get("name"), id=state.get("qualification"))
         rows.append(
-            f"<tr>{name}<td>{mark} {escape(said(str(state.get('outcome'))))}, {text(state.get('performed_on'))}<br>"
+            f"<tr>{name}<td>{mark} {escape(told(str(state.get('outcome'))))}, {text(state.get('performed_on'))}<br>"
             f"<span class='dw-quiet'>{escape(until)}</span></td>"
             f"<td>{text(state.get('report'))}<br><span class='dw-quiet'>{escape(signed)}</span></td></tr>"
         )
@@ -115,7 +115,7 @@ def qualifications_html(view: JsonObject) -> str:
 def maintenance_html(view: JsonObject) -> str:
     rows = [
         f"<tr><td class='dw-keep'>{text(item.get('done_on'))}</td><td><b>{text(item.get('asset'))}</b><br>{text(item.get('what'))}</td>"
-        f"<td>{text(item.get('done_by'))}<br><span class='dw-quiet'>{escape(said(str(item.get('after'))))}</span></td></tr>"
+        f"<td>{text(item.get('done_by'))}<br><span class='dw-quiet'>{escape(told(str(item.get('after'))))}</span></td></tr>"
         for item in map(as_object, as_list(view.get("maintenance")))
     ]
     return table((said("Done on"), said("What"), said("By, and after it")), rows, said("No maintenance is on record."))
@@ -160,7 +160,7 @@ def _check(row: JsonObject) -> str:
     verdict = f"✓ {escape(said('passed'))}" if passed else f"<b>✕ {escape(said('not passed'))}</b>"
     reasons = "; ".join(str(reason) for reason in as_list(row.get("reasons")))
     readings = "".join(
-        f"<li>{escape(said(str(item.get('step'))))}: {text(item.get('value_mg'))} mg</li>"
+        f"<li>{escape(told(str(item.get('step'))))}: {text(item.get('value_mg'))} mg</li>"
         for item in map(as_object, as_list(row.get("readings")))
     )
     limits, deviations = as_object(row.get("limits")), as_object(row.get("deviations"))
@@ -177,7 +177,7 @@ def _check(row: JsonObject) -> str:
     weight = as_object(row.get("weight"))
     with_ = said("{weight} on balance {balance}", weight=weight.get("id") or "–", balance=row.get("balance"))
     return (
-        f"<tr><td class='dw-keep'>{text(row.get('day'))}</td><td>{verdict}<br><span class='dw-quiet'>{escape(reasons)}</span></td>"
+        f"<tr><td class='dw-keep'>{text(row.get('day'))}</td><td>{verdict}<br><span class='dw-quiet'>{told_html(reasons)}</span></td>"
         f"<td>{shown}<br><span class='dw-quiet'>{escape(with_)}</span>{details}</td><td>{_by(row)}</td></tr>"
     )
 
@@ -189,7 +189,7 @@ def _cleaning(row: JsonObject) -> str:
 def _clearance(row: JsonObject) -> str:
     met = row.get("line_clearance")
     mark = "○" if met is None else "✓" if met is True else "✕"
-    unmet = ", ".join(str(name) for name in as_list(row.get("unmet")))
+    unmet = ", ".join(told(str(name)) for name in as_list(row.get("unmet")))
     return (
         f"<tr><td>{when(row.get('at'))}</td><td class='dw-keep'>{text(row.get('run'))}</td>"
         f"<td>{mark} {text(row.get('said'), escape(said('not on record')))}</td><td>{escape(unmet) or escape(said('nothing'))}</td></tr>"

@@ -18,25 +18,26 @@ from api.interop.fhir_rest import not_taken_over
 from api.interop.scan_code import ScanCode, read_scan
 from api.routes_interop import printed_here
 from api.workstation import fields
+from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import marked, said, told, told_html
 from audit.errors import DosewrightError
 
 NAMES = {
-    "moiety": "Active moiety",
-    "basis": "Basis of the amount",
-    "prescribed": "Prescribed amount",
-    "unit": "Unit",
-    "per": "Per",
-    "schedule": "Times of day",
-    "days": "Days",
-    "height_cm": "Height, cm",
-    "weight_kg": "Weight, kg",
-    "measured": "Measured on",
-    "sex": "Sex",
-    "age_years": "Age, years",
-    "prescriber": "Prescriber",
-    "number": "Prescription number",
+    "moiety": marked("Active moiety"),
+    "basis": marked("Basis of the amount"),
+    "prescribed": marked("Prescribed amount"),
+    "unit": marked("Unit"),
+    "per": marked("Per"),
+    "schedule": marked("Times of day"),
+    "days": marked("Days"),
+    "height_cm": marked("Height, cm"),
+    "weight_kg": marked("Weight, kg"),
+    "measured": marked("Measured on"),
+    "sex": marked("Sex"),
+    "age_years": marked("Age, years"),
+    "prescriber": marked("Prescriber"),
+    "number": marked("Prescription number"),
 }
 _NEEDED = ("moiety", "prescribed", "unit", "per", "schedule", "days")
 
@@ -75,7 +76,7 @@ class FhirPanel:
         try:
             code = read_scan(text)
         except InputInvalid as error:
-            self._refused(str(error))
+            self._refused(refusal_text(error) if isinstance(error, DosewrightError) else str(error))
             return
         if code.fhir:
             await self._fhir(code.text.encode("utf-8"))
@@ -84,12 +85,12 @@ class FhirPanel:
 
     def _code(self, code: ScanCode) -> None:
         chosen = bool(code.name) and self._cartridge(code.name)
-        told = said("Cartridge {serial} is chosen.", serial=code.name) if chosen else said("This is not a cartridge that is known here.")
+        answer = said("Cartridge {serial} is chosen.", serial=code.name) if chosen else said("This is not a cartridge that is known here.")
         why = said(
             "No prescription is in this code: GS1 codes name a product, lot, expiry and serial number. Tokens of national prescription "
             "services are references to a server, and are not read here. Enter the prescription below."
         )
-        self._show(f'<p class="dw-note" role="status"><b>{escape(told)}</b> {escape(why)}</p>')
+        self._show(f'<p class="dw-note" role="status"><b>{escape(answer)}</b> {escape(why)}</p>')
 
     async def _fhir(self, data: bytes) -> None:
         workstation = self._visitor.workstation
@@ -99,7 +100,7 @@ class FhirPanel:
             found = await run.io_bound(lambda: read_request(data, printed_here(workstation.shelf), today=today))
             rest = await run.io_bound(not_taken_over, data)
         except (DosewrightError, RecursionError) as error:
-            self._refused(str(error))
+            self._refused(refusal_text(error) if isinstance(error, DosewrightError) else str(error))
             return
         if found is not None:
             self._list(found, rest or ())
@@ -115,12 +116,12 @@ class FhirPanel:
     def _list(self, found: FhirPrescription, rest: tuple[str, ...]) -> None:
         self._shown.clear()
         self.identity = dict(found.identity)
-        missing = [said(NAMES[name]) for name in _NEEDED if name not in found.fields]
+        missing = [told(NAMES[name]) for name in _NEEDED if name not in found.fields]
         with self._shown:
             with ui.element("fieldset").classes("dw-fhir"):
                 ui.html(f"<legend>{escape(said('Compare each with the prescription and confirm it'))}</legend>", sanitize=False)
                 for name, value in found.fields.items():
-                    label = f"{said(NAMES.get(name, name))}: {value}"
+                    label = f"{told(NAMES.get(name, name))}: {value}"
                     ui.checkbox(label, on_change=functools.partial(self._confirmed, name, value)).props("size=lg").classes("dw-check")
             self._said(said("Missing: enter it below"), missing)
             self._said(said("Look at this"), [*found.findings, *self._of_identity()])
@@ -138,5 +139,5 @@ class FhirPanel:
     @staticmethod
     def _said(title: str, lines: list[str]) -> None:
         if lines:
-            rows = "".join(f"<li>{escape(line)}</li>" for line in lines)
+            rows = "".join(f"<li>{told_html(line)}</li>" for line in lines)
             ui.html(f'<div class="dw-said"><h3>{escape(title)}</h3><ul>{rows}</ul></div>', sanitize=False).classes("w-full")

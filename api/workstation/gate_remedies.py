@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from api.workstation.places import PLACES
-from api.workstation.words import said
+from api.workstation.words import said, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +67,4 @@ def remedy_of(gate: str, cell: str) -> tuple[str, str, str]:
     path = found.path.replace("{cell}", quote(cell, safe=""))
     if path and not path.startswith("/?") and path not in {place.path for place in PLACES}:
         path = ""
-    return said(found.text), path, said(found.link) if path else ""
+    return told(found.text), path, told(found.link) if path else ""

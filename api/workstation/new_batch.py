@@ -25,11 +25,12 @@ from api.workstation.confirm_steps import CartridgeStep, IdentityForm, SecondSte
 from api.workstation.entry_steps import Entry, arithmetic_html
 from api.workstation.look import NEW_STYLE
 from api.workstation.pieces import INERT, Changing, Parts
+from api.workstation.refusal import refusal_html
 from api.workstation.run_steps import GatesStep, PreviewStep, StartStep
 from api.workstation.scans import Scans
 from api.workstation.visitor import Visitor
 from api.workstation.waiting import waiting, waiting_html
-from api.workstation.words import said
+from api.workstation.words import marked, said, told
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
 from recipes.model import DoseOrder
@@ -48,12 +49,12 @@ _NEEDS: Mapping[Step, Permission] = {
     Step.START: Permission.RUN,
 }
 _LATER = {
-    Step.DOSE: "The dose with its arithmetic, to be signed as it is shown.",
-    Step.SECOND: "Another person enters the prescription again, blind.",
-    Step.CARTRIDGE: "The code on the cartridge is scanned and compared with the order.",
-    Step.GATES: "Every gate before a print, each with how to satisfy it.",
-    Step.PREVIEW: "Unit and plate as they will be printed.",
-    Step.START: "Nothing moves before it.",
+    Step.DOSE: marked("The dose with its arithmetic, to be signed as it is shown."),
+    Step.SECOND: marked("Another person enters the prescription again, blind."),
+    Step.CARTRIDGE: marked("The code on the cartridge is scanned and compared with the order."),
+    Step.GATES: marked("Every gate before a print, each with how to satisfy it."),
+    Step.PREVIEW: marked("Unit and plate as they will be printed."),
+    Step.START: marked("Nothing moves before it."),
 }
 
 
@@ -247,7 +248,7 @@ class NewBatchPage:
         allowed = GRANTS[_NEEDS[step]]
         if session.roles & allowed:
             return ""
-        names = " / ".join(sorted(role.value.replace("_", " ") for role in allowed))
+        names = " / ".join(sorted(told(role.value.replace("_", " ")) for role in allowed))
         return said("This step is not yours. It waits for: {roles}.", roles=names)
 
     def _cell_of(self, batch: str | None) -> str | None:
@@ -275,7 +276,7 @@ class NewBatchPage:
     def _summary(self, step: Step, order: JsonObject | None, *, done: bool) -> str:
         """What a step that is not open says of itself. Figures of an order stay hidden until a second person has confirmed them."""
         if not done or order is None:
-            return f'<p class="dw-quiet">{escape(said(_LATER.get(step, "")))}</p>'
+            return f'<p class="dw-quiet">{escape(told(_LATER.get(step, "")))}</p>'
         confirmed = order.get("status") == "confirmed"
         if step is Step.PRESCRIPTION:
             by = said("Entered and signed by {name}.", name=_of(order.get("entered"), "name"))
@@ -299,7 +300,7 @@ class NewBatchPage:
         written = DoseOrder.model_validate(order["order"]).prescription
         facts = [
             (said("Patient"), written.patient),
-            (said("Prescribed"), f"{written.moiety} {written.prescribed}".replace("m2", "m²") + f" / {written.per}"),
+            (said("Prescribed"), f"{written.moiety} {written.prescribed}".replace("m2", "m²") + f" / {told(written.per)}"),
             (said("Times"), "; ".join(intake.time for intake in written.schedule)),
             (said("Days"), str(written.days)),
         ]
@@ -309,14 +310,14 @@ class NewBatchPage:
         try:
             lines: object = list(self._visitor.workstation.production.dose_of(self._order or "").arithmetic)
         except DosewrightError as error:
-            return f'<p class="dw-problem">▲ {escape(str(error))}</p>'
+            return f'<p class="dw-problem">▲ {refusal_html(error)}</p>'
         return f"<details><summary>{escape(said('The arithmetic'))}</summary>{arithmetic_html(lines)}</details>"
 
     def _running(self) -> None:
         cell = self._cell_of(self._batch) or ""
         with ui.element("section").classes("dw-step dw-open dw-runs"):
-            told = said("Batch {batch} is on {cell}.", batch=self._batch or "", cell=cell)
-            ui.html(f'<p role="status"><b>✓ {escape(told)}</b></p>', sanitize=False)
+            words = said("Batch {batch} is on {cell}.", batch=self._batch or "", cell=cell)
+            ui.html(f'<p role="status"><b>✓ {escape(words)}</b></p>', sanitize=False)
             fields.button(said("Go to {cell}", cell=cell)).on_click(functools.partial(self._visitor.go_to, cell))
 
     async def _scanned(self, text: str, field: str) -> None:
@@ -337,13 +338,13 @@ def _of(signature: JsonValue, field: str) -> str:
 
 
 _MARKS = {"done": "✓", "open": "▸", "later": "○"}
-_WORDS = {"done": "done", "open": "now", "later": "later"}
+_WORDS = {"done": marked("done"), "open": marked("now"), "later": marked("later")}
 
 
 def _heading(step: Step, state: str) -> str:
     return (
-        f'<h2><span class="dw-no" aria-hidden="true">{"✓" if state == "done" else ORDER.index(step) + 1}</span> {escape(said(step.value))}'
-        f'<small class="dw-quiet">{escape(said(_WORDS[state]))}</small></h2>'
+        f'<h2><span class="dw-no" aria-hidden="true">{"✓" if state == "done" else ORDER.index(step) + 1}</span> {escape(told(step.value))}'
+        f'<small class="dw-quiet">{escape(told(_WORDS[state]))}</small></h2>'
     )
 
 
@@ -355,7 +356,7 @@ def _rail_html(found: Progress, order: str | None, batch: str | None) -> str:
         current = ' aria-current="step"' if found.open and step is found.open[0] else ""
         rows += (
             f'<li class="dw-rail-{state}"{current}><span class="dw-no" aria-hidden="true">{"✓" if state == "done" else number}</span>'
-            f"<span>{escape(said(step.value))}<small>{_MARKS[state]} {escape(said(_WORDS[state]))}</small></span></li>"
+            f"<span>{escape(told(step.value))}<small>{_MARKS[state]} {escape(told(_WORDS[state]))}</small></span></li>"
         )
     names = " · ".join(filter(None, (order, batch)))
     return f'<p class="dw-rail-name"><b>{escape(names or said("New prescription"))}</b></p><ol class="dw-rail-steps">{rows}</ol>'

@@ -211,7 +211,7 @@ class PackingPanel:
         self._scan_fields = shown
         place = shown.get(pack) or shown.get(_pack_of(text)) or next(iter(shown.values()), None)
         if place is None:
-            ui.notify("Nothing waits for a scan.", type="warning", position="bottom")
+            ui.notify(said("Nothing waits for a scan."), type="warning", position="bottom")
         else:
             place.value = text[:300]
 

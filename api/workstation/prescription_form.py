@@ -10,16 +10,26 @@ from api.production import OrderRequest
 from api.security import Session
 from api.shelf import Shelf
 from api.workstation import fields
-from api.workstation.words import said
+from api.workstation.words import marked, said, told
 from audit.canonical import JsonObject
 from audit.identity import Role
 from recipes.bsa import asks_for_age_and_sex
 from recipes.model import Recipe
 
 UNITS = {"mg/m2": "mg/m²", "mg/kg": "mg/kg", "mg": "mg"}
-PER = ("day", "dose")
-SEXES = ("female", "male")
-_NUMBER = "12.5 or 12,5"
+_PER = (marked("day"), marked("dose"))
+_SEXES = (marked("female"), marked("male"))
+_NUMBER = marked("12.5 or 12,5")
+
+
+def per() -> dict[str, str]:
+    """What an amount is prescribed for, by its word of the record."""
+    return {name: told(name) for name in _PER}
+
+
+def sexes() -> dict[str, str]:
+    """The sexes that a formula knows, by their words of the record."""
+    return {name: told(name) for name in _SEXES}
 
 
 def asks_age(recipe: Recipe) -> bool:
@@ -86,18 +96,20 @@ class PrescriptionForm:
                 "weight_kg": fields.text_field(said("Weight, kg"), numbers=True),
                 "measured": fields.text_field(said("Measured on, YYYY-MM-DD")),
             }
-            self._choices = {"sex": fields.choice(SEXES, said("Sex"))}
+            self._choices = {"sex": fields.choice(sexes(), said("Sex"))}
             self._texts["age_years"] = fields.text_field(said("Age, years"), numbers=True)
             self._texts["body_confirmed"] = fields.text_field(said("If unusual: measured again by"))
 
     def _amount(self) -> None:
         _title(said("How much"))
         with ui.element("div").classes("dw-fields"):
-            self._texts["prescribed"] = fields.text_field(said("Prescribed amount"), hint=_NUMBER, numbers=True)
+            self._texts["prescribed"] = fields.text_field(said("Prescribed amount"), hint=told(_NUMBER), numbers=True)
             self._choices["unit"] = fields.choice(UNITS, said("Unit"))
-            self._choices["per"] = fields.choice(PER, said("Per"))
-            self._texts["second_prescribed"] = fields.text_field(said("Prescribed amount of the second active"), hint=_NUMBER, numbers=True)
-            self._texts["schedule"] = fields.text_field(said("Times of day"), "once daily", hint="morning 2; evening 1")
+            self._choices["per"] = fields.choice(per(), said("Per"))
+            self._texts["second_prescribed"] = fields.text_field(
+                said("Prescribed amount of the second active"), hint=told(_NUMBER), numbers=True
+            )
+            self._texts["schedule"] = fields.text_field(said("Times of day"), "once daily", hint=said("morning 2; evening 1"))
             self._texts["days"] = fields.text_field(said("Days"), numbers=True)
 
     def _source(self) -> None:

@@ -25,6 +25,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "AP-012": (marked("The two entries differ."), marked("Both compare with the original, then enter anew.")),
     "AP-013": (marked("This prescription was printed already."), marked("Ask the prescriber whether a further batch is wanted.")),
     "AP-014": (marked("An entry cannot be read."), _CORRECT),
+    "AP-015": (marked("What was scanned does not belong there."), marked("Look at what was scanned, and scan the right one.")),
     "AP-020": (marked("Nobody is logged in."), marked("Log in again.")),
     "AP-021": (marked("The request came from another page."), marked("Use the workstation's own page.")),
     "AP-022": (marked("The session is locked."), marked("Give your password to go on.")),

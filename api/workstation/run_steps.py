@@ -16,10 +16,11 @@ from api.workstation import fields
 from api.workstation.entry_steps import alert
 from api.workstation.gate_remedies import remedy_of
 from api.workstation.pieces import Changing, Parts
+from api.workstation.refusal import refusal_text
 from api.workstation.solid_view import SolidView, figures_html, objects
 from api.workstation.unit_pictures import pictures_html
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
 from printer.errors import CellRefused
@@ -30,11 +31,11 @@ Done = Callable[[], Awaitable[None]]
 def gate_html(gate: GateStatus, cell: str) -> str:
     """One gate: met by what; or what is missing, how it is satisfied, and the way to where that is done."""
     if gate.met:
-        return f'<div class="dw-gate dw-met"><b>✓ {escape(gate.gate)}</b> <span>{escape(gate.evidence)}</span></div>'
+        return f'<div class="dw-gate dw-met"><b>✓ {told_html(gate.gate)}</b> <span>{told_html(gate.evidence)}</span></div>'
     text, path, link = remedy_of(gate.gate, cell)
     way = f'<a class="dw-plain dw-go" href="{escape(path)}">{escape(link)}</a>' if path else ""
     return (
-        f'<div class="dw-gate dw-unmet"><b>✕ {escape(gate.gate)}</b> <span>{escape(gate.reason)}</span>'
+        f'<div class="dw-gate dw-unmet"><b>✕ {told_html(gate.gate)}</b> <span>{told_html(gate.reason)}</span>'
         f"<p><b>{escape(said('To satisfy it:'))}</b> {escape(text)}</p>{way}</div>"
     )
 
@@ -83,14 +84,14 @@ class GatesStep:
         gates = with_live(of_run, self._live) if of_run else self._live
         self._gates.show(self._shown(gates, cell or ""))
         met = sum(1 for gate in gates if gate.met)
-        told = (
+        count = (
             said("{met} of {all} gates are met.", met=met, all=len(gates))
             if gates
             else said("The gates are not known: the cell does not answer.")
         )
         if refused:
-            told += " " + said("The last run ended at its gates; nothing has moved. Satisfy what is open, then go through them again.")
-        self._count.show(f'<p role="status"><b>{escape(told)}</b></p>' if cell else "")
+            count += " " + said("The last run ended at its gates; nothing has moved. Satisfy what is open, then go through them again.")
+        self._count.show(f'<p role="status"><b>{escape(count)}</b></p>' if cell else "")
         self._go.set_enabled(cell is not None and not checking and not self._busy)
 
     def _choose(self, offers: tuple[Offer, ...]) -> None:
@@ -102,7 +103,7 @@ class GatesStep:
 
     def _offer(self, offer: Offer, *, several: bool) -> None:
         if not offer.open:
-            text = said("{cell} cannot take it: {reasons}", cell=offer.cell, reasons="; ".join(offer.reasons))
+            text = said("{cell} cannot take it: {reasons}", cell=offer.cell, reasons="; ".join(map(told, offer.reasons)))
             ui.html(f'<p class="dw-quiet">✕ {escape(text)}</p>', sanitize=False)
         elif several:
             chosen = self._cell == offer.cell
@@ -139,7 +140,7 @@ class GatesStep:
 
         error = await self._visitor.attempt(ask)
         self._busy = False
-        self._problem.show("" if error is None else alert(str(error)))
+        self._problem.show("" if error is None else alert(refusal_text(error)))
         await self._done()
 
 
@@ -162,7 +163,7 @@ class PreviewStep:
             preview = await run.io_bound(workstation.solids.preview, self._batch)
             names = await run.io_bound(workstation.pictures.names, self._batch)
         except DosewrightError as error:
-            self._show_problem(str(error))
+            self._show_problem(refusal_text(error))
             return
         self._place.clear()
         with self._place:
@@ -193,8 +194,8 @@ class StartStep:
         self._done = done
 
     def build(self) -> None:
-        told = said("{cell} is ready. It heats, homes and primes, then prints, weighs and judges unit by unit.", cell=self._cell)
-        ui.html(f"<p>{escape(told)}</p>", sanitize=False)
+        ready = said("{cell} is ready. It heats, homes and primes, then prints, weighs and judges unit by unit.", cell=self._cell)
+        ui.html(f"<p>{escape(ready)}</p>", sanitize=False)
         self._problem = Changing()
         self._button = fields.button(said("Start batch {batch} on {cell}", batch=self._batch, cell=self._cell)).classes("dw-start")
         self._button.on_click(self._start)
@@ -205,10 +206,10 @@ class StartStep:
         if isinstance(error, CellRefused):
             view = await run.io_bound(self._visitor.workstation.feeds.of(self._cell).view)
             if view is not None and view.status.batch == self._batch and view.status.state not in ("READY", "UNKNOWN"):
-                told = said("Batch {batch} was started already: this press did nothing.", batch=self._batch)
+                already = said("Batch {batch} was started already: this press did nothing.", batch=self._batch)
                 with self._visitor.page():
-                    ui.notify(told, type="warning", position="bottom", timeout=9000, close_button=said("Close"))
+                    ui.notify(already, type="warning", position="bottom", timeout=9000, close_button=said("Close"))
                 await self._done()
                 return
-        self._problem.show("" if error is None else alert(str(error)))
+        self._problem.show("" if error is None else alert(refusal_text(error)))
         await self._done()

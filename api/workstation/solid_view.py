@@ -8,7 +8,7 @@ from urllib.parse import quote
 from nicegui.element import Element
 from nicegui.elements.scene import scene
 
-from api.workstation.words import said
+from api.workstation.words import said, told
 from audit.canonical import JsonObject, JsonValue
 
 _BRINGS_THREE = scene.__name__
@@ -78,7 +78,7 @@ def _solid(piece: JsonObject) -> str:
     length, width, height = (str(piece.get(f"{name}_mm")) for name in ("length", "width", "height"))
     round_in_plan = piece.get("family") in ("cylinder", "torus")
     sides = f"⌀ {length} × {height}" if round_in_plan else f"{length} × {width} × {height}"
-    return f"{piece.get('family')}, {sides} mm"
+    return f"{told(str(piece.get('family')))}, {sides} mm"
 
 
 def objects(value: JsonValue) -> list[JsonObject]:

@@ -19,7 +19,7 @@ from api.workstation.cards import card, page_head
 from api.workstation.pieces import INERT, Changing, Parts
 from api.workstation.today_parts import alarm_html, cell_html, line_html, line_way, need_html, need_way, no_alarm_html
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told
 
 _REFRESH_S = 1.0
 _CELL_S = 0.5
@@ -154,7 +154,7 @@ def _line_row(line: Line) -> _Row:
 
 def _need_row(need: Need) -> _Row:
     key = (need.matter, need.subject, need.detail if need.matter.name.startswith(("CARE", "REGISTER", "ACCESS")) else "")
-    return key, need_html(need), need_way(need), said("Open {what}", what=need.subject or need.matter.value)
+    return key, need_html(need), need_way(need), said("Open {what}", what=need.subject or told(need.matter.value))
 
 
 def _alarm_row(cell: CellToday, alarm: AlarmStatus, *, several: bool) -> _Row:

@@ -11,7 +11,7 @@ from api.today_desk import CellToday, MountedInk
 from api.today_needs import Matter, Need
 from api.workstation import panels
 from api.workstation.today_words import act_text, age_text, need_text, stage_text, who_text
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 
 _SIGNS = {
     Stage.SECOND_PERSON: "②",
@@ -34,10 +34,12 @@ def line_html(line: Line) -> str:
     if line.yours:
         who = f'<b class="dw-you">{said("You may do it.")}</b>'
     elif line.held:
-        who = f"✕ {escape(line.held)}"
+        who = f"✕ {told_html(line.held)}"
     elif line.who:
         own = [reason for reason in line.reasons if reason.startswith("you ")]
-        who = said("For: {roles}", roles=who_text(line.who)) + (f" ({escape(said('not you: {why}', why='; '.join(own)))})" if own else "")
+        who = said("For: {roles}", roles=who_text(line.who)) + (
+            f" ({escape(said('not you: {why}', why='; '.join(map(told, own))))})" if own else ""
+        )
     else:
         who = ""
     return (
@@ -93,10 +95,10 @@ def cell_html(cell: CellToday) -> str:
     word, meaning = STATE_WORDS.get(status.state, (status.state.replace("_", " ").capitalize(), ""))
     facts = [f"<b>{escape(status.batch)}</b>"] if status.batch is not None else []
     facts += [escape(said("{done} of {all} units judged", done=status.judged, all=len(status.units)))] if status.units else []
-    problem = f'<p class="dw-problem" role="alert">▲ {escape(cell.problem)}</p>' if cell.problem else ""
+    problem = f'<p class="dw-problem" role="alert">▲ {told_html(cell.problem)}</p>' if cell.problem else ""
     return (
         f'<div data-state="{escape(status.state)}" class="dw-cell-today"><p class="dw-cell-name">{escape(cell.name)}</p>'
-        f'<p class="dw-cell-state">{escape(said(word))}</p><p class="dw-quiet">{" · ".join(facts) or escape(said(meaning))}</p>{problem}'
+        f'<p class="dw-cell-state">{escape(told(word))}</p><p class="dw-quiet">{" · ".join(facts) or escape(told(meaning))}</p>{problem}'
         f"{_ready(cell)}{_ink(cell)}</div>"
     )
 
@@ -109,7 +111,7 @@ def _ready(cell: CellToday) -> str:
     unmet = cell.unmet
     if not unmet:
         return f'<p class="dw-ready dw-is-ready">✓ {escape(said("Nothing of the cell would stop a start."))}</p>'
-    rows = "".join(f'<li class="unmet"><b>✕ {escape(gate.gate)}</b> {escape(gate.reason)}</li>' for gate in unmet)
+    rows = "".join(f'<li class="unmet"><b>✕ {told_html(gate.gate)}</b> {told_html(gate.reason)}</li>' for gate in unmet)
     head = said("1 gate would stop a start") if len(unmet) == 1 else said("{count} gates would stop a start", count=len(unmet))
     return f'<p class="dw-ready dw-not-ready">✕ {escape(head)}</p><ul class="dw-gates">{rows}</ul>'
 
@@ -123,7 +125,7 @@ def _ink(cell: CellToday) -> str:
 def _one_ink(ink: MountedInk, batch: str) -> str:
     until = said("may be used until {day}", day=ink.in_use_until)
     lot = said("Lot {lot}, expires on {expires}; in the cell for {batch}", lot=ink.lot, expires=ink.expires, batch=batch)
-    state = f"{'✓' if ink.usable else '✕'} {said(ink.state)}"
+    state = f"{'✓' if ink.usable else '✕'} {told(ink.state)}"
     return f'<b>{escape(ink.serial)}</b> {escape(state)}, {escape(until)}<br><span class="dw-quiet">{escape(lot)}</span>'
 
 

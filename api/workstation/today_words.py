@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from api.today import Act, Line, Stage
 from api.today_needs import Matter, Need
-from api.workstation.words import said
+from api.workstation.words import said, told
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -56,7 +56,7 @@ def act_text(line: Line) -> str:
 
 def who_text(who: Sequence[str]) -> str:
     """The roles that may do it, in words."""
-    return ", ".join(said(role.replace("_", " ")) for role in who)
+    return ", ".join(told(role.replace("_", " ")) for role in who)
 
 
 def age_text(seconds: int) -> str:
@@ -73,7 +73,7 @@ def age_text(seconds: int) -> str:
 
 def need_text(need: Need) -> str:
     """One thing that needs this person."""
-    where, detail, day = need.subject, need.detail, need.day
+    where, detail, day = need.subject, _detail(need.detail), need.day
     words = {
         Matter.ALARM: said("{cell}: {count}.", cell=where, count=_alarms(need.count)),
         Matter.SILENT: said("{cell} does not answer. What it does now is not known.", cell=where),
@@ -92,6 +92,12 @@ def need_text(need: Need) -> str:
         Matter.TRAINING_ENDS: said("Your training for {what} ends on {day}.", what=where, day=day),
     }
     return words[need.matter]
+
+
+def _detail(text: str) -> str:
+    """Words of the record or of a cell; of a gate with its reason each by itself."""
+    gate, colon, reason = text.partition(": ")
+    return f"{told(gate)}: {told(reason)}" if colon and told(text) == text else told(text)
 
 
 def _left(seconds: int | None) -> str:
@@ -121,4 +127,4 @@ def _alarms(count: int) -> str:
 
 
 def _listed(steps: Sequence[str]) -> str:
-    return ", ".join(said(step) for step in steps)
+    return ", ".join(told(step) for step in steps)

@@ -15,7 +15,7 @@ from api.training_desk import MATTERS, Trained, TrainingRecord
 from api.workstation import forms
 from api.workstation.cards import card, table, text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told
 
 _MARKS = {Standing.IN_DATE: "✓", Standing.ENDS_SOON: "▲", Standing.OVER: "✕"}
 
@@ -30,7 +30,7 @@ def training_html(rows: Sequence[Trained], silent: Sequence[str]) -> str:
 
 
 def _warning(item: Trained) -> str:
-    values = {"person": item.person, "what": f"{said(item.matter)} {item.subject}", "day": item.until}
+    values = {"person": item.person, "what": f"{told(item.matter)} {item.subject}", "day": item.until}
     if item.standing is Standing.OVER:
         return said("{person}: training for {what} ended on {day}.", **values)
     return said("{person}: training for {what} ends on {day}.", **values)
@@ -42,10 +42,10 @@ def _row(item: Trained) -> str:
         source = said("{id}, trained on {day} by {trainer}", id=item.source, day=item.trained_on, trainer=item.trainer)
         signed = f"<br><span class='dw-quiet'>{escape(said('signed by {name}', name=item.signed_by))}</span>"
     else:
-        source, signed = item.source, ""
-    standing = f"{_MARKS[item.standing]} {escape(item.until)}<br><span class='dw-quiet'>{escape(said(item.standing.value))}</span>"
+        source, signed = told(item.source), ""
+    standing = f"{_MARKS[item.standing]} {escape(item.until)}<br><span class='dw-quiet'>{escape(told(item.standing.value))}</span>"
     return (
-        f"<tr><td class='dw-keep'>{escape(item.person)}</td><td>{escape(said(item.matter))} {escape(item.subject)}{asked}</td>"
+        f"<tr><td class='dw-keep'>{escape(item.person)}</td><td>{escape(told(item.matter))} {escape(item.subject)}{asked}</td>"
         f"<td class='dw-keep'>{standing}</td>"
         f"<td>{escape(source)}{signed}</td></tr>"
     )
@@ -83,7 +83,7 @@ class TrainingCard:
 
         with forms.form(record).classes("dw-many"):
             person = ui.select(names, label=said("Person trained")).props("outlined dense")
-            matter = ui.select({item: said(item) for item in MATTERS}, label=said("Trained in")).props("outlined dense")
+            matter = ui.select({item: told(item) for item in MATTERS}, label=said("Trained in")).props("outlined dense")
             subject = forms.text_field(said("Recipe version, cell or procedure"))
             on, until = forms.text_field(said("Trained on, YYYY-MM-DD")), forms.text_field(said("Training valid until"))
             trainer = forms.text_field(said("Trainer"))

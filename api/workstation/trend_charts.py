@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
 
-from api.workstation.words import said
+from api.workstation.words import said, told, told_html
 from audit.quantities import plain_text, round_to
 from audit.release.trend_points import ChartKind, Point, Points
 
@@ -87,7 +87,7 @@ def chart_svg(chart: Points) -> str:
 
 def alternative(chart: Points) -> str:
     """What the picture shows, in words."""
-    broken = [said("{batch}: {rules}", batch=point.batch, rules="; ".join(point.breaks)) for point in chart.broken]
+    broken = [said("{batch}: {rules}", batch=point.batch, rules="; ".join(map(told, point.breaks))) for point in chart.broken]
     count = len(chart.points)
     what = said(
         "{title}, {count} batches, centre {centre} % of label.", title=title_of(chart.kind), count=count, centre=figure(chart.centre)
@@ -103,7 +103,7 @@ def points_table(chart: Points) -> str:
     rows = []
     for point in chart.points:
         value = f"{figure(point.value)} / {figure(point.falling)}" if point.falling is not None else figure(point.value)
-        mark = f"<b>■ {escape('; '.join(point.breaks))}</b>" if point.breaks else f"✓ {escape(said('none'))}"
+        mark = f"<b>■ {'; '.join(map(told_html, point.breaks))}</b>" if point.breaks else f"✓ {escape(said('none'))}"
         rows.append(
             f"<tr><td class='dw-keep'>{escape(point.batch)}</td><td>{point.n}</td><td>{value}</td>"
             f"<td>{figure(point.lower)}</td><td>{figure(point.upper)}</td><td>{mark}</td></tr>"

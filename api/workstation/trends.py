@@ -11,10 +11,12 @@ from nicegui import run, ui
 from api.read_form import read_form
 from api.trend_desk import TrendQuestion, Trends
 from api.workstation.cards import card, page_head, table, text
+from api.workstation.language_files import Language
 from api.workstation.pieces import INERT
+from api.workstation.refusal import refusal_html
 from api.workstation.trend_charts import chart_html, figure
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, speaking, spoken, told_html
 from audit.errors import DosewrightError
 from audit.release.trend_points import charts_of
 from audit.release.trend_report import SETTLED, Trend
@@ -86,7 +88,7 @@ def signals_html(trend: Trend) -> str:
     of_batch: dict[str, list[str]] = {}
     for batch, signal in trend.signals:
         of_batch.setdefault(batch, []).append(signal)
-    rows = "".join(f"<li>■ <b>{escape(batch)}</b>: {escape('; '.join(signals))}</li>" for batch, signals in of_batch.items())
+    rows = "".join(f"<li>■ <b>{escape(batch)}</b>: {'; '.join(map(told_html, signals))}</li>" for batch, signals in of_batch.items())
     note = said("A signal is a reason to look at the process; no disposition follows from it.")
     head = f'<h3 class="dw-title">{escape(said("Points that break a rule"))}</h3>'
     return f'{head}<ul class="dw-list dw-signals">{rows}</ul><p class="dw-quiet">{escape(note)}</p>'
@@ -116,6 +118,12 @@ def _interval(index: Index) -> str:
     return escape(said("{low} to {high}", low=figure(index.lower), high=figure(index.upper)))
 
 
+def _refused(error: DosewrightError, language: Language) -> str:
+    """A refusal in a thread, which knows no page."""
+    with speaking(language):
+        return refusal_html(error)
+
+
 class TrendsPage:
     """Builds the page of one visit. Lifetime: that of the page."""
 
@@ -126,7 +134,7 @@ class TrendsPage:
 
     async def build(self) -> None:
         """Ask, off the event loop, and show the answer or what is wrong with the question."""
-        found, problem = await run.io_bound(self._answer) or (None, "")
+        found, problem = await run.io_bound(self._answer, spoken()) or (None, "")
         if found is not None:
             self._asked |= {"low": found.low, "high": found.high}
         with ui.element("div").classes("dw-body dw-one"), ui.element("div").classes("dw-col").props(INERT):
@@ -142,15 +150,15 @@ class TrendsPage:
             for trend in found.trends:
                 self._series(trend, found)
             if found.left_out:
-                rows = "".join(f"<li>{escape(batch)}: {escape(reason)}</li>" for batch, reason in found.left_out)
+                rows = "".join(f"<li>{escape(batch)}: {told_html(reason)}</li>" for batch, reason in found.left_out)
                 with card(said("Left out")):
                     text(f'<ul class="dw-list">{rows}</ul>')
 
-    def _answer(self) -> tuple[Trends | None, str]:
+    def _answer(self, language: Language) -> tuple[Trends | None, str]:
         try:
             return self._visitor.workstation.trends.trends(read_form(TrendQuestion, self._asked)), ""
         except DosewrightError as error:
-            return None, f'<p class="dw-problem" role="alert">▲ {escape(str(error))}</p>'
+            return None, f'<p class="dw-problem" role="alert">▲ {_refused(error, language)}</p>'
 
     @staticmethod
     def _series(trend: Trend, found: Trends) -> None:

@@ -71,7 +71,11 @@ def test_placeholders_and_markup_are_the_same_in_every_language(code: str) -> No
 def test_german_and_spanish_are_no_copies_of_english() -> None:
     """A translation that is the English text is one of the few words that are the same."""
     for code in CODES:
-        same = [key for key, value in words.languages()[code].words.items() if key == value and len(key.split()) > 2]
+        same = [
+            key
+            for key, value in words.languages()[code].words.items()
+            if key == value and len(texts.bare(key).replace("{}", " ").split()) > 2
+        ]
         assert same == []
 
 

@@ -35,12 +35,12 @@ VISIBLE = """() => {
 ALLOWED = re.compile(
     r"Dosewright( virtual bench)?|STOP|UTC|CSV|JSON|SHA|EWMA|cell|workstation|Demonstration( [a-z]+)*|demonstration[\w. -]*|"
     r"[a-z]*cyclophosphamide[\w@.-]*|CYC-DEMO[\w-]*|quality|pharmacist|operator|engineer|administrator|second|Marlin|"
-    r"XPR204( Standard)?|"
+    r"XPR204( Standard)?|Cyclophosphamide 5-40 mg dispersible printlets|once daily|"
     r"hydrocortisone@1|minoxidil@1|polypill@1|sildenafil@1|serial number B0+1|certificate|"
     r"residues off, wiped with purified water, then 70 % ethanol|from ink lot|kPa|alarm\.|NIST|CFR|draft Annex|Vastigi|"
     r"[A-Z]?[0-9][\w.:+-]*|min|µL"
 )
-"""Words of the record and names: people, cells, recipes, inks, devices, codes, units of measure; and the page library's own Esperanto."""
+"""Words of the record and names: people, cells, recipes, schedules as typed, inks, devices, codes, units of measure; and the page library's own Esperanto."""
 ENGLISH = re.compile(r"[A-Za-z]{3,}")
 
 
@@ -63,12 +63,13 @@ def left_in_english(page: Page, name: str) -> list[str]:
 
 
 def log_in(workplace: Any, page: Page, username: str) -> None:
-    """Log in by what does not depend on a language."""
+    """Log in by what does not depend on a language, and go to the cell."""
     page.goto(f"{workplace.base}/login")
     page.locator("#username").fill(username)
     page.locator("#password").fill(workplace.password(username))
     page.locator("form[action='/api/v1/session'] button").first.click()
-    page.wait_for_url(f"{workplace.base}/")
+    page.wait_for_url(f"{workplace.base}/today")
+    page.goto(f"{workplace.base}/")
 
 
 def wide(page: Page, name: str) -> list[str]:
@@ -113,6 +114,12 @@ def test_pages_in_another_language_are_whole_and_fit(workplace: Any, visit: Visi
     quality.locator(".dw-menu summary").click()
     assert quality.evaluate("document.documentElement.lang") == PSEUDO
     found += left_in_english(quality, "a batch that prints") + visit_all(quality, workplace.base, left_in_english)
+    pharmacist = visit(locale=PSEUDO)
+    log_in(workplace, pharmacist, "pharmacist")
+    for name, address in (("a prescription", "/new"), ("a batch with its order", "/new?batch=B00001")):
+        pharmacist.goto(f"{workplace.base}{address}")
+        expect(pharmacist.locator(".dw-step")).to_have_count(7)
+        found += left_in_english(pharmacist, name)
     administrator.goto(f"{workplace.base}/people?account=operator")
     expect(administrator.locator(".dw-card").nth(3)).to_be_visible()
     found += left_in_english(administrator, "accounts")
@@ -132,6 +139,11 @@ def test_pages_in_another_language_are_whole_and_fit(workplace: Any, visit: Visi
         expect(page.locator(".dw-state h1")).to_be_visible()
         assert page.evaluate("document.documentElement.lang") == code
         found += wide(page, f"{code}: the cell") + [f"{code}: {text}" for text in visit_all(page, workplace.base, wide)]
+        page = visit(locale=locale)
+        log_in(workplace, page, "pharmacist")
+        page.goto(f"{workplace.base}/new")
+        expect(page.locator(".dw-entry-form")).to_be_visible()
+        found += wide(page, f"{code}: a prescription")
     assert not found, "\n".join(found)
 
 
