@@ -40,7 +40,7 @@ ALLOWED = re.compile(
     r"residues off, wiped with purified water, then 70 % ethanol|from ink lot|kPa|alarm\.|NIST|CFR|draft Annex|Vastigi|"
     r"[A-Z]?[0-9][\w.:+-]*|min|µL"
 )
-"""Words of the record and names: people, cells, recipes, schedules as typed, inks, devices, codes, units; and the library's Esperanto."""
+"""Words of the record and names: people, cells, recipes, inks, devices, schedules, codes, units of measure; the library's own Esperanto."""
 ENGLISH = re.compile(r"[A-Za-z]{3,}")
 
 
