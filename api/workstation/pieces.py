@@ -40,7 +40,9 @@ class Parts:
         self._parts: dict[Hashable, ui.element] = {}
 
     def show(self, wanted: Iterable[tuple[Hashable, Callable[[], object]]]) -> None:
-        """Show these parts, each a key with what builds it, and no others."""
+        """Show these parts, each a key with what builds it, and no others; nothing on a page that was left meanwhile."""
+        if self._place.is_deleted:
+            return
         parts = dict(wanted)
         for key in [key for key in self._parts if key not in parts]:
             self._parts.pop(key).delete()
