@@ -63,7 +63,9 @@ def wrong(field: Field, text: str) -> None:
 
 
 def _right(field: Field) -> None:
-    field.error = None
+    """Take back what was wrong, where something was: whatever is sent to a field may undo what is typed into it meanwhile."""
+    if field.error:
+        field.error = None
 
 
 def to_first_problem(found: Iterable[Field]) -> None:

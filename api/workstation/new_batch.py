@@ -33,7 +33,9 @@ from api.workstation.waiting import waiting, waiting_html
 from api.workstation.words import marked, said, told
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
+from audit.quantities import plain_text
 from recipes.model import DoseOrder
+from recipes.order import Prescribed
 
 HERE = "/new"
 _REFRESH_S = 0.5
@@ -70,6 +72,7 @@ class NewBatchPage:
         self._entry = Entry(visitor, self._entered, self._redraw)
         self._gates: GatesStep | None = None
         self._cartridge: CartridgeStep | None = None
+        self._start: StartStep | None = None
         self._views: dict[str, CellView] = {}
         self._looks = 0
         self._open: tuple[Step, ...] = ()
@@ -196,7 +199,8 @@ class NewBatchPage:
                 sealed = step is Step.PRESCRIPTION and state == "done" and self._may_seal(order)
                 yield (step, state, html, sealed), functools.partial(self._closed, step, state, html, sealed=sealed)
         if found.started:
-            yield ("running", self._batch), self._running
+            other = self._start is not None and not self._start.mine
+            yield ("running", self._batch, other), functools.partial(self._running, by_other=other)
 
     def _key(self, step: Step) -> tuple[Hashable, ...]:
         """What an open step's controls act on, besides the order: it is built anew where that changes, and stays where it does not."""
@@ -237,7 +241,8 @@ class NewBatchPage:
             case Step.PREVIEW:
                 PreviewStep(visitor, batch or "").build()
             case Step.START:
-                StartStep(visitor, batch or "", cell or "", self._done).build()
+                self._start = StartStep(visitor, batch or "", cell or "", self._done)
+                self._start.build()
 
     def _not_mine(self, step: Step) -> str:
         """Say why an open step is not this person's; empty where it is."""
@@ -300,7 +305,7 @@ class NewBatchPage:
         written = DoseOrder.model_validate(order["order"]).prescription
         facts = [
             (said("Patient"), written.patient),
-            (said("Prescribed"), f"{written.moiety} {written.prescribed}".replace("m2", "m²") + f" / {told(written.per)}"),
+            (said("Prescribed"), f"{written.moiety} {_amount(written.prescribed)} / {told(written.per)}"),
             (said("Times"), "; ".join(intake.time for intake in written.schedule)),
             (said("Days"), str(written.days)),
         ]
@@ -313,10 +318,13 @@ class NewBatchPage:
             return f'<p class="dw-problem">▲ {refusal_html(error)}</p>'
         return f"<details><summary>{escape(said('The arithmetic'))}</summary>{arithmetic_html(lines)}</details>"
 
-    def _running(self) -> None:
+    def _running(self, *, by_other: bool) -> None:
+        """Say that the batch is on its cell; to whoever could have started it and did not, that somebody else has."""
         cell = self._cell_of(self._batch) or ""
         with ui.element("section").classes("dw-step dw-open dw-runs"):
             words = said("Batch {batch} is on {cell}.", batch=self._batch or "", cell=cell)
+            if by_other:
+                words += " " + said("Another person has started it: a press of Start on this page did nothing.")
             ui.html(f'<p role="status"><b>✓ {escape(words)}</b></p>', sanitize=False)
             fields.button(said("Go to {cell}", cell=cell)).on_click(functools.partial(self._visitor.go_to, cell))
 
@@ -329,6 +337,11 @@ class NewBatchPage:
         else:
             with self._visitor.page():
                 ui.notify(said("Nothing waits for a scan at this step."), type="warning", position="bottom")
+
+
+def _amount(prescribed: Prescribed) -> str:
+    """An amount as it is shown: without trailing zeros, however it was typed."""
+    return f"{plain_text(prescribed.value.normalize())} {type(prescribed).unit.replace('m2', 'm²')}"
 
 
 def _of(signature: JsonValue, field: str) -> str:
@@ -366,15 +379,18 @@ _SCRIPT = """<script>
 (() => {
   const fields = "input:not([type=hidden]):not([readonly][hidden]),textarea,button,[tabindex='0']";
   const first = part => [...part.querySelectorAll(fields)].find(item => item.offsetParent && !item.disabled && !item.closest(".hidden"));
-  const later = act => setTimeout(act, 80);
-  // the focus goes on to the step that has opened; where somebody else opened it, never away from what a person is at
-  window.dwToStep = (number, here) => later(() => {
+  // the focus goes on to the step that has opened; where somebody else opened it, never away from what a person is at. While the page is
+  // not connected yet its fields take no focus: it is tried again, and given up once a person is somewhere.
+  window.dwToStep = (number, here, left = 100) => setTimeout(() => {
     const at = document.activeElement, open = document.getElementById(`step-${number}`);
-    if (!open || (!here && at && at !== document.body && at.isConnected)) return;
+    const nowhere = !at || at === document.body || !at.isConnected;
+    if (left === 0 || (!here && !nowhere)) return;
+    const field = open ? first(open) : null;
+    if (field) field.focus({preventScroll: true});
+    if (!field || document.activeElement !== field) return dwToStep(number, here && left > 90, left - 1);
     open.scrollIntoView({block: "start"});
-    const field = first(open);
-    if (field) { field.focus({preventScroll: true}); field.scrollIntoView({block: "nearest"}); }
-  });
+    field.scrollIntoView({block: "nearest"});
+  }, 80);
   // what grows above the focus does not push it out of the window
   new ResizeObserver(() => {
     const at = document.activeElement;

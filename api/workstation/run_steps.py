@@ -23,7 +23,6 @@ from api.workstation.visitor import Visitor
 from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
-from printer.errors import CellRefused
 
 Done = Callable[[], Awaitable[None]]
 
@@ -185,13 +184,14 @@ class PreviewStep:
 
 
 class StartStep:
-    """The press that starts the print. Lifetime: that of its part of the page."""
+    """The press that starts the print. `mine`: it was pressed here and not refused. Lifetime: that of its part of the page."""
 
     def __init__(self, visitor: Visitor, batch: str, cell: str, done: Done) -> None:
         self._visitor = visitor
         self._batch = batch
         self._cell = cell
         self._done = done
+        self.mine = False
 
     def build(self) -> None:
         ready = said("{cell} is ready. It heats, homes and primes, then prints, weighs and judges unit by unit.", cell=self._cell)
@@ -202,14 +202,9 @@ class StartStep:
 
     async def _start(self) -> None:
         production = self._visitor.workstation.production
+        self.mine = True
         error = await self._visitor.attempt(lambda session: production.start(session, self._batch))
-        if isinstance(error, CellRefused):
-            view = await run.io_bound(self._visitor.workstation.feeds.of(self._cell).view)
-            if view is not None and view.status.batch == self._batch and view.status.state not in ("READY", "UNKNOWN"):
-                already = said("Batch {batch} was started already: this press did nothing.", batch=self._batch)
-                with self._visitor.page():
-                    ui.notify(already, type="warning", position="bottom", timeout=9000, close_button=said("Close"))
-                await self._done()
-                return
+        self.mine = error is None
+        # of two who press at once the cell takes one; the page then shows the batch as running, and says whose press it was not
         self._problem.show("" if error is None else alert(refusal_text(error)))
         await self._done()

@@ -290,7 +290,7 @@ def test_two_cells_print_and_each_is_stopped_by_itself(workplace: Any, visit: Vi
     press(operator, "Check")
     expect(operator.get_by_text("cell-1 cannot take it: run B00001-R1 is on it")).to_be_visible()
     expect(operator.get_by_text("cell-3 cannot take it: it has machine fdm-0.4, and recipe minoxidil@1 needs sse-18g-3ml")).to_be_visible()
-    press(operator, "Print on cell-2")
+    expect(operator.get_by_role("button", name="cell-2 is chosen")).to_be_visible()  # the only one that can take it
     press(operator, "Plate, purge tray and cell are empty and clean: go through the gates")
     start = operator.get_by_role("button", name="Start batch B00002 on cell-2")
     expect(start).to_be_enabled()
