@@ -53,7 +53,7 @@ class FhirPanel:
         self._cartridge = cartridge
         self.identity: dict[str, str] = {}
         with ui.element("div").classes("dw-read"):
-            with ui.element("form").classes("dw-line").on("submit.prevent", self._typed):
+            with ui.element("form").classes("dw-scanline").on("submit.prevent", self._typed):
                 self._field = fields.text_field(said("Scan or paste a prescription"), scan="prescription").classes("dw-wide")
                 self._field.props(f'maxlength={LARGEST} hint="{said("FHIR in JSON, or the code on a cartridge")}"')
                 fields.button(said("Read it"), main=False, act=True)

@@ -47,7 +47,7 @@ class _Rows:
         with ui.element("div").classes("dw-row"):
             self._texts[key] = Changing()
             if way:
-                ui.link(said("Open"), way).classes("dw-plain dw-open").props(f'aria-label="{label}"')
+                ui.link(said("Open"), way).classes("dw-plain dw-way").props(f'aria-label="{label}"')
 
 
 class TodayPage:
@@ -93,7 +93,7 @@ class TodayPage:
         with ui.element("div").classes("dw-row dw-row-cell").props(f'data-cell="{name}"'):
             self._cells[name] = Changing()
             with ui.element("div").classes("dw-cell-ways"):
-                ui.link(said("Open"), f"/?cell={name}").classes("dw-plain dw-open").props(f'aria-label="{said("Open {what}", what=name)}"')
+                ui.link(said("Open"), f"/?cell={name}").classes("dw-plain dw-way").props(f'aria-label="{said("Open {what}", what=name)}"')
                 if name != self._visitor.cell:  # the STOP in the head is the other one's
                     self._stops[name] = ui.html(panels.cell_stop(name), sanitize=False)
 

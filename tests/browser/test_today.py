@@ -65,7 +65,7 @@ def test_a_whole_day_calls_the_right_person_and_no_other(workplace: Any, visit: 
     expect(check).to_contain_text("cell-1, before the next print: daily balance check")
     expect(card(pages["qp"], "What needs you")).to_contain_text("✓ Nothing waits for you.")
     # the element that a person is about to press stays the one it is while the page is kept right
-    operator.evaluate("document.querySelector('.dw-needs .dw-open').dataset.kept = 'yes'")
+    operator.evaluate("document.querySelector('.dw-needs .dw-way').dataset.kept = 'yes'")
     with workplace.desk("operator") as desk:
         care_for_cell(desk, "cell-1", find_hand(workplace.stack.folder), Console(quiet=True))
     expect(check).to_have_count(0)
