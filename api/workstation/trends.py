@@ -45,11 +45,13 @@ def form_html(asked: Mapping[str, str], found: Trends | None) -> str:
 
     recipes, lots, cells = (found.recipes, found.ink_lots, found.cells) if found is not None else ((), (), ())
     decimal = ' inputmode="decimal"'
+    # as in the record: a field of the browser's for days would write them in an order of its own
+    day = r' placeholder="2026-03-01" pattern="\d{4}-\d{2}-\d{2}"'
     return (
         '<form method="get" action="/trends" class="dw-find" role="search">'
         f"{choice('recipe', said('Recipe version'), recipes)}{choice('ink_lot', said('Ink lot'), lots)}"
         f"{choice('cell', said('Cell'), cells)}"
-        f"{field('since', said('From (day)'), 'date')}{field('until', said('To (day)'), 'date')}"
+        f"{field('since', said('From (day)'), 'text', day)}{field('until', said('To (day)'), 'text', day)}"
         f"{field('low', said('Lower limit, % of label'), 'text', decimal)}{field('high', said('Upper limit, % of label'), 'text', decimal)}"
         f'<div class="dw-find-act dw-wide"><button class="dw-plain">{escape(said("Show"))}</button>'
         f'<a class="dw-plain" href="/trends">{escape(said("Clear"))}</a>'
@@ -61,9 +63,10 @@ def form_html(asked: Mapping[str, str], found: Trends | None) -> str:
 def summary_html(trend: Trend, low: str, high: str) -> str:
     """What can be said of a strength, and that little can be said where there is little."""
     batches, units = len(trend.groups), sum(group.n for group in trend.groups)
-    count = said("{batches} batches of two units and more, {units} units weighed, the rejected ones too.", batches=batches, units=units)
+    count = said("Batches of two units and more: {batches}; units weighed, the rejected ones too: {units}.", batches=batches, units=units)
     mark = f'<p class="dw-quiet">{escape(said("Made on a demonstration bench."))}</p>' if trend.demonstration else ""
-    beside = f"<div>{signals_html(trend)}</div><div>{capability_html(trend, low, high, units)}</div>"
+    parts = (signals_html(trend), capability_html(trend, low, high, units))
+    beside = "".join(f"<div>{part}</div>" for part in parts if part)
     return f'<p>{escape(count)}</p>{mark}{_statement(trend)}<div class="dw-beside">{beside}</div>'
 
 
