@@ -12,7 +12,7 @@ from api.security import GRANTS, Permission, Session
 from api.workstation import forms
 from api.workstation.cards import card, text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said
+from api.workstation.words import said, told
 from audit.errors import DosewrightError
 
 
@@ -36,9 +36,9 @@ def offer_bench_registers(visitor: Visitor, session: Session) -> None:
 def standing_html(standing: BenchStanding) -> str:
     """One cell: its register and whom it does not believe yet, each with what to do."""
     if standing.is_ready:
-        told = said("{cell} believes everybody here. Register: {register}.", cell=standing.cell, register=standing.register)
-        return f'<p class="dw-quiet">✓ {escape(told)}</p>'
-    lines = [standing.problem] if standing.problem else []
+        words = said("{cell} believes everybody here. Register: {register}.", cell=standing.cell, register=told(standing.register))
+        return f'<p class="dw-quiet">✓ {escape(words)}</p>'
+    lines = [told(standing.problem)] if standing.problem else []
     if standing.unknown:
         lines.append(said("it does not believe yet, or not in this role: {names}", names=", ".join(standing.unknown)))
     rows = "".join(f"<li>○ {escape(line)}</li>" for line in lines)
