@@ -76,7 +76,9 @@ class Watch:
     def assert_quiet(self) -> None:
         """Fail on any error, warning or hint, and on anything asked of another host."""
         assert self.foreign == []
-        assert [text for text in self.console if not text.startswith(("log:", "info:"))] == []
+        said = [text for text in self.console if not text.startswith(("log:", "info:"))]
+        # what a renderer in software says of its own speed is no fault of the page
+        assert [text for text in said if "GL Driver Message" not in text] == []
 
 
 @dataclass(slots=True)
