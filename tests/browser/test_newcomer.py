@@ -27,7 +27,7 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
     assert "Traceback" not in (made.site / "logs" / "workstation.log").read_text()
 
 
-@pytest.mark.parametrize("hand", [PointerHand, KeyHand])
+@pytest.mark.parametrize("hand", [PointerHand, pytest.param(KeyHand, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("served", ["bubble:2"], indirect=True)
 def test_from_the_set_up_page_to_a_verified_package(
     served: Served, browser: Browser, hand: Callable[[Page], Hand], tmp_path: Path, watching: Any
