@@ -151,7 +151,7 @@ def test_equipment_training_and_trends(workplace: Any, visit: Visit, watch: Any,
 
     quality.goto(f"{workplace.base}/trends")
     series = card(quality, "minoxidil@1: minoxidil 18.5 mg")
-    expect(series).to_contain_text("24 batches of two units and more, 192 units weighed")
+    expect(series).to_contain_text("Batches of two units and more: 24; units weighed, the rejected ones too: 192.")
     expect(series.locator("svg")).to_have_count(5)
     expect(series.get_by_role("img", name=re.compile("Batch means .*B00012: Nelson 1"))).to_be_visible()
     expect(series.locator(".dw-broken").first).to_be_visible()
@@ -167,7 +167,7 @@ def test_equipment_training_and_trends(workplace: Any, visit: Visit, watch: Any,
     picture(quality, tmp_path, "trends")
     quality.get_by_label("Ink lot").select_option("MIN-DEMO-02")
     quality.get_by_role("button", name="Show").click()
-    expect(series).to_contain_text("10 batches of two units and more")
+    expect(series).to_contain_text("Batches of two units and more: 10;")
     expect(series).to_contain_text("Too few for a statement: below 20 batches")
     picture(quality, tmp_path, "trends-few")
     quality.goto(f"{workplace.base}/trends?low=115&high=85")
