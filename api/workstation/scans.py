@@ -43,6 +43,7 @@ class Scans:
     async def _typed(self, event: GenericEventArguments) -> None:
         args = event.args if isinstance(event.args, dict) else {}
         await self._place(str(args.get("text", ""))[: LONGEST + 1], str(args.get("field", ""))[:64])
+        self._visitor.run_script("dwScanPlaced()")
 
     async def _ask(self) -> None:
         for text in self._scanner.take(self._page):

@@ -3,7 +3,7 @@
 (() => {
   // no hand types six keys at a twentieth of a second each; a busy computer may hold up one of them
   const MEAN_MS = 50, GAP_MS = 250, LEAST = 6;
-  let keys = "", first = 0, last = -Infinity, held = null, before = "";
+  let keys = "", first = 0, last = -Infinity, held = null, before = "", taken = null;
   const comesIn = event => keys.trim().length >= 3 && event.timeStamp - first <= MEAN_MS * (keys.length + 1);
   const isText = element => element instanceof HTMLElement && element.matches("input:not([type=checkbox]):not([type=radio]),textarea");
   const put = (element, value) => {
@@ -22,8 +22,19 @@
     keys = "";
     refuse(event);
     const field = document.activeElement instanceof HTMLElement ? document.activeElement.closest("[data-scan]") : null;
-    if (isText(place) && place.isConnected && !(field && field === place)) put(place, before);
+    taken = null;
+    if (isText(place) && place.isConnected && !(field && field === place)) {
+      put(place, before);
+      taken = {place, before, text};
+    }
     if (window.socket && window.socket.connected) emitEvent("dw-scan", {text, field: field ? field.dataset.scan : ""});
+  };
+  // called when the page has placed the scan: what it said before it knew that this was one may have brought the text back
+  window.dwScanPlaced = () => {
+    if (taken && taken.place.isConnected && taken.place.value !== taken.before && taken.place.value.includes(taken.text.trim())) {
+      put(taken.place, taken.before);
+    }
+    taken = null;
   };
   addEventListener("keydown", event => {
     if (["Shift", "Control", "Alt", "AltGraph", "CapsLock", "NumLock"].includes(event.key)) return;
@@ -36,7 +47,8 @@
     }
     const typed = character(event);
     if (typed === null) { keys = ""; return; }
-    if (!quick) {
+    // a key at another place just before is no part of the code
+    if (!quick || document.activeElement !== held) {
       keys = "";
       first = event.timeStamp;
       held = document.activeElement;
