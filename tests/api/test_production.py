@@ -71,7 +71,7 @@ def test_worked_prescription_is_calculated_and_signed(bench: Any) -> None:
 def test_second_entry_is_blind_and_must_match(bench: Any) -> None:
     order = enter(bench).json()["order"]
     listed = bench.ask("second", "GET", "/orders").json()
-    assert set(listed[0]) == {"order", "status", "entered_by", "confirmed_by"}
+    assert set(listed[0]) == {"order", "status", "entered_by", "confirmed_by", "purpose"}
     refused = confirm(bench, order, weight_kg="81")
     assert refused.status_code == 409 and refused.json()["code"] == "AP-012"
     assert "weight" in refused.json()["detail"] and "18" not in refused.json()["detail"]
