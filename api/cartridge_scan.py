@@ -9,7 +9,8 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
-from api.errors import InputInvalid, NotFound, ScanRefused, WrongState
+from api.allowed import refuse
+from api.errors import InputInvalid, NotFound, ScanRefused
 from api.interop.scan_code import ScanCode, read_scan
 from api.people import DEVICE
 from api.production import Production
@@ -42,11 +43,8 @@ class CartridgeScans:
     def scan(self, session: Session, order_id: str, scan: CartridgeScan) -> JsonObject:
         """Put a scan on record. Raises ScanRefused with what is wrong and what to do, after that is on record; NotFound, WrongState."""
         actor = actor_of(session, Permission.CREATE_BATCH)
+        refuse(self._production.rules.cartridge(session, order_id))
         state = self._production.order(order_id)
-        if state.get("status") != "confirmed":
-            raise WrongState(
-                f"Order {order_id} is {state.get('status')}.", remedy="A second person confirms it before a cartridge is scanned."
-            )
         order, subject = DoseOrder.model_validate(state["order"]), Subject("order", order_id)
         if scan.head > len(order.cartridges):
             raise InputInvalid(f"Order {order_id} has no cartridge for head {scan.head}.", remedy="Scan the cartridges that it names.")

@@ -64,8 +64,17 @@ class ProductionRules:
             lambda: self._fits(order_id, order, cell, description),
         )
 
+    def cartridge(self, session: Session, order_id: str) -> Against:
+        """Scanning the cartridge in a head."""
+        state = self._ordered.order(order_id)
+        return against(lambda: session.role_for(Permission.CREATE_BATCH), lambda: _confirmed(order_id, state))
+
     def order_acts(self, session: Session, order_id: str) -> Acts:
-        return {"confirm": self.confirm(session, order_id, session.username), "batches": self.batch(session, order_id)}
+        return {
+            "confirm": self.confirm(session, order_id, session.username),
+            "cartridge": self.cartridge(session, order_id),
+            "batches": self.batch(session, order_id),
+        }
 
     # Batches
 

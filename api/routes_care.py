@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api import answers
 from api.access import Credentials
-from api.dependencies import Answer, Services
+from api.dependencies import Answer, Answers, Services
+from api.paging import PAGED, Page, by
 from api.security import Permission, Session, guard
 from audit.events import EventKind
 
@@ -88,10 +89,10 @@ def sign_register(services: Services, session: _Sign, body: Register) -> Answer:
     return services.care.sign_register(session, body.contents, body.signature)
 
 
-@router.get("/demonstration-registers")
-def bench_registers(services: Services, session: _See) -> list[Answer]:
+@router.get("/demonstration-registers", responses=PAGED)
+def bench_registers(services: Services, session: _See, page: Page) -> Answers:
     """Return how each cell of a demonstration stands to the accounts there are: its register, and whom it does not believe yet."""
-    return [standing.as_record() for standing in services.bench_registers.standings()]
+    return page.page([standing.as_record() for standing in services.bench_registers.standings()], by("cell"))
 
 
 @router.post("/cells/{cell}/demonstration-register")

@@ -71,7 +71,7 @@ def test_cells_take_the_cases_in_turn_and_each_gets_a_cartridge(three: Site) -> 
     assert len(set(serials)) == 3 and serials[2] == f"{serials[0]}-2" and inks[0][0] == inks[2][0]
     assert [place.cell for place in _places(["minoxidil", "sildenafil"], 1)] == ["cell-1", "cell-2"]
     with pytest.raises(InputInvalid, match=r"laid out with 3 .*no cell-4"):
-        _site(three.folder, _places(["minoxidil"], 4))
+        _site(three.folder, _places(["minoxidil"], 4), empty=False)
 
 
 def machine(name: str) -> MachineStatus:

@@ -130,7 +130,7 @@ def test_what_a_cell_or_the_record_says_is_text_on_every_page(payload: str) -> N
     shown = [
         panels.header(payload, payload, payload, payload, title=payload), panels.attention_banner([payload]), panels.stop_form(payload),
         panels.cell_stop(payload), panels.cell_tile(payload, status, here=False), panels.state_panel(status, payload),
-        panels.without_script(status, payload, payload, "", ""), panels.unit_grid(status.units),
+        panels.first_view(status, payload, payload, "", ""), panels.unit_grid(status.units),
         panels.alarm_text(status.alarms[0]), panels.alarm_text(status.alarms[1]),
         panels.development_banner(payload), panels.demonstration_banner(payload), exception_html(payload, payload),
         pack_html({**row, "units": [1], "strengths": [payload], "labels": [{**row, "copy": 1}]}),

@@ -85,7 +85,7 @@ def served(laid_out: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     port = free_port()
     limits = {"DOSEWRIGHT_HEADER_SECONDS": str(LIMIT_S), "DOSEWRIGHT_BODY_SECONDS": str(LIMIT_S)}
     tls = {"DOSEWRIGHT_TLS_CERTIFICATE": "site.pem", "DOSEWRIGHT_TLS_KEY": "site.key"}
-    command = [sys.executable, "-m", "api.app", "--site", str(folder), "--port", str(port), "--no-page"]
+    command = [sys.executable, "-m", "api.app_process", "--site", str(folder), "--port", str(port), "--no-page"]
     with subprocess.Popen(command, env={**os.environ, **limits, **tls}, stderr=subprocess.PIPE) as process:
         found = Served(port, folder)
         try:

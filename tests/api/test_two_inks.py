@@ -67,7 +67,7 @@ def test_both_actives_are_calculated_signed_and_bound(stocked: Any) -> None:
     [
         ({"second_ink_lot": "", "second_cartridge": ""}, "one lot is named"),
         ({"second_moiety": "", "second_prescribed": ""}, "one is prescribed"),
-        ({"second_prescribed": "6,25"}, "hydrochlorothiazide"),
+        ({"second_prescribed": "6.250,5"}, "hydrochlorothiazide"),
         ({"second_unit": "mg/kg"}, "hydrochlorothiazide"),
         ({"second_ink_lot": "SPI-DEMO-01", "second_cartridge": "SPI-DEMO-01-A"}, "hydrochlorothiazide"),
         ({"second_basis": ""}, "second active"),

@@ -95,6 +95,8 @@ CASES: dict[tuple[str, str], tuple[str, Fields, Fields]] = {
     ("unit", "confirmed"): ("R1/002", {"removed": True, "confirmed": signed(removal_digest("R1/002"))}, {"removed": False}),
     ("calibration", "confirmed"): ("R1/P1", {"removed": True, "confirmed": signed(removal_digest("R1/P1"))}, {"removed": False}),
     ("exception", "signature"): ("B1/e", {**CAUSE, "signature": signed(resolution_digest(*CAUSE.values()), MEANING)}, {"cause": "other"}),
+    ("qualification", "signature"): ("Q1", {**INK, "signature": signed(digest(INK))}, {"assay": "21.0 mg/g"}),
+    ("training", "signature"): ("T1", {**INK, "signature": signed(digest(INK))}, {"assay": "21.0 mg/g"}),
     ("ink_lot", "checked"): ("L1", {**INK, "checked": signed(digest(INK))}, {"assay": "21.0 mg/g"}),
 }
 

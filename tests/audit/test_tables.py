@@ -34,7 +34,9 @@ def test_the_migrated_schema_equals_the_metadata() -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     with engine.connect() as connection:
-        migrated = {(row[0], row[1]): tables.normal_sql(row[2]) for row in connection.exec_driver_sql(tables.SCHEMA_QUERY)}
+        migrated = {
+            (row[0], row[1]): store_format.normal_sql(row[2]) for row in connection.exec_driver_sql(store_format.SQLITE_SCHEMA_QUERY)
+        }
         revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
     engine.dispose()
     assert migrated == tables.expected_schema()
@@ -55,7 +57,7 @@ def test_the_migrated_schema_equals_the_metadata_in_postgresql(postgres_url: str
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
             rows = connection.exec_driver_sql(postgres_schema.SCHEMA_QUERY)
-            found.append({(kind, name): tables.normal_sql(text) for kind, name, text in rows})
+            found.append({(kind, name): store_format.normal_sql(text) for kind, name, text in rows})
             assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == store_format.REVISION
     engine.dispose()
     assert found[0] == found[1] == postgres_schema.expected_schema()

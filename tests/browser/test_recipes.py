@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from api import cli
+from api.workstation.places import PLACES
 from recipes.library import recipe_bytes
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -43,7 +44,7 @@ def assert_opens_beside_stop(page: Page) -> None:
     expect(links.first).not_to_be_visible()
     summary.focus()
     page.keyboard.press("Enter")
-    expect(links).to_have_text(["Inks", "Recipes", "Models", "Trail", "Recall", "People", "Account"])
+    expect(links).to_have_text([place.name for place in PLACES])
     listed, stop = page.locator(".dw-menu > div").bounding_box(), page.locator(".dw-stop").bounding_box()
     assert listed and stop and (listed["x"] + listed["width"] <= stop["x"] or listed["y"] >= stop["y"] + stop["height"])
     page.keyboard.press("Tab")
