@@ -96,3 +96,15 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 LEADS_ON: dict[int | str, dict[str, object]] = {
     int(HTTPStatus.SEE_OTHER): {"description": "A plain form of a browser is led on to a page."}
 }
+
+FORM_REFUSED: dict[int | str, dict[str, object]] = {
+    int(status): {
+        "description": f"{_WORDS[status]} The form of a browser is shown again, with the reason.",
+        "content": {
+            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": _example(status)},
+            "text/html": {"schema": {"type": "string"}},
+        },
+    }
+    for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+}
+"""How a log-in is refused: to a program with a problem, to the form with its page."""

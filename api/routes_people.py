@@ -21,7 +21,7 @@ from api.form_body import body_of
 from api.paging import Page, by, paged
 from api.people import person_record
 from api.perimeter import Origin
-from api.problem_responses import LEADS_ON
+from api.problem_responses import FORM_REFUSED, LEADS_ON
 from api.security import COOKIE, Permission, Session, guard, token_of
 from api.workstation.login import login_page
 from api.workstation.places import PLACES, TODAY
@@ -115,7 +115,7 @@ def show_login(request: Request, services: Services) -> Response:
 
 @router.post(
     "/api/v1/session",
-    responses=LEADS_ON,
+    responses=LEADS_ON | FORM_REFUSED,
     openapi_extra={"x-audit-kinds": [EventKind.PERSON_SESSION_OPENED, EventKind.PERSON_SESSION_REFUSED], **body_of_route(LogIn)},
 )
 async def log_in(request: Request, services: Services) -> Response:

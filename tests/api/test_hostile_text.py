@@ -138,7 +138,7 @@ def test_what_a_cell_or_the_record_says_is_text_on_every_page(payload: str) -> N
         recipes_page.list_html([row], payload), recipes_page.difference_html({"difference": [row], "compared_with": payload}),
         models_page.list_html([row], payload), models_page.plan_html({"definition": {"plan": row}}),
         steps_html({"status": "draft", "allowed_actions": {"submit": {"allowed": False, "reasons": [payload]}}}),
-        refusal_page(payload, payload, stop=True), login_page(demonstration=True, message=payload, code=True, passkeys=True),
+        refusal_page("AP-020", payload, payload, stop=True), login_page(demonstration=True, message=payload, code=True, passkeys=True),
     ]  # fmt: skip
     for page in shown:
         inert(page)
