@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.access import Credentials, actor_of
+from api.care import signed_register
 from api.demo_register import demonstration_register
 from api.errors import NotFound, WrongState
 from api.people import People
@@ -19,11 +20,9 @@ from api.security import Permission, Session
 from api.settings import Settings
 from api.site import EQUIPMENT, TRAINED, replace_text, write_trusted
 from audit.canonical import JsonObject
-from audit.events import Subject
 from audit.identity import Identity, Person, Role
 from printer.admission import read_trusted_people
-from printer.equipment import MEANING_REGISTER
-from printer.register_file import SignedRegister, judge_register, read_register_file
+from printer.register_file import judge_register, read_register_file
 from recipes.library import load_recipe, recipe_ids
 
 
@@ -85,18 +84,11 @@ class BenchRegisters:
                 daily_check=True if found is None else found.daily_check != "not required",
                 development=True,
             ).model_copy(update={"version": 1 if found is None else found.version + 1})
-            signature = self._people.sign(
-                session,
-                credentials,
-                permission=Permission.CHANGE_EQUIPMENT,
-                meaning=MEANING_REGISTER,
-                digest=register.digest,
-                subject=Subject("equipment", register.reference),
-            )
+            signed = signed_register(self._people, session, register, credentials)
             folder = self._settings.folder / cell
             # people first: a register whose signer is not believed yet would be no register
             write_trusted(folder / "trusted" / "people.json", believed)
-            replace_text(folder / EQUIPMENT, SignedRegister(register=register, signature=signature).text())
+            replace_text(folder / EQUIPMENT, signed.text())
         return self._standing(cell).as_record()
 
     def _standing(self, cell: str) -> BenchStanding:

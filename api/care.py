@@ -19,6 +19,19 @@ from printer.register_file import SignedRegister
 CellAnswer = dict[str, JsonValue]
 
 
+def signed_register(people: People, session: Session, register: EquipmentRegister, credentials: Credentials) -> SignedRegister:
+    """Have an equipment register signed as quality assurance. Raises what a signature may."""
+    signature = people.sign(
+        session,
+        credentials,
+        permission=Permission.CHANGE_EQUIPMENT,
+        meaning=MEANING_REGISTER,
+        digest=register.digest,
+        subject=Subject("equipment", register.reference),
+    )
+    return SignedRegister(register=register, signature=signature)
+
+
 class Care:
     """Every method is one act of one person, in the role that allows it. All of them may raise CellUnreachable or CellRefused.
 
@@ -40,15 +53,7 @@ class Care:
             places = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)[:5]]
             remedy = "See docs/engineer.md for the fields of an equipment register."
             raise InputInvalid(f"This is no equipment register: {'; '.join(places)}.", remedy=remedy) from error
-        signature = self._people.sign(
-            session,
-            credentials,
-            permission=Permission.CHANGE_EQUIPMENT,
-            meaning=MEANING_REGISTER,
-            digest=register.digest,
-            subject=Subject("equipment", register.reference),
-        )
-        signed: CellAnswer = SignedRegister(register=register, signature=signature).model_dump(mode="json", by_alias=True)
+        signed: CellAnswer = signed_register(self._people, session, register, credentials).model_dump(mode="json", by_alias=True)
         return signed
 
     def readiness(self, cell: str) -> CellAnswer:

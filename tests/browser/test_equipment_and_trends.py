@@ -22,7 +22,6 @@ from audit.store import TrailStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 Visit = Callable[..., Page]
-SIZES = ((1280, 800), (1920, 1080))
 YESTERDAY = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
 LATER = (datetime.now(UTC).date() + timedelta(days=200)).isoformat()
 
@@ -30,17 +29,6 @@ _SPEC = importlib.util.spec_from_file_location("history_for_trends", Path(__file
 assert _SPEC is not None and _SPEC.loader is not None
 HISTORY = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(HISTORY)
-
-
-def picture(page: Page, folder: Path, name: str) -> None:
-    """Take the page as it stands in both sizes, light and dark."""
-    for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size({"width": 1280, "height": 800})
 
 
 def card(page: Page, title: str) -> Locator:
@@ -84,7 +72,7 @@ def with_history(workplace: Any) -> None:
 
 
 @pytest.mark.parametrize("workplace", [{"daily_check": True}], indirect=True)
-def test_equipment_training_and_trends(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
+def test_equipment_training_and_trends(workplace: Any, visit: Visit, watch: Any) -> None:
     with_history(workplace)
     quality = visit("quality", here="/equipment", watch=watch)
     devices = card(quality, "cell-1: what stands in it")
@@ -131,7 +119,6 @@ def test_equipment_training_and_trends(workplace: Any, visit: Visit, watch: Any,
     expect(operator.get_by_text("The daily check was not passed.")).to_be_visible()
     operator.goto(f"{workplace.base}/equipment")
     expect(card(operator, "History")).to_contain_text("✕ not passed")
-    picture(quality, tmp_path, "equipment")
 
     quality.goto(f"{workplace.base}/people")
     training = card(quality, "Training")
@@ -147,7 +134,6 @@ def test_equipment_training_and_trends(workplace: Any, visit: Visit, watch: Any,
     form.get_by_label("Your password").fill(workplace.password("quality"))
     form.get_by_role("button", name="Sign the training").click()
     expect(training.get_by_role("row", name=re.compile("procedure SOP-12"))).to_contain_text("trained on")
-    picture(quality, tmp_path, "training")
 
     quality.goto(f"{workplace.base}/trends")
     series = card(quality, "minoxidil@1: minoxidil 18.5 mg")
@@ -164,12 +150,10 @@ def test_equipment_training_and_trends(workplace: Any, visit: Visit, watch: Any,
     with quality.expect_download() as download:
         quality.get_by_role("link", name="All points as CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 1 + 5 * 24
-    picture(quality, tmp_path, "trends")
     quality.get_by_label("Ink lot").select_option("MIN-DEMO-02")
     quality.get_by_role("button", name="Show").click()
     expect(series).to_contain_text("Batches of two units and more: 10;")
     expect(series).to_contain_text("Too few for a statement: below 20 batches")
-    picture(quality, tmp_path, "trends-few")
     quality.goto(f"{workplace.base}/trends?low=115&high=85")
     expect(quality.get_by_role("alert").first).to_contain_text("The lower limit is not below the upper one.")
     watch.assert_quiet()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from api.demo_care import care_for_cell
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
 Visit = Callable[..., Page]
-SIZES = ((1280, 800), (1920, 1080))
 
 
 def card(page: Page, title: str) -> Locator:
@@ -31,19 +29,8 @@ def others(page: Page, subject: str) -> Locator:
     return card(page, "Queue").locator(f'.dw-line[data-subject="{subject}"]')
 
 
-def picture(page: Page, folder: Path, name: str) -> None:
-    """Take the page as it stands in both sizes, light and dark."""
-    for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size({"width": 1280, "height": 800})
-
-
 @pytest.mark.parametrize("workplace", [{"daily_check": True}], indirect=True)
-def test_a_whole_day_calls_the_right_person_and_no_other(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
+def test_a_whole_day_calls_the_right_person_and_no_other(workplace: Any, visit: Visit, watch: Any) -> None:
     pages = {name: visit(name, here="/today", watch=watch) for name in ("pharmacist", "second", "operator", "qp")}
 
     def called(subject: str, act: str, *names: str) -> None:
@@ -80,7 +67,6 @@ def test_a_whole_day_calls_the_right_person_and_no_other(workplace: Any, visit: 
         desk.post(f"/batches/{batch}/run")
         workplace.until(lambda status: status.may("start").allowed)
         called(batch, "Start the run when the cell is clear.", "operator")
-        picture(operator, tmp_path, "today-operator")
         desk.post(f"/batches/{batch}/start")
     workplace.until(lambda status: status.judged == 1)
     called(batch, "1 of 2 units judged")
@@ -91,7 +77,6 @@ def test_a_whole_day_calls_the_right_person_and_no_other(workplace: Any, visit: 
         desk.post(f"/batches/{batch}/close")
     # the operator ran it, the pharmacist entered its order
     called(batch, "Review the record and sign the disposition.", "second", "qp")
-    picture(pages["qp"], tmp_path, "today-qp")
     mine(pages["qp"], batch).locator("xpath=ancestor::div[contains(@class,'dw-row')][1]").get_by_role("link", name="Open").click()
     pages["qp"].wait_for_url(f"{workplace.base}/?cell=cell-1")
     pages["qp"].goto(f"{workplace.base}/today")
@@ -107,7 +92,7 @@ def test_a_whole_day_calls_the_right_person_and_no_other(workplace: Any, visit: 
 
 
 @pytest.mark.parametrize("workplace", [{"fault": "clog:2", "others": ("minoxidil",)}], indirect=True)
-def test_a_sleeper_wakes_to_the_alarm_and_a_silent_cell_is_unknown(workplace: Any, visit: Visit, watch: Any, tmp_path: Path) -> None:
+def test_a_sleeper_wakes_to_the_alarm_and_a_silent_cell_is_unknown(workplace: Any, visit: Visit, watch: Any) -> None:
     page = visit("operator", here="/today", watch=watch)
     awake = visit("pharmacist", here="/today", watch=watch)
     batch = workplace.begin(days=4)
@@ -125,7 +110,6 @@ def test_a_sleeper_wakes_to_the_alarm_and_a_silent_cell_is_unknown(workplace: An
     expect(card(page, "Cells").locator('[data-cell="cell-1"] .dw-cell-state')).to_have_text("Awaiting review", timeout=3000)
     need = card(page, "What needs you").locator('[data-matter="alarm to be acknowledged"]')
     expect(need).to_contain_text("cell-1: 1 alarm waits for you.")
-    picture(page, tmp_path, "today-alarm")
 
     workplace.stack.kill_cell()
     first = card(page, "Cells").locator('[data-cell="cell-1"]')
@@ -136,4 +120,3 @@ def test_a_sleeper_wakes_to_the_alarm_and_a_silent_cell_is_unknown(workplace: An
     expect(card(page, "What needs you")).to_contain_text("cell-1 does not answer.")
     other = card(page, "Cells").locator('[data-cell="cell-2"]')
     expect(other.locator(".dw-cell-state")).to_have_text("Idle")
-    picture(page, tmp_path, "today-silent")
