@@ -293,7 +293,12 @@ class NewBatchPage:
         if step is Step.CARTRIDGE:
             mounted = order.get("mounted")
             serials = ", ".join(str(serial) for serial in mounted) if isinstance(mounted, list) else ""
-            return f"<p>{escape(said('Scanned: {serials}.', serials=serials))}</p>"
+            words = (
+                said("Scanned: {serials}.", serials=serials)
+                if serials
+                else said("No scan is on record: the run was not asked for on this page.")
+            )
+            return f"<p>{escape(words)}</p>"
         if step is Step.GATES:
             status = self._status()
             gates = status.gates if status is not None and status.batch == self._batch else ()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+import test_production as orders
 import trimesh
 
 from api.interop.fhir_rest import not_taken_over
@@ -21,17 +19,6 @@ from recipes.library import load_demonstration
 _TODAY = datetime.now(UTC).date()
 
 
-def _production_tests() -> Any:
-    path = Path(__file__).with_name("test_production.py")
-    specification = importlib.util.spec_from_file_location("dosewright_production_tests", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-orders = _production_tests()
 GS1 = "]d2010950110102091717{expires}10CYC-DEMO-01\x1d21CYC-DEMO-01-A"
 
 
