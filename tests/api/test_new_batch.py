@@ -186,6 +186,8 @@ def test_how_far_a_batch_is_follows_from_the_trail_and_the_cell_alone() -> None:
         (order, running, status("AWAITING_REVIEW", ended="FINISHED"), ()),
         (order, running, status("PRINTING", batch="B2"), ()),
         (order, {"status": "awaiting review"}, None, ()),
+        ({"status": "confirmed", "order": {}}, {"status": "created"}, None, (Step.CARTRIDGE,)),
+        ({"status": "confirmed", "order": {}}, running, status("PRINTING"), ()),  # asked for over the interface
     ]
     for of_order, of_batch, of_cell, wanted in cases:
         assert progress(of_order, of_batch, of_cell, "B1").open == wanted, (of_order, of_batch, of_cell)
