@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -75,7 +74,7 @@ class Served:
         return self._found(r"Set-up token.*: (\S+)")
 
     def close(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()
         assert self._process.wait(60) is not None
 
 
@@ -380,6 +379,7 @@ class Day:
         hand.fill(page.get_by_label("Object (type, or type/id)"), f"batch/{batch}")
         hand.press(page.get_by_role("button", name="Search"))
         expect(page).to_have_url(re.compile("object=batch"))
+        expect(page.locator("tbody tr").first).to_be_visible()  # the new page, and not one that has still to be built
         expect(page.locator(".dw-col[inert]")).to_have_count(0)
         return page.locator("tbody tr").all_inner_texts()
 

@@ -228,8 +228,10 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     mine, theirs = (page.get_by_role("button", name="Start batch B00001 on cell-1") for page in (operator, other))
     expect(mine).to_be_enabled()
     expect(theirs).to_be_enabled()
+    # at one moment of the clock that both browsers read: whoever is asked first takes the button from the other's page
+    moment = operator.evaluate("Date.now()") + 1000
     for page in (operator, other):
-        page.evaluate("document.querySelector('.dw-start').click()")
+        page.evaluate("at => { const go = document.querySelector('.dw-start'); setTimeout(() => go.click(), at - Date.now()); }", moment)
     expect(operator.get_by_text("Batch B00001 is on cell-1.")).to_be_visible()
     expect(other.get_by_text("Batch B00001 is on cell-1.")).to_be_visible()
     words = "Another person has started it: a press of Start on this page did nothing."
