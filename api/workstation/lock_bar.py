@@ -55,7 +55,7 @@ class LockBar:
         try:
             session = self._visitor.session()
         except NotLoggedIn:
-            ui.navigate.to("/login")
+            self._visitor.leave()
             return
         self._bar.show(locked_html(session, self._back))
 

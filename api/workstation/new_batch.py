@@ -15,7 +15,6 @@ from nicegui import run, ui
 
 from api.allocation import Offer
 from api.cell_feed import CellView
-from api.errors import NotLoggedIn
 from api.security import GRANTS, Permission
 from api.status import CellStatus
 from api.workstation import fields
@@ -121,11 +120,9 @@ class NewBatchPage:
 
     async def refresh(self) -> None:
         """Ask the trail and the cells, and show what has changed."""
-        try:
-            self._visitor.session()
-        except NotLoggedIn:
-            ui.navigate.to("/login")
-            return
+        await self._visitor.look(self._look)
+
+    async def _look(self) -> None:
         self._views = await run.io_bound(self._visitor.workstation.feeds.views) or {}
         await self._draw()
 

@@ -15,7 +15,6 @@ from decimal import Decimal
 from nicegui import run, ui
 
 from api.cell_feed import CellView
-from api.errors import NotLoggedIn
 from api.security import Session
 from api.status import CellStatus
 from api.workstation import panels
@@ -197,11 +196,9 @@ class RunningPage:
 
     async def refresh(self) -> None:
         """Ask the shared view of the cell and show it."""
-        try:
-            self._visitor.session()
-        except NotLoggedIn:
-            ui.navigate.to("/login")
-            return
+        await self._visitor.look(self._look)
+
+    async def _look(self) -> None:
         self._lock.look()
         await self._look_after_access()
         view = await run.io_bound(self._feed.view)

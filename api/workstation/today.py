@@ -8,7 +8,6 @@ from collections.abc import Hashable
 from nicegui import run, ui
 
 from api.cell_feed import CellView
-from api.errors import NotLoggedIn
 from api.readiness_feed import Readiness
 from api.status import AlarmStatus, CellStatus
 from api.today import Line
@@ -109,11 +108,10 @@ class TodayPage:
             self._readiness[name] = found
 
     async def _refresh(self) -> None:
-        try:
-            session = self._visitor.session()
-        except NotLoggedIn:
-            ui.navigate.to("/login")
-            return
+        await self._visitor.look(self._look)
+
+    async def _look(self) -> None:
+        session = self._visitor.session()
         found = await run.io_bound(self._visitor.workstation.today.today, session, dict(self._views), dict(self._readiness))
         if found is not None:
             self._show(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -42,6 +42,19 @@ class Visitor:
         if session is None:
             raise NotLoggedIn("The session has ended.", remedy="Log in again.")
         return replace(session, at_page=True)
+
+    async def look(self, look: Callable[[], Awaitable[object]]) -> None:
+        """Have the page look at something by itself; leave it where the session has ended, be that in the midst of the look."""
+        try:
+            self.session()
+            await look()
+        except NotLoggedIn:
+            self.leave()
+
+    def leave(self) -> None:
+        """Go to the log-in, as whoever opens the page without a session does."""
+        with self._client:
+            ui.navigate.to("/login")
 
     def change_password(self, session: Session, password: str, new_password: str, given: GivenFactor) -> None:
         """Set an own new password; this page's session goes on with it."""
