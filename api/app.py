@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import socket
 import ssl
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -45,7 +47,7 @@ from api.log_in_rate import FailedLogIns, LogInRate
 from api.metrics import Measured, Metrics
 from api.problem_responses import PROBLEMS
 from api.security import API, Guard
-from api.serving import LONGEST_HEADERS, Certificates, punctual
+from api.serving import Certificates, serve
 from api.settings import Settings
 from api.wiring import Workstation, build_workstation
 from audit.version import __version__
@@ -145,30 +147,35 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
     return app
 
 
-def serve_site(folder: Path, port: int | None, *, page: bool) -> None:
-    """Serve the site in a folder, on its own port where none is given. Raises what `build_workstation` and `create_app` raise."""
+def load(*, page: bool) -> None:
+    """Load all that serving takes and nothing of any site: who does it beforehand can serve at once."""
+    if page:
+        import_module("api.workstation.page")
+
+
+def serve_site(
+    folder: Path, port: int | None, *, page: bool, listener: socket.socket | None = None, up: Callable[[], None] = lambda: None
+) -> None:
+    """Serve the site in a folder, until told to stop; `up` is called when it is served.
+
+    It is served on a socket that has its address already, or on the site's own port where neither is given.
+    Raises what `build_workstation` and `create_app` raise.
+    """
     workstation = build_workstation(folder)
     app = create_app(workstation, page=page)
-    import uvicorn  # only the process that serves needs a server
-
     settings = workstation.settings
     # what is there now stays: it is not looked through again and again, which would hold up every answer for a tenth of a second
     gc.freeze()
     gc.enable()
     try:
-        uvicorn.run(
+        serve(
             app,
             host=settings.host,
             port=settings.port if port is None else port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # who a proxy says that it speaks for is judged by the perimeter, against what is declared
-            http=punctual(settings.header_seconds),
-            h11_max_incomplete_event_size=LONGEST_HEADERS,
-            ssl_context_factory=_tls(settings),
-            timeout_graceful_shutdown=2,
-            ws_max_size=1 << 20,
+            listener=listener,
+            up=up,
+            headers_s=settings.header_seconds,
+            tls=_tls(settings),
         )
     finally:
         if not page:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,14 +26,13 @@ from api.processes import (
     free_port,
     read_bench,
     start_bench,
-    start_workstation,
     supervise_cell,
     wait_for_file,
-    wait_for_port,
 )
 from api.set_up import TOKEN_HOURS, write_token
 from api.settings import FILE_NAME, load_settings
 from api.site_names import CELL, MOST_CELLS
+from api.web_supervisor import WebSupervisor
 from audit.clock import SystemClock
 from recipes.order import Cartridge, InkLot
 
@@ -92,7 +92,7 @@ def serve(
 ) -> None:
     """Serve a demonstration site: workstation, and for each cell its process and its virtual bench. Ctrl-C ends them all.
 
-    A cell that dies is started again, and closes the run that it was printing.
+    A cell that dies is started again, and closes the run that it was printing. A workstation that dies has another take its place.
     """
     console = Console(highlight=False, soft_wrap=True)
     rate = options.read_rate(rate)
@@ -103,7 +103,10 @@ def serve(
 
         chosen = port or free_port()
         benches = {place.cell: _start_bench(children, folder, place, rate=rate, fault=fault, seed=seed) for place in places}
-        workstation = start_workstation(children, folder, chosen, page=True)
+        web = WebSupervisor(
+            folder, load_settings(folder).host, chosen, log=folder / "logs" / "workstation.log", tell=functools.partial(_warn, console)
+        )
+        children.keep(web).start()
         supervisors: dict[str, Child] = {}
         for place in places:
             child, ready = benches[place.cell]
@@ -111,9 +114,9 @@ def serve(
             write_cell_configuration(folder, machine=machine, bench=read_bench(child, ready), cell=place.cell)
             supervisors[place.cell] = supervise_cell(children, folder, place.cell)
         running = [_Cell(place, folder, benches[place.cell][0], supervisors[place.cell]) for place in places]
-        wait_for_port(chosen, workstation, _START_S)
+        web.wait(_START_S)
         _greet(console, chosen, folder, places, token)
-        _watch(console, workstation, running)
+        _watch(console, web, running)
 
 
 def _places(cases: Sequence[str], cells: int) -> tuple[_Place, ...]:
@@ -195,10 +198,14 @@ def _greet(console: Console, port: int, folder: Path, places: Sequence[_Place], 
     console.print("Ctrl-C ends benches, cells and workstation." if len(places) > 1 else "Ctrl-C ends bench, cell and workstation.")
 
 
-def _watch(console: Console, workstation: Child, cells: list[_Cell]) -> None:
-    """Stay up as long as workstation and a cell do; say which cell is up again, or stays down. Raises ProcessFailed."""
+def _warn(console: Console, text: str) -> None:
+    console.print(text, markup=False, style="bold red")
+
+
+def _watch(console: Console, web: WebSupervisor, cells: list[_Cell]) -> None:
+    """Stay up as long as the workstation can be kept up and a cell is; say which cell is up again, or stays down. Raises ProcessFailed."""
     while True:
-        workstation.check()
+        web.check()
         for cell in list(cells):
             try:
                 if cell.check():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +15,10 @@ from rich.prompt import Prompt
 from api import completions
 from api.cli_options import AlwaysJson, AsJson, print_json
 from api.errors import InputInvalid, SiteExists
+from api.processes import ended_in_order
 from api.settings import Settings, load_settings
 from api.site_names import MOST_CELLS
+from api.web_supervisor import WebSupervisor
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM
@@ -26,6 +28,7 @@ from audit.version import SOFTWARE
 
 app = typer.Typer(help="Set up a site for patients and serve it.", no_args_is_help=True, rich_markup_mode=None)
 Folder = Annotated[Path, typer.Argument(help="Folder of the site.")]
+_WATCH_S = 0.5
 
 
 @app.command("create")
@@ -84,11 +87,18 @@ def token(folder: Folder, as_json: AsJson = False) -> None:
 
 @app.command("serve")
 def serve(folder: Folder, port: Annotated[int | None, typer.Option(help="Another port than that of workstation.toml.")] = None) -> None:
-    """Serve the workstation of a site. Cells are processes of their own."""
-    gc.disable()  # while the application is loaded, which enables it again
-    from api.app import serve_site  # the web application is loaded only where it is served
+    """Serve the workstation of a site, and have another process take its place where it dies. Cells are processes of their own."""
+    settings = load_settings(folder)
+    web = WebSupervisor(settings.folder, settings.host, settings.port if port is None else port, tell=_say)
+    with ended_in_order(), web:
+        web.start()
+        while True:
+            web.check()
+            time.sleep(_WATCH_S)
 
-    serve_site(folder, port, page=True)
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 @app.command("trust")

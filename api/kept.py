@@ -24,9 +24,14 @@ def _watch() -> None:
     os._exit(1)
 
 
+def end_with_parent() -> None:
+    """Have this process end when its standard input closes."""
+    threading.Thread(target=_watch, name="parent-watch", daemon=True).start()
+
+
 def main() -> None:
     """Run the module named by the first argument as the main module, with the arguments that follow."""
-    threading.Thread(target=_watch, name="parent-watch", daemon=True).start()
+    end_with_parent()
     module = sys.argv[1]
     sys.argv = sys.argv[1:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -6,6 +6,7 @@ its old and its new value. Secrets are in none of these keys: the settings hold 
 
 from __future__ import annotations
 
+import functools
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,8 +77,10 @@ def stopped_entry(store: TrailStore) -> EntryDraft:
     return EntryDraft(EventKind.SITE_PROCESS_STOPPED, Subject(_WORKSTATION, store.origin), {"process": "stopped"}, SYSTEM, DEVICE)
 
 
-PROCESS = secrets.token_hex(8)
-"""Names this process, and no other."""
+@functools.cache
+def process_name() -> str:
+    """Return what names this process, and no other."""
+    return secrets.token_hex(8)
 
 
 class SiteClock:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Protocol, Self, TypeVar
 
 from api.errors import ProcessFailed
 from api.site_names import CELL, Bench
@@ -36,14 +36,17 @@ class Child:
         self._log = log
         self._ask_s = ask_s
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", _KEEPER, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
-            )
+            self._process = self._spawn(arguments, output)
+
+    def _spawn(self, arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", _KEEPER, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
+        )
 
     @property
     def pid(self) -> int:
@@ -75,13 +78,26 @@ class Child:
                 self._process.stdin.close()
 
 
+class Kept(Protocol):
+    """What is watched and ended with the children: a child, or something that keeps children of its own."""
+
+    def check(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+KeptT = TypeVar("KeptT", bound=Kept)
+
+
 class Children:
     """The children of one demonstration, ended in the reverse order of their start."""
+
+    child: type[Child] = Child
 
     def __init__(self, log_folder: Path) -> None:
         self._folder = log_folder
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._children: list[Child] = []
+        self._children: list[Kept] = []
 
     def __enter__(self) -> Self:
         return self
@@ -91,9 +107,12 @@ class Children:
 
     def start(self, name: str, *arguments: str, ask_s: float = _ASK_S) -> Child:
         """Start a child; `ask_s` is how long it has to end when it is asked to."""
-        child = Child(name, arguments, self._folder / f"{name}.log", ask_s)
-        self._children.append(child)
-        return child
+        return self.keep(self.child(name, arguments, self._folder / f"{name}.log", ask_s))
+
+    def keep(self, kept: KeptT) -> KeptT:
+        """Watch this too, and end it in its turn."""
+        self._children.append(kept)
+        return kept
 
     def check(self) -> None:
         """Raise ProcessFailed if any of them has ended."""

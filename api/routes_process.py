@@ -15,7 +15,7 @@ from api.errors import InputInvalid
 from api.feed import FeedPlaces, entries_and_cells
 from api.metrics import MEDIA_TYPE
 from api.problems import problem
-from api.process_facts import PROCESS
+from api.process_facts import process_name
 from api.security import Permission, Session, guard, token_of
 from api.settings import LEAST_FREE
 from audit.errors import DosewrightError, RecordError
@@ -28,7 +28,7 @@ _Search = Annotated[Session, Depends(guard(Permission.SEARCH_TRAIL))]
 @router.get("/health")
 def health() -> Answer:
     """Say that the process answers, and which one it is: pages of the one before it load anew. Nothing of the site is shown."""
-    return {"status": "up", "process": PROCESS}
+    return {"status": "up", "process": process_name()}
 
 
 @router.get("/ready")

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 # Forward secrecy and authenticated encryption only; those of TLS 1.3 all are.
@@ -20,6 +26,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 LONGEST_HEADERS = 16 << 10
 """Bytes; h11 counts them."""
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_NOT_STARTED = 3
 _log = logging.getLogger(__name__)
 
 
@@ -123,3 +130,48 @@ class PunctualProtocol(H11Protocol):
 def punctual(headers_s: float) -> type[PunctualProtocol]:
     """Return the protocol with this time for headers, as uvicorn takes it."""
     return type("PunctualProtocol", (PunctualProtocol,), {"headers_s": headers_s})
+
+
+class _Server(uvicorn.Server):
+    """Says when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config, up: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._up = up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._up()
+
+
+def serve(
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    listener: socket.socket | None,
+    up: Callable[[], None],
+    headers_s: float,
+    tls: Callable[..., ssl.SSLContext] | None,
+) -> None:
+    """Serve an application until told to stop, on `listener` where one is given. `up` is called when requests are taken."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # who a proxy says that it speaks for is judged by the perimeter, against what is declared
+        http=punctual(headers_s),
+        h11_max_incomplete_event_size=LONGEST_HEADERS,
+        ssl_context_factory=tls,
+        timeout_graceful_shutdown=2,
+        ws_max_size=1 << 20,
+    )
+    server = _Server(config, up)
+    with suppress(KeyboardInterrupt):
+        server.run(None if listener is None else [listener])
+    if not server.started:
+        sys.exit(_NOT_STARTED)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -123,8 +124,11 @@ class Workstation:
     trends: TrendDesk
     batch_view: BatchView
     cell_acts: CellActs
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set when the process ends: what a page asks by itself from then on finds the store closed."""
 
     def close(self) -> None:
+        self.closing.set()
         self.http.close()  # whoever waits for an answer from outside waits no longer
         self.anchor_worker.close()
         self.site_clock.close()

@@ -68,8 +68,10 @@ class TimePort:
 
     def poll(self) -> list[Message]:
         """Return what has come since the last call: messages of the client, in order; accept a new client if there is none."""
-        messages = self._read()
-        self._accept()
+        newcomer = self._newcomer()
+        messages = self._read()  # after it has come: a cell that was started again finds the place of the one before it free
+        if newcomer is not None:
+            self._admit(newcomer)
         return messages
 
     def send(self, text: str) -> bool:
@@ -87,11 +89,13 @@ class TimePort:
         self._drop()
         self._listener.close()
 
-    def _accept(self) -> None:
+    def _newcomer(self) -> socket.socket | None:
         try:
-            client, _ = self._listener.accept()
+            return self._listener.accept()[0]
         except BlockingIOError:
-            return
+            return None
+
+    def _admit(self, client: socket.socket) -> None:
         if self._client is not None:
             client.setblocking(False)
             refusal = json.dumps({"welcome": False, "error": "another cell is attached to this bench"}).encode("ascii") + b"\n"
@@ -105,14 +109,26 @@ class TimePort:
     def _read(self) -> list[Message]:
         if self._client is None:
             return []
+        data, ended = self._received(self._client)
+        if data:
+            messages = self._messages(data)
+            return messages + self._lost("closed the connection") if ended and self._client is not None else messages
+        return self._lost("closed the connection") if ended else []
+
+    @staticmethod
+    def _received(client: socket.socket) -> tuple[bytes, bool]:
+        """Return what has come, and whether it was the last."""
+        data = b""
         try:
-            data = self._client.recv(65536)
+            while len(data) < _LONGEST_LINE and (more := client.recv(65536)):
+                data += more
         except BlockingIOError:
-            return []
+            return data, False
         except OSError:
-            data = b""
-        if not data:
-            return self._lost("closed the connection")
+            return data, True
+        return data, len(data) < _LONGEST_LINE
+
+    def _messages(self, data: bytes) -> list[Message]:
         self._in += data
         messages: list[Message] = []
         while (end := self._in.find(b"\n")) >= 0:

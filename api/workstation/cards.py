@@ -11,7 +11,7 @@ from api.life_steps import steps_here
 from api.workstation import panels
 from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
-from api.workstation.pieces import CONNECTION_SCRIPT
+from api.workstation.pieces import connection_script
 from api.workstation.places import place_of
 from api.workstation.role_words import roles_text
 from api.workstation.visitor import Visitor
@@ -23,7 +23,7 @@ def page_head(visitor: Visitor, here: str) -> None:
     """Build the head of the page at the path `here`: STOP, the ways to other pages, and the bar of a locked session."""
     session = visitor.session()
     ui.add_head_html(f"<style>{PAGE_STYLE}</style>")
-    ui.add_body_html(CONNECTION_SCRIPT)
+    ui.add_body_html(connection_script())
     ui.add_body_html(panels.stop_form(visitor.cell, several=len(visitor.workstation.cells.names) > 1))
     role = roles_text(session.roles)
     with ui.element("header").classes("dw-top"):

@@ -10,16 +10,18 @@ from importlib.resources import files
 
 from nicegui import ui
 
-from api.process_facts import PROCESS
+from api.process_facts import process_name
 
 INERT = "inert"
-CONNECTION_SCRIPT = (
-    f'<script>window.dwProcess = "{PROCESS}";{(files("api.workstation") / "style" / "connection.js").read_text(encoding="utf-8")}</script>'
-)
-"""Makes columns and dialogs inert while the page is not connected: what is pressed then would be done later, or never.
+_CONNECTION = (files("api.workstation") / "style" / "connection.js").read_text(encoding="utf-8")
 
-Loads the page anew when the workstation was started again, and asks for a log-in when the session has ended.
-"""
+
+def connection_script() -> str:
+    """Return what makes columns and dialogs inert while the page is not connected: what is pressed then would be done later, or never.
+
+    It loads the page anew when the workstation was started again, and asks for a log-in when the session has ended.
+    """
+    return f'<script>window.dwProcess = "{process_name()}";{_CONNECTION}</script>'
 
 
 class Changing:

@@ -24,7 +24,7 @@ from api.workstation.closing import ClosingPanel
 from api.workstation.lock_bar import LockBar
 from api.workstation.look import PAGE_STYLE
 from api.workstation.packing import PackingPanel
-from api.workstation.pieces import CONNECTION_SCRIPT, INERT, Changing, Parts
+from api.workstation.pieces import INERT, Changing, Parts, connection_script
 from api.workstation.role_words import roles_text
 from api.workstation.scans import Scans
 from api.workstation.unit_pictures import PicturePanel
@@ -221,7 +221,7 @@ class RunningPage:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
         view, *_ = await asyncio.gather(run.io_bound(self._feed.view), *(self.look_at(name) for name in self.others))
         ui.add_head_html(f'<style>{PAGE_STYLE}</style><noscript><meta http-equiv="refresh" content="5"></noscript>')
-        ui.add_body_html(CONNECTION_SCRIPT)
+        ui.add_body_html(connection_script())
         ui.add_body_html(panels.stop_form(self._visitor.cell, several=bool(self.others)))
         if view is not None:
             self._show(view)

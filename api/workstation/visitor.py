@@ -44,12 +44,18 @@ class Visitor:
         return replace(session, at_page=True)
 
     async def look(self, look: Callable[[], Awaitable[object]]) -> None:
-        """Have the page look at something by itself; leave it where the session has ended, be that in the midst of the look."""
+        """Have the page look at something by itself; leave it where the session has ended, be that in the midst of the look.
+
+        A look that meets the end of the process shows nothing more.
+        """
         try:
             self.session()
             await look()
         except NotLoggedIn:
             self.leave()
+        except DosewrightError:
+            if not self.workstation.closing.is_set():
+                raise
 
     def leave(self) -> None:
         """Go to the log-in, as whoever opens the page without a session does."""

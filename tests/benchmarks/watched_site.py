@@ -21,13 +21,15 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from api.cases import Changes, load_case
 from api.demo_desk import Desk
 from api.demo_register import CLEANING_METHOD
-from api.processes import Child, Children, free_port, start_cell, start_workstation, wait_for_file, wait_for_port
+from api.processes import Children, free_port, start_cell, wait_for_file
 from api.site import CELL
+from api.web_supervisor import WebSupervisor
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.store import TrailStore
@@ -68,8 +70,7 @@ class WatchedSite:
     folder: Path
     port: int
     passwords: dict[str, str]
-    children: Children
-    workstation: Child
+    web: WebSupervisor
     address: CellAddress
     client: CellClient
     devices: subprocess.Popen[bytes]
@@ -95,14 +96,13 @@ class WatchedSite:
         return int(self.devices.stdout.readline())
 
     def kill_workstation(self) -> None:
-        os.kill(self.workstation.pid, signal.SIGKILL)
-        self.workstation.close()
+        """Kill the web process when another waits to take its place, as it does but in the first seconds."""
+        self.web.wait(_START_S, spare=True)
+        os.kill(self.web.pid, signal.SIGKILL)
 
-    def start_workstation(self) -> None:
-        self.workstation = start_workstation(self.children, self.folder, self.port, page=True)
-
-    def wait_for_workstation(self) -> None:
-        wait_for_port(self.port, self.workstation, _START_S)
+    def process(self) -> str:
+        """What names the web process that answers; waits for one."""
+        return str(httpx.get(f"{self.base}/api/v1/health", timeout=_START_S).json()["process"])
 
     def desk(self, username: str) -> Desk:
         return Desk.log_in(self.base, username, self.passwords[username])
@@ -136,9 +136,10 @@ def printing_site() -> Iterator[WatchedSite]:
         stack.callback(client.close)
         client.record_cleaning(OPERATOR, CLEANING_METHOD)
         port = free_port()
-        workstation = start_workstation(children, folder, port, page=True)
-        site = WatchedSite(folder, port, passwords, children, workstation, address, client, devices)
-        site.wait_for_workstation()
+        web = children.keep(WebSupervisor(folder, "127.0.0.1", port, log=folder / "logs" / "workstation.log"))
+        web.start()
+        web.wait(_START_S)
+        site = WatchedSite(folder, port, passwords, web, address, client, devices)
         _order(site)
         yield site
 

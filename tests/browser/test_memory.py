@@ -79,7 +79,8 @@ class Workplace:
         page.get_by_label("User name").fill(username)
         page.get_by_label("Password").fill((self.stack.passwords or {})[username])
         page.get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"{self.base}/")
+        page.wait_for_url(f"{self.base}/today")
+        page.goto(f"{self.base}/")
         return page
 
 

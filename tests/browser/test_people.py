@@ -9,9 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from forked import ForkedChildren
 from playwright.sync_api import Browser, Page, expect
 
-from api.processes import Children, free_port, start_workstation, wait_for_port
+from api.processes import free_port, start_workstation, wait_for_port
 from api.site import create_site
 from audit.second_factor import code_at
 from tests.audit.conftest import CHEAP
@@ -41,7 +42,7 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
     settings = folder / "workstation.toml"
     own = f'passkey_rp_id = "localhost"\npasskey_origins = ["http://localhost:{port}"]\n{getattr(request, "param", "")}'
     settings.write_text(own + settings.read_text())
-    with Children(folder / "logs") as children:
+    with ForkedChildren(folder / "logs") as children:
         wait_for_port(port, start_workstation(children, folder, port, page=True), 60.0)
         yield Place(f"http://localhost:{port}", dict(made.passwords), folder)
     assert "Traceback" not in (folder / "logs" / "workstation.log").read_text()

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from forked import ForkedChildren
 from pydantic import JsonValue
 
 from api.demo_register import CLEANING_METHOD
@@ -105,7 +106,7 @@ class Stack:
         `daily_check`: the signed register requires one, and it is not done yet. `plant`: figures of the first bench's plant to
         change, as lines of TOML.
         """
-        stack = cls(folder, case, rate, fault, Children(folder / "logs"))
+        stack = cls(folder, case, rate, fault, ForkedChildren(folder / "logs"))
         template, stack.passwords = _template(case, others, daily_check)
         shutil.copytree(template, folder, dirs_exist_ok=True)
         ready, truth = folder / "bench.json", folder / "truth.json"
