@@ -10,7 +10,7 @@ from nicegui import ui
 
 from api.access import Credentials
 from api.release_desk import shown_sha256
-from api.security import Session
+from api.security import GRANTS, Permission, Session
 from api.status import CellStatus
 from api.workstation import exceptions, forms
 from api.workstation.pieces import Parts
@@ -18,6 +18,7 @@ from api.workstation.visitor import Visitor
 from api.workstation.words import marked, said, told, told_html
 from audit.canonical import JsonObject, JsonValue
 
+_OPEN = "awaiting review"
 _MARKS = {marked("met"): "✓", marked("not met"): "✕", marked("missing"): "○", marked("not required"): "–"}
 _UNDECIDED = marked("held")
 
@@ -94,13 +95,15 @@ class ClosingPanel:
         offered.append((("review", batch), functools.partial(_review_button, self._reviewer(batch))))
         if record is not None:
             offered.append((("record", batch, self._fetched), functools.partial(self._reviewed, record, batch, batch_status)))
+        if batch_status != _OPEN and self._visitor.session().roles & GRANTS[Permission.EXPORT]:
+            offered.append((("package", batch), functools.partial(_package_forms, batch)))
         return offered
 
     def _reviewed(self, record: JsonObject, batch: str, batch_status: str) -> None:
         ui.html(review_html(record), sanitize=False).classes("w-full")
-        if batch_status == "awaiting review":
+        if batch_status == _OPEN:
             exceptions.offer(self._visitor, batch, self._exceptions, record, self._reviewer(batch))
-        self._signing(record, batch, batch_status)
+            self._signing(record, batch)
 
     def _facts_now(self) -> tuple[JsonValue, ...]:
         """Return what a review depends on: the state of the batch now, removals and alarms as last seen."""
@@ -150,17 +153,7 @@ class ClosingPanel:
             code = forms.code_field(self._visitor)
             forms.submit(said("{what} is off the plate", what=what))
 
-    def _signing(self, record: JsonObject, batch: str, batch_status: str) -> None:
-        if batch_status != "awaiting review":
-            whole = escape(said("… with both trails whole (other batches and patients' pseudonyms are in it)"))
-            ui.html(
-                f'<form method="post" action="/api/v1/batches/{escape(batch)}/package" style="margin-top:.8rem">'
-                f'<button class="dw-plain">{said("Download the review package")}</button></form>'
-                f'<form method="post" action="/api/v1/batches/{escape(batch)}/package?scope=whole" style="margin-top:.4rem">'
-                f'<button class="dw-plain">{whole}</button></form>',
-                sanitize=False,
-            )
-            return
+    def _signing(self, record: JsonObject, batch: str) -> None:
         proposal = record.get("proposal")
         choices = _texts(proposal.get("open")) if isinstance(proposal, dict) else []
         if not choices:
@@ -189,6 +182,18 @@ class ClosingPanel:
             forms.named_account(self._visitor.session().username)
             password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit(said("Sign"))
+
+
+def _package_forms(batch: str) -> None:
+    """What a batch with a disposition goes out as; plain forms, which need nothing that the page remembers."""
+    whole = escape(said("… with both trails whole (other batches and patients' pseudonyms are in it)"))
+    ui.html(
+        f'<form method="post" action="/api/v1/batches/{escape(batch)}/package" style="margin-top:.8rem">'
+        f'<button class="dw-plain">{said("Download the review package")}</button></form>'
+        f'<form method="post" action="/api/v1/batches/{escape(batch)}/package?scope=whole" style="margin-top:.4rem">'
+        f'<button class="dw-plain">{whole}</button></form>',
+        sanitize=False,
+    )
 
 
 def _close_button(close: Callable[[], object]) -> None:

@@ -5,6 +5,7 @@ Everything is done on the pages, by what they call it. Nothing is asked of a ser
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,7 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from clockwork import Clockwork
 from hands import Hand
+from pace import Pace
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from recipes.library import load_demonstration
@@ -54,6 +57,10 @@ class Served:
         while "Ctrl-C ends" not in self.said:
             assert self._process.poll() is None and time.monotonic() < limit, self.said
             time.sleep(0.05)
+        bench = json.loads((site / "bench.json").read_text())
+        self._clockwork = Clockwork(bench["hand"], bench["token"])
+        self._clockwork.advance(None)
+        self._pace = Pace(self._clockwork, site, "cell-1")
 
     @property
     def said(self) -> str:
@@ -74,6 +81,8 @@ class Served:
         return self._found(r"Set-up token.*: (\S+)")
 
     def close(self) -> None:
+        self._pace.close()
+        self._clockwork.close()
         self._process.terminate()
         assert self._process.wait(60) is not None
 
@@ -90,7 +99,7 @@ class Day:
     hands: dict[str, Hand] = field(default_factory=dict)
 
     def sit_down(self, who: str) -> tuple[Page, Hand]:
-        context = self.browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+        context = self.browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True, reduced_motion="reduce")
         context.set_default_timeout(60_000)
         self.watch(context)
         page = context.new_page()

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +20,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from clockwork import Clockwork
 from forked import ForkedChildren
+from pace import Pace, address_of
 from pydantic import JsonValue
 
 from api.demo_register import CLEANING_METHOD
@@ -34,7 +35,7 @@ from audit.identity import Identity
 from audit.signatures import sign
 from audit.store import TrailStore
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
-from printer.cell_client import CellAddress, CellClient
+from printer.cell_client import CellClient
 from recipes.library import load_demonstration, load_recipe, load_second
 from recipes.order import DoseOrder
 from tests.audit.conftest import CHEAP
@@ -43,28 +44,6 @@ OPERATOR = {"username": "operator", "name": "Demonstration operator", "role": "o
 
 
 _STEP_US = 250_000
-
-
-class Clockwork:
-    """The time of one bench. Lifetime: until `close`."""
-
-    def __init__(self, address: str, token: str) -> None:
-        host, _, port = address.rpartition(":")
-        self._token = token
-        self._socket = socket.create_connection((host, int(port)), timeout=60)
-        self._answers = self._socket.makefile("rb")
-
-    def advance(self, after_us: int | None) -> None:
-        """Let so much time go by, then hold it; None lets it go on. Raises ConnectionError when the bench is gone."""
-        self._socket.sendall(json.dumps({"token": self._token, "hold_after_us": after_us}).encode("ascii") + b"\n")
-        answer = self._answers.readline(1024)
-        if not answer:
-            raise ConnectionResetError("the bench has closed its hand's port")
-        assert b"held_at_us" in answer, answer
-
-    def close(self) -> None:
-        self._answers.close()
-        self._socket.close()
 
 
 @dataclass(slots=True)
@@ -88,6 +67,7 @@ class Stack:
     pids: dict[str, int] = field(default_factory=dict)
     # the time of each cell's bench
     times: dict[str, Clockwork] = field(default_factory=dict)
+    paces: list[Pace] = field(default_factory=list)
 
     @classmethod
     def start(
@@ -148,6 +128,11 @@ class Stack:
         for clockwork in self.times.values():
             clockwork.advance(None)
 
+    def slow_at_rest(self) -> None:
+        """From now on, time that was let go goes slower while its cell rests."""
+        for cell, clockwork in self.times.items():
+            self.paces.append(Pace(clockwork, self.folder, cell))
+
     def hold(self, cell: str = CELL) -> None:
         """Hold the time of a cell's bench where it is."""
         self.times[cell].advance(0)
@@ -155,11 +140,11 @@ class Stack:
     def restart_other(self, cell: str) -> None:
         self.times[cell].advance(None)
         process = start_cell(self.children, self.folder, cell)
-        found = wait_for_file(self.folder / cell / "address.json", process, 30.0)
+        wait_for_file(self.folder / cell / "address.json", process, 30.0)
         self.pids[cell] = process.pid
         if (before := self.others.pop(cell, None)) is not None:
             before.close()
-        self.others[cell] = self._client(cell, found)
+        self.others[cell] = self._client(cell)
 
     def start_cell(self) -> None:
         self.times[CELL].advance(None)
@@ -182,19 +167,10 @@ class Stack:
     def connect(self, found: Mapping[str, object]) -> None:
         """Ask the cell at the address that it has written."""
         self.cell_pid = int(str(found["process"]))
-        self.client = self._client(CELL, found)
+        self.client = self._client(CELL)
 
-    def _client(self, cell: str, found: Mapping[str, object]) -> CellClient:
-        tls = self.folder / "tls"
-        address = CellAddress(
-            host=str(found["host"]),
-            port=int(str(found["port"])),
-            name=cell,
-            ca=tls / "ca.pem",
-            certificate=tls / "workstation.pem",
-            key=tls / "workstation.key",
-        )
-        return CellClient(address, timeout_s=30.0)
+    def _client(self, cell: str) -> CellClient:
+        return CellClient(address_of(self.folder, cell), timeout_s=30.0)
 
     def kill_cell(self) -> None:
         os.kill(self.cell_pid, signal.SIGKILL)
@@ -269,6 +245,8 @@ class Stack:
         return run
 
     def close(self) -> None:
+        for pace in self.paces:
+            pace.close()
         for client in (self.client, *self.others.values()):
             if client is not None:
                 client.close()
