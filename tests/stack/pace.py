@@ -10,8 +10,8 @@ from pathlib import Path
 
 from clockwork import Clockwork
 
+from audit.errors import DosewrightError
 from printer.cell_client import CellAddress, CellClient
-from printer.errors import CellError
 
 RESTING = frozenset({"IDLE", "READY", "PAUSED", "AWAITING_REVIEW", "ABORTED", "FAULTED", "INTERRUPTED"})
 _LOOK_S = 0.4
@@ -55,7 +55,7 @@ class Pace:
                 return str(client.status()["state"])
             finally:
                 client.close()
-        except (OSError, ValueError, CellError):
+        except (OSError, ValueError, DosewrightError):
             return None
 
     def _run(self) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -173,7 +174,8 @@ class Stack:
         return CellClient(address_of(self.folder, cell), timeout_s=30.0)
 
     def kill_cell(self) -> None:
-        os.kill(self.cell_pid, signal.SIGKILL)
+        """Kill the cell's process, and return when it is no more."""
+        kill(self.cell_pid)
         if self.client is not None:
             self.client.close()
 
@@ -253,6 +255,16 @@ class Stack:
         for clockwork in self.times.values():
             clockwork.close()
         self.children.close()
+
+
+def kill(pid: int) -> None:
+    """Kill a process and wait until it is no more, and everything that it had open is closed."""
+    watched = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        select.select([watched], [], [])
+    finally:
+        os.close(watched)
 
 
 @functools.cache
