@@ -12,7 +12,7 @@ from simulation import TWO_INKS, UNSEEN, Scenario, Tally, build, simulate, tally
 
 from printer.alarms import AlarmName
 
-_NORMAL, _DEEP = 150, 10_000
+_NORMAL, _DEEP = 100, 10_000
 _TWO_INKS, _DEEP_TWO_INKS = 25, 1_025
 _CHUNK, _DEEP_CHUNK = 25, 100
 
