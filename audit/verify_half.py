@@ -17,8 +17,8 @@ from audit.places import database_at
 from audit.trail_walk import BATCH, Batch, Kept, ObjectState, TrailWalk
 
 _WORTH_A_PROCESS = 50_000
-_SHARE = 0.52
-"""Of the entries for the first half: the other process also has to start, this one to check the file and the projections."""
+_SHARE = 0.44
+"""Of the entries for the first half, at which both processes take the same time: this one also checks the file and the projections."""
 _QUERY = (
     "SELECT e.seq, e.canonical, e.digest, i.at, i.kind, i.actor, i.subject_type, i.subject_id "
     "FROM entries e LEFT JOIN entry_index i ON i.seq = e.seq WHERE e.seq >= ? AND e.seq < ? ORDER BY e.seq"
