@@ -393,10 +393,5 @@ _SCRIPT = """<script>
     open.scrollIntoView({block: "start"});
     field.scrollIntoView({block: "nearest"});
   }, 80);
-  // what grows above the focus does not push it out of the window
-  new ResizeObserver(() => {
-    const at = document.activeElement;
-    if (at && at.matches(".dw-step.dw-open :focus-visible")) at.scrollIntoView({block: "nearest"});
-  }).observe(document.body);
 })();
 </script>"""

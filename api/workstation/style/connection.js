@@ -44,6 +44,15 @@
   ["pointerdown", "keydown", "wheel"].forEach(kind => addEventListener(kind, use, {capture: true, passive: true}));
   setInterval(look, 100);
   setInterval(lookForAnother, 250);
+  // what grows above the focus of who uses keys does not push it out of the window; who has scrolled away from it since stays there
+  let followed = null;
+  const leave = () => { followed = null; };
+  addEventListener("focusin", event => { followed = event.target.matches(":focus-visible") ? event.target : null; }, {passive: true});
+  ["wheel", "touchmove", "pointerdown"].forEach(kind => addEventListener(kind, leave, {capture: true, passive: true}));
+  addEventListener("keydown", event => { if (["PageUp", "PageDown"].includes(event.key)) leave(); });
+  new ResizeObserver(() => {
+    if (followed && followed === document.activeElement) followed.scrollIntoView({block: "nearest"});
+  }).observe(document.body);
   // the list of pages goes when a person turns to something else, as any list that opens does
   const close = refocus => document.querySelectorAll(".dw-menu[open]").forEach(menu => {
     menu.open = false;
