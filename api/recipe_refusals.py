@@ -31,6 +31,7 @@ def on_record(
     except DosewrightError as error:
         new: JsonObject = {"step": str(step)[:200], "refused_code": error.code, "refused": error.message[:_LONGEST_TEXT]}
         actor = Actor(session.username, session.name, "/".join(sorted(role.value for role in session.roles)))
-        subject = Subject(about, reference[:100] or "nothing")
+        named = "".join(character if character.isprintable() else "�" for character in reference[:100])  # whatever was asked for
+        subject = Subject(about, named or "nothing")
         store.append(EntryDraft(kind, subject, new, actor, DEVICE))
         raise

@@ -189,6 +189,21 @@ def routes_with_names(bench: Any) -> list[tuple[str, str, Any]]:
     return [item for item in found if item[0] in ("GET", "POST")]
 
 
+UNHEARD = ("%00", "a%00b", "%ED%A0%80", "x" * 3000, "%E2%80%AE", "null", "'--", "a%2Fb", "%C3%A9" * 300)
+
+
+@pytest.mark.parametrize("who", ["pharmacist", "engineer"])
+def test_a_name_that_nothing_has_is_refused_and_never_a_fault_of_the_site(bench: Any, who: str) -> None:
+    refused = 0
+    for method, path, _ in routes_with_names(bench):
+        for name in UNHEARD:
+            asked = re.sub(r"\{[^}]+\}", name, path)
+            answer = bench.ask(who, method, asked.removeprefix("/api/v1"), {} if method == "POST" else None)
+            assert answer.status_code < 500, f"{method} {asked[:120]}: {answer.text[:200]}"
+            refused += answer.status_code >= 400
+    assert refused > 500
+
+
 def test_every_download_is_named_by_us_with_plain_letters(bench: Any) -> None:
     batch = release(bench)
     (pack,) = pack_all(bench, batch)
