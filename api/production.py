@@ -151,7 +151,7 @@ class Production(Ordered):
         self._cells = cells
         self._demonstration = demonstration
         self._lock = threading.RLock()
-        self.rules = ProductionRules(store, self, shelf, cells, holds)
+        self.rules = ProductionRules(store, self, shelf, cells, holds, demonstration=demonstration)
         self._checks = self.rules.checks
 
     def preview(self, request: OrderRequest) -> JsonObject:

@@ -31,10 +31,14 @@ COMMANDS = ("start", "pause", "resume")
 class ProductionRules:
     """Judges acts on orders and batches.
 
+    `demonstration`: no run of a site for patients is asked for before every cartridge has been scanned in its head.
     Lifetime: that of the workstation. Concurrency: any thread; an act judges under the lock under which it is carried out.
     """
 
-    def __init__(self, store: TrailStore, ordered: Ordered, shelf: Shelf, cells: CellDirectory, holds: RecallHolds) -> None:
+    def __init__(
+        self, store: TrailStore, ordered: Ordered, shelf: Shelf, cells: CellDirectory, holds: RecallHolds, *, demonstration: bool
+    ) -> None:
+        self._demonstration = demonstration
         self._store = store
         self._ordered = ordered
         self._shelf = shelf
@@ -83,13 +87,26 @@ class ProductionRules:
         found = against(lambda: _made_by(session, Permission.RUN, batch), lambda: self._may_be_asked(batch_id, batch))
         if batch.get("status") not in ("created", "running"):
             return found
-        order, cell = DoseOrder.model_validate(self._ordered.order(str(batch["order"]))["order"]), str(batch["cell"])
+        state, cell = self._ordered.order(str(batch["order"])), str(batch["cell"])
+        order = DoseOrder.model_validate(state["order"])
         return found + against(
+            lambda: self._scanned(order, state),
             lambda: self._printed_once(order, batch, but=batch_id),
             lambda: not_held(order.cartridges, self._shelf.held),
             lambda: self._holds.refuse_batch(batch_id, "A run"),
             *(self._free_check(cartridge, cell) for cartridge in order.cartridges),
         )
+
+    def _scanned(self, order: DoseOrder, state: JsonObject) -> None:
+        """An order is bound to its cartridges; that they are the ones in the printer, only a scan says."""
+        found = state.get("mounted")
+        if not self._demonstration and found != [*order.cartridges]:
+            known = found if isinstance(found, list) else []
+            missing = ", ".join(serial for serial in order.cartridges if serial not in known)
+            raise WrongState(
+                f"Cartridge {missing} of order {order.id} has not been scanned in its head.",
+                remedy="Scan the code on it: page New batch, step 4.",
+            )
 
     def command(self, session: Session, batch_id: str) -> Against:
         """A command to the run of a batch, as far as the workstation judges it; the cell judges the rest."""

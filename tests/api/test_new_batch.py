@@ -11,6 +11,8 @@ import test_production as orders
 import trimesh
 
 from api.interop.fhir_rest import not_taken_over
+from api.production_rules import ProductionRules
+from api.recall_holds import RecallHolds
 from api.status import CellStatus
 from api.workstation.batch_progress import Step, progress
 from api.workstation.entry_steps import arithmetic_html, without_trailing_zeros
@@ -64,6 +66,23 @@ def test_the_cartridge_of_the_order_is_taken_however_it_is_scanned(bench: Any) -
         assert scan(bench, order, text).json()["mounted"] == ["CYC-DEMO-01-A"], text
     entry = list(bench.workstation.store.entries(0))[-1]
     assert entry.kind == "order.cartridge.scanned" and entry.actor.username == "operator"
+
+
+def test_on_a_site_for_patients_no_run_is_asked_for_before_the_cartridge_is_scanned(bench: Any) -> None:
+    services = bench.workstation
+    order = confirmed(bench)
+    batch = bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"}).json()["batch"]
+    parts = services.store, services.production, services.shelf, services.cells, RecallHolds(services.store)
+    session = services.sessions.find(bench.token("operator"))
+    found = {kind: [str(error) for error in ProductionRules(*parts, demonstration=kind).run(session, batch)] for kind in (True, False)}
+    assert found[True] == []
+    assert found[False] == [
+        f"Cartridge CYC-DEMO-01-A of order {order} has not been scanned in its head. Scan the code on it: page New batch, step 4."
+    ]
+    assert scan(bench, order, "CYC-DEMO-01-B").status_code == 409
+    assert ProductionRules(*parts, demonstration=False).run(session, batch)
+    assert scan(bench, order, "CYC-DEMO-01-A").status_code == 200
+    assert not ProductionRules(*parts, demonstration=False).run(session, batch)
 
 
 @pytest.mark.parametrize(
