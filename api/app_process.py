@@ -37,6 +37,8 @@ def main() -> int:
     from api.app import load, serve_site  # which enables it again
 
     page, tell, listener = not options.no_page, options.tell, None
+    for descriptor in filter(None, (tell, options.listener)):
+        os.set_inheritable(descriptor, False)  # a program started here must not keep them open
     if tell is not None:
         load(page=page)
         os.write(tell, LOADED)

@@ -55,7 +55,7 @@ class _Web:
                 output.close()
         self.pipe = heard
         self.state = ""
-        self.began = self.served_at = time.monotonic()
+        self.began = time.monotonic()
         self._rest = b""
 
     def go(self) -> None:
@@ -120,7 +120,8 @@ class WebSupervisor:
         self._serving: _Web | None = None
         self._spare: _Web | None = None
         self._listener: socket.socket | None = None
-        self._pauses = Pauses()
+        self._pauses, self._spare_pauses = Pauses(), Pauses()
+        self._spare_due = 0.0
         self._lock = threading.Lock()  # over the processes and the port
         self._ending = threading.Event()
         self._failed: ProcessFailed | None = None
@@ -209,20 +210,24 @@ class WebSupervisor:
             self._listener = None
 
     def _watch(self) -> None:
-        try:
-            while not self._ending.is_set() and self._failed is None:
-                self._look()
-        except ProcessFailed as failed:
-            self._failed = failed
+        while not self._ending.is_set() and self._failed is None:
+            if self._serving is not None:
+                self._look(self._serving)
+                continue
+            try:
+                with self._lock:
+                    self._begin()
+            except (OSError, ProcessFailed) as error:  # no memory, no room for the log, a port that another program took
+                pause = self._pauses.next(0.0)
+                self._tell(f"the workstation cannot be started: {error}; it is tried again in {pause:g} s")
+                self._ending.wait(pause)
         self._up.set()
         self._spare_ready.set()
 
-    def _look(self) -> None:
+    def _look(self, serving: _Web) -> None:
         """Wait for the next word of a process, for its end, or for the time to load the one that waits; do what follows."""
-        serving, spare = self._serving, self._spare
-        if serving is None:
-            raise ProcessFailed("No web process serves.", remedy="Look at its log.")
-        due = None if spare is not None or serving.state != _SERVING else serving.served_at + self._spare_after_s - time.monotonic()
+        spare = self._spare
+        due = None if spare is not None or serving.state != _SERVING else self._spare_due - time.monotonic()
         with DefaultSelector() as selector:
             selector.register(self._wake_r, EVENT_READ)
             for web in (serving, spare):
@@ -235,27 +240,36 @@ class WebSupervisor:
             self._hear_spare(spare)
         if serving in heard:
             self._hear_serving(serving)
-        elif not heard and self._spare is None:
+        elif not heard and spare is None:
+            self._load_spare()
+
+    def _load_spare(self) -> None:
+        try:
             with self._lock:
                 self._spare = self._load()
+        except (OSError, ProcessFailed) as error:
+            self._no_spare(f"cannot be started: {error}")
+
+    def _no_spare(self, why: str) -> None:
+        pause = self._spare_pauses.next(0.0)
+        self._spare_due = time.monotonic() + pause
+        self._tell(f"the workstation's process that was to wait {why}; another is loaded in {pause:g} s")
 
     def _hear_spare(self, spare: _Web) -> None:
         if spare.hear():
             if spare.state == _LOADED:
+                self._spare_pauses = Pauses()
                 self._spare_ready.set()
             return
         with self._lock:
             self._spare = None
         self._spare_ready.clear()
-        status = spare.reap()
-        self._tell(f"the workstation's process that was to wait ended with status {status}; another is loaded")
-        self._spare_after_s = max(self._spare_after_s, _SPARE_AFTER_S)
-        self._ending.wait(self._pauses.next(0.0))
+        self._no_spare(f"ended with status {spare.reap()}")
 
     def _hear_serving(self, serving: _Web) -> None:
         if serving.hear():
             if serving.state == _SERVING:
-                serving.served_at = time.monotonic()
+                self._spare_due = time.monotonic() + self._spare_after_s
                 self._up.set()
             return
         served, lived = serving.state == _SERVING, time.monotonic() - serving.began
@@ -276,12 +290,11 @@ class WebSupervisor:
                 spare.end()
             self._close_port()
         if status == CONFIGURATION and not served:
-            raise ProcessFailed(f"The workstation ended with status {status}{self._last_words()}", remedy="Correct what it names.")
+            self._failed = ProcessFailed(f"The workstation ended with status {status}{self._last_words()}", remedy="Correct what it names.")
+            return
         pause = self._pauses.next(lived if served else 0.0)
         self._tell(f"the workstation ended with status {status}; another is started in {pause:g} s")
-        if not self._ending.wait(pause):
-            with self._lock:
-                self._begin()
+        self._ending.wait(pause)
 
     def _last_words(self) -> str:
         if self._log is None:

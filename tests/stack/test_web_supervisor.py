@@ -8,10 +8,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from api import web_supervisor
 from api.errors import ProcessFailed
 from api.processes import free_port
 from api.site import create_site
@@ -123,7 +125,56 @@ def test_the_one_that_waits_may_die_too(supervise: Callable[..., WebSupervisor])
     assert process(web) == first, "the one that serves serves on"
     kill(web)
     assert process(web) != first
-    assert said[0] == "the workstation's process that was to wait ended with status -9; another is loaded"
+    assert said[0] == "the workstation's process that was to wait ended with status -9; another is loaded in 0.5 s"
+
+
+def test_what_cannot_be_started_is_tried_again_while_the_one_that_serves_goes_on(
+    supervise: Callable[..., WebSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    web = supervise(said, spare_after_s=0.0)
+    web.wait(UP_S, spare=True)
+    first = process(web)
+    begin, refused = web_supervisor._Web, list[int]()
+
+    def no_memory(*arguments: Any) -> Any:
+        if len(refused) < 3:
+            refused.append(1)
+            raise OSError(12, "Cannot allocate memory")
+        return begin(*arguments)
+
+    monkeypatch.setattr(web_supervisor, "_Web", no_memory)
+    kill(web)  # the one that waits takes over; no other can be loaded at once
+    assert process(web) != first
+    web.wait(UP_S, spare=True)
+    assert len(refused) == 3
+    assert said[1:] == [
+        f"the workstation's process that was to wait cannot be started: [Errno 12] Cannot allocate memory; another is loaded in {pause} s"
+        for pause in ("0.5", "1", "2")
+    ]
+
+
+def test_a_next_one_that_cannot_be_started_is_tried_again(supervise: Callable[..., WebSupervisor], monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    web = supervise(said, spare_after_s=3600.0)
+    web.wait(UP_S)
+    first, begin, refused = process(web), web_supervisor._Web, list[int]()
+
+    def no_memory(*arguments: Any) -> Any:
+        refused.append(1)
+        if len(refused) == 1:
+            raise OSError(12, "Cannot allocate memory")
+        return begin(*arguments)
+
+    monkeypatch.setattr(web_supervisor, "_Web", no_memory)
+    kill(web)
+    limit = time.monotonic() + UP_S
+    while len(refused) < 2:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    web.wait(UP_S)
+    assert process(web) != first
+    assert said[1] == "the workstation cannot be started: [Errno 12] Cannot allocate memory; it is tried again in 1 s"
 
 
 def test_a_site_that_cannot_be_served_is_given_up_with_what_it_said(supervise: Callable[..., WebSupervisor], tmp_path: Path) -> None:
