@@ -17,7 +17,7 @@ from api.workstation.pieces import Changing
 from api.workstation.prescription_form import PrescriptionForm
 from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said, told, told_html
+from api.workstation.words import said, spoken, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
 from recipes.errors import PrescriptionRefused
@@ -32,8 +32,16 @@ def without_trailing_zeros(line: str) -> str:
 
 def arithmetic_html(lines: object) -> str:
     """The dose, line by line."""
-    rows = "".join(f"<li>{told_html(without_trailing_zeros(str(line)))}</li>" for line in lines) if isinstance(lines, list) else ""
+    rows = "".join(f"<li>{_line_html(without_trailing_zeros(str(line)))}</li>" for line in lines) if isinstance(lines, list) else ""
     return f'<ol class="dw-arith dw-lines">{rows}</ol>'
+
+
+def _line_html(line: str) -> str:
+    """One line; of a recipe with two actives it begins with the name of the one that it is about, which is the same in every language."""
+    active, colon, rest = line.partition(": ")
+    if colon and not spoken().in_parts(line)[1] and spoken().in_parts(rest)[1]:
+        return f"{escape(active)}: {told_html(rest)}"
+    return told_html(line)
 
 
 def alert(text: str) -> str:

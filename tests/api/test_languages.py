@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
 import threading
 import time
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +22,23 @@ from api.errors import SettingsInvalid
 from api.language import COOKIE
 from api.status import AlarmStatus, CellStatus
 from api.workstation import panels, words
+from api.workstation.entry_steps import arithmetic_html
 from api.workstation.language_files import Language, of_site, read, shipped, unfit
 from api.workstation.refusal import refusal_page, refusal_text
 from api.workstation.refusal_words import KINDS
 from api.workstation.running import Drawn
 from audit.errors import DosewrightError, ReleaseBlocked
+from audit.quantities import Milligram, MilligramPerSquareMetre
 from printer.alarms import DEFINITIONS, AlarmName
+from recipes.dose import calculate
+from recipes.errors import DoseRefused
+from recipes.library import CASES, load_demonstration, load_recipe, load_second
 from tests import words as texts
 from tests.generated import error_codes
 
 GERMAN, SPANISH = words.languages()["de"], words.languages()["es"]
 CODES = ("de", "es")
+TODAY = datetime.now(UTC).date().isoformat()
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -305,3 +314,36 @@ def test_only_words_of_the_product_are_patterns() -> None:
     language = Language("xx", "X", {"{low} to {high}": "{low} bis {high}"})
     assert language.find("Go to bed") is None
     assert [language.code for language in shipped()] == list(CODES)
+
+
+# -- the dose --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("case", [*CASES, "polypill"])
+def test_the_arithmetic_of_a_dose_is_read_in_the_language(case: str, code: str) -> None:
+    prescription, ink, _ = load_demonstration(case, TODAY)
+    second = load_second(case, TODAY)
+    dose = calculate(load_recipe(case), prescription, ink, second[0] if second else None)
+    with words.speaking(words.languages()[code]):
+        shown = arithmetic_html(list(dose.arithmetic))
+    assert 'lang="en"' not in shown, shown
+    rows = shown.count("<li>")
+    assert rows == len(dose.arithmetic) > 4 and ("Füllmasse" if code == "de" else "Masa de llenado") in shown
+    figures = re.findall(r"\d[\d.]*", " ".join(dose.arithmetic))
+    read = re.findall(r"\d[\d.]*", html.unescape(re.sub(r"<[^>]+>", " ", shown)))
+    assert [Decimal(text.rstrip(".")) for text in read] == [Decimal(text.rstrip(".")) for text in figures]
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(
+    "changes",
+    [{"prescribed": MilligramPerSquareMetre("400")}, {"days": 400}, {"weight": None}, {"per": "dose"}, {"prescribed": Milligram("5")}],
+)
+def test_why_a_dose_is_refused_is_read_in_the_language(changes: dict[str, Any], code: str) -> None:
+    prescription, ink, _ = load_demonstration("cyclophosphamide", TODAY)
+    with pytest.raises(DoseRefused) as refused:
+        calculate(load_recipe("cyclophosphamide"), prescription.model_copy(update=changes), ink)
+    for reason in refused.value.reasons:
+        found, whole = words.languages()[code].in_parts(reason)
+        assert whole and found != reason, (reason, found)
