@@ -122,6 +122,7 @@ class WebSupervisor:
         self._listener: socket.socket | None = None
         self._pauses, self._spare_pauses = Pauses(), Pauses()
         self._spare_due = 0.0
+        self._lived = False
         self._lock = threading.Lock()  # over the processes and the port
         self._ending = threading.Event()
         self._failed: ProcessFailed | None = None
@@ -269,6 +270,7 @@ class WebSupervisor:
     def _hear_serving(self, serving: _Web) -> None:
         if serving.hear():
             if serving.state == _SERVING:
+                self._lived = True
                 self._spare_due = time.monotonic() + self._spare_after_s
                 self._up.set()
             return
@@ -289,7 +291,7 @@ class WebSupervisor:
             if spare is not None:
                 spare.end()
             self._close_port()
-        if status == CONFIGURATION and not served:
+        if status == CONFIGURATION and not self._lived:  # later it is not the files: a database that has not noticed the death yet, for one
             self._failed = ProcessFailed(f"The workstation ended with status {status}{self._last_words()}", remedy="Correct what it names.")
             return
         pause = self._pauses.next(lived if served else 0.0)

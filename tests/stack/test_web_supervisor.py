@@ -110,6 +110,7 @@ def test_where_none_waits_the_port_is_closed_until_the_next_one_is_loaded(superv
     assert said == ["the workstation ended with status -9; another is started in 0.5 s"]
 
 
+@pytest.mark.deep
 def test_the_one_that_waits_may_die_too(supervise: Callable[..., WebSupervisor]) -> None:
     said: list[str] = []
     web = supervise(said)
@@ -128,6 +129,7 @@ def test_the_one_that_waits_may_die_too(supervise: Callable[..., WebSupervisor])
     assert said[0] == "the workstation's process that was to wait ended with status -9; another is loaded in 0.5 s"
 
 
+@pytest.mark.deep
 def test_what_cannot_be_started_is_tried_again_while_the_one_that_serves_goes_on(
     supervise: Callable[..., WebSupervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +156,7 @@ def test_what_cannot_be_started_is_tried_again_while_the_one_that_serves_goes_on
     ]
 
 
+@pytest.mark.deep
 def test_a_next_one_that_cannot_be_started_is_tried_again(supervise: Callable[..., WebSupervisor], monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     web = supervise(said, spare_after_s=3600.0)
@@ -184,6 +187,26 @@ def test_a_site_that_cannot_be_served_is_given_up_with_what_it_said(supervise: C
     web = supervise([], folder=broken)
     with pytest.raises(ProcessFailed, match="no_such_key"):
         web.wait(UP_S)
+
+
+@pytest.mark.deep
+def test_a_site_that_was_served_once_is_not_given_up(supervise: Callable[..., WebSupervisor], tmp_path: Path) -> None:
+    """A next process that is refused (here by its files; a database may still hold the place of the dead one) is tried again."""
+    folder, said = create_site(tmp_path / "site", inks=(), cells=1).folder, list[str]()
+    web = supervise(said, folder=folder, spare_after_s=3600.0)
+    web.wait(UP_S)
+    first, settings = process(web), folder / "workstation.toml"
+    right = settings.read_text()
+    settings.write_text(f"{right}\nno_such_key = 1\n")
+    kill(web)
+    limit = time.monotonic() + UP_S
+    while len(said) < 2:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    settings.write_text(right)
+    web.wait(UP_S)
+    assert process(web) != first
+    assert said[1] == "the workstation ended with status 2; another is started in 1 s"
 
 
 def test_a_port_that_another_program_has_is_named(site: Path) -> None:
