@@ -51,8 +51,7 @@ def select(workstation: TrailView, cell: TrailView, batch: str) -> tuple[Selecte
     bound = workstation.size if stated is None else stated
     chosen = (_Chosen(workstation, bound), _Chosen(cell, cell.size))
     _of_batch(chosen[0], batch)
-    runs = [e.subject[1] for e in cell.of_kind(EventKind.RUN_RECORD_CREATED) if text_of(e.new.get("batch")) == batch]
-    for run in runs:
+    for run in runs_of(cell, batch):
         _of_run(chosen[1], run)
         chosen[0].under("spectrum", run)
         for rule in read_rules(cell.state("run", run).get("release_rules")).models:
@@ -116,12 +115,25 @@ def _of_run(chosen: _Chosen, run: str) -> None:
     chosen.whole("run", run)
     for type_ in _OF_A_RUN:
         chosen.under(type_, run)
-    began = chosen.view.of("run", run)[0].seq
-    printed = [e for type_ in ("unit", "part", "calibration") for found in chosen.view.under(type_, run).values() for e in found]
+    for check in daily_checks(chosen.view, run).values():
+        if check is not None:
+            chosen.single(check)
+
+
+def runs_of(cell: TrailView, batch: str) -> list[str]:
+    """Return the runs of a batch, as its cell recorded them."""
+    return [e.subject[1] for e in cell.of_kind(EventKind.RUN_RECORD_CREATED) if text_of(e.new.get("batch")) == batch]
+
+
+def daily_checks(cell: TrailView, run: str) -> dict[str, TrailEntry | None]:
+    """Return for each balance that something of a run was weighed on, by serial number, its last daily check before the run."""
+    began = cell.of("run", run)[0].seq
+    printed = [e for type_ in ("unit", "part", "calibration") for found in cell.under(type_, run).values() for e in found]
+    found: dict[str, TrailEntry | None] = {}
     for serial in sorted({serial for entry in printed if (serial := text_of(entry.new.get("balance_serial"))) is not None}):
-        checks = [e for e in chosen.view.of("balance", serial) if e.kind == EventKind.EQUIPMENT_CHECK_COMPLETED and e.seq < began]
-        if checks:
-            chosen.single(checks[-1])
+        checks = [e for e in cell.of("balance", serial) if e.kind == EventKind.EQUIPMENT_CHECK_COMPLETED and e.seq < began]
+        found[serial] = checks[-1] if checks else None
+    return found
 
 
 def _people(entries: Iterable[TrailEntry]) -> Iterator[str]:

@@ -30,6 +30,11 @@ class CrowdedWriter(Writer):
 
     number = 0
 
+    @property
+    def _day(self) -> str:
+        """Of the last check."""
+        return f"2026-04-{self.number:02}"
+
     def crowd(self) -> None:
         self.number += 1
         other = f"B-OTHER-{self.number}"
@@ -40,13 +45,16 @@ class CrowdedWriter(Writer):
         self.ws(
             EventKind.INK_CARTRIDGE_USED, "cartridge/C-77", {"used": f"{self.number} uL", "usage": {"run": f"{other}-R1"}}, person("olga")
         )
-        self.cell(EventKind.EQUIPMENT_CHECK_COMPLETED, "balance/BAL-1", {"passed": True, "number": self.number})
+        self.cell(EventKind.EQUIPMENT_CHECK_COMPLETED, "balance/BAL-1", {"passed": True, "day": self._day, "number": self.number})
         self.cell(EventKind.RUN_RECORD_CREATED, f"run/{other}-R1", {"batch": other, "patient": OTHER_PATIENT})
         self.cell(EventKind.UNIT_WEIGHT_JUDGED, f"unit/{other}-R1/001", {"verdict": "accepted", "mass_mg": "100.0"})
 
     def cell(
         self, kind: EventKind, subject: str, new: JsonObject, who: Actor = SYSTEM, attachments: dict[str, bytes] | None = None
     ) -> None:
+        if kind is EventKind.RUN_GATES_PASSED and isinstance(gates := new["gates"], list):
+            evidence = f"passed on {self._day} by Olga with weight W-1, balance serial number BAL-1"
+            new = {"gates": [*gates, {"gate": "daily balance check", "met": True, "evidence": evidence}]}
         weighed = {"balance_serial": "BAL-1"} if kind is EventKind.UNIT_WEIGHT_JUDGED else {}
         super().cell(kind, subject, {**new, **weighed}, who, attachments)
 

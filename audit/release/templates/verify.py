@@ -267,6 +267,21 @@ class Trail:
         return self.states.get((type_, str(id_)), {})
 
 
+def daily_checks(cell: Trail, run: str) -> Iterator[int]:
+    """Give the last daily check before a run of each balance that something of it was weighed on; one that its gates name must be here."""
+    mine = [e for e in cell.kept if e["subject"]["id"] == run or e["subject"]["id"].rpartition("/")[0] == run]
+    began = min(e["seq"] for e in mine if e["subject"] == {"type": "run", "id": run})
+    gates = [gate for e in mine if e["kind"] == "run.gates.passed" for gate in e["new"].get("gates", [])]
+    said = next((str(gate.get("evidence")) for gate in gates if gate.get("gate") == "daily balance check" and gate.get("met") is True), "")
+    for serial in {str(e["new"]["balance_serial"]) for e in mine if e["new"].get("balance_serial") is not None}:
+        balance = {"type": "balance", "id": serial}
+        before = [e for e in cell.kept if (e["subject"], e["kind"]) == (balance, "equipment.check.completed") and e["seq"] < began][-1:]
+        yield from (e["seq"] for e in before)
+        right = [e for e in before if e["new"].get("passed") is True and said.startswith(f"passed on {e['new'].get('day')} ")]
+        if said.startswith("passed on ") and said.endswith(f" {serial}") and not right:
+            find(cell.place, f"lacks the daily check of balance {serial} that the gates of {run} name")
+
+
 def check_selection(batch: str, workstation: Trail, cell: Trail, anchored: dict[str, set[int]]) -> None:
     """A selective package holds the entries of its batch: all that the workstation counted of each object, and no other."""
     state, about = workstation.state("batch", batch), [e for e in workstation.kept if e["subject"] == {"type": "batch", "id": batch}]
@@ -277,7 +292,7 @@ def check_selection(batch: str, workstation: Trail, cell: Trail, anchored: dict[
     for entry in cell.kept:
         if entry["kind"] == "run.record.created" and entry["subject"]["id"] in runs:
             shared |= {("model", rule["model"]) for rule in (entry["new"].get("release_rules") or {}).get("process_models", [])}
-    people, balances = set(), {entry["new"].get("balance_serial") for entry in cell.kept}
+    people, checks = set(), {seq for run in runs for seq in daily_checks(cell, run)}
     for entry in workstation.kept + cell.kept:
         if entry["subject"]["type"] not in ("recipe", "person", "store", "balance"):
             people |= {entry["actor"], *(signature["signer"] for signature in signatures_in(entry["new"]))}
@@ -289,7 +304,7 @@ def check_selection(batch: str, workstation: Trail, cell: Trail, anchored: dict[
             )
         if trail is cell:
             of_run = type_ in OF_A_RUN and (id_ if type_ == "run" else id_.rpartition("/")[0]) in runs
-            return of_run or (type_ == "balance" and id_ in balances and entry["kind"] == "equipment.check.completed")
+            return of_run or (type_ == "balance" and entry["seq"] in checks)
         own = (type_, id_) in (("batch", batch), ("order", state.get("order"))) or (type_ in OF_A_BATCH and id_.startswith(f"{batch}/"))
         own = own or (type_ == "spectrum" and id_.rpartition("/")[0] in runs)
         return own or ((type_, id_) in shared and entry["seq"] < bound)
