@@ -192,7 +192,8 @@ def _disposition(state: Checked, built: JsonObject, workstation: TrailView, entr
     if signature.get("signer") != entry.body.get("actor"):
         state.find(place, "its actor is not its signer")
     if entry.new.get("cell_root") != as_object(as_object(built["trails"])["cell"])["root"]:
-        state.find(place, "its cell_root is not the root of the cell's trail at that size")
+        cell = text_of(as_object(as_object(built["trails"])["cell"]).get("origin")) or ""
+        state.find(place, f"its cell_root is not the root of {trail_name(cell)} at that size: one of the two was changed")
     disposition, signer, role = built["disposition"], text_of(signature.get("signer")) or "", text_of(signature.get("role")) or ""
     if disposition not in as_list(as_object(built["proposal"])["open"]):
         state.find(
