@@ -31,6 +31,7 @@ EXACT = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Divi
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?\Z")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?\Z")
 _GROUP_OR_DECIMAL = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}\Z")
+_POINT_GROUP = re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{2}0\Z")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+\Z")
 _MAX_DIGITS = EXACT.prec
 _MAX_LENGTH = 64
@@ -62,7 +63,8 @@ def typed_decimal(text: str, what: str = "number") -> Decimal:
     """Read a number as a person types it: with a decimal point or a decimal comma, and nothing that groups digits.
 
     `1,250` may be 1250 or 1.25 and is refused, as are both marks in one number, a mark twice, and any space or apostrophe inside. A
-    comma that cannot group (`12,5`, `0,125`, `1250,5`) is the decimal mark. What is written into a record has a point: `decimal_from_text`.
+    comma that cannot group (`12,5`, `0,125`, `1250,5`) is the decimal mark. `1.250` is refused too: a point groups where the comma is the
+    decimal mark, and nobody who means 1.25 writes a zero at its end (ISMP). What is written into a record has a point: `decimal_from_text`.
     """
     stripped = text.strip()
     if _GROUP_OR_DECIMAL.match(stripped):
@@ -70,6 +72,11 @@ def typed_decimal(text: str, what: str = "number") -> Decimal:
         raise QuantityError(
             f"{what}: {text!r} may mean {digits} or {stripped.replace(',', '.').rstrip('0').rstrip('.')}; write it with a decimal point, "
             "or without the comma"
+        )
+    if _POINT_GROUP.match(stripped):
+        raise QuantityError(
+            f"{what}: {text!r} may mean {stripped.replace('.', '')} or {stripped.rstrip('0').rstrip('.')}; write it without the zero "
+            "at its end, or without the point"
         )
     if _DECIMAL_COMMA.match(stripped):
         return decimal_from_text(stripped.replace(",", "."), what)

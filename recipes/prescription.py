@@ -1,6 +1,6 @@
 """Read a prescription from what a person typed: each field is text, each refusal says which field and what to write.
 
-Numbers are in the unit of their field, with a decimal point or comma. `1,250` is refused, because it may mean either of two amounts.
+Numbers are in the unit of their field, with a decimal point or comma. `1,250` and `1.250` are refused: each may mean either of two amounts.
 """
 
 from __future__ import annotations

@@ -13,7 +13,17 @@ from audit.quantities import QuantityError, decimal_from_text, typed_decimal
 
 @pytest.mark.parametrize(
     ("typed", "read"),
-    [("12.5", "12.5"), ("12,5", "12.5"), ("0,125", "0.125"), ("1250,5", "1250.5"), ("1.250", "1.250"), (" 18 ", "18"), ("1250", "1250")],
+    [
+        ("12.5", "12.5"),
+        ("12,5", "12.5"),
+        ("0,125", "0.125"),
+        ("1250,5", "1250.5"),
+        ("1.125", "1.125"),
+        ("0.250", "0.250"),
+        ("1250.0", "1250.0"),
+        (" 18 ", "18"),
+        ("1250", "1250"),
+    ],
 )
 def test_a_point_and_a_comma_that_cannot_group_are_the_decimal_mark(typed: str, read: str) -> None:
     assert typed_decimal(typed) == Decimal(read)
@@ -24,6 +34,9 @@ def test_a_point_and_a_comma_that_cannot_group_are_the_decimal_mark(typed: str, 
     [
         ("1,250", "may mean 1250 or 1.25"),
         ("12,500", "may mean 12500 or 12.5"),
+        ("1.250", "may mean 1250 or 1.25; write it without the zero"),
+        ("12.500", "may mean 12500 or 12.5"),
+        ("1.000", "may mean 1000 or 1;"),
         ("1,234.5", "in groups"),
         ("1.234,5", "in groups"),
         ("1.234.567", "in groups"),
