@@ -37,8 +37,8 @@ class _Web:
     """One web process. Lifetime: until `end`."""
 
     def __init__(self, arguments: list[str], listener: socket.socket, log: Path | None) -> None:
-        heard, told = os.pipe()
         output: IO[bytes] | None = None if log is None else log.open("ab")
+        heard, told = os.pipe()
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "api.app_process", *arguments, "--listener", str(listener.fileno()), "--tell", str(told)],
@@ -49,6 +49,9 @@ class _Web:
                 start_new_session=True,
                 pass_fds=(listener.fileno(), told),
             )
+        except OSError:
+            os.close(heard)
+            raise
         finally:
             os.close(told)
             if output is not None:
@@ -81,13 +84,10 @@ class _Web:
             self.process.wait(_ASK_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        return self._close()
+        return self.reap()
 
     def reap(self) -> int:
-        """Return the status of a process that has said its last."""
-        return self._close()
-
-    def _close(self) -> int:
+        """Return the status of a process that has said its last, and close what led to it."""
         status = self.process.wait()
         if self.process.stdin is not None:
             with suppress(BrokenPipeError):
@@ -97,8 +97,9 @@ class _Web:
 
 
 class WebSupervisor:
-    """Lifetime: `start`, then until `close`. Concurrency: a thread of its own watches; every method may be called from any thread.
+    """Keeps one site served.
 
+    Lifetime: `start`, then until `close`. Concurrency: a thread of its own watches; every method may be called from any thread.
     `tell` hears, on that thread, what a person should know. `log` is where the processes write; their parent's streams where it is None.
     """
 

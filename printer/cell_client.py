@@ -177,9 +177,10 @@ class CellClient:
         except (OSError, ValueError):
             raw.close()
             raise
+        self._connection = connection  # `_drop` closes it where the cell goes before it has greeted
         data = receive_frame(connection, REPLY_LIMIT)
         greeting = Greeting.model_validate(json.loads(data or b"{}"))
-        self._connection, self._nonce, self._counter = connection, greeting.nonce, 0
+        self._nonce, self._counter = greeting.nonce, 0
         return connection
 
     def _drop(self) -> None:

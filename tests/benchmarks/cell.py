@@ -19,7 +19,8 @@ from printer.cell_client import CellClient
 from printer.run import RunMachine
 from recipes.library import load_recipe, recipe_bytes
 from tests.benchmarks import Row
-from tests.benchmarks.cell_stop import BROWSERS, CASE, OPERATOR, UNITS, address_of, job, measure, trust_benchmark, until
+from tests.benchmarks.cell_stop import BROWSERS, CASE, OPERATOR, UNITS, job, measure, trust_benchmark, until
+from tests.cell_address import address_of
 
 SEEDS = range(300, 420)
 IDLE_TRIALS, WATCHED_TRIALS = 200, 60
@@ -60,7 +61,8 @@ def memory() -> Row:
             )
             write_cell_configuration(folder, machine=load_recipe(CASE).machine, bench=read_bench(child, ready))
             cell = start_cell(children, folder)
-            client = CellClient(address_of(folder, wait_for_file(folder / CELL / "address.json", cell, 30.0)), timeout_s=30.0)
+            wait_for_file(folder / CELL / "address.json", cell, 30.0)
+            client = CellClient(address_of(folder, CELL), timeout_s=30.0)
             client.record_cleaning(OPERATOR, CLEANING_METHOD)
             run = str(client.create_run(job(1, recipe_bytes(CASE)))["run"])
             until(client, "READY")

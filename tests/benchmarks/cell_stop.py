@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from audit.clock import SystemClock
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 from printer.admission import MEANING_CONFIRMED, MEANING_ENTERED
-from printer.cell_client import CellAddress, CellClient
+from printer.cell_client import CellClient
 from recipes.effectivity import MEANING_EFFECTIVE, SignedStatement, demonstration_statement
 from recipes.library import load_demonstration, load_recipe, recipe_bytes, recipe_ids
 from recipes.model import parse_recipe
@@ -41,6 +41,7 @@ from recipes.order import DoseOrder
 from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 from tests.benchmarks.cell_devices import CASE
 from tests.benchmarks.stop import Latency
+from tests.cell_address import address_of
 
 BROWSERS = 8
 UNITS = 14
@@ -108,18 +109,6 @@ def lay_out(folder: Path, ports: dict[str, str]) -> dict[str, str]:
     return dict(site.passwords)
 
 
-def address_of(folder: Path, found: Mapping[str, object]) -> CellAddress:
-    tls = folder / "tls"
-    return CellAddress(
-        host=str(found["host"]),
-        port=int(str(found["port"])),
-        name=CELL,
-        ca=tls / "ca.pem",
-        certificate=tls / "workstation.pem",
-        key=tls / "workstation.key",
-    )
-
-
 def measure(trials: int, browsers: int = 0, *, apart: bool = True) -> Latency:
     """Measure the stop of that many runs. Raises RuntimeError where a run was not stopped, or not for its pressure.
 
@@ -135,8 +124,8 @@ def measure(trials: int, browsers: int = 0, *, apart: bool = True) -> Latency:
             raise RuntimeError("no pipe to the devices")
         passwords = lay_out(folder, json.loads(devices.stdout.readline()))
         children = stack.enter_context(Children(folder / "logs"))
-        found = wait_for_file(folder / CELL / "address.json", start_cell(children, folder), 30.0)
-        client = CellClient(address_of(folder, found), timeout_s=30.0)
+        wait_for_file(folder / CELL / "address.json", start_cell(children, folder), 30.0)
+        client = CellClient(address_of(folder, CELL), timeout_s=30.0)
         stack.callback(client.close)
         client.record_cleaning(OPERATOR, CLEANING_METHOD)
         if browsers:

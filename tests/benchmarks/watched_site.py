@@ -37,8 +37,9 @@ from audit.version import SOFTWARE
 from printer.cell_client import CellAddress, CellClient
 from recipes.library import load_demonstration, recipe_bytes
 from tests.benchmarks.cell_devices import CASE
-from tests.benchmarks.cell_stop import OPERATOR, address_of, job, lay_out, until
+from tests.benchmarks.cell_stop import OPERATOR, job, lay_out, until
 from tests.benchmarks.trail import drafts
+from tests.cell_address import address_of
 
 ENTRIES, ORDERS = 10_000, 6
 _START_S = 120.0
@@ -130,8 +131,8 @@ def printing_site() -> Iterator[WatchedSite]:
         passwords = lay_out(folder, json.loads(devices.stdout.readline()))
         _fill(folder)
         children = stack.enter_context(Children(folder / "logs"))
-        found = wait_for_file(folder / CELL / "address.json", start_cell(children, folder), _START_S)
-        address = address_of(folder, found)
+        wait_for_file(folder / CELL / "address.json", start_cell(children, folder), _START_S)
+        address = address_of(folder, CELL)
         client = CellClient(address, timeout_s=30.0)
         stack.callback(client.close)
         client.record_cleaning(OPERATOR, CLEANING_METHOD)

@@ -142,8 +142,10 @@ class Day:
     def go_to(self, who: str, name: str) -> None:
         """Open the list of pages in the head and follow the way to the page of this name."""
         page, hand = self.at(who)
+        page.evaluate("window.dwLeft = true")
         hand.press(page.locator(".dw-menu summary"))
         hand.press(page.locator(".dw-menu").get_by_role("link", name=name, exact=True))
+        page.wait_for_function("!window.dwLeft")  # the one that was left looks alike until the other has come
         expect(page.locator("h1.dw-page")).to_be_visible()
         expect(page.locator(".dw-col[inert]")).to_have_count(0)
 

@@ -4,32 +4,19 @@ real one, takes a processor from whoever reads a page and fills a form.
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
 from clockwork import Clockwork
 
 from audit.errors import DosewrightError
-from printer.cell_client import CellAddress, CellClient
+from printer.cell_client import CellClient
+from tests.cell_address import address_of
 
 RESTING = frozenset({"IDLE", "READY", "PAUSED", "AWAITING_REVIEW", "ABORTED", "FAULTED", "INTERRUPTED"})
 _LOOK_S = 0.4
 _PORTION_US = 2_000_000
 """Five times as fast as a real one."""
-
-
-def address_of(folder: Path, cell: str) -> CellAddress:
-    """Where a cell of a site folder listens now. Raises OSError, ValueError."""
-    found, tls = json.loads((folder / cell / "address.json").read_text()), folder / "tls"
-    return CellAddress(
-        host=str(found["host"]),
-        port=int(str(found["port"])),
-        name=cell,
-        ca=tls / "ca.pem",
-        certificate=tls / "workstation.pem",
-        key=tls / "workstation.key",
-    )
 
 
 class Pace:

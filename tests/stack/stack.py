@@ -23,7 +23,7 @@ from pathlib import Path
 
 from clockwork import Clockwork
 from forked import ForkedChildren
-from pace import Pace, address_of
+from pace import Pace
 from pydantic import JsonValue
 
 from api.demo_register import CLEANING_METHOD
@@ -40,6 +40,7 @@ from printer.cell_client import CellClient
 from recipes.library import load_demonstration, load_recipe, load_second
 from recipes.order import DoseOrder
 from tests.audit.conftest import CHEAP
+from tests.cell_address import address_of
 
 OPERATOR = {"username": "operator", "name": "Demonstration operator", "role": "operator"}
 

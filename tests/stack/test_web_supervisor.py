@@ -55,6 +55,13 @@ def kill(web: WebSupervisor) -> int:
     return pid
 
 
+def until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + UP_S
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
 def kinds(site: Path) -> list[str]:
     reader = TrailReader(site / "workstation.db")
     found = [str(entry.kind) for entry in reader.entries() if str(entry.kind).startswith("site.process.")]
@@ -118,10 +125,7 @@ def test_the_one_that_waits_may_die_too(supervise: Callable[..., WebSupervisor])
     first, pid = process(web), web.spare_pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    limit = time.monotonic() + UP_S
-    while web.spare_pid in (pid, None):
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+    until(lambda: web.spare_pid not in (pid, None))
     web.wait(UP_S, spare=True)
     assert process(web) == first, "the one that serves serves on"
     kill(web)
@@ -171,10 +175,7 @@ def test_a_next_one_that_cannot_be_started_is_tried_again(supervise: Callable[..
 
     monkeypatch.setattr(web_supervisor, "_Web", no_memory)
     kill(web)
-    limit = time.monotonic() + UP_S
-    while len(refused) < 2:
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+    until(lambda: len(refused) == 2)
     web.wait(UP_S)
     assert process(web) != first
     assert said[1] == "the workstation cannot be started: [Errno 12] Cannot allocate memory; it is tried again in 1 s"
@@ -199,10 +200,7 @@ def test_a_site_that_was_served_once_is_not_given_up(supervise: Callable[..., We
     right = settings.read_text()
     settings.write_text(f"{right}\nno_such_key = 1\n")
     kill(web)
-    limit = time.monotonic() + UP_S
-    while len(said) < 2:
-        assert time.monotonic() < limit
-        time.sleep(0.02)
+    until(lambda: len(said) >= 2)
     settings.write_text(right)
     web.wait(UP_S)
     assert process(web) != first
