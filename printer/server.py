@@ -12,6 +12,7 @@ import ssl
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from pydantic import JsonValue
 
@@ -23,6 +24,10 @@ from printer.priority import step_down
 
 Handler = Callable[[Mapping[str, JsonValue]], Answer]
 _IDLE_S = 300.0
+_HANDSHAKE_S = 5.0
+_UNKNOWN_AT_ONCE = 32
+"""Connections that have not shown a certificate yet. One more takes the place of the oldest: whoever has a certificate shows it at once."""
+_NO_ROOM_S = 0.05
 
 
 class CellServer:
@@ -32,46 +37,74 @@ class CellServer:
         self._handlers = dict(handlers)
         self._listener = socket.create_server((host, port))
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
-        self._open: set[socket.socket] = set()
+        self._open: set[ssl.SSLSocket] = set()
+        self._unknown: dict[ssl.SSLSocket, None] = {}
         self._lock = threading.Lock()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="cell-server", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        self._closing = True
+        self._closing.set()
+        _shutdown(self._listener)
         self._listener.close()
         with self._lock:
-            for connection in self._open:
+            for connection in (*self._open, *self._unknown):
                 _shutdown(connection)
 
     def _accept(self) -> None:
+        """Let in whoever comes, until the door is closed: nobody can shut it from outside, since STOP comes through it."""
         step_down()  # and with it every connection: an asker does not come before the other programs of the computer
-        while not self._closing:
+        while not self._closing.is_set():
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), name="cell-connection", daemon=True).start()
+            except OSError:  # closed, or no descriptor is left for one more: some are freed, then the next is taken
+                self._turn_away(room_for=_UNKNOWN_AT_ONCE // 2)
+                self._closing.wait(_NO_ROOM_S)
+                continue
+            self._admit(connection)
 
-    def _serve(self, raw: socket.socket) -> None:
-        raw.settimeout(_IDLE_S)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _admit(self, raw: socket.socket) -> None:
+        """Have a thread of its own find out who this is."""
         try:
-            connection = self._context.wrap_socket(raw, server_side=True)
-        except (OSError, ssl.SSLError):
-            raw.close()  # whoever it was had no certificate of this installation
+            raw.settimeout(_HANDSHAKE_S)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+        except (OSError, ValueError):
+            raw.close()  # it has gone again, or spoke before it was asked
             return
+        self._turn_away(room_for=1)
         with self._lock:
-            self._open.add(connection)
+            self._unknown[connection] = None
         try:
+            threading.Thread(target=self._serve, args=(connection,), name="cell-connection", daemon=True).start()
+        except RuntimeError:  # no thread is left for one more
+            with self._lock:
+                self._unknown.pop(connection, None)
+            connection.close()
+
+    def _turn_away(self, *, room_for: int) -> None:
+        """End the oldest connections without a certificate, so that there is room for so many more."""
+        with self._lock:
+            for connection in [*self._unknown][: max(0, len(self._unknown) + room_for - _UNKNOWN_AT_ONCE)]:
+                del self._unknown[connection]
+                _shutdown(connection)
+
+    def _serve(self, connection: ssl.SSLSocket) -> None:
+        try:
+            connection.do_handshake()
+            connection.settimeout(_IDLE_S)
+            with self._lock:
+                self._unknown.pop(connection, None)
+                self._open.add(connection)
             self._talk(connection)
         except (OSError, FrameInvalid):
-            return  # the peer has gone or does not speak this protocol; it is answered no further
+            return  # it has no certificate of this installation, has gone, or does not speak this protocol; it is answered no further
         finally:
             with self._lock:
+                self._unknown.pop(connection, None)
                 self._open.discard(connection)
             connection.close()
 
@@ -107,7 +140,6 @@ class CellServer:
 
 
 def _shutdown(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it is gone already
+    """End a connection that another thread waits at: under its TLS, so that the thread meets the end of the line and nothing else."""
+    with suppress(OSError):  # it is gone already
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
