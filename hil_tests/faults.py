@@ -147,6 +147,10 @@ def _runaway(devices: Devices, spec: FaultSpec, age_s: float) -> None:
     devices.printer.nozzle.stuck_on = True
 
 
+def _plate(devices: Devices, spec: FaultSpec, age_s: float) -> None:
+    devices.printer.bed.stuck_on = True
+
+
 def _thermistor(devices: Devices, spec: FaultSpec, age_s: float) -> None:
     devices.printer.nozzle.thermistor_open = True
 
@@ -255,6 +259,7 @@ FAULTS: dict[str, Fault] = {
     "lost_steps": Fault("lost steps", "the X axis stands 1.5 mm beside the place that it reports", _lost_steps),
     "heater": Fault("dead heater", "the nozzle's element is dead; the firmware kills after 20 s more than 4 °C below its target", _heater),
     "runaway": Fault("heater runaway", "the nozzle's element is stuck on; the firmware kills at its maximum", _runaway),
+    "plate": Fault("plate runaway", "the plate's element is stuck on; the firmware kills at its maximum", _plate),
     "thermistor": Fault("open thermistor", "the nozzle's thermistor reads −15 °C; the firmware kills (MINTEMP)", _thermistor),
     "guard": Fault("guard door", "the guard is opened; its switch is on the firmware's kill input, so it halts for good", _guard),
     "drift": Fault("balance drift", "the balance's zero drifts by 1 mg/s", _drift),

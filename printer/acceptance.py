@@ -59,6 +59,8 @@ class Criteria:
     volume_resolution: Microlitre
     nozzle_low: Celsius
     nozzle_high: Celsius
+    plate_low: Celsius
+    plate_high: Celsius
     end: tuple[Decimal, ...] = ()
     """Where the proof says that the nozzle ends: X, Y, Z in mm. Empty: not judged."""
     planned_us: int = 0
@@ -84,6 +86,8 @@ class UnitEvidence:
     reported: Microlitre | None
     nozzle_min: Celsius | None
     nozzle_max: Celsius | None
+    plate_min: Celsius | None
+    plate_max: Celsius | None
     disturbances: tuple[str, ...] = ()
     printed_us: int | None = None
     unread_lines: int = 0
@@ -261,13 +265,17 @@ def _execution(criteria: Criteria, evidence: UnitEvidence) -> list[Finding]:
 
 
 def _temperatures(criteria: Criteria, evidence: UnitEvidence) -> list[str]:
-    if evidence.nozzle_min is None or evidence.nozzle_max is None:
-        return ["no nozzle temperature was reported during the unit"]
-    if evidence.nozzle_min < criteria.nozzle_low or evidence.nozzle_max > criteria.nozzle_high:
-        return [
-            f"nozzle between {evidence.nozzle_min} and {evidence.nozzle_max}, validated {criteria.nozzle_low} to {criteria.nozzle_high}"
-        ]
-    return []
+    found, low, high = list[str](), evidence.nozzle_min, evidence.nozzle_max
+    if low is None or high is None:
+        found.append("no nozzle temperature was reported during the unit")
+    elif low < criteria.nozzle_low or high > criteria.nozzle_high:
+        found.append(f"nozzle between {low} and {high}, validated {criteria.nozzle_low} to {criteria.nozzle_high}")
+    low, high = evidence.plate_min, evidence.plate_max
+    if low is None or high is None:
+        found.append("no plate temperature was reported during the unit")
+    elif low < criteria.plate_low or high > criteria.plate_high:
+        found.append(f"plate between {low} and {high}, validated {criteria.plate_low} to {criteria.plate_high}")
+    return found
 
 
 def _short(value: Decimal, places: int) -> str:

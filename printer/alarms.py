@@ -48,6 +48,7 @@ class AlarmName(StrEnum):
     PRESSURE_STALE = "pressure sensor silent"
     PRESSURE_LOST = "pressure sensor lost"
     NOZZLE_TEMPERATURE = "nozzle temperature out of range"
+    PLATE_TEMPERATURE = "plate temperature out of range"
     TEMPERATURE_STALE = "temperature reports silent"
     HEATING_TIMEOUT = "heating takes too long"
     PRINTER_LOST = "printer connection lost"
@@ -167,6 +168,12 @@ DEFINITIONS: dict[AlarmName, AlarmDefinition] = {
             AlarmName.NOZZLE_TEMPERATURE, _C, "heater or thermistor fault, or draught",
             "ink outside its validated temperature", "Leave the printer stopped; have the heater checked; start a new run.", 60,
             AlarmClass.STOP, Setting("nozzle_temperature_band of the recipe about the set point", "temperature_delay"), Suppression.NOT_HOT,
+        ),
+        AlarmDefinition(
+            AlarmName.PLATE_TEMPERATURE, _C, "plate heater or thermistor fault, or a draught over the plate",
+            "units dry and hold as was not validated, and the uncertainty of the balance under the plate is not known",
+            "Leave the printer stopped; have the plate's heater checked; start a new run.", 60,
+            AlarmClass.STOP, Setting("plate_temperature_band of the recipe about the set point", "temperature_delay"), Suppression.NOT_HOT,
         ),
         AlarmDefinition(
             AlarmName.TEMPERATURE_STALE, _C, "the printer sends no temperature reports",

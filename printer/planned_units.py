@@ -87,7 +87,7 @@ def planned_unit(
 ) -> PlannedUnit:
     """Return a unit, or a part of one, as the run machine prints and judges it; `sources` in the order of the heads."""
     recipe, machine = whole.parts[unit.head], profile.heads[unit.head]
-    nozzle = recipe.parameters.nozzle_temperature
+    nozzle, plate = recipe.parameters.nozzle_temperature, recipe.parameters.plate_temperature
     criteria = Criteria(
         target=unit.target_mass,
         tolerance=tolerance or recipe.tolerance(unit.target_mass),
@@ -98,6 +98,8 @@ def planned_unit(
         volume_resolution=total_resolution(machine),
         nozzle_low=nozzle.low,
         nozzle_high=nozzle.high,
+        plate_low=plate.low,
+        plate_high=plate.high,
         planned_us=unit.duration_us,
         time_deviation=recipe.alarms.print_time_deviation,
         end=unit.proof.end,

@@ -386,6 +386,8 @@ class UnitCycle:
             reported=reported,
             nozzle_min=None if watch.nozzle_min is None else Celsius(watch.nozzle_min),
             nozzle_max=None if watch.nozzle_max is None else Celsius(watch.nozzle_max),
+            plate_min=None if watch.plate_min is None else Celsius(watch.plate_min),
+            plate_max=None if watch.plate_max is None else Celsius(watch.plate_max),
             ended=self._ended,
             printed_us=self._printed_us,
             unread_lines=self._read_back()[1] - self._lines_before[1],

@@ -48,6 +48,8 @@ def measured(judgement: Judgement, before: Weighing, after: Weighing, evidence: 
         "pressure_max_kPa": text(watch.pressure_max, 1),
         "nozzle_min_C": text(watch.nozzle_min, 2),
         "nozzle_max_C": text(watch.nozzle_max, 2),
+        "plate_min_C": text(watch.plate_min, 2),
+        "plate_max_C": text(watch.plate_max, 2),
         "printed_s": None if evidence.printed_us is None else text(EXACT.divide(Decimal(evidence.printed_us), Decimal(1_000_000)), 1),
     }
 

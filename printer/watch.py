@@ -74,6 +74,8 @@ class Watch:
         self.pressure_max: Decimal | None = None
         self.nozzle_min: Decimal | None = None
         self.nozzle_max: Decimal | None = None
+        self.plate_min: Decimal | None = None
+        self.plate_max: Decimal | None = None
         self.extruding_since: int | None = None
         self._flows = tuple(FlowWatch(head.pressure_low.value, head.flow_nl_per_s) for head in self._heads)
         self.flow = self._flows[0]
@@ -81,6 +83,7 @@ class Watch:
         self._high_since: int | None = None
         self._low_since: int | None = None
         self._nozzle_since: list[int | None] = [None] * len(self._heads)
+        self._plate_since: int | None = None
         self._watching_since = 0
         self._blind_at = -_BLIND_US
 
@@ -114,6 +117,7 @@ class Watch:
         self.flow.begin_unit()
         nozzle = self.nozzle.value
         self.nozzle_min = self.nozzle_max = nozzle
+        self.plate_min = self.plate_max = self._plate.value
 
     def end_unit(self) -> bytes:
         """Return the trace of the unit as CSV and stop keeping it."""
@@ -155,12 +159,15 @@ class Watch:
         self.nozzle = self.nozzle.taken(nozzle, now)
         if plate is not None:
             self._plate = self._plate.taken(plate, now)
+            outside = not self._limits.plate_low.value <= plate <= self._limits.plate_high.value
+            self._plate_since = _since(outside, self._plate_since, now)
         for head, limits in enumerate(self._heads):
             outside = not limits.nozzle_low.value <= nozzles[head] <= limits.nozzle_high.value
             self._nozzle_since[head] = _since(outside, self._nozzle_since[head], now)
         if self.trace is not None:
-            self.nozzle_min = nozzle if self.nozzle_min is None else min(self.nozzle_min, nozzle)
-            self.nozzle_max = nozzle if self.nozzle_max is None else max(self.nozzle_max, nozzle)
+            self.nozzle_min, self.nozzle_max = _widened(self.nozzle_min, self.nozzle_max, nozzle)
+            if plate is not None:
+                self.plate_min, self.plate_max = _widened(self.plate_min, self.plate_max, plate)
 
     def weighed(self, value: Decimal, now: int) -> None:
         self._balance = self._balance.taken(value, now)
@@ -182,7 +189,7 @@ class Watch:
 
         `blind`: the firmware has to be asked for its temperatures and is busy until a motion has ended; that may last a minute.
         """
-        nozzle = self.nozzle
+        nozzle, plate = self.nozzle, self._plate
         if blind and now - (self._watching_since if nozzle.at is None else nozzle.at) <= _BLIND_US:
             self._blind_at = now
         found = []
@@ -190,6 +197,8 @@ class Watch:
             found.append(Condition(AlarmName.PRESSURE_STALE, "no pressure reading"))
         if self._stale(nozzle, now) and now - self._blind_at > nozzle.limit_us:
             found.append(Condition(AlarmName.TEMPERATURE_STALE, "no temperature report"))
+        elif self._stale(plate, now) and now - self._blind_at > plate.limit_us:
+            found.append(Condition(AlarmName.TEMPERATURE_STALE, "no temperature of the plate in the reports"))
         return found
 
     def process(self, now: int) -> list[Condition]:
@@ -208,6 +217,9 @@ class Watch:
             if since is not None and now - since >= self._heads[head].temperature_delay_us:
                 found.append(Condition(AlarmName.NOZZLE_TEMPERATURE, self._nozzle_text(head)))
                 break
+        if self._plate_since is not None and now - self._plate_since >= limits.temperature_delay_us:
+            text = f"{self._plate.value} degC, validated {limits.plate_low.text} to {limits.plate_high.text} degC"
+            found.append(Condition(AlarmName.PLATE_TEMPERATURE, text))
         return found
 
     def _nozzle_text(self, head: int) -> str:
@@ -226,6 +238,11 @@ def _beyond(stands: Sequence[bool], times: Sequence[int], since: int | None) -> 
     for stood, at in zip(stands, times, strict=True):
         since = (at if since is None else since) if stood else None
     return since
+
+
+def _widened(low: Decimal | None, high: Decimal | None, value: Decimal) -> tuple[Decimal, Decimal]:
+    """Return the range that holds a value as well."""
+    return value if low is None else min(low, value), value if high is None else max(high, value)
 
 
 def _since(stands: bool, since: int | None, now: int) -> int | None:

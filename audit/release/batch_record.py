@@ -35,7 +35,7 @@ _PLACES = 6
 _UNIT_FIELDS = (
     "target_mass_mg", "target_volume_uL", "low_mg", "high_mg", "mass_mg", "expanded_uncertainty_mg", "gross_before_mg", "gross_after_mg",
     "drift_mg_per_s", "drift_correction_mg", "commanded_uL", "reported_uL", "pressure_max_kPa", "nozzle_min_C", "nozzle_max_C",
-    "balance_serial", "gcode_sha256", "flow_factor", "shape", "x", "y",
+    "plate_min_C", "plate_max_C", "balance_serial", "gcode_sha256", "flow_factor", "shape", "x", "y",
 )  # fmt: skip
 _EXTERNAL_FIELDS = ("weighed_on", "external_weighing")
 """Of a unit whose mass was read on an external balance; the plate balance's units have none of them."""

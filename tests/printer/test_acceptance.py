@@ -22,6 +22,8 @@ CRITERIA = Criteria(
     volume_resolution=Microlitre("3.3"),
     nozzle_low=Celsius("38"),
     nozzle_high=Celsius("42"),
+    plate_low=Celsius("15"),
+    plate_high=Celsius("25"),
 )
 
 
@@ -38,6 +40,8 @@ EVIDENCE = UnitEvidence(
     reported=Microlitre("389.5"),
     nozzle_min=Celsius("39.6"),
     nozzle_max=Celsius("40.4"),
+    plate_min=Celsius("19.7"),
+    plate_max=Celsius("20.3"),
 )
 
 
@@ -80,6 +84,9 @@ def test_uncertainty_of_the_drift_by_hand() -> None:
         ({"reported": None}, "no extruder total"),
         ({"nozzle_max": Celsius("43")}, "validated"),
         ({"nozzle_min": None}, "no nozzle temperature"),
+        ({"plate_max": Celsius("25.1")}, "plate between 19.7 degC and 25.1 degC, validated 15 degC to 25 degC"),
+        ({"plate_min": Celsius("14.9")}, "validated 15 degC"),
+        ({"plate_min": None}, "no plate temperature"),
         ({"disturbances": ("touched",)}, "touched"),
     ],
 )

@@ -274,10 +274,13 @@ def test_the_weight_behind_a_correction_has_its_drift_taken_off_whatever_the_sta
         volume_resolution=Microlitre(4),
         nozzle_low=Celsius(20),
         nozzle_high=Celsius(30),
+        plate_low=Celsius(15),
+        plate_high=Celsius(25),
     )
     before = Weighing(Milligram(1000), 0, Milligram("1000.4"), 4_000_000)
     after = Weighing(Milligram("1115.6"), 60_000_000, Milligram("1116.0"), 64_000_000)
-    judgement = judge(criteria, UnitEvidence(before, after, Microlitre(100), Microlitre(100), Celsius(25), Celsius(25)))
+    evidence = UnitEvidence(before, after, Microlitre(100), Microlitre(100), Celsius(25), Celsius(25), Celsius(20), Celsius(20))
+    judgement = judge(criteria, evidence)
     assert (judgement.verdict, judgement.mass) == (Verdict.ACCEPTED, Milligram("109.6" if wet else "115.6"))
     found = DoseControl(RULE)
     found.observe(1, judgement, Microlitre(100))

@@ -339,6 +339,8 @@ def test_what_could_not_be_read_back_speaks_against_a_unit_weighed_elsewhere_too
         reported=Microlitre(42),
         nozzle_min=Celsius(170),
         nozzle_max=Celsius(170),
+        plate_min=Celsius(60),
+        plate_max=Celsius(60),
         unread_lines=1,
     )
     criteria = replace(case.admitted().plan.units[0].criteria, end=())

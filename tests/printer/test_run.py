@@ -50,6 +50,7 @@ def test_a_whole_batch_is_printed_weighed_and_accepted(case: str) -> None:
         ("pressure_silent:2", "pressure sensor silent", "scrapped"),
         ("balance_silent:2", "balance fault", "rejected"),
         ("heater:2", "nozzle temperature out of range", "scrapped"),
+        ("plate:2", "plate temperature out of range", "scrapped"),
         ("reset:2", "printer fault", "scrapped"),
     ],
 )
