@@ -101,6 +101,7 @@ class EventKind(StrEnum):
     RUN_STATE_CHANGED = "run.state.changed"
     RUN_ACTION_INTENDED = "run.action.intended"
     RUN_ACTION_COMPLETED = "run.action.completed"
+    RUN_JOURNAL_SEALED = "run.journal.sealed"
     RUN_COMMAND_RECEIVED = "run.command.received"
     DOSE_CORRECTION_DECIDED = "dose.correction.decided"
     UNIT_PRINT_INTENDED = "unit.print.intended"
@@ -273,6 +274,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.RUN_STATE_CHANGED: ("run", "the run machine changed state"),
         EventKind.RUN_ACTION_INTENDED: ("run", "heat, home, prime or park will be done"),
         EventKind.RUN_ACTION_COMPLETED: ("run", "the action was done"),
+        EventKind.RUN_JOURNAL_SEALED: ("run", "a part of the run's journal was full and is attached; a run that waits long has several"),
         EventKind.RUN_COMMAND_RECEIVED: ("run", "a person asked for start, pause, resume or stop"),
         EventKind.DOSE_CORRECTION_DECIDED: (
             "correction",

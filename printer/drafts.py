@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from audit.canonical import JsonValue
+from audit.canonical import JsonValue, sha256_hex
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.quantities import Milligram, plain_text, round_to
 from printer.acceptance import limits
@@ -116,6 +116,7 @@ class Drafts:
         self._drafts: list[EntryDraft] = []
         self._token = 0
         self._deviations = 0
+        self._segments = 0
 
     def take(self) -> tuple[EntryDraft, ...]:
         drafts = tuple(self._drafts)
@@ -142,6 +143,13 @@ class Drafts:
     def state(self, state: RunState, reason: str, who: Actor | None, attachments: Mapping[str, bytes]) -> None:
         new: dict[str, JsonValue] = {"state": state.value}
         self._add(EventKind.RUN_STATE_CHANGED, "run", self._run, new, who=who or CELL, reason=reason or None, attachments=attachments)
+
+    def journal(self, sealed: bytes) -> None:
+        """A segment of the journal that was full."""
+        self._segments += 1
+        name = f"journal/part-{self._segments:03d}.jsonl"
+        new: dict[str, JsonValue] = {"journal_parts": self._segments, "journal_part_sha256": sha256_hex(sealed)}
+        self._add(EventKind.RUN_JOURNAL_SEALED, "run", self._run, new, attachments={name: sealed})
 
     def gates(self, gates: tuple[Gate, ...], *, passed: bool) -> None:
         kind = EventKind.RUN_GATES_PASSED if passed else EventKind.RUN_GATES_REFUSED

@@ -35,6 +35,9 @@ from printer.messages import (
     WireSealed,
 )
 
+FULL_BYTES = 4_000_000
+"""A segment is sealed when it has so many bytes: while a run waits for a person, however long, its inputs go on."""
+
 # A line as `add` writes it; one that is written otherwise is read as any JSON is.
 _PLAIN = re.compile(rb'\{"at_us":([1-9][0-9]{0,18}|0),"bytes":"([0-9a-f]*)","port":"([a-z]+)"\}')
 _PORTS = {port.value: port for port in Port}
@@ -48,18 +51,27 @@ class Journal:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether what was added since the last seal is to be sealed, whatever else happens."""
+        return self._bytes >= FULL_BYTES
 
     def add(self, event: RunInput, now: int) -> None:
         if isinstance(event, Tick):
-            self._lines.append(f'{{"at_us":{now},"bytes":"","port":"clock"}}\n')
-            return
-        source, data = _encode(event)
-        self._lines.append(f'{{"at_us":{now},"bytes":"{data.hex()}","port":"{source}"}}\n')
+            line = f'{{"at_us":{now},"bytes":"","port":"clock"}}\n'
+        else:
+            source, data = _encode(event)
+            line = f'{{"at_us":{now},"bytes":"{data.hex()}","port":"{source}"}}\n'
+        self._lines.append(line)
+        self._bytes += len(line)
 
     def seal(self) -> bytes:
         """Return the lines since the last seal and begin a new segment."""
         data = "".join(self._lines).encode("ascii")
         self._lines.clear()
+        self._bytes = 0
         return data
 
 

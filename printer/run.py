@@ -113,6 +113,8 @@ class RunMachine:
             self.journal.add(event, now)
         self._take(event, now)
         self._pump(now)
+        if self.journal.full and not self.over:
+            self.drafts.journal(self.journal.seal())
         if (record := self.record.commit(insist=self.over)) is not None:
             self.emit(record)
         return tuple(self._effects)

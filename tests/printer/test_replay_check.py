@@ -11,13 +11,15 @@ from simulated_cell import SimulatedCell, demonstration_job, simulated
 from test_dose_control import correcting
 
 import audit.release.package
+import printer.journal
 from audit.canonical import canonical, sha256_hex
 from audit.events import Entry, EntryDraft
 from printer.admission import ADMISSION, admit_again, read_admission
 from printer.errors import CellRefused, ReplayImpossible
 from printer.messages import Command, Operation, Record
 from printer.replay_check import ReplayedRun, check_replay
-from printer.run import RunMachine
+from printer.run import Phase, RunMachine
+from printer.states import RunState
 from recipes.library import CASES
 
 
@@ -70,6 +72,30 @@ def test_a_clean_run_is_identical(clean: SimulatedCell) -> None:
     assert outcome.identical and outcome.comparison is not None
     assert (outcome.comparison.entries, outcome.comparison.later, outcome.comparison.unsealed) == (len(clean.entries), (), ())
     assert outcome.inputs > 1000 and outcome.units == len(clean.machine.plan.units)
+
+
+def test_a_run_that_waits_long_seals_its_journal_in_parts_and_is_identical(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = 60_000
+    monkeypatch.setattr(printer.journal, "FULL_BYTES", bound)
+    cell = simulated("minoxidil")
+    cell.command(Operation.PREPARE)
+    cell.until(lambda machine: machine.phase is Phase.START)
+    cell.until(lambda machine: len(cell.kinds("run.journal.sealed")) == 3)
+    cell.command(Operation.START)
+    cell.until(lambda machine: 1 in machine.cycle.verdicts)
+    cell.command(Operation.PAUSE)
+    cell.until(lambda machine: machine.state is RunState.PAUSED)
+    before = len(cell.kinds("run.journal.sealed"))
+    cell.until(lambda machine: len(cell.kinds("run.journal.sealed")) == before + 2)
+    cell.command(Operation.RESUME)
+    cell.until(lambda machine: machine.phase is Phase.DONE)
+    assert cell.machine.ended == "FINISHED" and set(cell.verdicts().values()) == {"accepted"}
+    journals = [data for draft in cell.entries for name, data in draft.attachments.items() if name.startswith("journal/")]
+    longest = max(len(line) for data in journals for line in data.splitlines(keepends=True))
+    assert max(map(len, journals)) < bound + longest
+    names = [name for draft in cell.entries for name in draft.attachments if name.startswith("journal/")]
+    assert len(names) == len(set(names)), "each has a name of its own in the package"
+    assert checked(cell.entries).identical
 
 
 def test_a_corrected_run_is_identical_and_its_units_are_compiled_again() -> None:
