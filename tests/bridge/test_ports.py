@@ -252,7 +252,7 @@ def test_wire_log_digest_and_replay(tmp_path: Path) -> None:
 
 
 def test_a_device_is_told_that_somebody_listens(terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """RepRapFirmware and STM32 boards throw away what they would say over native USB without DTR; a balance with handshake waits for RTS."""
+    """RepRapFirmware and STM32 boards throw away what they would say over native USB without DTR; a balance with handshake waits for RTS"""
     lines: list[tuple[bool, bool]] = []
 
     class Watched(serial.Serial):
