@@ -38,6 +38,8 @@ _LINE_ERRORS = (
 )  # fmt: skip
 _THERMAL = ("Heating failed", "Thermal Runaway", "THERMAL RUNAWAY", "MAXTEMP", "MINTEMP", "Thermal Malfunction", "switched off")
 _HALTED = ("kill()", "KILL", "halted", "stopped due to errors", "system stopped", "EMERGENCY SHUTDOWN", "M112 Shutdown")
+_REPRAP_HALTED = "Emergency Stop!"
+_REPRAP_HEATER = re.compile(r"(?:Error: )?Heater [0-9]+ fault\b")
 _RESTARTED = ("start", "echo:start", "PowerUp", "Brown out Reset", "External Reset", "Watchdog Reset", "Software Reset")
 _BANNERS = ("Marlin ", "echo:Marlin ", "echo: Last Updated", "// Klipper state: Ready", "// Klipper state: Startup")
 _KLIPPER_DOWN = ("// Klipper state: Shutdown", "// Klipper state: Disconnect", "// Klipper state: Error")
@@ -233,6 +235,10 @@ def _parse_text(text: str) -> Reply:
     if text.startswith(("Resend:", "rs ")):
         resend = _RESEND.match(text)
         return Resend(int(resend.group(1))) if resend else Unknown(text)
+    if text.startswith(_REPRAP_HALTED):
+        return Fatal("FB-111", text)
+    if _REPRAP_HEATER.match(text):
+        return Fatal("FB-110", text)
     if text[:6].lower() == "error:":
         return _parse_error(text)
     if text.startswith(("!!", "fatal:", *_KLIPPER_DOWN)):

@@ -139,11 +139,11 @@ class LinkAcknowledgement(LinkSender):
                 assert_never(never)
 
     def _resend_from(self, number: int, now: int) -> None:
-        before = len(self._flight)
+        before, slow = len(self._flight), self._window.slow_lines
         self._acknowledge(number - 1, now)
         # An error overtakes the ok of a line that is still being run. Without numbers that late ok would be taken for
-        # the next line's, so the next one is not believed.
-        late_ok = not self._advanced and len(self._flight) < before
+        # the next line's, so the next one is not believed. A slow line may still be run, whatever is numbered.
+        late_ok = len(self._flight) < before and (not self._advanced or self._window.slow_lines < slow)
         self._doubt, self._owed_ok = late_ok, True
         behind = len(self._flight) - 1
         self._withdraw_probes()

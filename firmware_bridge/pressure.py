@@ -134,10 +134,15 @@ class PressureHub:
         return PressureReading(*self._events.popleft()) if self._events else None
 
     def take_values(self) -> tuple[list[Decimal], list[int]]:
-        """Return the values in kPa of the readings not yet taken, oldest first, and their times in µs."""
-        values, times = [fields[1].value for fields in self._events], [fields[2] for fields in self._events]
+        """Return the values in kPa of the readings not yet taken, oldest first, and their times in µs.
+
+        What lies below the sensor's range is no pressure but a broken sensor or wire, so that the sensor goes stale by it. What lies
+        above it is given as it is: the pressure is at least so high.
+        """
+        low = self.low.value
+        taken = [(fields[1].value, fields[2]) for fields in self._events if fields[1].value >= low]
         self._events.clear()
-        return values, times
+        return [value for value, _ in taken], [at for _, at in taken]
 
     @property
     def last(self) -> PressureReading | None:

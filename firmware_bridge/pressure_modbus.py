@@ -129,10 +129,10 @@ class ModbusPressure:
         return self._events.popleft() if self._events else None
 
     def take_values(self) -> tuple[list[Decimal], list[int]]:
-        """Return the values in kPa of the readings not yet taken, oldest first, and their times in µs."""
-        values, times = [reading.value.value for reading in self._events], [reading.at for reading in self._events]
+        """Return the values in kPa of the readings not yet taken, oldest first, and their times in µs; none that lies below the range."""
+        taken = [(reading.value.value, reading.at) for reading in self._events if reading.value >= self.low]
         self._events.clear()
-        return values, times
+        return [value for value, _ in taken], [at for _, at in taken]
 
     def bytes_to_send(self) -> bytes:
         data, self._out = self._out, b""

@@ -9,8 +9,7 @@ import select
 import socket
 import struct
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -159,7 +158,9 @@ def open_transport(
 ) -> Transport:
     """Open `address`, a device path, `socket://host:port` or a USB identity, for us alone; timeouts in s.
 
-    `framing` is data bits, parity (N, E, O) and stop bits of a serial line.
+    `framing` is data bits, parity (N, E, O) and stop bits of a serial line. DTR and RTS are asserted, which says that somebody
+    listens: boards with native USB and balances with hardware handshake answer nobody else. A board that restarts at it is met
+    by the handshake.
 
     A USB identity (`usb:VID:PID:SERIAL`, `usb:VID:PID@SOCKET`) is looked up at every opening, so it finds the device in another
     socket or under another name. Raises PortMissing, PortBusy, PortAmbiguous, PortAddressWrong or LinkLost.
@@ -194,8 +195,6 @@ def _open_serial(address: str, baud: int, framing: str, write_timeout: float) ->
     port.port, port.baudrate = address, baud
     port.bytesize, port.parity, port.stopbits = int(framing[0]), framing[1], int(framing[2])
     port.timeout, port.write_timeout, port.exclusive = 0, write_timeout, True
-    with _without_modem_lines():
-        port.dtr = port.rts = False
     try:
         port.open()
     except (OSError, ValueError) as problem:
@@ -209,16 +208,6 @@ def _open_serial(address: str, baud: int, framing: str, write_timeout: float) ->
     with suppress(OSError, ValueError, NotImplementedError):
         port.set_low_latency_mode(True)
     return SerialTransport(address, port)
-
-
-@contextmanager
-def _without_modem_lines() -> Iterator[None]:
-    """A pty has no DTR and RTS and answers with errno 25."""
-    try:
-        yield
-    except OSError as problem:
-        if problem.errno not in (errno.ENOTTY, errno.EINVAL):
-            raise
 
 
 def _is_busy(problem: Exception) -> bool:

@@ -143,6 +143,7 @@ class Strategy:
         self._drained = 0
         self._inbox: queue.SimpleQueue[PortInput] = queue.SimpleQueue()
         self._owners: dict[str, PortOwner] = {}
+        self._stopped = False
 
     # ---- states
 
@@ -257,6 +258,7 @@ class Strategy:
             self._serve()
 
     def emergency(self, strength: StopStrength) -> None:
+        self._stopped = True
         self._owners["printer"].emergency_write(self.link.stop(strength, self.now()))
 
     def until(self, condition: Callable[[], bool], limit_s: float, why: str) -> None:
@@ -272,6 +274,9 @@ class Strategy:
         return time.monotonic_ns() // 1000
 
     def close(self) -> None:
+        """Let go of the bench: its printer is stopped first, for nobody watches it any more, hot or not."""
+        if "printer" in self._owners and not self._stopped:
+            self.emergency(StopStrength.KILL)
         for owner in self._owners.values():
             owner.close()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import assert_never
 
+from audit.quantities import EXACT, Kilopascal
 from firmware_bridge.balance import BalanceDriver
 from firmware_bridge.modbus_rtu import NumberForm
 from firmware_bridge.mt_sics import MtSics
@@ -14,6 +16,9 @@ from printer.errors import CellConfiguration
 from printer.plan import PressureSource
 from recipes.machine import MachineProfile
 from recipes.machine_devices import HubSensor, ModbusTransmitter
+
+_BELOW, _ABOVE = Decimal("0.0125"), Decimal("0.03125")
+"""Shares of its span that a sound sensor may show beyond its ends: 3.8 and 20.5 mA of 4 to 20. Source: NAMUR NE 43."""
 
 _ANSWER_US = 150_000
 """A transmitter's answer may take this long; two that are lost are not yet a stale sensor (half a second)."""
@@ -52,10 +57,13 @@ def pressure_source(machine: MachineProfile) -> PressureSource:
 
 
 def pressure_driver(source: PressureSource) -> PressureDriver:
-    """Return a fresh driver."""
+    """Return a fresh driver, which knows what its sensor measures and by how much a sound one may pass that at each end."""
+    span = EXACT.subtract(source.high.value, source.low.value)
+    low = Kilopascal(EXACT.subtract(source.low.value, EXACT.multiply(span, _BELOW)))
+    high = Kilopascal(EXACT.add(source.high.value, EXACT.multiply(span, _ABOVE)))
     if source.protocol == "hub-lines":
-        return PressureHub(period_us=source.period_us)
+        return PressureHub(low=low, high=high, period_us=source.period_us)
     if source.protocol == "modbus-rtu" and source.where is not None:
-        return ModbusPressure(source.where, period_us=source.period_us, answer_timeout_us=_ANSWER_US)
+        return ModbusPressure(source.where, low=low, high=high, period_us=source.period_us, answer_timeout_us=_ANSWER_US)
     text = f"No driver for a pressure sensor that speaks {source.protocol!r}."
     raise CellConfiguration(text, remedy="Use hub-lines or modbus-rtu in the machine profile.")

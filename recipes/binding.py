@@ -64,8 +64,15 @@ def _limit_reasons(recipe: Recipe, head: MachineProfile) -> list[str]:
         ("flow_rate", parameters.flow_rate.set_point, head.max_volumetric_rate),
         ("retraction_rate", parameters.retraction_rate.set_point, head.max_volumetric_rate),
     )
-    return [
+    found = [
         f"recipe {recipe.reference}: {name} {found} is beyond the {largest} of machine {head.reference}; choose a set point inside it"
         for name, found, largest in limited
         if found.value > largest.value
     ]
+    limit, sensor = recipe.alarms.pressure_high, head.pressure
+    if not sensor.low < limit < sensor.high:
+        found.append(
+            f"recipe {recipe.reference}: pressure_high {limit} is not inside what the sensor of machine {head.reference} measures, "
+            f"{sensor.low} to {sensor.high}; it would never be seen: choose another limit or another sensor"
+        )
+    return found

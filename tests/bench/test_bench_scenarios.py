@@ -9,14 +9,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from hil_tests.cases import BenchConfigError
-from hil_tests.real_bench import load_real_bench
+from hil_tests.cases import BenchConfigError, bench_for, parse_rate
+from hil_tests.conftest import State, Strategy, VirtualOperator
+from hil_tests.real_bench import RealBalance, RealBench, RealPressure, RealPrinter, load_real_bench
+from hil_tests.serve import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,3 +94,32 @@ def test_a_real_bench_file_that_cannot_be_used_is_refused(tmp_path: Path, text: 
         load_real_bench(file)
     assert words in caught.value.message
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("reached", [State.IDENTIFIED, State.HOMED])
+def test_whoever_ends_the_session_early_leaves_no_hot_printer(reached: State) -> None:
+    server = Server(bench_for("cyclophosphamide"), free=parse_rate("20"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        ports = {name: port.address for name, port in server.ports.items()}
+        bench = RealBench(
+            name="stand-in",
+            printer=RealPrinter(port=ports["printer"]),
+            balance=RealBalance(port=ports["balance"]),
+            pressure=RealPressure(port=ports["pressure"]),
+        )
+        strategy = Strategy(bench, VirtualOperator(server), 20)
+        strategy.reach(reached)
+        strategy.send("M104 S40")
+        assert server.bench.printer.nozzle.target == 40
+        strategy.close()
+        ended = threading.Event()
+        for _ in range(400):
+            if server.bench.printer.killed:
+                break
+            ended.wait(0.05)
+        assert server.bench.printer.killed and server.bench.printer.nozzle.target == 0
+    finally:
+        server.stop()
+        thread.join()

@@ -256,6 +256,19 @@ def flip(data: bytes, rate: float, rng: random.Random) -> bytes:
     return bytes(byte ^ (1 << rng.randrange(8)) if rng.random() < rate else byte for byte in data)
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        # GCodes::DoEmergencyStop and Event::GetTextDescription in RepRapFirmware 3.5; before 3.4 the heater's text came without "Error: ".
+        ("Emergency Stop! Reset the controller to continue.", "FB-111"),
+        ("Error: Heater 1 fault: temperature excursion exceeded 15.0C, reading 60.1C", "FB-110"),
+        ("Heater 0 fault: temperature rising much more slowly than the expected 0.5C/sec", "FB-110"),
+    ],
+)
+def test_reprap_that_has_halted_is_a_fault_at_once(said: str, code: str) -> None:
+    assert parse_reply(said.encode()) == Fatal(code, said)
+
+
 @pytest.mark.parametrize("rate", [0.0, 1e-3, 1e-2])
 def test_reprap_lines_dropped_in_silence_end_in_a_fault_never_in_a_gap(rate: float) -> None:
     """Bytes are flipped on the way to the firmware; what it carried out is always a beginning of what was sent, or all of it."""

@@ -387,6 +387,26 @@ def test_stray_ok_makes_the_next_one_doubtful() -> None:
     assert link.pending == 2
 
 
+def test_a_slow_line_that_a_resend_proves_taken_is_not_done_yet() -> None:
+    """M400 runs, `busy` is lost, the probe that asks comes damaged: that it is asked for again says that M400 was read, no more."""
+    link = ready()
+    link.submit([OutLine(b"G1 X10", "move"), OutLine(b"M400", "end")], 0)
+    link.bytes_to_send()
+    link.receive(b"ok N1 P15 B3\n", 0)
+    events(link)
+    silence = link.next_deadline()
+    assert silence is not None
+    link.tick(silence)
+    assert link.bytes_to_send() == b"\n" + wire((3, b"M105"))
+    link.receive(b"Error:checksum mismatch, Last Line: 2\nResend: 3\nok\n", silence)
+    assert link.state is LinkState.PROBING and Drained() not in events(link)
+    assert link.bytes_to_send() == b"\n" + wire((3, b"M105"))
+    link.receive(b"ok N2 P15 B3\n", silence + 1)
+    assert Drained() not in events(link)
+    link.receive(b"ok T:20.0 /0.0 B:20.0 /0.0 @:0 B@:0\n", silence + 2)
+    assert Drained() in events(link) and link.state is LinkState.READY
+
+
 def test_unwitnessed_resend_while_ready_probes_and_gives_no_drained() -> None:
     link = ready()
     link.receive(b"Resend: 5\n", 0)

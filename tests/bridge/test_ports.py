@@ -251,6 +251,21 @@ def test_wire_log_digest_and_replay(tmp_path: Path) -> None:
         list(read_wire_log(path))
 
 
+def test_a_device_is_told_that_somebody_listens(terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """RepRapFirmware and STM32 boards throw away what they would say over native USB without DTR; a balance with handshake waits for RTS"""
+    lines: list[tuple[bool, bool]] = []
+
+    class Watched(serial.Serial):
+        def _update_dtr_state(self) -> None:
+            lines.append((self._dtr_state, self._rts_state))
+
+        def _update_rts_state(self) -> None: ...
+
+    monkeypatch.setattr(serial, "Serial", Watched)
+    open_transport(terminal[1]).close()
+    assert lines == [(True, True)]
+
+
 @pytest.mark.parametrize("refusal", [None, ValueError("no such mode"), OSError(25, "not a typewriter")])
 def test_an_adapter_is_asked_not_to_keep_bytes_back(
     terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch, refusal: Exception | None

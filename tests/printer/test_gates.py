@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from simulated_cell import KEYS, REGISTER, STANDING, TODAY, TRUSTED, admitted, demonstration_job, signature, signed_register, simulated
+from simulated_cell import (
+    KEYS,
+    REGISTER,
+    STANDING,
+    TODAY,
+    TRUSTED,
+    SimulatedCell,
+    admitted,
+    demonstration_job,
+    signature,
+    signed_register,
+    simulated,
+)
 
 from audit.checkpoint import SigningKey
 from audit.clock import UtcReading
@@ -14,6 +27,7 @@ from audit.quantities import Milligram
 from audit.signatures import sign_with_key
 from hil_tests.virtual_instruments import BalanceConfig
 from printer.admission import ADMISSION, JobActor, read_admission
+from printer.alarms import AlarmName
 from printer.equipment import MEANING_REGISTER, EquipmentRegister, LastCheck, LastCleaning, Product, Standing
 from printer.errors import CellConfiguration
 from printer.messages import Operation
@@ -22,6 +36,7 @@ from printer.register_file import SignedRegister, judge_register
 from printer.run import Phase
 from printer.standing import check_zone, local_day
 from printer.states import RunState
+from printer.unit_cycle import Step
 
 JOB = demonstration_job("minoxidil")
 YESTERDAY, TOMORROW = "2026-11-19", "2026-11-21"
@@ -258,3 +273,34 @@ def test_a_run_names_its_register_and_keeps_what_its_gates_read() -> None:
     assert plan.created["equipment"] == "cell-1@1" and plan.created["equipment_digest"] == REGISTER.digest
     assert read_admission(plan.attachments[ADMISSION]).standing == STANDING
     assert LastCleaning.model_validate(CLEANING.as_record()) == CLEANING
+
+
+def broken_wire(case: str) -> SimulatedCell:
+    """A cell whose sensor can show far less than it measures: what a broken wire looks like."""
+    cell = simulated(case)
+    cell.bench.hub._config = replace(cell.bench.hub._config, floor_kPa=-999.0)
+    return cell
+
+
+def test_a_pressure_below_what_the_sensor_measures_is_no_reading() -> None:
+    cell = broken_wire("minoxidil")
+    cell.bench.hub.offset_kPa = -900.0
+    cell.command(Operation.PREPARE)
+    cell.until(lambda machine: machine.phase is Phase.DONE)
+    assert cell.machine.ended == "ABORTED"
+    assert [gate.text for gate in cell.machine.gates if gate.name == "pressure sensor live"] == [
+        "readings are unknown; check the sensor hub, then prepare the run again"
+    ]
+
+
+def test_a_wire_that_breaks_in_mid_unit_stops_the_run_as_silence_does() -> None:
+    cell = broken_wire("minoxidil")
+    cell.command(Operation.PREPARE)
+    cell.until(lambda machine: machine.phase is Phase.START)
+    cell.command(Operation.START)
+    cell.until(lambda machine: machine.cycle.step is Step.PRINT and machine.cycle.commanded_nl > 5_000)
+    broken = cell.now
+    cell.bench.hub.offset_kPa = -900.0
+    cell.until(lambda machine: machine.over)
+    assert cell.machine.alarms.alarms[0].definition.name is AlarmName.PRESSURE_STALE
+    assert cell.now - broken <= cell.machine.plan.limits.pressure_stale_us + 200_000

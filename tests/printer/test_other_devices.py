@@ -118,6 +118,21 @@ def test_a_stop_in_mid_unit(name: str, operation: Operation) -> None:
     assert replays(cell)
 
 
+@names
+def test_a_printer_that_halts_while_it_is_waited_for_is_a_fault_at_once(name: str) -> None:
+    """Its own word for it is understood: it is not for the silence afterwards to show it."""
+    cell = short(name)
+    cell.command(Operation.PREPARE)
+    cell.until(lambda machine: machine.phase is Phase.START)
+    cell.command(Operation.START)
+    cell.until(lambda machine: machine.cycle.step is Step.PRINT and machine.cycle.commanded_nl > 9_000)
+    halted = cell.now
+    cell.bench.printer.kill()
+    cell.until(lambda machine: machine.over)
+    assert cell.now - halted <= 1_000_000
+    assert cell.machine.alarms.alarms[0].definition.name is AlarmName.PRINTER_FAULT
+
+
 def test_klipper_in_shutdown_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = short("Klipper, hub")
     assert isinstance(cell.bench.printer, KlipperPrinter)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audit.quantities import Microlitre, Milligram, MilligramPerSquareMetre
+from audit.quantities import Kilopascal, Microlitre, Milligram, MilligramPerSquareMetre
 from recipes.bsa import body_surface_area
 from recipes.compile import compile_program
 from recipes.errors import CompileRefused, DoseRefused
@@ -180,6 +180,15 @@ def test_a_head_too_coarse_and_a_balance_too_rough_are_both_named():
         compiled("cyclophosphamide", machine=coarse)
     assert any("motor step" in reason for reason in refused.value.reasons)
     assert any("uncertainty" in reason for reason in refused.value.reasons)
+
+
+@pytest.mark.parametrize("high", ["400", "350"])
+def test_a_pressure_limit_that_the_sensor_cannot_show_is_refused(high):
+    machine = load_machine("sse-20g-10ml")
+    blind = machine.model_copy(update={"pressure": machine.pressure.model_copy(update={"high": Kilopascal(high)})})
+    recipe = load_recipe("cyclophosphamide").model_copy(update={"machine_digest": blind.digest})
+    with pytest.raises(CompileRefused, match=f"pressure_high 400 kPa is not inside what the sensor .* 0 kPa to {high} kPa"):
+        compiled("cyclophosphamide", recipe=recipe, machine=blind)
 
 
 def test_too_many_units_for_the_plate():
