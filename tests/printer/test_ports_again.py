@@ -162,6 +162,7 @@ def test_an_idle_cell_finds_its_devices_again_and_says_so(bench: Server, tmp_pat
         question=lambda p: question_for(p, MACHINE),
     )
     ports.owe_stop("it was lost in run B-1-R1: cable")
+    cell.open_ports()
     cell.begin(None)
     thread = threading.Thread(target=cell.run, daemon=True)
     thread.start()
