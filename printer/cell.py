@@ -51,7 +51,7 @@ from printer.messages import (
     WireSealed,
 )
 from printer.plan import RunPlan
-from printer.ports import Ports
+from printer.ports import STOP, Ports
 from printer.priority import step_down
 from printer.reconnection import Looked, Reconnection
 from printer.recorder import AGAIN_S, Recorder
@@ -139,10 +139,13 @@ class Cell:
 
     # Called from any thread
 
-    def begin(self, recovered_run: str | None) -> None:
-        """Open the ports and, on a bench, start taking time."""
-        self._shown_run = recovered_run
+    def open_ports(self) -> None:
+        """Open the ports: a printer that is owed a stop is told so, whatever becomes of its record."""
         self.ports.open_all(self._inbox.put)
+
+    def begin(self, recovered_run: str | None) -> None:
+        """Record the stop that was owed, and, on a bench, start taking time."""
+        self._shown_run = recovered_run
         self._record_stops()
         if self._bench is not None:
             self._bench.begin(self._inbox.put)
@@ -301,7 +304,13 @@ class Cell:
     # The controller thread
 
     def run(self) -> None:
-        """Take what comes, one at a time, until `end`."""
+        """Take what comes, one at a time, until `end`. However it ends, nothing moves or stays hot after it."""
+        try:
+            self._take_all()
+        finally:
+            self._leave_stopped()
+
+    def _take_all(self) -> None:
         while not self._ended:
             try:
                 item = self._inbox.get(timeout=_TICK_S)
@@ -314,6 +323,14 @@ class Cell:
             self._compare_clocks()
             if self._bench is None:
                 self._look_for_devices()
+
+    def _leave_stopped(self) -> None:
+        """Stop the printer where something may move or be hot: nobody watches it from now on. The run is closed at the next start."""
+        machine = self._machine
+        if machine is not None and machine.active:
+            self.ports.emergency_write(Port.PRINTER, STOP)
+            reason = f"the cell process ended while run {machine.plan.run} was open"
+            self.recorder.record(Record(_OUTSIDE, (printer_stopped(self.name, reason),)))
 
     def close(self) -> None:
         self.ports.close()

@@ -71,7 +71,7 @@ class Devices:
         return DeviceFindings(
             self.printer_name,
             self.printer_refusal,
-            self.balance_name,
+            self.balance_name if self.balance.fault is None else None,
             pressure,
             balance_serial=self.balance_serial,
             expected_serial=self._registered_balance,

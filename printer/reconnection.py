@@ -69,11 +69,7 @@ class Reconnection:
         self._deliver(found)
 
     def _stopped(self, port: Port, place: Place) -> Looked:
-        transport = open_transport(place.address, place.baud, framing=place.framing)
-        try:
-            write_all(transport, STOP, _STOP_LIMIT_S)
-        finally:
-            transport.close()
+        tell_to_stop(place)
         return Looked(port, None, "was told to stop when it came back; reset it", stopped=True)
 
     def _identified(self, port: Port, place: Place) -> Looked:
@@ -83,6 +79,15 @@ class Reconnection:
             return Looked(port, transport, "is there again")
         transport = reconnect(place.address, question, clock=self._clock, baud=place.baud, framing=place.framing)
         return Looked(port, transport, f"is there again: {question.words}")
+
+
+def tell_to_stop(place: Place) -> None:
+    """Write the stop to a printer, and nothing else. Raises BridgeError where its port cannot be opened or takes no bytes."""
+    transport = open_transport(place.address, place.baud, framing=place.framing)
+    try:
+        write_all(transport, STOP, _STOP_LIMIT_S)
+    finally:
+        transport.close()
 
 
 def write_all(transport: Transport, data: bytes, limit_s: float) -> None:

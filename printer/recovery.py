@@ -7,15 +7,33 @@ balance that was under way is closed as abandoned.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.canonical import JsonObject
-from audit.events import EntryDraft, EventKind, Subject
+from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.reader import TrailReader
 from printer.alarms import AlarmName
 from printer.check_session import abandoned_at_restart
 from printer.messages import CELL, ClockCompared, Port
 from printer.states import RunState
+
+_REASON = "the cell process ended while the run was open"
+_SCRAPPED = {
+    "calibration": EventKind.CALIBRATION_PRINT_SCRAPPED,
+    "part": EventKind.PART_PRINT_SCRAPPED,
+    "unit": EventKind.UNIT_PRINT_SCRAPPED,
+}
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A purge unit, a part or a unit that was being printed: what it is, its identifier and its state."""
+
+    kind: str
+    key: str
+    state: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +47,30 @@ class Recovery:
 
 
 def plan_recovery(store: TrailReader, device: str) -> Recovery:
-    """Return what has to be recorded so that no run is open any more."""
-    last: tuple[int, str] | None = None
+    """Return what has to be recorded so that no run is open any more. Each kind of object is read once, however many runs there were."""
+    begun = _begun(store)
     drafts: list[EntryDraft] = []
     interrupted = False
     for key, state in store.objects("run"):
         closed = state.get("state") == RunState.AWAITING_REVIEW.value
         interrupted = interrupted or not closed
-        drafts += _close(store, key, device, closed=closed)
+        drafts += _close(key, begun.get(key, []), device, closed=closed)
     for serial, state in store.objects("balance"):
         if state.get("status") == "under way":
             drafts.append(abandoned_at_restart(serial, state, device))
-    for entry in store.search(kind=EventKind.RUN_RECORD_CREATED.value, limit=100_000):
-        if last is None or entry.seq > last[0]:
-            last = (entry.seq, entry.subject.id)
+    created = store.search(kind=EventKind.RUN_RECORD_CREATED.value, limit=1, newest_first=True)
     owed = "the cell process ended while a run was open" if interrupted else _stop_owed(store)
-    return Recovery(last[1] if last else None, interrupted, tuple(drafts), owed)
+    return Recovery(created[0].subject.id if created else None, interrupted, tuple(drafts), owed)
+
+
+def _begun(store: TrailReader) -> dict[str, list[_Begun]]:
+    """Return by run what was begun and has no end: purge units, parts, units."""
+    found: dict[str, list[_Begun]] = {}
+    for kind in _SCRAPPED:
+        for key, state in store.objects(kind):
+            if state.get("state") == "printing":
+                found.setdefault(str(state.get("run")), []).append(_Begun(kind, key, state))
+    return found
 
 
 def printer_stopped(device: str, reason: str) -> EntryDraft:
@@ -66,46 +92,23 @@ def device_returned(device: str, port: Port, words: str) -> EntryDraft:
 
 def _stop_owed(store: TrailReader) -> str | None:
     """Return why the printer is still owed a stop: it was lost in a run, and neither stopped nor identified since."""
-    raised = store.search(kind=EventKind.ALARM_CONDITION_RAISED.value, limit=100_000)
-    lost = [entry.seq for entry in raised if entry.new.get("name") == AlarmName.PRINTER_LOST.value]
-    if not lost:
-        return None
-    kinds = (EventKind.CELL_PRINTER_STOPPED, EventKind.RUN_GATES_PASSED)
-    settled = [entry.seq for kind in kinds for entry in store.search(kind=kind.value, limit=100_000)]
-    return "it was lost in a run before the cell was started" if max(lost) > max(settled, default=-1) else None
+    settled = -1
+    for kind in (EventKind.CELL_PRINTER_STOPPED, EventKind.RUN_GATES_PASSED):
+        settled = max([settled, *(entry.seq for entry in store.search(kind=kind.value, limit=1, newest_first=True))])
+    lost = any(entry.new.get("name") == AlarmName.PRINTER_LOST.value for entry in _alarms_since(store, settled))
+    return "it was lost in a run before the cell was started" if lost else None
 
 
-def _close(store: TrailReader, run: str, device: str, *, closed: bool) -> list[EntryDraft]:
-    """Close a run; of one that is closed already, the units whose end was not kept."""
-    reason = "the cell process ended while the run was open"
-    drafts = []
-    for key, purge in store.objects("calibration"):
-        if purge.get("run") == run and purge.get("state") == "printing":
-            given_up: JsonObject = {"state": "judged", "verdict": "scrapped", "mass_mg": None, "reasons": [f"interrupted: {reason}"]}
-            drafts.append(EntryDraft(EventKind.CALIBRATION_PRINT_SCRAPPED, Subject("calibration", key), given_up, CELL, device))
-    for key, part in store.objects("part"):
-        if part.get("run") == run and part.get("state") == "printing":
-            lost: JsonObject = {"state": "judged", "verdict": "scrapped", "mass_mg": None, "reasons": [f"interrupted: {reason}"]}
-            drafts.append(EntryDraft(EventKind.PART_PRINT_SCRAPPED, Subject("part", key), lost, CELL, device))
-    for key, unit in store.objects("unit"):
-        if unit.get("run") == run and unit.get("state") == "printing":
-            scrapped: JsonObject = {
-                "state": "judged",
-                "verdict": "scrapped",
-                "mass_mg": None,
-                "reasons": [f"interrupted: {reason}"],
-            }
-            drafts.append(EntryDraft(EventKind.UNIT_PRINT_SCRAPPED, Subject("unit", key), scrapped, CELL, device))
-            deviation: JsonObject = {
-                "run": run,
-                "unit_n": unit.get("n"),
-                "alarm": None,
-                "text": f"interrupted: {reason}",
-                "status": "open",
-            }
-            drafts.append(
-                EntryDraft(EventKind.DEVIATION_RECORD_OPENED, Subject("deviation", f"{run}/interrupted"), deviation, CELL, device)
-            )
+def _alarms_since(store: TrailReader, seq: int) -> Iterator[Entry]:
+    """Give the alarms raised after an entry, oldest first, as many as there are."""
+    while found := store.search(kind=EventKind.ALARM_CONDITION_RAISED.value, after_seq=seq, limit=_PAGE):
+        yield from found
+        seq = found[-1].seq
+
+
+def _close(run: str, begun: Sequence[_Begun], device: str, *, closed: bool) -> list[EntryDraft]:
+    """Close a run; of one that is closed already, what was begun and whose end was not kept."""
+    drafts = [draft for one in begun for draft in _given_up(run, one, device)]
     if closed:
         return drafts
     interrupted: JsonObject = {"state": RunState.INTERRUPTED.value}
@@ -116,7 +119,19 @@ def _close(store: TrailReader, run: str, device: str, *, closed: bool) -> list[E
         "wire_log_sha256": None,
     }
     return [
-        EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", run), interrupted, CELL, device, reason=reason),
+        EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", run), interrupted, CELL, device, reason=_REASON),
         *drafts,
-        EntryDraft(EventKind.RUN_RECORD_CLOSED, Subject("run", run), record, CELL, device, reason=reason),
+        EntryDraft(EventKind.RUN_RECORD_CLOSED, Subject("run", run), record, CELL, device, reason=_REASON),
     ]
+
+
+def _given_up(run: str, begun: _Begun, device: str) -> list[EntryDraft]:
+    """Scrap what was begun; a unit has a deviation besides."""
+    text = f"interrupted: {_REASON}"
+    scrapped: JsonObject = {"state": "judged", "verdict": "scrapped", "mass_mg": None, "reasons": [text]}
+    drafts = [EntryDraft(_SCRAPPED[begun.kind], Subject(begun.kind, begun.key), scrapped, CELL, device)]
+    if begun.kind == "unit":
+        deviation: JsonObject = {"run": run, "unit_n": begun.state.get("n"), "alarm": None, "text": text, "status": "open"}
+        subject = Subject("deviation", f"{run}/interrupted")
+        drafts.append(EntryDraft(EventKind.DEVIATION_RECORD_OPENED, subject, deviation, CELL, device))
+    return drafts

@@ -407,7 +407,7 @@ class RunMachine:
                 self.cycle.weigh_failed(event.text, now)
             case BalanceFault() if in_unit:
                 self.cycle.balance_fault(event.text, now)
-            case BalanceFault() if self.active:
+            case BalanceFault() if self.active or self.phase is Phase.START:
                 self.fault(AlarmName.BALANCE_FAULT, event.text, now)
             case _:
                 pass

@@ -27,6 +27,10 @@ GRACE_S = 10.0
 _LOOK_S = 1.0
 CONFIGURATION = 2
 """Exit status of a cell whose files are wrong: a person must correct them."""
+FAILED = 1
+"""Exit status of a cell that failed at anything else: it is started again."""
+_STARTING_S = 30.0
+"""A cell whose files are wrong says so within this time; one that has lived longer has served, and may have left a printer hot."""
 
 
 @dataclass(slots=True)
@@ -78,9 +82,9 @@ class Supervisor:
             lived = self._clock() - began
             if self._ending.is_set() or status == 0:
                 return 0
-            if status == CONFIGURATION and not lived_ever:
+            lived_ever = lived_ever or status != CONFIGURATION or lived >= _STARTING_S
+            if not lived_ever:
                 return status
-            lived_ever = True
             pause = pauses.next(lived)
             self._tell(f"the cell ended with status {status} after {lived:.1f} s; it is started again in {pause:g} s")
             if self._ending.wait(pause):

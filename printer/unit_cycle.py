@@ -62,6 +62,7 @@ class Run(Protocol):
     def drafts(self) -> Drafts: ...
     def await_unit_record(self) -> None: ...
     def alarm(self, name: AlarmName, message: str, unit_n: int | None, now: int) -> None: ...
+    def fault(self, name: AlarmName, message: str, now: int) -> None: ...
     def unit_judged(self, *, accepted: bool, now: int) -> None: ...
     def head_taken(self, head: int) -> None: ...
     def wrong_head(self, wanted: int, now: int) -> None: ...
@@ -197,7 +198,7 @@ class UnitCycle:
                 self.step = Step.WEIGH_AFTER
                 self._start_weighing(now)
             elif self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
-                self._run.devices.balance.request_weight(now)
+                self._ask_weight(now)
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER) and now >= self._deadline:
             self._no_weight("no stable weight in time", now)
         if self.step is Step.EXTERNAL_WEIGHING and self.external is not None and now >= self.external.deadline:
@@ -207,7 +208,7 @@ class UnitCycle:
         if self.step not in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
             return
         if not result.stable:
-            self._run.devices.balance.request_weight(now)
+            self._ask_weight(now)
             return
         self._raw.append(result)
         if self._first is None:
@@ -228,8 +229,11 @@ class UnitCycle:
             self._wake = now + 1_000_000
 
     def balance_fault(self, text: str, now: int) -> None:
+        """Give the unit up: where the balance weighs it, it has no weight; in any other step the run stops, for it will have none."""
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
             self._no_weight(text, now)
+        else:
+            self._run.fault(AlarmName.BALANCE_FAULT, text, now)
 
     def refusal(self, command: Command) -> tuple[str, ...]:
         """Return why a weight would not be taken now."""
@@ -306,7 +310,15 @@ class UnitCycle:
     def _start_weighing(self, now: int) -> None:
         self._first = None
         self._deadline = now + self._run.plan.limits.weighing_timeout_us
-        self._run.devices.balance.request_weight(now)
+        self._ask_weight(now)
+
+    def _ask_weight(self, now: int) -> None:
+        """Ask for a stable weight. A balance in fault is not asked: it would have to be identified first, and its zero is gone."""
+        balance = self._run.devices.balance
+        if balance.fault is not None:
+            self._no_weight(balance.fault.text, now)
+        else:
+            balance.request_weight(now)
 
     def _intend(self, now: int) -> None:
         unit, before = self.unit, self._before

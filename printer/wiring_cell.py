@@ -9,14 +9,18 @@ import signal
 import sys
 import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from audit.checkpoint import Signer
 from audit.clock import Clock, GrantedClock, SystemClock
-from audit.errors import DosewrightError
+from audit.errors import DosewrightError, StoreBusy
 from audit.events import EntryDraft, EventKind, Subject
 from audit.key_file import settle
 from audit.places import is_url
@@ -36,10 +40,12 @@ from printer.instruments import balance_driver
 from printer.messages import CELL, Port
 from printer.ports import Place, Ports
 from printer.priority import Priority
-from printer.recovery import Recovery, plan_recovery
+from printer.reconnection import tell_to_stop
+from printer.recovery import plan_recovery
 from printer.register_file import judge_register, read_register_file
 from printer.server import CellServer
 from printer.standing import check_zone
+from printer.supervisor import CONFIGURATION, FAILED
 from recipes.library import load_machine
 from recipes.machine import MachineProfile
 
@@ -123,19 +129,58 @@ def read_settings(path: Path) -> CellSettings:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one cell; return its exit status: 2 where its files are wrong, 1 where it failed and is to be started again."""
     parser = argparse.ArgumentParser(prog="printer.wiring_cell", description="Run one cell.")
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args(arguments)
     try:
-        run_cell(read_settings(options.config))
+        return run_cell(read_settings(options.config))
     except DosewrightError as error:
-        sys.stderr.write(f"error {error.code}: {error}\n")
-        return 2
+        return _told(error, CONFIGURATION)
+
+
+def _told(error: DosewrightError, status: int) -> int:
+    sys.stderr.write(f"error {error.code}: {error}\n")
+    return status
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a cell is made of before its store is opened. `place` is where its printer is."""
+
+    settings: CellSettings
+    machine: MachineProfile
+    bench: BenchTime | None
+    clock: Clock
+    key: Signer
+    priority: Priority
+    garbage: Garbage
+
+    @property
+    def place(self) -> Place:
+        return self.settings.ports.places[Port.PRINTER]
+
+
+def run_cell(settings: CellSettings) -> int:
+    """Open the store, stop the printer if a run was open, recover, serve until SIGTERM or SIGINT; return the exit status.
+
+    Raises DosewrightError where the files of the cell are wrong, or another process is this cell already.
+    """
+    parts = _parts(settings)
+    try:
+        with _stopped_where_unknown(parts.place):
+            store = TrailStore.open(settings.store, key=parts.key, clock=parts.clock, software=SOFTWARE)
+        with closing(store):
+            _check_kind(store, settings)
+            _serve(parts, store)
+    except (StoreBusy, CellConfiguration):
+        raise
+    except DosewrightError as error:
+        return _told(error, FAILED)
     return 0
 
 
-def run_cell(settings: CellSettings) -> None:
-    """Open the store, recover, open the ports, serve until SIGTERM or SIGINT."""
+def _parts(settings: CellSettings) -> _Parts:
     # A thread that computes (a unit compiled anew, an answer) gives the interpreter up after half a millisecond: a stop waits behind it.
     sys.setswitchinterval(_SWITCH_S)
     priority, garbage = Priority(), Garbage()
@@ -147,57 +192,87 @@ def run_cell(settings: CellSettings) -> None:
     clock = _clock(settings, bench)
     settle(settings.store, settings.signing_key)
     key = load_signer(settings.signing_key, settings.signing_token, settings.signing_key.parent)
-    store = TrailStore.open(settings.store, key=key, clock=clock, software=SOFTWARE)
-    if store.demonstration != (bench is not None):
-        store.close()
+    return _Parts(settings, machine, bench, clock, key, priority, garbage)
+
+
+def _check_kind(store: TrailStore, settings: CellSettings) -> None:
+    if store.demonstration != (settings.bench is not None):
         raise CellConfiguration(
             f"{settings.store} was made for a {'demonstration' if store.demonstration else 'real'} cell.",
             remedy="A demonstration cell opens only a bench's ports, and a real cell never does; use the store that belongs to it.",
         )
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    ports = Ports(settings.ports.places, clock)
+
+
+@contextmanager
+def _stopped_where_unknown(place: Place) -> Iterator[None]:
+    """Tell the printer to stop where the record cannot say whether a run was open: a stop that was not needed costs a reset.
+
+    Not where another process writes the store: the printer is in its hands.
+    """
+    try:
+        yield
+    except StoreBusy:
+        raise
+    except Exception:
+        try:
+            tell_to_stop(place)
+        except DosewrightError as error:
+            sys.stderr.write(f"error {error.code}: the printer could not be told to stop: {error}\n")
+        raise
+
+
+def _serve(parts: _Parts, store: TrailStore) -> None:
+    """Stop what the last process may have left moving or hot, then record what became of it; serve; and leave a printer stopped."""
+    settings, bench = parts.settings, parts.bench
+    ports = Ports(settings.ports.places, parts.clock)
     cell = Cell(
         store=store,
-        clock=clock,
+        clock=parts.clock,
         ports=ports,
         bench=bench,
         data_dir=settings.data_dir,
         name=settings.name,
-        question=lambda port: question_for(port, machine, _registered_serial(settings)),
-        tidy=garbage.collect,
+        question=lambda port: question_for(port, parts.machine, _registered_serial(settings)),
+        tidy=parts.garbage.collect,
     )
-    rate = str(bench.rate if bench is not None else Decimal(1))
-    recovery = _recover(cell, settings.name)
-    cell.recorder.append(_started(settings, machine.reference, rate))
-    door = Door(
-        cell,
-        settings.name,
-        machine,
-        settings.trusted_people,
-        settings.equipment,
-        demonstration=store.demonstration,
-        rate=rate,
-        notices=lambda: priority.notices,
-    )
-    context = server_context(settings.ca, settings.certificate, settings.key)
-    server = CellServer(cell=settings.name, host=settings.listen_host, port=settings.listen_port, context=context, handlers=door.handlers())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: cell.end())
-    garbage.begin()
-    if bench is None:
-        priority.claim()  # the threads of the ports are started from here on
-    try:
+    with ExitStack() as ending:
+        ending.callback(cell.close)
+        with _stopped_where_unknown(parts.place):
+            recovery = plan_recovery(store, settings.name)
         if recovery.stop_owed is not None:
             ports.owe_stop(recovery.stop_owed)
+        if bench is None:
+            parts.priority.claim()  # the threads of the ports are started from here on
+        cell.open_ports()
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        rate = str(bench.rate if bench is not None else Decimal(1))
+        cell.recorder.append(*recovery.drafts, _started(settings, parts.machine.reference, rate))
+        ending.callback(cell.recorder.append, _stopped(settings))
+        server = _server(parts, cell, rate)
+        ending.callback(server.close)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: cell.end())
+        parts.garbage.begin()
         cell.begin(recovery.last_run)
         server.start()
         _write_address(settings.address_file, server.address)
         cell.run()
-    finally:
-        server.close()
-        cell.recorder.append(_stopped(settings))
-        cell.close()
-        store.close()
+
+
+def _server(parts: _Parts, cell: Cell, rate: str) -> CellServer:
+    settings = parts.settings
+    door = Door(
+        cell,
+        settings.name,
+        parts.machine,
+        settings.trusted_people,
+        settings.equipment,
+        demonstration=cell.store.demonstration,
+        rate=rate,
+        notices=lambda: parts.priority.notices,
+    )
+    context = server_context(settings.ca, settings.certificate, settings.key)
+    return CellServer(cell=settings.name, host=settings.listen_host, port=settings.listen_port, context=context, handlers=door.handlers())
 
 
 def _registered_serial(settings: CellSettings) -> str | None:
@@ -224,13 +299,6 @@ def _clock(settings: CellSettings, bench: BenchTime | None) -> Clock:
     clock = GrantedClock(bench.rate, settings.zone, settings.clock_sync)
     clock.grant(bench.now)
     return clock
-
-
-def _recover(cell: Cell, name: str) -> Recovery:
-    recovery = plan_recovery(cell.store, name)
-    if recovery.drafts:
-        cell.recorder.append(*recovery.drafts)
-    return recovery
 
 
 def _started(settings: CellSettings, machine: str, rate: str) -> EntryDraft:

@@ -166,6 +166,88 @@ def test_silence_of_every_sensor_ends_an_active_run(snapshots: dict[str, tuple[R
         assert any(isinstance(effect, EmergencySend) for effect in effects)
 
 
+RESTARTED = PortBytes(Port.BALANCE, b'I4 A "B000000001"\r\n')
+"""What a balance says unasked when it was without power for a moment: tare and zero are gone."""
+
+
+@pytest.mark.parametrize("moment", sorted(set(MOMENTS) - {"created", "ended"}))
+def test_a_balance_that_restarts_has_its_answer_in_every_state(snapshots: dict[str, tuple[RunMachine, int]], moment: str) -> None:
+    machine, now = copy.deepcopy(snapshots[moment])
+    active = machine.active
+    effects = settle(machine, machine.handle(RESTARTED, now), now)
+    assert AlarmName.BALANCE_FAULT in [alarm.definition.name for alarm in machine.alarms.alarms]
+    stopped = [effect for effect in effects if isinstance(effect, EmergencySend)]
+    if moment.startswith("weighing"):
+        assert (machine.state, stopped) == (RunState.ABORTING, []), "nothing moves: the unit has no weight, and the run ends in order"
+        return
+    assert (machine.phase, machine.ended) == (Phase.DONE, "FAULTED")
+    assert stopped == ([effects[0]] if active else [])
+
+
+def cell_at(step: Step) -> SimulatedCell:
+    """A cell whose unit goes through this step."""
+    if step is Step.EXTERNAL_WEIGHING:
+        return external_case.simulated().cell
+    return simulated("polypill" if step is Step.HEAD else "minoxidil")
+
+
+@pytest.mark.parametrize("step", sorted(set(Step) - {Step.NONE}))
+def test_a_balance_that_restarts_in_any_step_of_a_unit_ends_the_run_cold(step: Step) -> None:
+    cell = cell_at(step)
+    machine, recorded, struck = cell.machine, cell._recorded, False
+
+    def strike() -> None:
+        nonlocal struck
+        if machine.cycle.step is step and not struck:
+            struck = True
+            cell.give(RESTARTED)
+
+    def before_its_answer(record: Record) -> Recorded | RecordFailed:
+        strike()
+        return recorded(record)
+
+    cell._recorded = before_its_answer  # type: ignore[method-assign]
+    cell.command(Operation.PREPARE)
+    cell.until(lambda machine: machine.phase is Phase.START)
+    cell.command(Operation.START)
+
+    def ended(machine: RunMachine) -> bool:
+        strike()
+        return machine.phase is Phase.DONE
+
+    cell.until(ended, limit_s=1_000)
+    assert struck
+    weighing = step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER)
+    assert machine.ended == ("ABORTED" if weighing else "FAULTED")
+    assert any(urgent for *_, urgent in cell.written) is not weighing
+    assert [alarm.definition.name for alarm in machine.alarms.alarms] == [AlarmName.BALANCE_FAULT]
+    assert "accepted" not in cell.verdicts().values() or step is Step.RECORD
+    cell.step()
+    assert (cell.bench.printer.nozzle.target, cell.bench.printer.bed.target) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("moment", ["settling", "weighing before", "weighing after"])
+def test_a_balance_in_fault_is_not_asked_for_a_weight(snapshots: dict[str, tuple[RunMachine, int]], moment: str) -> None:
+    machine, now = copy.deepcopy(snapshots[moment])
+    machine.devices.balance.receive(RESTARTED.data, now)
+    machine.devices.balance.next_event()
+    machine.cycle._wake = now
+    settle(machine, machine.handle(Tick(), now), now)
+    assert machine.state is RunState.ABORTING
+    assert [alarm.definition.name for alarm in machine.alarms.alarms] == [AlarmName.BALANCE_FAULT]
+
+
+def test_a_balance_that_restarts_in_preflight_is_not_identified() -> None:
+    cell = simulated("minoxidil")
+    cell.command(Operation.PREPARE)
+    cell.until(lambda machine: machine.devices.balance_serial is not None)
+    assert cell.machine.phase is Phase.DEVICES
+    cell.give(RESTARTED)
+    cell.until(lambda machine: machine.phase in (Phase.DONE, Phase.START))
+    assert (cell.machine.state, cell.machine.ended) == (RunState.AWAITING_REVIEW, "ABORTED")
+    assert "balance identified" in [gate.name for gate in cell.machine.gates if not gate.met]
+
+
 def test_the_table_is_total_and_every_end_can_be_signed() -> None:
     assert set(TRANSITIONS) == set(ALLOWED) == set(RunState)
     for state in set(RunState) - {RunState.AWAITING_REVIEW}:

@@ -162,6 +162,7 @@ def test_an_idle_cell_finds_its_devices_again_and_says_so(bench: Server, tmp_pat
         question=lambda p: question_for(p, MACHINE),
     )
     ports.owe_stop("it was lost in run B-1-R1: cable")
+    cell.open_ports()
     cell.begin(None)
     thread = threading.Thread(target=cell.run, daemon=True)
     thread.start()
@@ -205,5 +206,56 @@ def test_a_restart_remembers_a_printer_that_was_lost(tmp_path: Path) -> None:
         assert plan_recovery(store, "cell-1").stop_owed is None
         store.append(alarm("balance connection lost", "B-1-R2/1"))
         assert plan_recovery(store, "cell-1").stop_owed is None
+    finally:
+        store.close()
+
+
+def test_a_printer_that_was_lost_is_found_behind_any_number_of_alarms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("printer.recovery._PAGE", 2)
+    store = new_store(tmp_path)
+    try:
+        store.append(*(alarm("balance fault", f"B-{n}-R1/1") for n in range(5)))
+        assert plan_recovery(store, "cell-1").stop_owed is None
+        store.append(alarm("printer connection lost", "B-6-R1/1"), *(alarm("balance fault", f"B-6-R1/{n}") for n in range(2, 7)))
+        assert plan_recovery(store, "cell-1").stop_owed is not None
+        store.append(printer_stopped("cell-1", "test"), *(alarm("balance fault", f"B-7-R1/{n}") for n in range(5)))
+        assert plan_recovery(store, "cell-1").stop_owed is None
+    finally:
+        store.close()
+
+
+def test_a_start_reads_as_often_after_many_runs_as_after_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = new_store(tmp_path)
+    reads: list[str] = []
+
+    def counted(name: str) -> Callable[..., object]:
+        real = getattr(TrailStore, name)
+
+        def method(*given: object, **named: object) -> object:
+            reads.append(name)
+            return real(*given, **named)
+
+        return method
+
+    for name in ("objects", "search"):
+        monkeypatch.setattr(TrailStore, name, counted(name))
+
+    def reads_after(run: int) -> int:
+        created: JsonObject = {"state": "PRINTING", "batch": f"B-{run}"}
+        printing: JsonObject = {"run": f"B-{run}-R1", "n": 1, "state": "printing"}
+        store.append(
+            EntryDraft(EventKind.RUN_RECORD_CREATED, Subject("run", f"B-{run}-R1"), created, CELL, "cell-1"),
+            EntryDraft(EventKind.UNIT_PRINT_INTENDED, Subject("unit", f"B-{run}-R1/001"), printing, CELL, "cell-1"),
+        )
+        reads.clear()
+        recovery = plan_recovery(store, "cell-1")
+        count = len(reads)
+        assert (recovery.last_run, recovery.interrupted) == (f"B-{run}-R1", True)
+        assert [str(draft.subject) for draft in recovery.drafts if draft.kind == EventKind.UNIT_PRINT_SCRAPPED] == [f"unit/B-{run}-R1/001"]
+        store.append(*recovery.drafts)
+        return count
+
+    try:
+        assert len({reads_after(run) for run in range(1, 8)}) == 1
     finally:
         store.close()

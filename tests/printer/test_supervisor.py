@@ -69,7 +69,33 @@ def test_asked_to_end_it_asks_the_command_and_does_not_start_it_again(tmp_path: 
     assert starts(tmp_path) == 1
 
 
-@pytest.mark.stack
+class Lives:
+    """A command in pretended time: each start lives as long, and ends with the status, as it is told."""
+
+    stdin = None
+
+    def __init__(self, *lives: tuple[float, int]) -> None:
+        self.now = 0.0
+        self.left = list(lives)
+
+    def __call__(self, *_: object, **__: object) -> Lives:
+        return self
+
+    def wait(self, timeout: float) -> int:
+        lived, status = self.left.pop(0)
+        self.now += lived
+        return status
+
+
+def test_wrong_files_are_not_believed_of_a_cell_that_has_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = Lives((3_600.0, CONFIGURATION), (2.0, CONFIGURATION), (60.0, 0))
+    monkeypatch.setattr("printer.supervisor.subprocess.Popen", command)
+    supervisor = Supervisor(["cell"], lambda text: None, lambda: command.now)
+    monkeypatch.setattr(supervisor._ending, "wait", lambda pause: False)
+    assert supervisor.run() == 0
+    assert command.left == []
+
+
 class SlowToEnd:
     """A command in pretended time: it does not end by itself, and is asked to end in mid-wait."""
 
@@ -108,6 +134,7 @@ def test_a_command_has_its_whole_time_of_grace_whenever_it_is_asked(monkeypatch:
     assert GRACE_S <= command.killed - command.asked < GRACE_S + 2
 
 
+@pytest.mark.stack
 def test_a_killed_cell_comes_back_and_closes_its_run(tmp_path: Path) -> None:
     stack = Stack.start(tmp_path / "site")
     try:

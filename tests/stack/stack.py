@@ -180,6 +180,12 @@ class Stack:
         if self.client is not None:
             self.client.close()
 
+    def end_cell(self) -> None:
+        """Ask the cell's process to end, and return when it is no more."""
+        end(self.cell_pid, signal.SIGTERM)
+        if self.client is not None:
+            self.client.close()
+
     def job(self, *, days: int = 3, order: str = "O-1", batch: str = "B-1") -> dict[str, JsonValue]:
         """A job for a few days, signed by two people of the site."""
         prescription, ink, cartridge = load_demonstration(self.case, today())
@@ -260,9 +266,14 @@ class Stack:
 
 def kill(pid: int) -> None:
     """Kill a process and wait until it is no more, and everything that it had open is closed."""
+    end(pid, signal.SIGKILL)
+
+
+def end(pid: int, number: signal.Signals) -> None:
+    """Send a signal that ends a process, and wait until it is no more."""
     watched = os.pidfd_open(pid)
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
         select.select([watched], [], [])
     finally:
         os.close(watched)

@@ -14,8 +14,11 @@ from stack import Stack
 
 from api import cli
 from api.errors import DosewrightError
+from api.site import CELL
 from audit.errors import ReleaseBlocked
+from firmware_bridge.wire_log import read_wire_log
 from printer.errors import CellError, CellUnreachable
+from printer.ports import STOP
 
 pytestmark = pytest.mark.stack
 
@@ -66,6 +69,23 @@ def test_killed_in_mid_unit_reviewed_and_rejected(site: Site, tmp_path: Path, ca
     assert replayed["outcome"] == "identical" and replayed["journal_segments"] == 2 and replayed["entries"] > 10
     assert replayed["unsealed"][0] == "unit.print.intended" and replayed["unsealed"][-1] == "run.record.closed"
     assert replayed["recorded_sha256"] == replayed["replayed_sha256"]
+
+
+def test_asked_to_end_in_mid_unit_it_stops_its_printer_and_closes_the_run_at_the_next_start(site: Site) -> None:
+    batch = site.batch()
+    site.print(batch)
+    site.stack.until(lambda status: status["units"][0]["state"] == "printing")  # type: ignore[index, call-overload]
+    run = str(site.stack.ask().status()["run"])
+    site.stack.end_cell()
+    chunks = list(read_wire_log(site.stack.folder / CELL / f"wire-{run}.log"))
+    assert [(chunk.port, chunk.direction, chunk.data) for chunk in chunks if chunk.direction == "!"] == [("printer", "!", STOP)]
+    to_printer = [chunk.data for chunk in chunks if chunk.port == "printer" and chunk.direction != "<"]
+    assert to_printer[-1] == STOP, "nothing is sent after it"
+    site.stack.start_cell()
+    status = site.stack.ask().status()
+    assert (status["state"], status["ended"], status["run"]) == ("AWAITING_REVIEW", "INTERRUPTED", run)
+    trail = site.stack.ask().trail(0)
+    assert any('"kind":"cell.printer.stopped"' in line and f"ended while run {run} was open" in line for line in trail)
 
 
 @pytest.mark.deep
