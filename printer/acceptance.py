@@ -84,7 +84,6 @@ class UnitEvidence:
     reported: Microlitre | None
     nozzle_min: Celsius | None
     nozzle_max: Celsius | None
-    disturbances: tuple[str, ...] = ()
     printed_us: int | None = None
     unread_lines: int = 0
     ended: tuple[Decimal, ...] | None = None
@@ -93,7 +92,6 @@ class UnitEvidence:
 class Against(StrEnum):
     """What a reason against a unit rests on."""
 
-    DISTURBANCE = "disturbance"
     DRIFT = "drift of the balance"
     MASS = "mass outside its tolerance"
     GUARD_BAND = "mass nearer to a limit than its uncertainty"
@@ -191,12 +189,11 @@ def _verdict(findings: Sequence[Finding]) -> Verdict:
 
 
 def _drift(criteria: Criteria, evidence: UnitEvidence) -> list[Finding]:
-    found = [Finding(Against.DISTURBANCE, text) for text in evidence.disturbances]
     steepest = max(abs(evidence.before.slope), abs(evidence.after.slope))
     if steepest > criteria.drift_limit:
         text = f"balance drifts by {_short(steepest.value, 3)} mg/s, limit {criteria.drift_limit.text} mg/s"
-        found.append(Finding(Against.DRIFT, text))
-    return found
+        return [Finding(Against.DRIFT, text)]
+    return []
 
 
 def _mass(criteria: Criteria, mass: Milligram, uncertainty: Milligram, *, places: int) -> list[Finding]:

@@ -80,7 +80,6 @@ def test_uncertainty_of_the_drift_by_hand() -> None:
         ({"reported": None}, "no extruder total"),
         ({"nozzle_max": Celsius("43")}, "validated"),
         ({"nozzle_min": None}, "no nozzle temperature"),
-        ({"disturbances": ("touched",)}, "touched"),
     ],
 )
 def test_every_doubt_rejects_and_says_why(change: dict[str, object], reason: str) -> None:
