@@ -88,7 +88,6 @@ class UnitEvidence:
     nozzle_max: Celsius | None
     plate_min: Celsius | None
     plate_max: Celsius | None
-    disturbances: tuple[str, ...] = ()
     printed_us: int | None = None
     unread_lines: int = 0
     ended: tuple[Decimal, ...] | None = None
@@ -97,7 +96,6 @@ class UnitEvidence:
 class Against(StrEnum):
     """What a reason against a unit rests on."""
 
-    DISTURBANCE = "disturbance"
     DRIFT = "drift of the balance"
     MASS = "mass outside its tolerance"
     GUARD_BAND = "mass nearer to a limit than its uncertainty"
@@ -195,12 +193,11 @@ def _verdict(findings: Sequence[Finding]) -> Verdict:
 
 
 def _drift(criteria: Criteria, evidence: UnitEvidence) -> list[Finding]:
-    found = [Finding(Against.DISTURBANCE, text) for text in evidence.disturbances]
     steepest = max(abs(evidence.before.slope), abs(evidence.after.slope))
     if steepest > criteria.drift_limit:
         text = f"balance drifts by {_short(steepest.value, 3)} mg/s, limit {criteria.drift_limit.text} mg/s"
-        found.append(Finding(Against.DRIFT, text))
-    return found
+        return [Finding(Against.DRIFT, text)]
+    return []
 
 
 def _mass(criteria: Criteria, mass: Milligram, uncertainty: Milligram, *, places: int) -> list[Finding]:

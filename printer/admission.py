@@ -9,7 +9,7 @@ proves the final bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,7 @@ from printer.firmware import firmware_profile
 from printer.ink_gates import mounting_gates
 from printer.instruments import pressure_source
 from printer.people_gates import person_gates
-from printer.plan import Action, RunPlan, SecondHead, Supply, commands_of, out_lines
+from printer.plan import Action, PlannedUnit, RunPlan, SecondHead, Supply, commands_of, out_lines
 from printer.planned_units import correction_rule, limits_of, planned_purge, planned_unit
 from printer.readiness import Gate, cleaning_gate, equipment_gates, judging_gates
 from printer.recipe_lock import DEVELOPMENT, printable_recipe, recipe_gate
@@ -129,10 +129,12 @@ class Admission(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What admission made of a job: the plan, and what the workstation is told."""
+    """What admission made of a job: the plan, what the workstation is told, and what the gates are judged anew from."""
 
     plan: RunPlan
     program: PrintProgram
+    admission: Admission
+    recipe: Recipe
 
 
 def read_trusted_people(path: Path) -> dict[str, frozenset[str]]:
@@ -221,7 +223,7 @@ def admit(
         trusted_people={key: tuple(sorted(roles)) for key, roles in trusted_people.items()},
         job=job,
     )
-    return Admitted(_plan(admission, recipe, program), program)
+    return Admitted(_plan(admission, recipe, program), program, admission, recipe)
 
 
 def _order_reasons(job: Job, trusted: Mapping[str, Collection[str]]) -> list[str]:
@@ -305,8 +307,8 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         exposure_limit_nl=int(machine.bounded_exposure.value * 1000),
         balance_driver=machine.balance.driver,
         pressure=pressure_source(machine),
-        static_gates=_static_gates(admission, recipe, program, found, supply_gate(_sources(job), supplies, purges + units)),
-        external=_external(recipe, program, machine, register),
+        static_gates=static_gates(admission, recipe, program, found, purges + units),
+        external=external_balance(recipe, program, machine, register),
         balance_serial=None if register is None else register.balance.serial,
         correction=correction_rule(recipe, job.ink_lot),
         purges=purges,
@@ -365,8 +367,10 @@ def _number(value: Percent | None) -> str | None:
     return None if value is None else value.text
 
 
-def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound, supplied: Gate) -> tuple[Gate, ...]:
-    """The gates that are judged before a device is asked, in order, each with its evidence or what is missing."""
+def static_gates(
+    admission: Admission, recipe: Recipe, program: PrintProgram, found: RegisterFound, units: Iterable[PlannedUnit]
+) -> tuple[Gate, ...]:
+    """Judge the gates for which no device is asked, in order, each with its evidence or what is missing; `units` are all to be printed."""
     job, standing, trusted = admission.job, admission.standing, admission.trusted_people
     clearance = job.line_clearance
     if clearance is None:
@@ -381,7 +385,7 @@ def _static_gates(admission: Admission, recipe: Recipe, program: PrintProgram, f
         *_judging(recipe, program, admission.machine, register, standing.today),
         cleaning_gate(register, standing, recipe.reference, " and ".join(lot.lot for lot, _ in _sources(job))),
         cleared,
-        supplied,
+        supply_gate(_sources(job), _supplies(admission, recipe), units),
         *mounting_gates([cartridge.serial for _, cartridge in _sources(job)], job.mounted),
         recipe_gate(job.recipe_bundle, recipe),
         Gate("program proved", True, f"{len({unit.n for unit in program.units})} units, SHA-256 {program.sha256[:12]}"),
@@ -409,7 +413,9 @@ def _judging(
     return judging_gates(plate, reasons, register, spoken, today)
 
 
-def _external(recipe: Recipe, program: PrintProgram, machine: MachineProfile, register: EquipmentRegister | None) -> ExternalBalance | None:
+def external_balance(
+    recipe: Recipe, program: PrintProgram, machine: MachineProfile, register: EquipmentRegister | None
+) -> ExternalBalance | None:
     """Return the balance that weighs the units where the plate balance cannot judge them; the gates say whether it may."""
     timeout, balance = recipe.weighing.external_timeout, None if register is None else register.external_balance
     if timeout is None or balance is None or not balance_reasons(recipe, machine, _targets(program)):

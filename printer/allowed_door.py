@@ -11,7 +11,7 @@ from audit.canonical import JsonValue as Answer
 from audit.events import Actor
 from printer.admission import JobActor
 from printer.alarm_register import Alarm, from_record
-from printer.care_door import CareDoor
+from printer.care_door import CareDoor, as_listed
 from printer.cell import Cell
 from printer.messages import CELL, Command, Operation
 from printer.run import RunMachine
@@ -30,8 +30,8 @@ ALARM_ACTIONS = {
     "shelve": Operation.SHELVE,
     "unshelve": Operation.UNSHELVE,
 }
-PERSONS = ("start", "resume")
-"""Commands for which it matters who gives them."""
+GOING = ("start", "resume")
+"""Commands that set a run going: it matters who gives them, and how the cell stands then."""
 NO_RUN = "no run is live on this cell"
 
 
@@ -43,12 +43,14 @@ class AllowedDoor:
         cell: Cell,
         care: CareDoor,
         stranger: Callable[[str, Actor], Sequence[str]],
+        going: Callable[[Operation, str], Sequence[str]],
         started_by: Callable[[str], str | None],
     ) -> None:
-        """`stranger` says why a person may not run a run, `started_by` who started it."""
+        """`stranger` says why a person may not run a run, `going` why nobody may start or resume it now, `started_by` who started it."""
         self._cell = cell
         self._care = care
         self._stranger = stranger
+        self._going = going
         self._started_by = started_by
 
     def handlers(self) -> dict[str, Handler]:
@@ -63,10 +65,12 @@ class AllowedDoor:
         heard = self._cell.refusals(lambda machine: _commands(machine, who_asks))
         run, reasons = heard.get("run"), heard.get("reasons")
         live = reasons if isinstance(reasons, dict) else None
-        acts = {name: _listed((live or {}).get(name)) if live is not None else [NO_RUN] for name in RUN_ACTIONS}
+        acts = {name: as_listed((live or {}).get(name)) if live is not None else [NO_RUN] for name in RUN_ACTIONS}
         persons: list[Answer] = [] if actor is None or not isinstance(run, str) else [*self._stranger(run, actor)]
-        for name in PERSONS:
-            acts[name] += persons
+        for name in GOING:
+            # a run that is in no state for it says that alone
+            judged = () if acts[name] or not isinstance(run, str) else self._going(RUN_ACTIONS[name], run)
+            acts[name] += [*persons, *judged]
         return {
             "run": run,
             "run_actions": {name: [*listed] for name, listed in acts.items()},
@@ -111,7 +115,3 @@ def _of_alarms(reasons: JsonObject) -> JsonObject:
         if act:
             found.setdefault(alarm, {})[act] = listed
     return {**found}
-
-
-def _listed(value: Answer) -> list[Answer]:
-    return [*value] if isinstance(value, (list, tuple)) else []

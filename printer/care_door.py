@@ -77,7 +77,7 @@ class CareDoor:
     def allowed(self, who: JobActor | None) -> Answer:
         """Return for each act of care why it would be refused now; without a person, as far as the person does not matter."""
         now, untrained = self._cell.check_refusals(None if who is None else who.actor()), self._untrained(who)
-        begin, confirm, abandon = ([*_reasons(now.get(name))] for name in ("begin", "confirm", "abandon"))
+        begin, confirm, abandon = ([*as_listed(now.get(name))] for name in ("begin", "confirm", "abandon"))
         return {
             "check": [*untrained, *begin],
             "check/confirm": confirm,
@@ -155,7 +155,8 @@ def _named(register: EquipmentRegister) -> JsonObject:
     return {"reference": register.reference, "digest": register.digest, "contents": contents}
 
 
-def _reasons(value: Answer) -> list[Answer]:
+def as_listed(value: Answer) -> list[Answer]:
+    """Return the items of an answer that is a list; of any other, none."""
     return [*value] if isinstance(value, (list, tuple)) else []
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from audit.canonical import JsonObject, JsonValue
 from audit.clock import Clock, GrantedClock
-from audit.events import Actor
+from audit.events import Actor, EntryDraft
 from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
@@ -63,7 +63,7 @@ from printer.view import idle_view, recorded_view, run_view
 _TICK_S = 0.05
 _LOOK_S = 0.5
 _OUTSIDE = 0
-"""The token of entries that no run waits for."""
+"""The token of entries that no run waits for; those of a run are positive, those of a check negative."""
 _RECORD_LIMIT_S = 10.0
 _PORT_ORDER = (Port.PRESSURE, Port.BALANCE, Port.PRINTER)
 
@@ -427,9 +427,16 @@ class Cell:
             self._execute(effect)
 
     def _handle(self, event: RunInput) -> None:
-        if self._check.is_open:
-            self._do(self._check.handle(event, self.clock.now(), self._day))
-            return
+        """Give an input to whom it concerns: while a check is under way the devices and the clock speak to it, people to the run."""
+        match event:
+            case Recorded(token) | RecordFailed(token, _) | RecordLate(token, _) if token < _OUTSIDE:
+                self._do(self._check.handle(event, self.clock.now(), self._day))
+            case PortBytes() | PortLost() | Tick() if self._check.is_open:
+                self._do(self._check.handle(event, self.clock.now(), self._day))
+            case _:
+                self._to_run(event)
+
+    def _to_run(self, event: RunInput) -> None:
         machine = self._machine
         if machine is None:
             return
@@ -492,11 +499,15 @@ class Cell:
             self.ports.not_there(looked.port, looked.words)
             return
         self.ports.adopt(looked.port, looked.transport, self._inbox.put)
-        self.recorder.record(Record(_OUTSIDE, (device_returned(self.name, looked.port, looked.words),)))
+        self._record_outside(device_returned(self.name, looked.port, looked.words))
 
     def _record_stops(self) -> None:
         for reason in self.ports.take_stops_sent():
-            self.recorder.record(Record(_OUTSIDE, (printer_stopped(self.name, reason),)))
+            self._record_outside(printer_stopped(self.name, reason))
+
+    def _record_outside(self, draft: EntryDraft) -> None:
+        """Record what no run waits for: it has happened, so it is tried until it is committed."""
+        self.recorder.record(Record(_OUTSIDE, (draft,), insist=True))
 
     def _not_sent(self, port: Port, reason: str) -> JsonObject:
         self._port_lost(port, reason)
@@ -510,7 +521,7 @@ class Cell:
         """A clock that was set is on record whether a run is on or not."""
         compared = self._clocks.look()
         if compared is not None:
-            self.recorder.record(Record(_OUTSIDE, (clock_stepped(self.name, compared),)))
+            self._record_outside(clock_stepped(self.name, compared))
             self._handle(compared)
 
     def _watch_recorder(self) -> None:

@@ -14,9 +14,6 @@ from audit.events import Actor, EntryDraft
 from printer.check_session import CheckSession
 from printer.errors import CellRefused
 from printer.messages import (
-    ClockCompared,
-    Command,
-    GuardChanged,
     Port,
     PortBytes,
     PortLost,
@@ -25,13 +22,11 @@ from printer.messages import (
     RecordFailed,
     RecordLate,
     RunEffect,
-    RunInput,
     Send,
     Tick,
-    UnitCompiled,
-    UnitRefused,
-    WireSealed,
 )
+
+CheckInput = PortBytes | PortLost | Tick | Recorded | RecordFailed | RecordLate
 
 
 class CheckDesk:
@@ -76,8 +71,8 @@ class CheckDesk:
         """Raise CellRefused where no step waits for this person."""
         self._under_way().refuse_to_confirm(who)
 
-    def handle(self, event: RunInput, now: int, day: Callable[[], str]) -> list[RunEffect]:
-        """Take an input of the cell while the check is under way."""
+    def handle(self, event: CheckInput, now: int, day: Callable[[], str]) -> list[RunEffect]:
+        """Take what the devices and the clock say while the check is under way, and the recorder's answers to its own records."""
         session = self._session
         if session is None:
             return []
@@ -93,20 +88,8 @@ class CheckDesk:
                 effects = self._recorded(session, now)
             case RecordFailed(token, reason) | RecordLate(token, reason) if token == self._awaited:
                 return self._not_recorded(session, reason)
-            case (
-                PortBytes()
-                | PortLost()
-                | Recorded()
-                | RecordFailed()
-                | RecordLate()
-                | Command()
-                | GuardChanged()
-                | ClockCompared()
-                | WireSealed()
-                | UnitCompiled()
-                | UnitRefused()
-            ):
-                return []  # nothing of it concerns a balance on its own
+            case PortBytes() | PortLost() | Recorded() | RecordFailed() | RecordLate():
+                return []  # of another device, or an answer that came too late
             case _:
                 assert_never(event)
         return effects + (self._end(session, day()) if session.ended else [])

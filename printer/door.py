@@ -16,14 +16,15 @@ from audit.canonical import JsonValue as Answer
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.signatures import Signature, removal_digest, verify_signature, weight_digest
-from printer.admission import Job, JobActor, admit, read_job, read_trusted_people
+from printer.admission import Admitted, Job, JobActor, admit, read_job, read_trusted_people
 from printer.alarm_figures import events_of, figures
 from printer.alarm_register import AlarmRegister, as_record, from_record
 from printer.allowed_door import AllowedDoor, recorded_refusal
-from printer.care_door import CareDoor
+from printer.care_door import CareDoor, as_listed
 from printer.cell import Cell
 from printer.drafts import kind_for, printed
 from printer.errors import CellRefused, RunMissing
+from printer.going_gates import REMEDIES, going_reasons
 from printer.messages import CELL, ON_ALARMS, Command, EnteredWeight, Operation
 from printer.people_gates import person_gates, removal_refusals
 from printer.planned_units import compile_corrected
@@ -43,7 +44,8 @@ _SEE_STATUS = "Ask for the cell's status to see which there are."
 class Door:
     """The handlers of a cell's server.
 
-    Concurrency: called from connection threads; one `create_run` at a time.
+    Concurrency: called from connection threads; one `create_run` at a time. A run is begun, started or resumed in the turn of the recipe
+    door, so that no notice about a recipe comes between the judgement and the act; a stop waits for neither.
     """
 
     def __init__(
@@ -68,7 +70,8 @@ class Door:
         self._creating = threading.Lock()
         self._care = CareDoor(cell, name, machine, trusted, equipment)
         self._recipes = RecipeDoor(cell, name, trusted)
-        self._allowed = AllowedDoor(cell, self._care, self._stranger_reasons, self._started_by)
+        self._allowed = AllowedDoor(cell, self._care, self._stranger_reasons, self._going_reasons, self._started_by)
+        self._admitted: Admitted | None = None
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -127,8 +130,10 @@ class Door:
             )
             program = admitted.program
             compiler = functools.partial(compile_corrected, program)
-            self._recipes.admitted(job)
-            created = self._cell.create(admitted.plan, Command(Operation.PREPARE, job.actor.actor()), compiler)
+            with self._recipes.turn:
+                self._recipes.admitted(job, admitted.recipe)
+                created = self._cell.create(admitted.plan, Command(Operation.PREPARE, job.actor.actor()), compiler)
+                self._admitted = admitted
         return {
             "run": run,
             "state": created["state"],
@@ -178,9 +183,31 @@ class Door:
         if operation in (Operation.PREPARE, Operation.ENTER_WEIGHT) or operation in ON_ALARMS:
             raise CellRefused([f"{operation} is not a command of a person to a run"])
         command = Command(operation, _actor(body), str(body.get("reason") or "")[:500])
+        run = str(body["run"])
         if operation in (Operation.START, Operation.RESUME):
-            self._refuse_stranger(str(body["run"]), command.who)
-        return dict(self._cell.command(str(body["run"]), command))
+            return self._set_going(run, command)
+        return dict(self._cell.command(run, command))
+
+    def _set_going(self, run: str, command: Command) -> Answer:
+        """Start or resume a run if it may be as the cell stands now, whatever its preflight found."""
+        self._refuse_stranger(run, command.who)
+        with self._recipes.turn:
+            if reasons := self._going_reasons(command.operation, run):
+                self._refuse_by_state(command)
+                raise CellRefused(reasons, remedy=REMEDIES[command.operation])
+            return dict(self._cell.command(run, command))
+
+    def _refuse_by_state(self, command: Command) -> None:
+        """A run that is in no state for a command says that, rather than what its gates would say."""
+        heard = self._cell.refusals(lambda machine: {"asked": command}).get("reasons")
+        if isinstance(heard, dict) and (reasons := as_listed(heard.get("asked"))):
+            raise CellRefused([str(reason) for reason in reasons])
+
+    def _going_reasons(self, operation: Operation, run: str) -> Sequence[str]:
+        admitted = self._admitted
+        if admitted is None or admitted.plan.run != run:
+            return ()  # it is not live here, which is for the cell to say
+        return going_reasons(admitted, operation, self._care.standing(), read_trusted_people(self._trusted))
 
     def _refuse_stranger(self, run: str, who: Actor) -> None:
         """The one who starts or resumes need not be the one who asked for the run: the same two gates are judged anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,22 +19,28 @@ from printer.cell import Cell
 from printer.errors import CellRefused
 from printer.known_recipes import effective_draft, known_recipes, retired_draft, stale_reasons
 from printer.messages import CELL
+from printer.recipe_lock import NOT_EFFECTIVE
 from printer.server import Handler
 from printer.standing import local_day
 from recipes.effectivity import SignedWithdrawal, check_withdrawal
-from recipes.model import Recipe, parse_recipe
+from recipes.model import Recipe
 from recipes.store import RecipeBundle, read_bundle, verify_effective
 
 _LONGEST_TEXT = 2000
 
 
 class RecipeDoor:
-    """Receives notices about recipes. Concurrency: called from connection threads; the recorder puts entries in order."""
+    """Receives notices about recipes.
+
+    Concurrency: called from connection threads. `turn` is held from reading what the cell knows of recipes until what rests on it is done:
+    the entry is recorded, the run begun or set going.
+    """
 
     def __init__(self, cell: Cell, name: str, trusted: Path) -> None:
         self._cell = cell
         self._name = name
         self._trusted = trusted
+        self.turn = threading.Lock()
 
     def handlers(self) -> dict[str, Handler]:
         return {"recipe.effective": self._effective, "recipe.withdrawn": self._withdrawn}
@@ -43,9 +50,8 @@ class RecipeDoor:
         try:
             bundle = read_bundle(body.get("bundle"))
             recipe = verify_effective(bundle, read_trusted_people(self._trusted), local_day(self._cell.clock.utc()))
-            if reasons := stale_reasons(recipe, known_recipes(self._cell.store)):
-                raise CellRefused(reasons, remedy="Tell the cell of the version that is effective now.")
-            self.remember(recipe, bundle, _actor(body))
+            with self.turn:
+                self._remember(recipe, bundle, _actor(body), remedy="Tell the cell of the version that is effective now.")
         except DosewrightError as error:
             self.refused(error, _actor(body), body)
             raise
@@ -60,19 +66,24 @@ class RecipeDoor:
             if not id_ or not version.isdecimal() or int(version) < 1:
                 raise CellRefused([f"{withdrawal.recipe!r} names no recipe version"])
             draft = retired_draft(withdrawal.recipe, withdrawal.recipe_digest, withdrawal.reason, _actor(body), self._name)
-            self._cell.recorder.append(draft)
+            with self.turn:
+                self._cell.recorder.append(draft)
         except DosewrightError as error:
             self.refused(error, _actor(body), body)
             raise
         return {"recipe": withdrawal.recipe, "status": "retired"}
 
-    def admitted(self, job: Job) -> None:
-        """Remember what an admitted job showed to be effective."""
-        bundle = job.recipe_bundle
-        if isinstance(bundle, RecipeBundle):
-            self.remember(parse_recipe(bundle.recipe_toml.encode("utf-8")), bundle, job.actor.actor())
+    def admitted(self, job: Job, recipe: Recipe) -> None:
+        """Remember what an admitted job showed to be effective; its `turn` is held.
 
-    def remember(self, recipe: Recipe, bundle: RecipeBundle, actor: Actor) -> None:
+        Raises CellRefused where the cell was told of a newer version or of a withdrawal while the job was compiled.
+        """
+        if isinstance(job.recipe_bundle, RecipeBundle):
+            self._remember(recipe, job.recipe_bundle, job.actor.actor(), remedy=NOT_EFFECTIVE)
+
+    def _remember(self, recipe: Recipe, bundle: RecipeBundle, actor: Actor, *, remedy: str) -> None:
+        if reasons := stale_reasons(recipe, known_recipes(self._cell.store)):
+            raise CellRefused(reasons, remedy=remedy)
         statement = bundle.effective
         known = self._cell.store.state("recipe", recipe.reference)
         if statement is None or (known is not None and known.get("statement_sha256") == statement.statement.digest):

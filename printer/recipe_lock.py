@@ -18,6 +18,7 @@ from recipes.store import DevelopmentRecipe, RecipeBundle, verify_development, v
 
 DEVELOPMENT = "development, not for patients"
 """What a development run, its units and its batch are marked with, from the first entry on."""
+NOT_EFFECTIVE = "Nothing was printed. Order from the version that is effective now."
 
 
 def printable_recipe(
@@ -30,7 +31,7 @@ def printable_recipe(
     if isinstance(bundle, RecipeBundle):
         recipe = verify_effective(bundle, trusted, standing.today)
         if reasons := stale_reasons(recipe, standing.recipes):
-            raise CellRefused(reasons, remedy="Nothing was printed. Order from the version that is effective now.")
+            raise CellRefused(reasons, remedy=NOT_EFFECTIVE)
         return recipe
     register = judge_register(standing.register_file, cell=device, trusted=trusted).register
     if register is None or register.development is None:

@@ -16,14 +16,16 @@ from printer.run import RunMachine
 from printer.states import RunState
 
 Recompile = Callable[[int, Decimal, bool, int], UnitCompiled | UnitRefused]
-_BY_PEOPLE = frozenset({EventKind.UNIT_REMOVAL_CONFIRMED.value})
+_BY_PEOPLE = frozenset({EventKind.UNIT_REMOVAL_CONFIRMED.value, EventKind.CALIBRATION_REMOVAL_CONFIRMED.value})
 """Kinds that the cell records beside the run machine, at any time: they are no decision of the run."""
 _AFTER_THE_END = frozenset(
     {
         EventKind.ALARM_CONDITION_ACKNOWLEDGED.value,
+        EventKind.ALARM_CONDITION_RESET.value,
         # a start of the cell closes what was left of units whose end was not kept
         EventKind.UNIT_PRINT_SCRAPPED.value,
         EventKind.PART_PRINT_SCRAPPED.value,
+        EventKind.CALIBRATION_PRINT_SCRAPPED.value,
         EventKind.DEVIATION_RECORD_OPENED.value,
     }
 )

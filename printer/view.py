@@ -18,6 +18,7 @@ from printer.plan import PlannedUnit, limits_of_heads
 from printer.run import Phase, RunMachine
 from printer.snapshot import Reading
 from printer.states import RunState
+from printer.supply import WEIGHING_US, time_needed_us
 from printer.unit_cycle import Step
 
 _OPERATIONS = {
@@ -26,7 +27,6 @@ _OPERATIONS = {
     "resume": Operation.RESUME,
     "stop": Operation.STOP_KILL,
 }
-_WEIGHING_US = 12_000_000
 _RECORDED_ALARM = ("name", "priority", "class", "message", "cause", "consequence", "action", "unit_n", "state", "first_out", "follows")
 
 
@@ -299,12 +299,11 @@ def _time_left(machine: RunMachine) -> int | None:
     if machine.over:
         return 0
     cycle = machine.cycle
-    left = 0
-    left += sum(unit.duration_us + _WEIGHING_US for unit in machine.plan.purges[machine.units.purged :])
+    left = time_needed_us(machine.plan.purges[machine.units.purged :])
     for unit in machine.plan.units[machine.units.done :]:
         if unit.n in cycle.verdicts:
             continue
-        left += unit.duration_us + _WEIGHING_US
+        left += unit.duration_us + WEIGHING_US
         if cycle.unit is not None and (cycle.unit.n, cycle.unit.purge, cycle.unit.part) == (unit.n, False, unit.part):
             left -= int(unit.duration_us * Decimal(cycle.commanded_nl) / max(1, unit.cumulative_nl[-1]))
     return left // 1_000_000

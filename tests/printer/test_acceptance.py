@@ -87,7 +87,6 @@ def test_uncertainty_of_the_drift_by_hand() -> None:
         ({"plate_max": Celsius("25.1")}, "plate between 19.7 degC and 25.1 degC, validated 15 degC to 25 degC"),
         ({"plate_min": Celsius("14.9")}, "validated 15 degC"),
         ({"plate_min": None}, "no plate temperature"),
-        ({"disturbances": ("touched",)}, "touched"),
     ],
 )
 def test_every_doubt_rejects_and_says_why(change: dict[str, object], reason: str) -> None:

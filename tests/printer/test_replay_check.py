@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 from flow_errors import cell_of
-from simulated_cell import SimulatedCell, demonstration_job, simulated
+from simulated_cell import OPERATOR, SimulatedCell, demonstration_job, simulated
 from test_dose_control import correcting
 
 import audit.release.package
 import printer.journal
-from audit.canonical import canonical, sha256_hex
-from audit.events import Entry, EntryDraft
+from audit.canonical import JsonObject, canonical, sha256_hex
+from audit.events import Entry, EntryDraft, EventKind, Subject
 from printer.admission import ADMISSION, admit_again, read_admission
+from printer.drafts import kind_for
 from printer.errors import CellRefused, ReplayImpossible
 from printer.messages import Command, Operation, Record
 from printer.replay_check import ReplayedRun, check_replay
@@ -158,6 +159,37 @@ def test_the_first_entry_that_differs_is_named(clean: SimulatedCell) -> None:
         difference = checked(entries).difference
         assert difference is not None and difference.place.startswith(f"entry {at + 1} of the run, ")
         assert difference.fields == (("new.added", "text", None),)
+
+
+@pytest.mark.parametrize("subject", [Subject("unit", "B-1-R1/001"), Subject("calibration", "B-1-R1/P1")], ids=str)
+def test_a_removal_is_no_decision_of_the_run_whenever_it_is_confirmed(clean: SimulatedCell, subject: Subject) -> None:
+    kind = kind_for(subject, EventKind.UNIT_REMOVAL_CONFIRMED)
+    removal = EntryDraft(kind, subject, {"removed": True, "removal_method": "second person"}, OPERATOR, "cell-1")
+    for at in (len(clean.entries) // 2, len(clean.entries)):
+        outcome = checked([*clean.entries[:at], removal, *clean.entries[at:]])
+        assert outcome.identical and outcome.comparison is not None
+        assert outcome.comparison.entries == len(clean.entries)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "new"),
+    [
+        (EventKind.ALARM_CONDITION_ACKNOWLEDGED, Subject("alarm", "B-1-R1/A01"), {"state": "acknowledged"}),
+        (EventKind.ALARM_CONDITION_RESET, Subject("alarm", "B-1-R1/A01"), {"state": "normal"}),
+        (EventKind.UNIT_PRINT_SCRAPPED, Subject("unit", "B-1-R1/001"), {"verdict": "scrapped"}),
+        (EventKind.PART_PRINT_SCRAPPED, Subject("part", "B-1-R1/001.1"), {"verdict": "scrapped"}),
+        (EventKind.CALIBRATION_PRINT_SCRAPPED, Subject("calibration", "B-1-R1/P1"), {"verdict": "scrapped"}),
+        (EventKind.DEVIATION_RECORD_OPENED, Subject("deviation", "B-1-R1/interrupted"), {"status": "open"}),
+    ],
+    ids=lambda given: str(given) if isinstance(given, EventKind) else "",
+)
+def test_what_follows_the_end_of_a_run_is_named_and_differs_nowhere_else(
+    clean: SimulatedCell, kind: EventKind, subject: Subject, new: JsonObject
+) -> None:
+    later = EntryDraft(kind, subject, new, OPERATOR, "cell-1")
+    outcome = checked([*clean.entries, later])
+    assert outcome.identical and outcome.comparison is not None and outcome.comparison.later == (kind.value,)
+    assert not checked([*clean.entries[:-1], later, clean.entries[-1]]).identical, "before the end it is a decision"
 
 
 def test_a_missing_last_entry_differs(clean: SimulatedCell) -> None:

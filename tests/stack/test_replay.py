@@ -79,6 +79,14 @@ def test_a_run_is_decided_again_from_its_package_alone(run: Callable[[], Path], 
     assert found["recorded_sha256"] == found["replayed_sha256"]
 
 
+def test_a_released_batch_whose_purge_unit_was_taken_off_the_plate(replay: Replay) -> None:
+    package = demo_runs.demonstration("--case", "sildenafil", "--units", "3") / demo_runs.PACKAGE
+    kinds = [json.loads(line)["kind"] for line in files_of(package)[TRAIL].splitlines()]
+    assert "calibration.removal.confirmed" in kinds
+    status, text = replay(package)
+    assert status == 0 and "✓ B00001-R1: identical" in text, text
+
+
 @pytest.mark.parametrize(
     "environment",
     [
