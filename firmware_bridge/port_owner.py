@@ -44,7 +44,7 @@ class PortLost:
 
 PortInput = PortBytes | PortLost
 WireHook = Callable[[str, str, int, bytes], None]
-"""Called with direction (`<` from the device, `>` to it, `!` out of band), port, process time in µs, bytes."""
+"""Called with direction (`<` from the device, `>` to it, `!` out of band), port, process time in µs, bytes; must neither wait nor raise."""
 
 
 class PortOwner:
@@ -197,9 +197,10 @@ class PortOwner:
             if data:
                 self.bytes_read += len(data)
                 at = self._clock()
-                self._deliver(PortBytes(self.name, data, at))
+                # First: what is delivered may end the run, and with it the log.
                 if self._wire is not None:
                     self._wire("<", self.name, at, data)
+                self._deliver(PortBytes(self.name, data, at))
             elif not happened & select.POLLIN:
                 raise LinkLost(f"Port {self.name} hung up.")
         if happened & select.POLLOUT:

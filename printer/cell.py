@@ -24,6 +24,7 @@ from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
 from firmware_bridge.reconnect import Question
+from firmware_bridge.wire_log import LogFailed, LogSealed
 from printer.at_rest import at_rest, weighed_elsewhere
 from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.check_desk import CheckDesk
@@ -135,6 +136,8 @@ class Cell:
         self._ended = False
         self._compiler: Compiler | None = None
         self._compiling = False
+        self._sealing = False
+        self._log_trouble: str | None = None
         self._look_at = 0.0
 
     # Called from any thread
@@ -162,7 +165,7 @@ class Cell:
             if missing:
                 reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
                 raise CellRefused(reasons, remedy="Connect the device and try again.")
-            self.ports.begin_wire_log(self._data_dir / f"wire-{plan.run}.log")
+            self._begin_wire_log(plan.run)
             self._machine, self._run_ended_at = RunMachine(plan), None
             self._clocks.begin()
             self._compiler = compiler
@@ -277,9 +280,10 @@ class Cell:
     def _unwritten(self) -> list[JsonValue]:
         """Say that the end of the run is not on record yet, and why."""
         machine = self._machine
-        if machine is None or machine.record.unwritten is None:
+        unwritten = None if machine is None else machine.record.unwritten or self._log_trouble
+        if machine is None or unwritten is None:
             return []
-        why = machine.record.unwritten.rstrip(".")
+        why = unwritten.rstrip(".")
         return [f"the end of run {machine.plan.run} is not on record yet ({why}); make room, it is tried again every {AGAIN_S:.0f} s"]
 
     def _refuse_if_busy(self) -> None:
@@ -341,6 +345,11 @@ class Cell:
                 self._outstanding.pop(token, None)
                 if token != _OUTSIDE:
                     self._handle(item)
+            case LogSealed(sha256):
+                self._sealing, self._log_trouble = False, None
+                self._handle(WireSealed(sha256))
+            case LogFailed(reason):
+                self._log_failed(reason)
             case _Ask(call, answer):
                 self._answer(call, answer)
             case BenchGone(reason):
@@ -390,7 +399,7 @@ class Cell:
                 if port in step.lost and port in grant.closed:
                     self._port_lost(port, step.lost[port])
             self._handle(Tick())
-        if not self._outstanding and not self._compiling:
+        if not self._outstanding and not self._compiling and not self._sealing:
             step.grant = None
             self._bench.acknowledge(grant.now, self.ports.queued())
 
@@ -420,8 +429,6 @@ class Cell:
             self._execute(effect)
         if machine.over and self._run_ended_at is None:
             self._run_ended_at = f"{self.clock.utc().at[:19].replace('T', ' ')} UTC"
-        if machine.phase is Phase.DONE:
-            self.ports.end_wire_log()
 
     def _execute(self, effect: RunEffect) -> None:
         match effect:
@@ -438,7 +445,8 @@ class Cell:
                 self._compiling = True
                 threading.Thread(target=self._compile, args=(self._compiler, effect), name="compiler", daemon=True).start()
             case SealWireLog():
-                self._inbox.put(_Ask(self._seal_wire_log, Future()))
+                self._sealing = True
+                self.ports.seal_wire_log()
 
     def _compile(self, compiler: Compiler | None, asked: Compile) -> None:
         """Compile and prove on a thread of its own: a stop does not wait for it."""
@@ -485,9 +493,19 @@ class Cell:
         self._port_lost(port, reason)
         return {}
 
-    def _seal_wire_log(self) -> JsonObject:
-        self._handle(WireSealed(self.ports.end_wire_log()))
-        return {}
+    def _begin_wire_log(self, run: str) -> None:
+        try:
+            self.ports.begin_wire_log(self._data_dir / f"wire-{run}.log", self._inbox.put, AGAIN_S)
+        except OSError as error:
+            remedy = "Make room on the cell's disk, or make its folder writable, and try again."
+            raise CellRefused([f"the wire log cannot be begun: {error.strerror}"], remedy=remedy) from error
+        self._log_trouble = None
+
+    def _log_failed(self, reason: str) -> None:
+        """What the wire log cannot keep is a record that failed: it stops a run, once. Of one that is over, the sealing is tried again."""
+        self._sealing, self._log_trouble = False, f"the wire log cannot be written: {reason}"
+        if self._machine is not None and not self._machine.over:
+            self._handle(RecordFailed(_OUTSIDE, self._log_trouble))
 
     def _compare_clocks(self) -> None:
         """A clock that was set is on record whether a run is on or not."""
@@ -497,11 +515,13 @@ class Cell:
             self._handle(compared)
 
     def _watch_recorder(self) -> None:
-        """A record that does not come in time stops the run, whatever holds it."""
+        """A record that does not come in time stops the run, whatever holds it; so does a wire log that the disk does not take."""
         late = [token for token, asked in self._outstanding.items() if time.monotonic() - asked > _RECORD_LIMIT_S]
         for token in late:
             del self._outstanding[token]
             self._handle(RecordLate(token, f"no commit within {_RECORD_LIMIT_S:.0f} s"))
+        if self._log_trouble is None and self.ports.wire_log_is_late(_RECORD_LIMIT_S):
+            self._log_failed(f"the disk has not answered for {_RECORD_LIMIT_S:.0f} s")
 
 
 def _refused_by(check: Callable[[], None]) -> list[JsonValue]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from audit.clock import Clock
@@ -12,10 +13,10 @@ from firmware_bridge.errors import BridgeError, LinkLost
 from firmware_bridge.link_values import STOP_BYTES, StopStrength
 from firmware_bridge.port_owner import PortInput, PortOwner
 from firmware_bridge.transport import Transport, open_transport
-from firmware_bridge.wire_log import WireLog
+from firmware_bridge.wire_log import LogFailed, LogSealed, WireLog
 from printer.messages import Port
+from printer.priority import step_down
 
-_NO_LOG = "0" * 64
 STOP = STOP_BYTES[StopStrength.KILL]
 _AGAIN = "is being opened and asked who is there; try again in a few seconds"
 
@@ -34,7 +35,7 @@ class Ports:
 
     A printer that is owed a stop gets it as the first bytes after its port is opened, before anything else.
     Lifetime: that of the cell; a lost port is opened anew when the next run is created. Concurrency: owned by the
-    controller thread; the wire log is fed from the ports' threads under its own lock.
+    controller thread; the wire log is fed from the ports' threads and written by its own.
     """
 
     def __init__(self, places: Mapping[Port, Place], clock: Clock) -> None:
@@ -45,7 +46,6 @@ class Ports:
         self._stop_owed: str | None = None
         self._stops_sent: list[str] = []
         self._log: WireLog | None = None
-        self._log_lock = threading.Lock()
 
     def open_all(self, deliver: Callable[[PortInput], None]) -> None:
         for port in Port:
@@ -134,25 +134,28 @@ class Ports:
     def queued(self) -> dict[Port, int]:
         return {port: owner.bytes_queued for port, owner in self._owners.items() if not owner.lost}
 
-    def begin_wire_log(self, path: Path) -> None:
-        with self._log_lock:
-            self._log = WireLog(path)
+    def begin_wire_log(self, path: Path, deliver: Callable[[LogSealed | LogFailed], None], again_s: float) -> None:
+        """Begin the log of a run. A file that is there already, left behind by a process that ended, keeps its name. Raises OSError."""
+        for n in count(1):
+            with suppress(FileExistsError):
+                self._log = WireLog(path if n == 1 else path.with_suffix(f".{n}{path.suffix}"), deliver, again_s=again_s, begin=step_down)
+                return
 
-    def end_wire_log(self) -> str:
-        """Flush and close the log of the run; return its digest."""
-        with self._log_lock:
-            if self._log is None:
-                return _NO_LOG
-            digest = self._log.sha256
-            self._log.close()
-            self._log = None
-            return digest
+    def seal_wire_log(self) -> None:
+        """End the log of the run; `deliver` is given LogSealed once it is on the disk, and LogFailed each time that fails."""
+        if self._log is not None:
+            self._log.seal()
+
+    def wire_log_is_late(self, limit_s: float) -> bool:
+        """Whether the disk has not answered the log for longer than that."""
+        return self._log is not None and self._log.is_late(limit_s)
 
     def close(self) -> None:
         for owner in self._owners.values():
             owner.close()
         self._owners.clear()
-        self.end_wire_log()
+        if self._log is not None:
+            self._log.close()
 
     def _open(self, port: Port, deliver: Callable[[PortInput], None]) -> None:
         place = self.places[port]
@@ -178,6 +181,5 @@ class Ports:
             owner.close()
 
     def _wire(self, direction: str, port: str, at_us: int, data: bytes) -> None:
-        with self._log_lock:
-            if self._log is not None:
-                self._log.append(direction, port, at_us, data)
+        if self._log is not None:
+            self._log.append(direction, port, at_us, data)

@@ -8,10 +8,13 @@ import pty
 import queue
 import select
 import socket
+import subprocess
+import sys
 import threading
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
@@ -19,7 +22,7 @@ import serial
 from firmware_bridge.errors import LinkLost, LocalProtocolError, PortBusy, PortMissing, WriteQueueFull
 from firmware_bridge.port_owner import PortBytes, PortInput, PortLost, PortOwner
 from firmware_bridge.transport import MemoryPair, Transport, list_ports, open_transport
-from firmware_bridge.wire_log import WireChunk, WireLog, WireLogDamaged, read_wire_log
+from firmware_bridge.wire_log import LogFailed, LogSealed, WireChunk, WireLog, WireLogDamaged, read_wire_log
 
 LIMIT = 5.0
 
@@ -237,7 +240,6 @@ def test_wire_log_digest_and_replay(tmp_path: Path) -> None:
     chunks = [WireChunk(i, "printer", "<>!"[i % 3], bytes((i % 256,)) * (1 + i % 50)) for i in range(3000)]
     for chunk in chunks:
         log.append(chunk.direction, chunk.port, chunk.at_us, chunk.data)
-    log.flush()
     log.close()
     log.close()
     assert hashlib.sha256(path.read_bytes()).hexdigest() == log.sha256 and log.chunks == 3000
@@ -249,6 +251,157 @@ def test_wire_log_digest_and_replay(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WireLogDamaged, match="line 3000"):
         list(read_wire_log(path))
+
+
+class Disk:
+    """The file of a log on a disk that does as told. `before` is called with the number of each write, from 1."""
+
+    def __init__(
+        self, file: Any, before: Callable[[int], None], *, piece: int = 1 << 20, closing: Callable[[], None] = lambda: None
+    ) -> None:
+        self._file, self._before, self._piece, self._closing = file, before, piece, closing
+        self._writes = 0
+
+    def write(self, data: bytes) -> int:
+        self._writes += 1
+        self._before(self._writes)
+        return int(self._file.write(data[: self._piece]))
+
+    def close(self) -> None:
+        self._file.close()
+        self._closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def full() -> None:
+    raise OSError(28, "No space left on device")
+
+
+class Told:
+    """What a wire log says."""
+
+    def __init__(self) -> None:
+        self.said: queue.SimpleQueue[LogSealed | LogFailed] = queue.SimpleQueue()
+
+    def next(self) -> LogSealed | LogFailed:
+        return self.said.get(timeout=LIMIT)
+
+
+def logged(log: WireLog, count: int = 400) -> None:
+    for n in range(count):
+        log.append("<", "pressure", n, b"12345,100.0\n" * 10)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 7])
+def test_what_a_disk_has_taken_is_not_written_again(tmp_path: Path, nth: int) -> None:
+    path, told = tmp_path / "wire.log", Told()
+    log = WireLog(path, told.said.put, again_s=3600.0)
+    log._file = Disk(log._file, lambda n: full() if n in (nth, nth + 1) else None, piece=30_000)  # type: ignore[assignment]
+    logged(log, 1000)
+    assert told.next() == LogFailed("No space left on device")
+    logged(log, 10)
+    log.seal()
+    assert told.next() == LogFailed("No space left on device")
+    log._wake.set()
+    assert told.next() == LogSealed(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(list(read_wire_log(path, log.sha256))) == 1010
+    logged(log)
+    assert not log._chunks, "nothing is kept for a log that is sealed"
+    log.close()
+
+
+def test_a_log_is_sealed_when_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush that failed once says nothing the second time: the bytes are written again before it is believed."""
+    path, told = tmp_path / "wire.log", Told()
+    flushed: list[int] = []
+    written: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(sum(written))
+        if len(flushed) == 1:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    log = WireLog(path, told.said.put, again_s=0.001)
+    log._file = Disk(log._file, written.append, closing=full)  # type: ignore[assignment]
+    logged(log, 3)
+    log.seal()
+    assert told.next() == LogFailed("Input/output error")
+    sealed = told.next()
+    assert sealed == LogSealed(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(list(read_wire_log(path, sealed.sha256))) == 3
+    assert len(flushed) == 3 and flushed[1] > flushed[0], "file, file written anew, folder"
+    log.close()
+    assert told.said.empty(), "what fsync has confirmed is not taken back by closing"
+
+
+def test_a_disk_that_stalls_holds_nobody_up(tmp_path: Path) -> None:
+    pair, far, told, stalled, go_on = MemoryPair(), Far(), Told(), threading.Event(), threading.Event()
+
+    def stall(n: int) -> None:
+        stalled.set()
+        assert go_on.wait(LIMIT)
+
+    log = WireLog(tmp_path / "wire.log", told.said.put)
+    log._file = Disk(log._file, stall)  # type: ignore[assignment]
+    port = owner(pair.ours, far, wire=log.append)
+    pair.theirs.write(b"ok\n")
+    assert far.read(3) == b"ok\n" and stalled.wait(LIMIT)
+    logged(log, 10_000)
+    port.write(b"G1 X1\n")
+    port.emergency_write(b"\nM112\n")
+    assert select.select([pair.theirs], [], [], LIMIT)[0] and pair.theirs.read() == b"G1 X1\n\nM112\n"
+    assert log.is_late(0.0) and not log.is_late(3600.0)
+    log.seal()
+    go_on.set()
+    assert isinstance(told.next(), LogSealed) and not log.is_late(0.0)
+    port.close()
+    pair.close()
+    assert [chunk.direction for chunk in read_wire_log(log.path) if chunk.port == "printer"] == ["<", ">", "!"]
+
+
+_FULL = """
+import hashlib, queue, resource, select, sys
+from pathlib import Path
+from firmware_bridge.port_owner import PortOwner, PortBytes
+from firmware_bridge.transport import MemoryPair
+from firmware_bridge.wire_log import LogFailed, LogSealed, WireLog
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+said, got, pair = queue.SimpleQueue(), queue.SimpleQueue(), MemoryPair()
+log = WireLog(Path(sys.argv[1]), said.put, again_s=0.001)
+port = PortOwner("printer", pair.ours, got.put, wire=log.append)
+for n in range(3000):
+    log.append("<", "pressure", n, b"12345,100.0\\n")
+assert isinstance(said.get(timeout=10), LogFailed)
+pair.theirs.write(b"ok\\n")
+assert isinstance(got.get(timeout=10), PortBytes)
+port.write(b"G1 X1\\n")
+port.emergency_write(b"\\nM112\\n")
+assert not port.lost and select.select([pair.theirs], [], [], 10)[0] and pair.theirs.read() == b"G1 X1\\n\\nM112\\n"
+log.seal()
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+while isinstance(answer := said.get(timeout=10), LogFailed):
+    pass
+assert answer == LogSealed(hashlib.sha256(log.path.read_bytes()).hexdigest())
+port.close()
+pair.close()
+"""
+
+
+def test_a_full_disk_takes_no_port_and_no_stop_with_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", _FULL, str(tmp_path / "wire.log")], check=True, timeout=60)
+    assert [chunk.direction for chunk in read_wire_log(tmp_path / "wire.log") if chunk.port == "printer"] == ["<", ">", "!"]
+
+
+def test_bytes_are_logged_before_they_are_acted_on() -> None:
+    pair, seen = MemoryPair(), queue.SimpleQueue[str]()
+    port = PortOwner("printer", pair.ours, lambda event: seen.put("delivered"), wire=lambda *chunk: seen.put("logged"))
+    pair.theirs.write(b"ok\n")
+    assert [seen.get(timeout=LIMIT), seen.get(timeout=LIMIT)] == ["logged", "delivered"]
+    port.close()
+    pair.close()
 
 
 @pytest.mark.parametrize("refusal", [None, ValueError("no such mode"), OSError(25, "not a typewriter")])
