@@ -115,8 +115,9 @@ class SerialTransport(DescriptorTransport):
 
     def discard_output(self) -> int:
         try:
-            waiting = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
-            termios.tcflush(self._descriptor, termios.TCOFLUSH)
+            with _as_system_errors():
+                waiting = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
+                termios.tcflush(self._descriptor, termios.TCOFLUSH)
         except OSError:
             return 0
         return int(struct.unpack("I", waiting)[0])
@@ -197,7 +198,8 @@ def _open_serial(address: str, baud: int, framing: str, write_timeout: float) ->
     with _without_modem_lines():
         port.dtr = port.rts = False
     try:
-        port.open()
+        with _as_system_errors():
+            port.open()
     except (OSError, ValueError) as problem:
         # pyserial's own exception is an OSError whose number is set only sometimes.
         if _is_busy(problem):
@@ -219,6 +221,15 @@ def _without_modem_lines() -> Iterator[None]:
     except OSError as problem:
         if problem.errno not in (errno.ENOTTY, errno.EINVAL):
             raise
+
+
+@contextmanager
+def _as_system_errors() -> Iterator[None]:
+    """A device that goes while its line is set or flushed raises termios' own error, which has the arguments of an OSError and is none."""
+    try:
+        yield
+    except termios.error as problem:
+        raise OSError(*problem.args) from problem
 
 
 def _is_busy(problem: Exception) -> bool:

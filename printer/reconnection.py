@@ -36,7 +36,10 @@ class Looked:
 
 
 class Reconnection:
-    """Looks for devices. Lifetime: that of the cell. Concurrency: owned by the controller thread; looks run on threads of their own."""
+    """Looks for devices; every look has its answer, whatever becomes of it.
+
+    Lifetime: that of the cell. Concurrency: owned by the controller thread; looks run on threads of their own.
+    """
 
     def __init__(self, question: Callable[[Port], Question | None], *, clock: Callable[[], int], deliver: Callable[[Looked], None]) -> None:
         self._question, self._clock, self._deliver = question, clock, deliver
@@ -64,8 +67,8 @@ class Reconnection:
             found = self._stopped(port, place) if stop else self._identified(port, place)
         except DosewrightError as error:
             found = Looked(port, None, str(error))
-        except OSError as error:
-            found = Looked(port, None, f"Port {place.address}: {error}")
+        except Exception as error:
+            found = Looked(port, None, f"Port {place.address}: {error} ({type(error).__name__})")
         self._deliver(found)
 
     def _stopped(self, port: Port, place: Place) -> Looked:

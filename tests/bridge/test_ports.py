@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import tty
 from collections.abc import Callable, Iterator
@@ -402,6 +403,31 @@ def test_bytes_are_logged_before_they_are_acted_on() -> None:
     assert [seen.get(timeout=LIMIT), seen.get(timeout=LIMIT)] == ["logged", "delivered"]
     port.close()
     pair.close()
+
+
+def test_a_device_that_goes_while_its_line_is_set_or_flushed_is_a_port_that_is_lost(
+    terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """termios has an error of its own, which is no OSError."""
+
+    def gone(number: int) -> Callable[..., None]:
+        def call(*given: object) -> None:
+            raise termios.error(number, os.strerror(number))
+
+        return call
+
+    _, name = terminal
+    with monkeypatch.context() as patch:
+        patch.setattr(termios, "tcsetattr", gone(5))
+        with pytest.raises(LinkLost, match=r"cannot be opened: .*Input/output error"):
+            open_transport(name)
+        patch.setattr(termios, "tcsetattr", gone(19))
+        with pytest.raises(PortMissing):
+            open_transport(name)
+    port = open_transport(name)
+    monkeypatch.setattr(termios, "tcflush", gone(5))
+    assert port.discard_output() == 0
+    port.close()
 
 
 @pytest.mark.parametrize("refusal", [None, ValueError("no such mode"), OSError(25, "not a typewriter")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import termios
 import threading
 import time
 import tty
@@ -139,6 +140,21 @@ def test_devices_say_who_they_are(bench: Server) -> None:
     assert wrong.transport is None
     missing = looked(Port.PRINTER, Place("/dev/no-printer"), stop=True)
     assert missing.transport is None and not missing.stopped and "There is no port" in missing.words
+
+
+@pytest.mark.parametrize("failure", [termios.error(5, "Input/output error"), RuntimeError("a fault of our own")])
+def test_a_look_always_answers(bench: Server, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    """A device that goes while its port is opened is looked for again, as is one whose look failed."""
+    place = Place(bench.ports["balance"].address, 9600)
+
+    def fails(*given: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(termios, "tcsetattr", fails)
+        found = looked(Port.BALANCE, place)
+    assert found.transport is None and str(failure.args[-1]) in found.words
+    assert looked(Port.BALANCE, place).transport is not None
 
 
 def test_a_printer_that_comes_back_is_stopped_and_not_asked(terminal: tuple[int, str]) -> None:
