@@ -146,7 +146,6 @@ class Cell:
         """Open the ports and, on a bench, start taking time."""
         self._shown_run = recovered_run
         self.ports.open_all(self._inbox.put)
-        self._record_stops()
         if self._bench is not None:
             self._bench.begin(self._inbox.put)
 
@@ -160,7 +159,6 @@ class Cell:
             self._refuse_if_busy()
             if self._bench is None:
                 self.ports.reopen(self._inbox.put, self._looking.busy)
-                self._record_stops()
             missing = self.ports.missing()
             if missing:
                 reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
@@ -221,7 +219,6 @@ class Cell:
             self._refuse_if_busy()
             if self._bench is None:
                 self.ports.reopen(self._inbox.put, self._looking.busy)
-                self._record_stops()
             missing = self.ports.missing().get(Port.BALANCE.value)
             if missing is not None:
                 raise CellRefused([f"balance port: {missing}"], remedy="Connect the device and try again.")
@@ -273,8 +270,10 @@ class Cell:
         return idle_view(now)
 
     def _ports_in_words(self) -> JsonObject:
-        """Say which devices are away, and which that were away are there again."""
+        """Say which devices are away, which are there again, and whether a printer that is owed a stop has not confirmed it."""
         found = {port: words for port, words in self._looking.words.items() if self.ports.is_open(port)}
+        if self.ports.stop_owed is not None:
+            found[Port.PRINTER] = "was told to stop and has not confirmed it; switch it off"
         return {port.value: words for port, words in {**found, **self.ports.away()}.items()}
 
     def _unwritten(self) -> list[JsonValue]:
@@ -313,6 +312,7 @@ class Cell:
                 item = None
             self._take(item)
             self._watch_recorder()
+            self._record_stop()
             if self._machine is None or not self._machine.active:
                 self._tidy()
             self._compare_clocks()
@@ -460,7 +460,7 @@ class Cell:
         self._inbox.put(answer)
 
     def _port_lost(self, port: Port, reason: str) -> None:
-        """A printer that is lost while something may move or be hot is told to stop as soon as it can be reached again."""
+        """A printer that is lost while something may move or be hot, or before it confirms its stop, is told to stop when it is back."""
         machine = self._machine
         if port is Port.PRINTER and machine is not None and (machine.active or self.ports.stop_waits(port)):
             self.ports.owe_stop(f"it was lost in run {machine.plan.run}: {reason}")
@@ -476,17 +476,17 @@ class Cell:
 
     def _looked(self, looked: Looked) -> None:
         self._looking.done(looked)
-        if looked.stopped:
-            self.ports.stop_sent()
-            self._record_stops()
         if looked.transport is None:
             self.ports.not_there(looked.port, looked.words)
             return
         self.ports.adopt(looked.port, looked.transport, self._inbox.put)
-        self.recorder.record(Record(_OUTSIDE, (device_returned(self.name, looked.port, looked.words),)))
+        if not looked.unasked:
+            self.recorder.record(Record(_OUTSIDE, (device_returned(self.name, looked.port, looked.words),)))
 
-    def _record_stops(self) -> None:
-        for reason in self.ports.take_stops_sent():
+    def _record_stop(self) -> None:
+        """A printer that was owed a stop, and has confirmed it, is owed it no more."""
+        reason = self.ports.take_stop_confirmed()
+        if reason is not None:
             self.recorder.record(Record(_OUTSIDE, (printer_stopped(self.name, reason),)))
 
     def _not_sent(self, port: Port, reason: str) -> JsonObject:

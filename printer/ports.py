@@ -33,7 +33,8 @@ class Place:
 class Ports:
     """Opens, writes and closes the ports of a cell.
 
-    A printer that is owed a stop gets it as the first bytes after its port is opened, before anything else.
+    A printer that is owed a stop gets it as the first bytes after its port is opened, before anything else, and is owed it until
+    it has confirmed that, or has started anew.
     Lifetime: that of the cell; a lost port is opened anew when the next run is created. Concurrency: owned by the
     controller thread; the wire log is fed from the ports' threads and written by its own.
     """
@@ -44,7 +45,6 @@ class Ports:
         self._owners: dict[Port, PortOwner] = {}
         self._reasons: dict[Port, str] = {}
         self._stop_owed: str | None = None
-        self._stops_sent: list[str] = []
         self._log: WireLog | None = None
 
     def open_all(self, deliver: Callable[[PortInput], None]) -> None:
@@ -56,6 +56,8 @@ class Ports:
         for port in Port:
             owner = self._owners.get(port)
             if owner is not None and (owner.lost or owner.stopped):
+                if port is Port.PRINTER and owner.stop_waits:
+                    self.owe_stop("it has not confirmed a stop")
                 self._drop(port)
             if port not in self._owners and port in busy:
                 self._reasons[port] = _AGAIN
@@ -68,7 +70,7 @@ class Ports:
         return {port: self._reasons.get(port, "is not open") for port in Port if port not in self._owners} | lost
 
     def adopt(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> None:
-        """Take over a transport whose device has been identified."""
+        """Take over a transport whose device has been identified, or is the printer that is owed a stop."""
         self._drop(port)
         self._reasons.pop(port, None)
         self._own(port, transport, deliver)
@@ -80,22 +82,19 @@ class Ports:
 
     def owe_stop(self, reason: str) -> None:
         """Remember that the printer may still move or be hot: it is told to stop as soon as its port can be written."""
-        self._stop_owed = reason
+        self._stop_owed = self._stop_owed or reason
 
     @property
     def stop_owed(self) -> str | None:
         return self._stop_owed
 
-    def stop_sent(self) -> None:
-        """Say that the stop which was owed has been written."""
-        if self._stop_owed is not None:
-            self._stops_sent.append(self._stop_owed)
-            self._stop_owed = None
-
-    def take_stops_sent(self) -> list[str]:
-        """Return why stops were sent on opening, each once: they are still to be recorded."""
-        sent, self._stops_sent = self._stops_sent, []
-        return sent
+    def take_stop_confirmed(self) -> str | None:
+        """Return why the printer was owed a stop, once, when it has confirmed it: that is still to be recorded."""
+        owner = self._owners.get(Port.PRINTER)
+        if self._stop_owed is None or owner is None or not owner.stopped or owner.stop_waits:
+            return None
+        reason, self._stop_owed = self._stop_owed, None
+        return reason
 
     def missing(self) -> dict[str, str]:
         """Return why ports cannot serve a run: never opened, lost, or stopped."""
@@ -108,7 +107,7 @@ class Ports:
         return reasons
 
     def stop_waits(self, port: Port) -> bool:
-        """Whether a stop was written that the device has not taken: if the port is lost now, it was never told."""
+        """Whether a stop was written that the device has not confirmed: if the port is lost now, it may never have read it."""
         owner = self._owners.get(port)
         return owner is not None and owner.stop_waits
 
@@ -165,15 +164,12 @@ class Ports:
             self._reasons[port] = str(error)
             return
         self._reasons.pop(port, None)
-        owner = self._own(port, transport, deliver)
+        self._own(port, transport, deliver)
+
+    def _own(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> None:
+        owner = self._owners[port] = PortOwner(port.value, transport, deliver, clock=self._clock.now, wire=self._wire)
         if port is Port.PRINTER and self._stop_owed is not None:
             owner.emergency_write(STOP)
-            self.stop_sent()
-
-    def _own(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> PortOwner:
-        owner = PortOwner(port.value, transport, deliver, clock=self._clock.now, wire=self._wire)
-        self._owners[port] = owner
-        return owner
 
     def _drop(self, port: Port) -> None:
         owner = self._owners.pop(port, None)

@@ -21,7 +21,9 @@ import pytest
 import serial
 
 from firmware_bridge.errors import LinkLost, LocalProtocolError, PortBusy, PortMissing, WriteQueueFull
+from firmware_bridge.link_values import STOP_BYTES, StopStrength
 from firmware_bridge.port_owner import PortBytes, PortInput, PortLost, PortOwner
+from firmware_bridge.stop_receipt import StopReceipt
 from firmware_bridge.transport import MemoryPair, Transport, list_ports, open_transport
 from firmware_bridge.wire_log import LogFailed, LogSealed, WireChunk, WireLog, WireLogDamaged, read_wire_log
 
@@ -219,6 +221,60 @@ def test_stop_does_not_wait_for_the_lock_of_ordinary_writes() -> None:
         with socket.socket(fileno=os.dup(pair.theirs.fileno())) as peer:
             peer.settimeout(LIMIT)
             assert peer.recv(100) == b"\nM112\n"
+    port.close()
+    pair.close()
+
+
+KILL, QUICKSTOP = STOP_BYTES[StopStrength.KILL], STOP_BYTES[StopStrength.QUICKSTOP]
+
+
+@pytest.mark.parametrize(
+    ("stop", "said", "confirmed"),
+    [
+        (KILL, b"echo:M112 Shutdown\nError:Printer halted. kill() called!\n//action:poweroff\n", True),
+        (KILL, b"Error:Printer halted. kill() called!\n", True),
+        (KILL, b"of a line\r\n\x11//action:poweroff\x13\r\n", True),
+        (KILL, b"// Klipper state: Shutdown\n", True),
+        (KILL, b"Emergency Stop! Reset the controller to continue.\n", True),
+        (KILL, b"start\nMarlin 2.1.2.5\n", True),
+        (KILL, b"ok N7 P15 B3\n T:60.0 /60.0 B:30.0 /30.0 @:0 B@:0\necho:busy: processing\n", False),
+        (KILL, b"!! Move out of range\nError:Heating failed, system\n" + b"x" * 5000 + b"\n", False),
+        (KILL, b"Error:Printer halted. kill() called!", False),
+        (QUICKSTOP, b"ok\necho:M104 S0\nok\necho:N8 M140 S0*99\nok\n", False),
+        (QUICKSTOP, b"echo:M410\nok\necho:M104 S0\nok\necho:M140 S0\nok\n", True),
+    ],
+)
+def test_a_stop_is_confirmed_by_what_the_printer_says_of_it(stop: bytes, said: bytes, confirmed: bool) -> None:
+    whole, bytewise = StopReceipt(stop), StopReceipt(stop)
+    whole.receive(said)
+    for byte in said:
+        bytewise.receive(bytes((byte,)))
+    assert whole.confirmed is bytewise.confirmed is confirmed
+
+
+def test_a_stop_that_nobody_reads_waits_until_it_is_confirmed() -> None:
+    pair, far = MemoryPair(), Far()
+    port = owner(pair.ours, far)
+    assert not port.stop_waits
+    port.emergency_write(KILL)
+    assert port.stop_waits, "the operating system has it, the printer has not"
+    assert far.read(pair.theirs.write(b"ok N3 P15 B3\n")) and port.stop_waits
+    assert far.read(pair.theirs.write(b"Error:Printer halted. kill() called!\n")) and not port.stop_waits
+    pair.theirs.close()
+    assert isinstance(far.next(), PortLost) and not port.stop_waits
+    port.emergency_write(KILL)
+    assert port.stop_waits, "it never left"
+    port.close()
+    pair.close()
+
+
+def test_a_printer_that_had_halted_before_its_stop_has_answered_it() -> None:
+    pair, far = MemoryPair(), Far()
+    port = owner(pair.ours, far)
+    said = b"Error:Heating failed, system stopped! Heater_ID: 0\nError:Printer halted. kill() called!\n//action:poweroff\n"
+    assert far.read(pair.theirs.write(said)) == said
+    port.emergency_write(KILL)
+    assert not port.stop_waits
     port.close()
     pair.close()
 
