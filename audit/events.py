@@ -262,7 +262,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.CELL_PROCESS_STARTED: ("cell", "the cell process began"),
         EventKind.CELL_PROCESS_STOPPED: ("cell", "the cell process ended in order"),
         EventKind.CELL_CLOCK_STEPPED: ("cell", "UTC moved against process time"),
-        EventKind.CELL_PRINTER_STOPPED: ("cell", "the printer was told to stop as the first thing when its port was opened again"),
+        EventKind.CELL_PRINTER_STOPPED: ("cell", "the printer, told to stop first of all when its port was opened again, has confirmed it"),
         EventKind.CELL_DEVICE_RETURNED: ("cell", "a device that was away is there again and has said who it is"),
         EventKind.RUN_REQUEST_REFUSED: (
             "run_request",

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 
 from audit.clock import SystemClock
 from firmware_bridge.errors import LinkLost, LocalProtocolError, WriteQueueFull
+from firmware_bridge.stop_receipt import StopReceipt
 from firmware_bridge.transport import Transport
 
 _EMERGENCY_TRIES = 20
 _EMERGENCY_PAUSE = 0.00005
+_LAST_WORDS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class PortLost:
 
 PortInput = PortBytes | PortLost
 WireHook = Callable[[str, str, int, bytes], None]
-"""Called with direction (`<` from the device, `>` to it, `!` out of band), port, process time in µs, bytes."""
+"""Called with direction (`<` from the device, `>` to it, `!` out of band), port, process time in µs, bytes; must neither wait nor raise."""
 
 
 class PortOwner:
@@ -78,6 +80,8 @@ class PortOwner:
         self._urgent: deque[bytes] = deque()
         self._urgent_bytes = 0
         self._discarded = 0
+        self._receipt: StopReceipt | None = None
+        self._heard = b""
         self._stopped = self._closing = self._lost = False
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
@@ -101,8 +105,8 @@ class PortOwner:
 
     @property
     def stop_waits(self) -> bool:
-        """Whether bytes of an emergency write have not yet been taken by the port."""
-        return bool(self._urgent)
+        """Whether an emergency write has not been confirmed by the device: taken by the port is not yet read."""
+        return self._receipt is not None and not self._receipt.confirmed
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the device without blocking. Raises LinkLost, WriteQueueFull, or LocalProtocolError after an emergency write."""
@@ -128,6 +132,8 @@ class PortOwner:
     def emergency_write(self, data: bytes) -> None:
         """Write at once, past the queue and past what the operating system holds back. Takes no lock, never raises, blocks ≤ a few ms."""
         self._stopped = True
+        heard, receipt = self._heard, StopReceipt(data)
+        self._receipt = receipt
         if self._lost or self._closing:
             return
         self._urgent_bytes += len(data)
@@ -146,6 +152,11 @@ class PortOwner:
         self._wake()
         if self._wire is not None:
             self._wire("!", self.name, self._clock(), data)
+        # A printer that had halted by itself says nothing more: what it said last is its answer.
+        before = StopReceipt(data)
+        before.receive(heard[-_LAST_WORDS:])
+        if before.confirmed:
+            receipt.confirmed = True
 
     def close(self) -> None:
         """End the thread and close the port; what is queued is not sent."""
@@ -196,10 +207,14 @@ class PortOwner:
             data = self._transport.read()
             if data:
                 self.bytes_read += len(data)
+                self._heard = data
+                if self._receipt is not None:
+                    self._receipt.receive(data)
                 at = self._clock()
-                self._deliver(PortBytes(self.name, data, at))
+                # First: what is delivered may end the run, and with it the log.
                 if self._wire is not None:
                     self._wire("<", self.name, at, data)
+                self._deliver(PortBytes(self.name, data, at))
             elif not happened & select.POLLIN:
                 raise LinkLost(f"Port {self.name} hung up.")
         if happened & select.POLLOUT:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from firmware_bridge.balance import BalanceDriver, BalanceFault, BalanceIdentified
-from firmware_bridge.errors import BridgeError, LinkLost, OtherDevice
+from firmware_bridge.errors import LinkLost, OtherDevice
 from firmware_bridge.firmware_profile import FirmwareProfile
 from firmware_bridge.gcode_lines import Capability, Fatal, Identity, Ok, Restarted
 from firmware_bridge.link_handshake import HELLO, Handshake, IdentityDiffers, IdentityKnown
@@ -168,7 +168,7 @@ def reconnect(
     transport = opener(address, baud, framing)
     try:
         _ask(transport, question, clock, clock() + limit_us)
-    except BridgeError:
+    except BaseException:
         transport.close()
         raise
     if question.answer:

@@ -9,7 +9,8 @@ import select
 import socket
 import struct
 import termios
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -114,8 +115,9 @@ class SerialTransport(DescriptorTransport):
 
     def discard_output(self) -> int:
         try:
-            waiting = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
-            termios.tcflush(self._descriptor, termios.TCOFLUSH)
+            with _as_system_errors():
+                waiting = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
+                termios.tcflush(self._descriptor, termios.TCOFLUSH)
         except OSError:
             return 0
         return int(struct.unpack("I", waiting)[0])
@@ -196,7 +198,8 @@ def _open_serial(address: str, baud: int, framing: str, write_timeout: float) ->
     port.bytesize, port.parity, port.stopbits = int(framing[0]), framing[1], int(framing[2])
     port.timeout, port.write_timeout, port.exclusive = 0, write_timeout, True
     try:
-        port.open()
+        with _as_system_errors():
+            port.open()
     except (OSError, ValueError) as problem:
         # pyserial's own exception is an OSError whose number is set only sometimes.
         if _is_busy(problem):
@@ -208,6 +211,15 @@ def _open_serial(address: str, baud: int, framing: str, write_timeout: float) ->
     with suppress(OSError, ValueError, NotImplementedError):
         port.set_low_latency_mode(True)
     return SerialTransport(address, port)
+
+
+@contextmanager
+def _as_system_errors() -> Iterator[None]:
+    """A device that goes while its line is set or flushed raises termios' own error, which has the arguments of an OSError and is none."""
+    try:
+        yield
+    except termios.error as problem:
+        raise OSError(*problem.args) from problem
 
 
 def _is_busy(problem: Exception) -> bool:

@@ -24,6 +24,7 @@ from audit.store import TrailStore
 from firmware_bridge.port_owner import PortBytes as WireBytes
 from firmware_bridge.port_owner import PortLost as WireLost
 from firmware_bridge.reconnect import Question
+from firmware_bridge.wire_log import LogFailed, LogSealed
 from printer.at_rest import at_rest, weighed_elsewhere
 from printer.bench_time import BenchGone, BenchTime, Grant
 from printer.check_desk import CheckDesk
@@ -135,6 +136,8 @@ class Cell:
         self._ended = False
         self._compiler: Compiler | None = None
         self._compiling = False
+        self._sealing = False
+        self._log_trouble: str | None = None
         self._look_at = 0.0
 
     # Called from any thread
@@ -144,9 +147,8 @@ class Cell:
         self.ports.open_all(self._inbox.put)
 
     def begin(self, recovered_run: str | None) -> None:
-        """Record the stop that was owed, and, on a bench, start taking time."""
+        """Show the run that was closed at the start, and, on a bench, start taking time."""
         self._shown_run = recovered_run
-        self._record_stops()
         if self._bench is not None:
             self._bench.begin(self._inbox.put)
 
@@ -160,12 +162,11 @@ class Cell:
             self._refuse_if_busy()
             if self._bench is None:
                 self.ports.reopen(self._inbox.put, self._looking.busy)
-                self._record_stops()
             missing = self.ports.missing()
             if missing:
                 reasons = [f"{port} port: {reason}" for port, reason in missing.items()]
                 raise CellRefused(reasons, remedy="Connect the device and try again.")
-            self.ports.begin_wire_log(self._data_dir / f"wire-{plan.run}.log")
+            self._begin_wire_log(plan.run)
             self._machine, self._run_ended_at = RunMachine(plan), None
             self._clocks.begin()
             self._compiler = compiler
@@ -221,7 +222,6 @@ class Cell:
             self._refuse_if_busy()
             if self._bench is None:
                 self.ports.reopen(self._inbox.put, self._looking.busy)
-                self._record_stops()
             missing = self.ports.missing().get(Port.BALANCE.value)
             if missing is not None:
                 raise CellRefused([f"balance port: {missing}"], remedy="Connect the device and try again.")
@@ -273,16 +273,19 @@ class Cell:
         return idle_view(now)
 
     def _ports_in_words(self) -> JsonObject:
-        """Say which devices are away, and which that were away are there again."""
+        """Say which devices are away, which are there again, and whether a printer that is owed a stop has not confirmed it."""
         found = {port: words for port, words in self._looking.words.items() if self.ports.is_open(port)}
+        if self.ports.stop_owed is not None:
+            found[Port.PRINTER] = "was told to stop and has not confirmed it; switch it off"
         return {port.value: words for port, words in {**found, **self.ports.away()}.items()}
 
     def _unwritten(self) -> list[JsonValue]:
         """Say that the end of the run is not on record yet, and why."""
         machine = self._machine
-        if machine is None or machine.record.unwritten is None:
+        unwritten = None if machine is None else machine.record.unwritten or self._log_trouble
+        if machine is None or unwritten is None:
             return []
-        why = machine.record.unwritten.rstrip(".")
+        why = unwritten.rstrip(".")
         return [f"the end of run {machine.plan.run} is not on record yet ({why}); make room, it is tried again every {AGAIN_S:.0f} s"]
 
     def _refuse_if_busy(self) -> None:
@@ -318,6 +321,7 @@ class Cell:
                 item = None
             self._take(item)
             self._watch_recorder()
+            self._record_stop()
             if self._machine is None or not self._machine.active:
                 self._tidy()
             self._compare_clocks()
@@ -358,6 +362,11 @@ class Cell:
                 self._outstanding.pop(token, None)
                 if token != _OUTSIDE:
                     self._handle(item)
+            case LogSealed(sha256):
+                self._sealing, self._log_trouble = False, None
+                self._handle(WireSealed(sha256))
+            case LogFailed(reason):
+                self._log_failed(reason)
             case _Ask(call, answer):
                 self._answer(call, answer)
             case BenchGone(reason):
@@ -407,7 +416,7 @@ class Cell:
                 if port in step.lost and port in grant.closed:
                     self._port_lost(port, step.lost[port])
             self._handle(Tick())
-        if not self._outstanding and not self._compiling:
+        if not self._outstanding and not self._compiling and not self._sealing:
             step.grant = None
             self._bench.acknowledge(grant.now, self.ports.queued())
 
@@ -444,8 +453,6 @@ class Cell:
             self._execute(effect)
         if machine.over and self._run_ended_at is None:
             self._run_ended_at = f"{self.clock.utc().at[:19].replace('T', ' ')} UTC"
-        if machine.phase is Phase.DONE:
-            self.ports.end_wire_log()
 
     def _execute(self, effect: RunEffect) -> None:
         match effect:
@@ -462,7 +469,8 @@ class Cell:
                 self._compiling = True
                 threading.Thread(target=self._compile, args=(self._compiler, effect), name="compiler", daemon=True).start()
             case SealWireLog():
-                self._inbox.put(_Ask(self._seal_wire_log, Future()))
+                self._sealing = True
+                self.ports.seal_wire_log()
 
     def _compile(self, compiler: Compiler | None, asked: Compile) -> None:
         """Compile and prove on a thread of its own: a stop does not wait for it."""
@@ -476,7 +484,7 @@ class Cell:
         self._inbox.put(answer)
 
     def _port_lost(self, port: Port, reason: str) -> None:
-        """A printer that is lost while something may move or be hot is told to stop as soon as it can be reached again."""
+        """A printer that is lost while something may move or be hot, or before it confirms its stop, is told to stop when it is back."""
         machine = self._machine
         if port is Port.PRINTER and machine is not None and (machine.active or self.ports.stop_waits(port)):
             self.ports.owe_stop(f"it was lost in run {machine.plan.run}: {reason}")
@@ -492,17 +500,17 @@ class Cell:
 
     def _looked(self, looked: Looked) -> None:
         self._looking.done(looked)
-        if looked.stopped:
-            self.ports.stop_sent()
-            self._record_stops()
         if looked.transport is None:
             self.ports.not_there(looked.port, looked.words)
             return
         self.ports.adopt(looked.port, looked.transport, self._inbox.put)
-        self._record_outside(device_returned(self.name, looked.port, looked.words))
+        if not looked.unasked:
+            self._record_outside(device_returned(self.name, looked.port, looked.words))
 
-    def _record_stops(self) -> None:
-        for reason in self.ports.take_stops_sent():
+    def _record_stop(self) -> None:
+        """A printer that was owed a stop, and has confirmed it, is owed it no more."""
+        reason = self.ports.take_stop_confirmed()
+        if reason is not None:
             self._record_outside(printer_stopped(self.name, reason))
 
     def _record_outside(self, draft: EntryDraft) -> None:
@@ -513,9 +521,19 @@ class Cell:
         self._port_lost(port, reason)
         return {}
 
-    def _seal_wire_log(self) -> JsonObject:
-        self._handle(WireSealed(self.ports.end_wire_log()))
-        return {}
+    def _begin_wire_log(self, run: str) -> None:
+        try:
+            self.ports.begin_wire_log(self._data_dir / f"wire-{run}.log", self._inbox.put, AGAIN_S)
+        except OSError as error:
+            remedy = "Make room on the cell's disk, or make its folder writable, and try again."
+            raise CellRefused([f"the wire log cannot be begun: {error.strerror}"], remedy=remedy) from error
+        self._log_trouble = None
+
+    def _log_failed(self, reason: str) -> None:
+        """What the wire log cannot keep is a record that failed: it stops a run, once. Of one that is over, the sealing is tried again."""
+        self._sealing, self._log_trouble = False, f"the wire log cannot be written: {reason}"
+        if self._machine is not None and not self._machine.over:
+            self._handle(RecordFailed(_OUTSIDE, self._log_trouble))
 
     def _compare_clocks(self) -> None:
         """A clock that was set is on record whether a run is on or not."""
@@ -525,11 +543,13 @@ class Cell:
             self._handle(compared)
 
     def _watch_recorder(self) -> None:
-        """A record that does not come in time stops the run, whatever holds it."""
+        """A record that does not come in time stops the run, whatever holds it; so does a wire log that the disk does not take."""
         late = [token for token, asked in self._outstanding.items() if time.monotonic() - asked > _RECORD_LIMIT_S]
         for token in late:
             del self._outstanding[token]
             self._handle(RecordLate(token, f"no commit within {_RECORD_LIMIT_S:.0f} s"))
+        if self._log_trouble is None and self.ports.wire_log_is_late(_RECORD_LIMIT_S):
+            self._log_failed(f"the disk has not answered for {_RECORD_LIMIT_S:.0f} s")
 
 
 def _refused_by(check: Callable[[], None]) -> list[JsonValue]:

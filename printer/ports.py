@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from audit.clock import Clock
@@ -12,10 +13,10 @@ from firmware_bridge.errors import BridgeError, LinkLost
 from firmware_bridge.link_values import STOP_BYTES, StopStrength
 from firmware_bridge.port_owner import PortInput, PortOwner
 from firmware_bridge.transport import Transport, open_transport
-from firmware_bridge.wire_log import WireLog
+from firmware_bridge.wire_log import LogFailed, LogSealed, WireLog
 from printer.messages import Port
+from printer.priority import step_down
 
-_NO_LOG = "0" * 64
 STOP = STOP_BYTES[StopStrength.KILL]
 _AGAIN = "is being opened and asked who is there; try again in a few seconds"
 
@@ -32,9 +33,10 @@ class Place:
 class Ports:
     """Opens, writes and closes the ports of a cell.
 
-    A printer that is owed a stop gets it as the first bytes after its port is opened, before anything else.
+    A printer that is owed a stop gets it as the first bytes after its port is opened, before anything else, and is owed it until
+    it has confirmed that, or has started anew.
     Lifetime: that of the cell; a lost port is opened anew when the next run is created. Concurrency: owned by the
-    controller thread; the wire log is fed from the ports' threads under its own lock.
+    controller thread; the wire log is fed from the ports' threads and written by its own.
     """
 
     def __init__(self, places: Mapping[Port, Place], clock: Clock) -> None:
@@ -43,9 +45,7 @@ class Ports:
         self._owners: dict[Port, PortOwner] = {}
         self._reasons: dict[Port, str] = {}
         self._stop_owed: str | None = None
-        self._stops_sent: list[str] = []
         self._log: WireLog | None = None
-        self._log_lock = threading.Lock()
 
     def open_all(self, deliver: Callable[[PortInput], None]) -> None:
         for port in Port:
@@ -56,6 +56,8 @@ class Ports:
         for port in Port:
             owner = self._owners.get(port)
             if owner is not None and (owner.lost or owner.stopped):
+                if port is Port.PRINTER and owner.stop_waits:
+                    self.owe_stop("it has not confirmed a stop")
                 self._drop(port)
             if port not in self._owners and port in busy:
                 self._reasons[port] = _AGAIN
@@ -68,7 +70,7 @@ class Ports:
         return {port: self._reasons.get(port, "is not open") for port in Port if port not in self._owners} | lost
 
     def adopt(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> None:
-        """Take over a transport whose device has been identified."""
+        """Take over a transport whose device has been identified, or is the printer that is owed a stop."""
         self._drop(port)
         self._reasons.pop(port, None)
         self._own(port, transport, deliver)
@@ -80,22 +82,19 @@ class Ports:
 
     def owe_stop(self, reason: str) -> None:
         """Remember that the printer may still move or be hot: it is told to stop as soon as its port can be written."""
-        self._stop_owed = reason
+        self._stop_owed = self._stop_owed or reason
 
     @property
     def stop_owed(self) -> str | None:
         return self._stop_owed
 
-    def stop_sent(self) -> None:
-        """Say that the stop which was owed has been written."""
-        if self._stop_owed is not None:
-            self._stops_sent.append(self._stop_owed)
-            self._stop_owed = None
-
-    def take_stops_sent(self) -> list[str]:
-        """Return why stops were sent on opening, each once: they are still to be recorded."""
-        sent, self._stops_sent = self._stops_sent, []
-        return sent
+    def take_stop_confirmed(self) -> str | None:
+        """Return why the printer was owed a stop, once, when it has confirmed it: that is still to be recorded."""
+        owner = self._owners.get(Port.PRINTER)
+        if self._stop_owed is None or owner is None or not owner.stopped or owner.stop_waits:
+            return None
+        reason, self._stop_owed = self._stop_owed, None
+        return reason
 
     def missing(self) -> dict[str, str]:
         """Return why ports cannot serve a run: never opened, lost, or stopped."""
@@ -108,7 +107,7 @@ class Ports:
         return reasons
 
     def stop_waits(self, port: Port) -> bool:
-        """Whether a stop was written that the device has not taken: if the port is lost now, it was never told."""
+        """Whether a stop was written that the device has not confirmed: if the port is lost now, it may never have read it."""
         owner = self._owners.get(port)
         return owner is not None and owner.stop_waits
 
@@ -134,25 +133,28 @@ class Ports:
     def queued(self) -> dict[Port, int]:
         return {port: owner.bytes_queued for port, owner in self._owners.items() if not owner.lost}
 
-    def begin_wire_log(self, path: Path) -> None:
-        with self._log_lock:
-            self._log = WireLog(path)
+    def begin_wire_log(self, path: Path, deliver: Callable[[LogSealed | LogFailed], None], again_s: float) -> None:
+        """Begin the log of a run. A file that is there already, left behind by a process that ended, keeps its name. Raises OSError."""
+        for n in count(1):
+            with suppress(FileExistsError):
+                self._log = WireLog(path if n == 1 else path.with_suffix(f".{n}{path.suffix}"), deliver, again_s=again_s, begin=step_down)
+                return
 
-    def end_wire_log(self) -> str:
-        """Flush and close the log of the run; return its digest."""
-        with self._log_lock:
-            if self._log is None:
-                return _NO_LOG
-            digest = self._log.sha256
-            self._log.close()
-            self._log = None
-            return digest
+    def seal_wire_log(self) -> None:
+        """End the log of the run; `deliver` is given LogSealed once it is on the disk, and LogFailed each time that fails."""
+        if self._log is not None:
+            self._log.seal()
+
+    def wire_log_is_late(self, limit_s: float) -> bool:
+        """Whether the disk has not answered the log for longer than that."""
+        return self._log is not None and self._log.is_late(limit_s)
 
     def close(self) -> None:
         for owner in self._owners.values():
             owner.close()
         self._owners.clear()
-        self.end_wire_log()
+        if self._log is not None:
+            self._log.close()
 
     def _open(self, port: Port, deliver: Callable[[PortInput], None]) -> None:
         place = self.places[port]
@@ -162,15 +164,12 @@ class Ports:
             self._reasons[port] = str(error)
             return
         self._reasons.pop(port, None)
-        owner = self._own(port, transport, deliver)
+        self._own(port, transport, deliver)
+
+    def _own(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> None:
+        owner = self._owners[port] = PortOwner(port.value, transport, deliver, clock=self._clock.now, wire=self._wire)
         if port is Port.PRINTER and self._stop_owed is not None:
             owner.emergency_write(STOP)
-            self.stop_sent()
-
-    def _own(self, port: Port, transport: Transport, deliver: Callable[[PortInput], None]) -> PortOwner:
-        owner = PortOwner(port.value, transport, deliver, clock=self._clock.now, wire=self._wire)
-        self._owners[port] = owner
-        return owner
 
     def _drop(self, port: Port) -> None:
         owner = self._owners.pop(port, None)
@@ -178,6 +177,5 @@ class Ports:
             owner.close()
 
     def _wire(self, direction: str, port: str, at_us: int, data: bytes) -> None:
-        with self._log_lock:
-            if self._log is not None:
-                self._log.append(direction, port, at_us, data)
+        if self._log is not None:
+            self._log.append(direction, port, at_us, data)

@@ -1,42 +1,42 @@
 """Devices that were away, looked for again while no run is live.
 
 Each look is a thread of its own: opening a port and waiting for an answer may take half a minute, and the controller waits
-for neither. A printer that is owed a stop gets that and nothing else; any other device is asked who it is, and nothing else.
-Its answer comes back through `deliver`; the next run asks again in its preflight.
+for neither. A device is asked who it is, and nothing else; of a printer that is owed a stop the port is opened alone, for that
+comes first. The answer comes back through `deliver`; the next run asks again in its preflight.
 """
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from audit.errors import DosewrightError
-from firmware_bridge.errors import LinkLost
 from firmware_bridge.reconnect import Question, reconnect
 from firmware_bridge.transport import Transport, open_transport
 from printer.messages import Port
-from printer.ports import STOP, Place
+from printer.ports import Place
 from printer.priority import step_down
 
 _EVERY_S = 2.0
-_STOP_LIMIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look at a port found: the transport of the identified device, or None. `stopped`: the owed stop was written."""
+    """What a look at a port found: the transport of the identified device, or None. `unasked`: it is owed a stop before that."""
 
     port: Port
     transport: Transport | None
     words: str
-    stopped: bool = False
+    unasked: bool = False
 
 
 class Reconnection:
-    """Looks for devices. Lifetime: that of the cell. Concurrency: owned by the controller thread; looks run on threads of their own."""
+    """Looks for devices; every look has its answer, whatever becomes of it.
+
+    Lifetime: that of the cell. Concurrency: owned by the controller thread; looks run on threads of their own.
+    """
 
     def __init__(self, question: Callable[[Port], Question | None], *, clock: Callable[[], int], deliver: Callable[[Looked], None]) -> None:
         self._question, self._clock, self._deliver = question, clock, deliver
@@ -61,16 +61,16 @@ class Reconnection:
     def _run(self, port: Port, place: Place, stop: bool) -> None:
         step_down()
         try:
-            found = self._stopped(port, place) if stop else self._identified(port, place)
+            found = self._opened(port, place) if stop else self._identified(port, place)
         except DosewrightError as error:
             found = Looked(port, None, str(error))
-        except OSError as error:
-            found = Looked(port, None, f"Port {place.address}: {error}")
+        except Exception as error:
+            found = Looked(port, None, f"Port {place.address}: {error} ({type(error).__name__})")
         self._deliver(found)
 
-    def _stopped(self, port: Port, place: Place) -> Looked:
-        tell_to_stop(place)
-        return Looked(port, None, "was told to stop when it came back; reset it", stopped=True)
+    def _opened(self, port: Port, place: Place) -> Looked:
+        transport = open_transport(place.address, place.baud, framing=place.framing)
+        return Looked(port, transport, "was told to stop when it came back; reset it", unasked=True)
 
     def _identified(self, port: Port, place: Place) -> Looked:
         question = self._question(port)
@@ -79,24 +79,3 @@ class Reconnection:
             return Looked(port, transport, "is there again")
         transport = reconnect(place.address, question, clock=self._clock, baud=place.baud, framing=place.framing)
         return Looked(port, transport, f"is there again: {question.words}")
-
-
-def tell_to_stop(place: Place) -> None:
-    """Write the stop to a printer, and nothing else. Raises BridgeError where its port cannot be opened or takes no bytes."""
-    transport = open_transport(place.address, place.baud, framing=place.framing)
-    try:
-        write_all(transport, STOP, _STOP_LIMIT_S)
-    finally:
-        transport.close()
-
-
-def write_all(transport: Transport, data: bytes, limit_s: float) -> None:
-    """Write every byte. Raises LinkLost where the device has not taken them within the limit."""
-    until = time.monotonic() + limit_s
-    while data:
-        data = data[transport.write(data) :]
-        left = until - time.monotonic()
-        if data and left <= 0:
-            raise LinkLost(f"The device at {transport.name} takes no bytes.", remedy="Switch it off: it could not be told to stop.")
-        if data:
-            select.select([], [transport.fileno()], [], left)

@@ -30,6 +30,7 @@ from audit.version import SOFTWARE
 from firmware_bridge.reconnect import BalanceQuestion, PrinterQuestion, Question
 from printer.admission import read_trusted_people
 from printer.bench_time import BenchTime
+from printer.blind_stop import tell_to_stop
 from printer.cell import Cell
 from printer.door import Door
 from printer.errors import CellConfiguration
@@ -40,7 +41,6 @@ from printer.instruments import balance_driver
 from printer.messages import CELL, Port
 from printer.ports import Place, Ports
 from printer.priority import Priority
-from printer.reconnection import tell_to_stop
 from printer.recovery import plan_recovery
 from printer.register_file import judge_register, read_register_file
 from printer.server import CellServer

@@ -47,9 +47,9 @@ def main(port: str, file: str) -> int:
         seconds, used = time.perf_counter() - began, time.process_time() - cpu
         if acknowledged != len(commands):
             raise RuntimeError(f"{acknowledged} of {len(commands)} lines acknowledged")
-        logged = log.chunks
         owner.close()
         log.close()
+        logged = log.chunks
     sys.stdout.write(json.dumps({"seconds": seconds, "cpu_s": used, "window": link.window, "logged_chunks": logged}) + "\n")
     return 0
 

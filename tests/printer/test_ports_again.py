@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import termios
 import threading
 import time
 import tty
@@ -13,22 +14,26 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from simulated_cell import OPERATOR, simulated
 
 from audit.canonical import JsonObject
 from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import EntryDraft, EventKind, Subject
 from audit.store import TrailStore
+from firmware_bridge.transport import MemoryPair
 from hil_tests.cases import bench_for
 from hil_tests.serve import Server
 from printer.cell import Cell
-from printer.messages import CELL, Port
+from printer.messages import CELL, Command, Operation, Port
 from printer.ports import STOP, Place, Ports
 from printer.reconnection import Looked, Reconnection
 from printer.recovery import plan_recovery, printer_stopped
+from printer.run import Phase, RunMachine
 from printer.wiring_cell import PortSettings, question_for
 from recipes.library import load_machine
 
+HALTED = b"Error:Printer halted. kill() called!\n"
 MACHINE = load_machine("sse-20g-10ml")
 
 
@@ -87,7 +92,11 @@ def test_a_stop_that_is_owed_is_the_first_thing_on_the_wire(terminal: tuple[int,
     ports.open_all(lambda event: None)
     try:
         assert heard(master) == STOP
-        assert ports.take_stops_sent() == ["it was lost in run B-1-R1"] and ports.take_stops_sent() == []
+        assert ports.take_stop_confirmed() is None and ports.stop_owed == "it was lost in run B-1-R1", "told, but it has not said so"
+        assert "was stopped" in ports.missing()["printer"]
+        os.write(master, HALTED)
+        assert waited(lambda: not ports.stop_waits(Port.PRINTER))
+        assert ports.take_stop_confirmed() == "it was lost in run B-1-R1" and ports.take_stop_confirmed() is None
         assert ports.stop_owed is None and "was stopped" in ports.missing()["printer"]
         ports.reopen(lambda event: None)
         assert heard(master) == b"", "told once; opening again says nothing"
@@ -104,12 +113,16 @@ def test_a_stop_stays_owed_until_the_port_is_there(terminal: tuple[int, str], tm
     ports.owe_stop("lost")
     ports.open_all(lambda event: None)
     try:
-        assert ports.stop_owed == "lost" and ports.take_stops_sent() == []
+        assert ports.stop_owed == "lost" and ports.take_stop_confirmed() is None
         link.symlink_to(path)
         ports.reopen(lambda event: None, busy={Port.PRINTER})
         assert ports.stop_owed == "lost" and "asked who is there" in ports.missing()["printer"]
         ports.reopen(lambda event: None)
-        assert heard(master) == STOP and ports.stop_owed is None
+        assert heard(master) == STOP
+        ports.reopen(lambda event: None)
+        assert heard(master) == STOP and ports.stop_owed == "lost", "told again, for it has not confirmed it"
+        os.write(master, b"start\n")
+        assert waited(lambda: ports.take_stop_confirmed() == "lost"), "it has started anew"
     finally:
         ports.close()
 
@@ -138,13 +151,73 @@ def test_devices_say_who_they_are(bench: Server) -> None:
     wrong = looked(Port.BALANCE, Place(bench.ports["printer"].address))
     assert wrong.transport is None
     missing = looked(Port.PRINTER, Place("/dev/no-printer"), stop=True)
-    assert missing.transport is None and not missing.stopped and "There is no port" in missing.words
+    assert missing.transport is None and not missing.unasked and "There is no port" in missing.words
 
 
-def test_a_printer_that_comes_back_is_stopped_and_not_asked(terminal: tuple[int, str]) -> None:
+@pytest.mark.parametrize("failure", [termios.error(5, "Input/output error"), RuntimeError("a fault of our own")])
+def test_a_look_always_answers(bench: Server, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    """A device that goes while its port is opened is looked for again, as is one whose look failed."""
+    place = Place(bench.ports["balance"].address, 9600)
+
+    def fails(*given: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(termios, "tcsetattr", fails)
+        found = looked(Port.BALANCE, place)
+    assert found.transport is None and str(failure.args[-1]) in found.words
+    assert looked(Port.BALANCE, place).transport is not None
+
+
+def test_a_printer_that_is_owed_a_stop_is_not_asked(terminal: tuple[int, str]) -> None:
     master, path = terminal
     found = looked(Port.PRINTER, Place(path), stop=True)
-    assert found.stopped and found.transport is None and heard(master) == STOP
+    assert found.unasked and found.transport is not None and heard(master) == b""
+
+
+def test_a_stop_that_the_printer_never_read_is_owed_when_its_cable_was_out(terminal: tuple[int, str], tmp_path: Path) -> None:
+    """It hangs, so the stop lies in the computer's buffer; then the cable is pulled, and put back."""
+    master, path = terminal
+    link, pair = tmp_path / "printer", MemoryPair("printer")
+    store = new_store(tmp_path)
+    ports = Ports(
+        {Port.PRINTER: Place(str(link)), Port.BALANCE: Place("/dev/no-balance"), Port.PRESSURE: Place("/dev/no-hub")}, SystemClock()
+    )
+    cell = Cell(store=store, clock=SystemClock(), ports=ports, bench=None, data_dir=tmp_path, name="cell-1")
+    ports.adopt(Port.PRINTER, pair.ours, cell._inbox.put)
+    cell._machine = heating()
+    thread = threading.Thread(target=cell.run, daemon=True)
+    try:
+        cell._handle(Command(Operation.STOP_KILL, OPERATOR, "test"))
+        assert cell._machine.over and ports.stop_waits(Port.PRINTER) and ports.stop_owed is None
+        link.symlink_to(path)
+        thread.start()
+        pair.theirs.close()
+        assert select.select([master], [], [], 15.0)[0] and heard(master) == STOP, "the first and only thing"
+        assert "has not confirmed it" in str(cell.status(0)["ports"])
+        assert list(store.search(kind=EventKind.CELL_PRINTER_STOPPED.value)) == []
+        os.write(master, HALTED)
+        assert waited(lambda: ports.stop_owed is None)
+        assert "reset it" in str(cell.status(0)["ports"])
+        assert waited(lambda: len(list(store.search(kind=EventKind.CELL_PRINTER_STOPPED.value))) == 1)
+        (stopped,) = store.search(kind=EventKind.CELL_PRINTER_STOPPED.value)
+        assert "it was lost in run B-1-R1" in stopped.reason
+    finally:
+        cell.end()
+        thread.join(10)
+        cell.close()
+        store.close()
+        pair.close()
+
+
+def heating() -> RunMachine:
+    """A run in which something is hot."""
+    simulation = simulated("minoxidil")
+    simulation.command(Operation.PREPARE)
+    simulation.until(lambda machine: machine.phase is Phase.START)
+    simulation.command(Operation.START)
+    assert simulation.machine.active
+    return simulation.machine
 
 
 def test_an_idle_cell_finds_its_devices_again_and_says_so(bench: Server, tmp_path: Path) -> None:
@@ -172,6 +245,7 @@ def test_an_idle_cell_finds_its_devices_again_and_says_so(bench: Server, tmp_pat
         for port, link in links.items():
             link.symlink_to(bench.ports[port.value].address)
         assert waited(lambda: bench.bench.printer.killed), "the printer was told to stop"
+        assert waited(lambda: len(list(store.search(kind=EventKind.CELL_PRINTER_STOPPED.value))) == 1), "it has confirmed it"
         assert waited(lambda: "XPR204" in str(cell.status(0)["ports"]))
         asked = time.monotonic()
         words = cell.status(0)["ports"]
