@@ -235,10 +235,13 @@ class UnitCycle:
             self._wake = now + 1_000_000
 
     def balance_fault(self, text: str, now: int) -> None:
-        """Give the unit up: where the balance weighs it, it has no weight; in any other step the run stops, for it will have none."""
+        """Give the unit up: where the balance weighs it, it has no weight; in any other step the run stops, for it will have none.
+
+        After a unit that is rejected already, nothing is weighed any more: the run ends in order.
+        """
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
             self._no_weight(text, now)
-        else:
+        elif self.step is not Step.RECORD or self._accepted:
             self._run.fault(AlarmName.BALANCE_FAULT, text, now)
 
     def refusal(self, command: Command) -> tuple[str, ...]:
