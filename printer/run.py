@@ -407,6 +407,8 @@ class RunMachine:
                 self.cycle.weigh_failed(event.text, now)
             case BalanceFault() if in_unit:
                 self.cycle.balance_fault(event.text, now)
+            case BalanceFault() if self.state in (RunState.FINISHING, RunState.ABORTING):
+                pass  # nothing is weighed any more: the printer parks and cools in order
             case BalanceFault() if self.active or self.phase is Phase.START:
                 self.fault(AlarmName.BALANCE_FAULT, event.text, now)
             case _:

@@ -31,6 +31,7 @@ from printer.watch import Watch
 from printer.whole_unit import WholeUnit, whole_record
 
 _HEAD_ASKED_MOST = 3
+_TOTAL_ASKED_MOST = 3
 _FRESH_US = 3_000_000
 """A weight older than this is not taken as the weight before the next unit: the plate may have been touched."""
 
@@ -87,6 +88,8 @@ class UnitCycle:
         self._span = (0, 0)
         self._total_before: Decimal | None = None
         self._total_after: Decimal | None = None
+        self._totals_told: list[Decimal] = []
+        self._total_asked = 0
         self._ended: tuple[Decimal, ...] | None = None
         self._asked_again = False
         self._first: WeighResult | None = None
@@ -139,7 +142,10 @@ class UnitCycle:
         self.unit = unit
         self._span = extruding_span(unit)
         self._acknowledged = 0
-        self._total_before = self._total_after = self._ended = None
+        # Nothing moves between two units: the total after the one is the total before the other.
+        self._totals_told = [] if self._total_after is None else [self._total_after]
+        self._total_after = self._ended = None
+        self._total_asked = 0
         self._asked_again = False
         self._raw = []
         # A unit that was weighed elsewhere was taken off: the plate is not what it was.
@@ -148,7 +154,7 @@ class UnitCycle:
         self.external = None
         self._after = None
         self.step = Step.TOTAL_BEFORE
-        self._run.devices.ask_total(now)
+        self._ask_total_before(now)
 
     # What the machine tells
 
@@ -163,7 +169,7 @@ class UnitCycle:
     def drained(self, now: int) -> None:
         match self.step:
             case Step.TOTAL_BEFORE:
-                self._weigh_before(now)
+                self._total_before_told(now)
             case Step.HEAD:
                 self._head_answered(now)
             case Step.PRINT:
@@ -229,10 +235,13 @@ class UnitCycle:
             self._wake = now + 1_000_000
 
     def balance_fault(self, text: str, now: int) -> None:
-        """Give the unit up: where the balance weighs it, it has no weight; in any other step the run stops, for it will have none."""
+        """Give the unit up: where the balance weighs it, it has no weight; in any other step the run stops, for it will have none.
+
+        After a unit that is rejected already, nothing is weighed any more: the run ends in order.
+        """
         if self.step in (Step.WEIGH_BEFORE, Step.WEIGH_AFTER):
             self._no_weight(text, now)
-        else:
+        elif self.step is not Step.RECORD or self._accepted:
             self._run.fault(AlarmName.BALANCE_FAULT, text, now)
 
     def refusal(self, command: Command) -> tuple[str, ...]:
@@ -299,6 +308,24 @@ class UnitCycle:
         return replace(draft, kind=kind_for(draft.subject, EventKind.UNIT_PRINT_SCRAPPED), new=new)
 
     # Steps
+
+    def _ask_total_before(self, now: int) -> None:
+        self._total_before = None
+        self._total_asked += 1
+        self._run.devices.ask_total(now)
+
+    def _total_before_told(self, now: int) -> None:
+        """Go on where the total is that after the unit before, or has come twice: its digits may be damaged on the wire."""
+        told = self._total_before
+        if told is not None and told in self._totals_told:
+            self._weigh_before(now)
+        elif self._total_asked < _TOTAL_ASKED_MOST:
+            self._totals_told += [] if told is None else [told]
+            self._ask_total_before(now)
+        else:
+            unit = "the unit" if self.unit is None else self.unit.name
+            self.step = Step.NONE
+            self._run.refuse_units(AlarmName.VOLUME_MISMATCH, f"the printer's extruder total before {unit} cannot be read", now)
 
     def _weigh_before(self, now: int) -> None:
         if self._before is not None:

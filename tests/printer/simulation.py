@@ -51,6 +51,9 @@ UNSEEN = frozenset({"strength", "wrong_ink"})
 TOLERABLE = frozenset({"busy", "byte_burst", "byte_drop", "byte_flip", "latency", "noise", "ok_damaged", "resend_wrong"})
 """Faults that leave every unit good: a stop under one of them is safe, but costs a batch."""
 
+_REPORTED = ("printer reports ", "the printer reported no ", "the nozzle ended at ")
+"""How the reasons begin that rest on the printer's reports before and after a unit."""
+
 DISK_FULL = "disk_full"
 _SMALL = {
     "cyclophosphamide": MilligramPerSquareMetre("7.4"),
@@ -230,14 +233,20 @@ def _judge(scenario: Scenario, cell: SimulatedCell) -> Outcome:
         error, allowed = contents.get(n, (Decimal(-100), Decimal(0)))
         if verdict == "accepted" and abs(error) > allowed:
             wrong.append(f"unit {n} is accepted with a content {error:+.2f} % off, {allowed:.2f} % allowed")
-        if verdict == "rejected" and not begun and abs(error) <= allowed:
-            rejects.append(f"unit {n}: {'; '.join(machine.cycle.verdicts[n][2])}")
+        reasons = machine.cycle.verdicts[n][2]
+        if verdict == "rejected" and abs(error) <= allowed and (not begun or _damaged_report(begun, reasons)):
+            rejects.append(f"unit {n}: {'; '.join(reasons)}")
     stop = None
     if machine.ended != "FINISHED" and not begun and not scenario.stopped_by_person:
         stop = "; ".join(f"{a.definition.name}: {a.message}" for a in machine.alarms.alarms) or "no alarm"
     alarms = tuple(alarm.definition.name.value for alarm in machine.alarms.alarms)
     accepted = sum(verdict == "accepted" for verdict in cell.verdicts().values())
     return Outcome(scenario, machine.ended, accepted, good, watched, wrong, stop, rejects, alarms, begun, digest)
+
+
+def _damaged_report(begun: tuple[str, ...], reasons: tuple[str, ...]) -> bool:
+    """Whether flipped bits alone had a unit rejected for what the printer reports: reports are asked for again."""
+    return begun == ("byte_flip",) and all(reason.startswith(_REPORTED) for reason in reasons)
 
 
 def true_contents(cell: SimulatedCell) -> dict[int, tuple[Decimal, Decimal]]:

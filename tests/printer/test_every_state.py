@@ -175,6 +175,9 @@ def test_a_balance_that_restarts_has_its_answer_in_every_state(snapshots: dict[s
     machine, now = copy.deepcopy(snapshots[moment])
     active = machine.active
     effects = settle(machine, machine.handle(RESTARTED, now), now)
+    if moment == "finishing":
+        assert (machine.state, machine.alarms.alarms) == (RunState.FINISHING, ()), "nothing is weighed any more"
+        return
     assert AlarmName.BALANCE_FAULT in [alarm.definition.name for alarm in machine.alarms.alarms]
     stopped = [effect for effect in effects if isinstance(effect, EmergencySend)]
     if moment.startswith("weighing"):
@@ -224,6 +227,23 @@ def test_a_balance_that_restarts_in_any_step_of_a_unit_ends_the_run_cold(step: S
     assert "accepted" not in cell.verdicts().values() or step is Step.RECORD
     cell.step()
     assert (cell.bench.printer.nozzle.target, cell.bench.printer.bed.target) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("step", [Step.WEIGH_BEFORE, Step.WEIGH_AFTER])
+def test_a_balance_that_falls_silent_while_it_weighs_ends_the_run_in_order(step: Step) -> None:
+    """The driver gives up in the moment in which the time for the weight is over: one alarm, no stop."""
+    cell = simulated("minoxidil")
+    cell.command(Operation.PREPARE)
+    cell.until(lambda machine: machine.phase is Phase.START)
+    cell.command(Operation.START)
+    cell.until(lambda machine: machine.cycle.step is step)
+    said = cell.bench.step
+    cell.bench.step = lambda to: {**said(to), "balance": b""}  # type: ignore[method-assign]
+    cell.until(lambda machine: machine.phase is Phase.DONE, limit_s=1_000)
+    assert cell.machine.ended == "ABORTED"
+    assert not any(urgent for *_, urgent in cell.written)
+    names = [alarm.definition.name for alarm in cell.machine.alarms.alarms]
+    assert names == [AlarmName.BALANCE_SLOW, AlarmName.BALANCE_FAULT]
 
 
 @pytest.mark.parametrize("moment", ["settling", "weighing before", "weighing after"])
