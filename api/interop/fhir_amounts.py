@@ -191,6 +191,12 @@ def days_of(timing: Mapping[str, object]) -> int | None:
     return None
 
 
+def period_of(timing: Mapping[str, object]) -> tuple[str, str]:
+    """Return the first and the last day of a dosage as they are stated, each empty where it is not."""
+    period = _object(_object(timing.get("repeat")).get("boundsPeriod"))
+    return str(period.get("start") or "")[:10], str(period.get("end") or "")[:10]
+
+
 def whole_days(duration: Mapping[str, object], what: str) -> int:
     """Return a FHIR Duration as whole days. Raises InputInvalid."""
     value, unit = exact_number(duration.get("value")), _DAYS_IN.get(str(duration.get("code")))

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from api.interop.fhir_amounts import Amount, amount, days_of, length_cm, mass_kg, refuse, shares, times_of_day, whole_days
+from api.interop.fhir_amounts import Amount, amount, days_of, length_cm, mass_kg, period_of, refuse, shares, times_of_day, whole_days
 from audit.quantities import plain_text
 
 LARGEST = 1 << 20
@@ -199,13 +199,14 @@ def _dosage(request: Mapping[str, object], found: FhirPrescription) -> None:
         for item in dosages
     ):
         raise refuse("it is to be taken as needed", "Units are printed for a course of fixed days and times: ask the prescriber.")
+    _refuse_a_course_in_parts(dosages)
     times = [times_of_day(_object(item.get("timing"))) for item in dosages]
     amounts = [_ordered(item) for item in dosages]
     if len(dosages) == 1:
         _one(times[0], amounts[0], found)
     else:
         _several(times, amounts, found)
-    _days(request, dosages, found)
+    _days(request, days_of(_object(dosages[0].get("timing"))), found)
 
 
 def _one(times: tuple[str, ...], prescribed: Amount, found: FhirPrescription) -> None:
@@ -213,6 +214,21 @@ def _one(times: tuple[str, ...], prescribed: Amount, found: FhirPrescription) ->
     found.put("unit", prescribed.unit)
     found.put("per", prescribed.per)
     found.put("schedule", "; ".join(times))
+
+
+def _refuse_a_course_in_parts(dosages: Sequence[Mapping[str, object]]) -> None:
+    """Refuse instructions that follow each other: only those that are followed together, on the same days, are parts of one day.
+
+    FHIR, Dosage.sequence: instructions with different numbers are followed one after the other, those with the same one together.
+    """
+    remedy = "A dose that changes over days is not one course: enter each part by hand, as an order of its own."
+    if len({item.get("sequence") for item in dosages}) > 1:
+        raise refuse("its dosage instructions follow each other (sequence)", remedy)
+    timings = [_object(item.get("timing")) for item in dosages]
+    if len({days_of(timing) for timing in timings}) > 1:
+        raise refuse("its dosage instructions are for different numbers of days, or only some say for how many", remedy)
+    if len({period_of(timing) for timing in timings}) > 1:
+        raise refuse("its dosage instructions are for different periods", remedy)
 
 
 def _several(times: Sequence[tuple[str, ...]], amounts: Sequence[Amount], found: FhirPrescription) -> None:
@@ -242,18 +258,15 @@ def _ordered(dosage: Mapping[str, object]) -> Amount:
     return amount(_object(item.get("doseQuantity")), "its amount")
 
 
-def _days(request: Mapping[str, object], dosages: Sequence[Mapping[str, object]], found: FhirPrescription) -> None:
-    stated = {days for item in dosages if (days := days_of(_object(item.get("timing")))) is not None}
+def _days(request: Mapping[str, object], stated: int | None, found: FhirPrescription) -> None:
     supply = _object(_object(request.get("dispenseRequest")).get("expectedSupplyDuration"))
-    if len(stated) > 1:
-        raise refuse("its dosage instructions are for different numbers of days", "A dose that changes over days is not one course.")
-    if not stated and supply:
-        stated = {whole_days(supply, "the expected duration of the supply")}
+    if stated is None and supply:
+        stated = whole_days(supply, "the expected duration of the supply")
         found.findings.append("The number of days is that of the supply; the request states no end of the treatment. Check it.")
-    if stated:
-        found.put("days", str(stated.pop()))
-    else:
+    if stated is None:
         found.findings.append("The request does not say for how many days: enter it.")
+    else:
+        found.put("days", str(stated))
 
 
 def _patient(patient: Mapping[str, object], found: FhirPrescription, today: date) -> None:

@@ -176,6 +176,41 @@ def test_unequal_doses_of_a_day_become_its_amount_and_parts() -> None:
     assert (found.fields["schedule"], found.fields["days"]) == ("morning 2; midday 1; evening 1", "10")
 
 
+def _part(value: float, when: str, sequence: int | None = None, **bounds: Any) -> dict[str, Any]:
+    timing = {"repeat": {"when": [when], "frequency": 1, "period": 1, "periodUnit": "d", **bounds}}
+    numbered = {} if sequence is None else {"sequence": sequence}
+    return {"timing": timing, "doseAndRate": [{"doseQuantity": quantity(value, "mg")}], **numbered}
+
+
+WEEK = {"boundsDuration": quantity(7, "d")}
+FIRST_WEEK = {"boundsPeriod": {"start": "2026-12-01", "end": "2026-12-07"}}
+SECOND_WEEK = {"boundsPeriod": {"start": "2026-12-08", "end": "2026-12-14"}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([_part(20, "MORN", 1, **WEEK), _part(10, "EVE", 2, **WEEK)], "follow each other"),
+        ([_part(20, "MORN", 1, **WEEK), _part(10, "EVE", **WEEK)], "follow each other"),
+        ([_part(20, "MORN", **FIRST_WEEK), _part(10, "EVE", **SECOND_WEEK)], "different periods"),
+        ([_part(20, "MORN", **WEEK), _part(10, "EVE", **FIRST_WEEK)], "different periods"),
+        ([_part(20, "MORN", boundsPeriod={"start": "2026-12-01"}), _part(10, "EVE", boundsPeriod={"start": "2026-12-08"})], "periods"),
+        ([_part(20, "MORN", boundsPeriod={"end": "2026-12-07"}), _part(10, "EVE")], "different periods"),
+        ([_part(20, "MORN", **WEEK), _part(10, "EVE")], "only some say"),
+    ],
+)
+def test_parts_of_a_course_are_not_added_up_into_a_day(parts: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(InputInvalid, match=words) as refused:
+        read(request(medicationCodeableConcept={"text": "hydrocortisone"}, dosageInstruction=parts))
+    assert "not one course" in refused.value.remedy
+
+
+@pytest.mark.parametrize("bounds", [WEEK, FIRST_WEEK])
+def test_parts_of_one_day_are_those_that_are_followed_together(bounds: dict[str, Any]) -> None:
+    found = read(request(dosageInstruction=[_part(20, "MORN", 1, **bounds), _part(10, "EVE", 1, **bounds)]))
+    assert (found.fields["prescribed"], found.fields["schedule"], found.fields["days"]) == ("30", "morning 2; evening 1", "7")
+
+
 def _dosage(**changes: Any) -> list[dict[str, Any]]:
     item = copy.deepcopy(request()["dosageInstruction"][0])
     return [{**item, **changes}]
@@ -223,7 +258,7 @@ REFUSED = {
     "three times, two named": (request(dosageInstruction=_repeat(frequency=3, timeOfDay=["07:00:00", "19:00:00"])), "names 2 times"),
     "a taper": (
         request(dosageInstruction=[*_repeat(boundsDuration=quantity(3, "d")), *_repeat(boundsDuration=quantity(4, "d"), when=["EVE"])]),
-        "not amounts per dose in one unit|different numbers",
+        "different numbers of days",
     ),
     "half a day": (request(dosageInstruction=_repeat(boundsDuration=quantity(1.5, "d"))), "whole number of days"),
     "no such element": (request(dose="25 mg"), "not valid FHIR"),
