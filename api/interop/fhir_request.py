@@ -69,8 +69,7 @@ def read_request(data: bytes, actives: Iterable[Active], *, today: date) -> Fhir
     _refuse_what_changes_it(request)
     _medication(bundle, request, tuple(actives), found)
     _dosage(request, found)
-    patient = bundle.by_reference.get(_reference(request.get("subject")), {})
-    _patient(patient, found, today)
+    _patient(_patient_of(bundle, request.get("subject")), found, today)
     _body(bundle, request, found)
     found.put("prescriber", _text(_object(request.get("requester")).get("display")))
     found.put("number", _number(request))
@@ -93,9 +92,16 @@ def _read(data: bytes) -> _Bundle:
         raw = _object(_object(entry).get("resource"))
         resource = _validated(raw)
         by_type.setdefault(_text(raw.get("resourceType")), []).append(resource)
-        for name in (_text(_object(entry).get("fullUrl")), f"{_text(raw.get('resourceType'))}/{_text(raw.get('id'))}"):
-            by_reference[name] = resource
+        for name in filter(None, (_text(_object(entry).get("fullUrl")), _local_name(raw))):
+            if by_reference.setdefault(name, resource) is not resource:
+                raise refuse(f"two of its resources are {name}", "Have the sending system corrected.")
     return _Bundle(by_type, by_reference)
+
+
+def _local_name(resource: Mapping[str, object]) -> str:
+    """Return `Type/id`, empty for a resource without an id: nothing can refer to it."""
+    own = _text(resource.get("id"))
+    return f"{_text(resource.get('resourceType'))}/{own}" if own else ""
 
 
 def _no_constant(text: str) -> object:
@@ -294,6 +300,35 @@ def _patient(patient: Mapping[str, object], found: FhirPrescription, today: date
         found.put("age_years", age_in_years(date.fromisoformat(born), today))
 
 
+def _patient_of(bundle: _Bundle, subject: object) -> Mapping[str, object]:
+    """Return the Patient that a subject refers to, or names by an identifier where it refers to none; empty where that is not one."""
+    patients = bundle.by_type.get("Patient", ())
+    if reference := _reference(subject):
+        named = bundle.by_reference.get(reference)
+        return next((patient for patient in patients if patient is named), {})
+    wanted = _identifier(_object(subject).get("identifier"))
+    having = [patient for patient in patients if wanted and wanted in map(_identifier, _list(patient.get("identifier")))]
+    return having[0] if len(having) == 1 else {}
+
+
+def _is_same(bundle: _Bundle, one: object, other: object) -> bool:
+    """Say whether two subjects are the same person for certain: the same Patient, reference or identifier; an empty one is nobody."""
+    if patient := _patient_of(bundle, one):
+        return patient is _patient_of(bundle, other)
+    reference = _reference(one)
+    if reference or _reference(other):
+        # what a resource contains has a name inside it alone
+        return reference == _reference(other) and not reference.startswith("#")
+    identifier = _identifier(_object(one).get("identifier"))
+    return bool(identifier) and identifier == _identifier(_object(other).get("identifier"))
+
+
+def _identifier(value: object) -> tuple[str, str] | None:
+    """Return an identifier with the system that issued it; without one, two persons may bear the same value."""
+    system, number = _text(_object(value).get("system")), _text(_object(value).get("value"))
+    return (system, number) if system and number else None
+
+
 def age_in_years(born: date, today: date) -> str:
     """Return an age as it is entered: whole years from two years on, below that in hundredths by whole months. Raises InputInvalid."""
     months = (today.year - born.year) * 12 + today.month - born.month - (today.day < born.day)
@@ -305,11 +340,11 @@ def age_in_years(born: date, today: date) -> str:
 
 
 def _body(bundle: _Bundle, request: Mapping[str, object], found: FhirPrescription) -> None:
-    subject = _reference(request.get("subject"))
+    subject = request.get("subject")
     days: list[str] = []
     for field_name, codes, read in (("height_cm", HEIGHT, length_cm), ("weight_kg", WEIGHT, mass_kg)):
         mine = [
-            item for item in bundle.by_type.get("Observation", ()) if _reference(item.get("subject")) == subject and _is_of(item, codes)
+            item for item in bundle.by_type.get("Observation", ()) if _is_of(item, codes) and _is_same(bundle, subject, item.get("subject"))
         ]
         dated = sorted(mine, key=_measured)
         if not dated:

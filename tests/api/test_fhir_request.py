@@ -318,6 +318,76 @@ def test_two_values_of_one_day_are_not_chosen_between() -> None:
     assert any("weight_kg: several values" in finding for finding in found.findings)
 
 
+def _by_identifier(value: str, system: str | None = "urn:example:hospital") -> dict[str, Any]:
+    identifier = {"value": value} if system is None else {"system": system, "value": value}
+    return {"identifier": identifier}
+
+
+def _weight(subject: dict[str, Any], value: int, day: str) -> dict[str, Any]:
+    return {**observation("w", "29463-7", value, "kg", day), "id": None, "subject": subject}
+
+
+def _without_nulls(resource: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in resource.items() if value is not None}
+
+
+MOTHER = {
+    "resourceType": "Patient",
+    "gender": "female",
+    "birthDate": "1990-01-01",
+    "name": [{"text": "Mother"}],
+    "identifier": [_by_identifier("MOTHER-9")["identifier"]],
+}
+CHILD = {**PATIENT, "id": None, "identifier": [_by_identifier("CHILD-1")["identifier"]]}
+
+
+def _found(*resources: dict[str, Any]) -> Any:
+    entries = [{"resource": _without_nulls(resource)} for resource in resources]
+    return read_request(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode(), ACTIVES, today=TODAY)
+
+
+@pytest.mark.parametrize("system", ["urn:example:hospital", None])
+def test_nobody_elses_weight_and_identity_are_taken(system: str | None) -> None:
+    """Where subjects are named by an identifier alone, one that names somebody else is somebody else's."""
+    child, mother = _by_identifier("CHILD-1", system), _by_identifier("MOTHER-9", system)
+    found = _found(request(subject=child), _weight(child, 18, "2026-11-18"), _weight(mother, 64, "2026-11-19"), MOTHER)
+    assert found.fields.get("weight_kg") == ("18" if system else None), "a number without its system may be anybody's"
+    assert found.identity == {} and "age_years" not in found.fields
+    assert any("without its Patient" in finding for finding in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("subject", "measured"),
+    [
+        ({"display": "Child"}, {"display": "Child"}),
+        ({"reference": "Patient/"}, {"reference": "Patient/q"}),
+        ({"reference": "#p"}, {"reference": "#p"}),
+        (_by_identifier("7", "urn:example:ward-a"), _by_identifier("7", "urn:example:ward-b")),
+        ({"reference": "Patient/c", **_by_identifier("7")}, _by_identifier("7")),
+    ],
+)
+def test_a_subject_that_may_be_another_one_matches_nobody(subject: dict[str, Any], measured: dict[str, Any]) -> None:
+    found = _found(request(subject=subject), _weight(measured, 64, "2026-11-18"), {**MOTHER, "identifier": None})
+    assert "weight_kg" not in found.fields and found.identity == {}
+
+
+def test_a_patient_is_found_by_an_identifier_with_its_system() -> None:
+    child = _by_identifier("CHILD-1")
+    found = _found(
+        request(subject=child), CHILD, MOTHER, _weight(child, 18, "2026-11-18"), _weight(_by_identifier("MOTHER-9"), 64, TODAY.isoformat())
+    )
+    assert (found.identity["identifier"], found.fields["age_years"], found.fields["weight_kg"]) == ("CHILD-1", "5", "18")
+    by_reference = {"reference": "Patient/p"}
+    found = _found(request(subject=child), {**CHILD, "id": "p"}, MOTHER, _weight(by_reference, 18, "2026-11-18"))
+    assert found.fields["weight_kg"] == "18", "the reference and the identifier name the same Patient"
+    assert _found(request(subject=child), CHILD, {**CHILD, "birthDate": "2019-01-01"}).identity == {}, "two bear it"
+
+
+def test_two_resources_of_one_name_are_refused() -> None:
+    with pytest.raises(InputInvalid, match="two of its resources are Patient/p"):
+        read(request(), PATIENT, {**PATIENT, "birthDate": "1990-01-01"})
+
+
 @pytest.mark.parametrize(
     ("born", "age"),
     [("2026-11-20", ""), ("2026-10-21", ""), ("2026-10-20", "0.08"), ("2026-05-20", "0.5"), ("2024-11-21", "1.92"), ("2024-11-20", "2")],
