@@ -15,7 +15,19 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from api.interop.fhir_amounts import Amount, amount, days_of, length_cm, mass_kg, period_of, refuse, shares, times_of_day, whole_days
+from api.interop.fhir_amounts import (
+    Amount,
+    amount,
+    bounded_number,
+    days_of,
+    length_cm,
+    mass_kg,
+    period_of,
+    refuse,
+    shares,
+    times_of_day,
+    whole_days,
+)
 from audit.quantities import plain_text
 
 LARGEST = 1 << 20
@@ -80,7 +92,7 @@ def _read(data: bytes) -> _Bundle:
     if len(data) > LARGEST:
         raise refuse(f"it is larger than {LARGEST} bytes", "Send one prescription at a time.")
     try:
-        tree = json.loads(data, parse_float=Decimal, parse_constant=_no_constant)
+        tree = json.loads(data, parse_float=bounded_number, parse_int=_whole_number, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise refuse(f"it is no JSON: {str(error)[:120]}", "Send FHIR in JSON.") from None
     if not isinstance(tree, dict):
@@ -102,6 +114,10 @@ def _local_name(resource: Mapping[str, object]) -> str:
     """Return `Type/id`, empty for a resource without an id: nothing can refer to it."""
     own = _text(resource.get("id"))
     return f"{_text(resource.get('resourceType'))}/{own}" if own else ""
+
+
+def _whole_number(text: str) -> int:
+    return int(bounded_number(text))
 
 
 def _no_constant(text: str) -> object:

@@ -6,12 +6,14 @@ import copy
 import json
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api import cli
 from api.errors import InputInvalid
 from api.interop.fhir_amounts import UNITS, amount, shares, times_of_day
 from api.interop.fhir_request import LARGEST, Active, age_in_years, read_request
@@ -182,6 +184,13 @@ def _part(value: float, when: str, sequence: int | None = None, **bounds: Any) -
     return {"timing": timing, "doseAndRate": [{"doseQuantity": quantity(value, "mg")}], **numbered}
 
 
+def _coded(*codes: str, **repeat: Any) -> list[dict[str, Any]]:
+    system = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
+    return _dosage(
+        timing={"code": {"coding": [{"system": system, "code": code} for code in codes]}, **({"repeat": repeat} if repeat else {})}
+    )
+
+
 WEEK = {"boundsDuration": quantity(7, "d")}
 FIRST_WEEK = {"boundsPeriod": {"start": "2026-12-01", "end": "2026-12-07"}}
 SECOND_WEEK = {"boundsPeriod": {"start": "2026-12-08", "end": "2026-12-14"}}
@@ -260,6 +269,23 @@ REFUSED = {
         request(dosageInstruction=[*_repeat(boundsDuration=quantity(3, "d")), *_repeat(boundsDuration=quantity(4, "d"), when=["EVE"])]),
         "different numbers of days",
     ),
+    "once a day, two named": (request(dosageInstruction=_repeat(when=["MORN", "EVE"])), "1 times a day and names 2"),
+    "every twelve hours, one named": (
+        request(dosageInstruction=_repeat(frequency=None, period=12, periodUnit="h", timeOfDay=["08:00:00"])),
+        "2 times a day and names 1",
+    ),
+    "a code against its timing": (request(dosageInstruction=_coded("BID", frequency=1, period=1, periodUnit="d")), "its code says 2"),
+    "two codes": (request(dosageInstruction=_coded("BID", "TID")), "its codes say different times"),
+    "a code that is not every day": (
+        request(dosageInstruction=_coded("QOD", frequency=1, period=1, periodUnit="d")),
+        "its timing is QOD",
+    ),
+    "thirty days, ten doses": (request(dosageInstruction=_repeat(boundsDuration=quantity(30, "d"), count=10)), "for 10 and 30 days"),
+    "a period against its doses": (request(dosageInstruction=_repeat(**FIRST_WEEK, count=10)), "for 7 and 10 days"),
+    "a period in months": (
+        request(dosageInstruction=_repeat(boundsPeriod={"start": "2026-12", "end": "2027-01"})),
+        "2026-12 to 2027-01 is not stated in days",
+    ),
     "half a day": (request(dosageInstruction=_repeat(boundsDuration=quantity(1.5, "d"))), "whole number of days"),
     "no such element": (request(dose="25 mg"), "not valid FHIR"),
 }
@@ -281,6 +307,11 @@ def test_what_would_change_the_meaning_is_refused_and_named(name: str) -> None:
         (b'{"resourceType": "Bundle", "type": "collection"}', "holds 0 MedicationRequests"),
         (b'{"resourceType": "Nothing"}', "not valid FHIR"),
         (b'{"resourceType": "MedicationRequest", "status": NaN}', "NaN is no number"),
+        (b'{"resourceType": "MedicationRequest", "priority": 1e9999999}', "1e9999999 is out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": 1e99999999999999999999}', "out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": -1e-999999}', "out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": 0.%b}' % (b"1" * 29), "out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": 1%b}' % (b"0" * 5000), "out of range"),
         (b"[" * 100_000, "no JSON"),
         (b" " * (LARGEST + 1), "larger than"),
         (bundle(request(), request(id="n")), r"2 MedicationRequests \(m, n\)"),
@@ -412,7 +443,29 @@ def test_parts_stand_to_each_other_as_the_amounts(amounts: list[Decimal]) -> Non
     assert all(amounts[0] * part == each * parts[0] for each, part in zip(amounts, parts, strict=True))
 
 
-@pytest.mark.parametrize(("code", "count"), [("QD", 1), ("BID", 2), ("TID", 3), ("QID", 4)])
+@pytest.mark.parametrize(
+    ("repeat", "days"),
+    [
+        ({**WEEK, "count": 7}, "7"),
+        ({**FIRST_WEEK, "count": 7}, "7"),
+        ({"boundsPeriod": {"start": "2026-12-01"}, "count": 5}, "5"),
+        ({"boundsPeriod": {"start": "2026-12-01T08:00:00+01:00", "end": "2026-12-03"}}, "3"),
+        ({"boundsPeriod": {"start": "2026-12-01"}}, None),
+    ],
+)
+def test_the_days_are_those_that_all_of_the_timing_says(repeat: dict[str, Any], days: str | None) -> None:
+    assert read(request(dosageInstruction=_repeat(**repeat))).fields.get("days") == days
+
+
+def test_a_code_beside_a_timing_agrees_with_it_or_is_another_systems() -> None:
+    twice = {"frequency": 2, "period": 1, "periodUnit": "d"}
+    both = {"code": {"coding": [{"code": "BID"}, {"system": "urn:example:local", "code": "Q12"}, {"display": "twice"}]}, "repeat": twice}
+    assert read(request(dosageInstruction=_dosage(timing=both))).fields["schedule"] == "first dose; second dose"
+    with pytest.raises(InputInvalid, match="how often a day"):
+        times_of_day({"code": {"coding": [{"system": "urn:example:local", "code": "Q12"}]}})
+
+
+@pytest.mark.parametrize(("code", "count"), [("QD", 1), ("BID", 2), ("TID", 3), ("QID", 4), ("Q6H", 4)])
 def test_a_timing_by_code_alone_is_read(code: str, count: int) -> None:
     assert len(times_of_day({"code": {"coding": [{"code": code}]}})) == count
 
@@ -427,6 +480,21 @@ def test_the_workstation_reads_for_those_who_enter_orders_and_keeps_nothing(benc
     assert answer.status_code == 200, answer.text
     assert answer.json()["fields"]["height_cm"] == "110" and answer.json()["fields"]["basis"] == "anhydrous"
     assert bench.workstation.store.size == size + 1, "the log-in alone"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "amount_written"),
+    [({}, "1e9999999"), ({}, "1e-9999999"), ({"boundsPeriod": {"start": "2026-12", "end": "2027-01"}}, "25")],
+)
+def test_the_command_names_in_one_line_what_it_cannot_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bounds: dict[str, Any], amount_written: str
+) -> None:
+    text = json.dumps(request(dosageInstruction=_repeat(**bounds)))
+    assert '"value": 25' in text
+    (tmp_path / "request.json").write_text(text.replace('"value": 25', f'"value": {amount_written}'))
+    assert cli.run(["fhir", "read", str(tmp_path / "request.json")]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("error AP-014") and error.count("\n") == 1, error
 
 
 @pytest.mark.parametrize(("content", "status"), [(b" " * (LARGEST + 1), 422), (b"{", 422)])
