@@ -57,7 +57,7 @@ def analysis(
 @app.command("dispense")
 def dispensed(
     package: _Package,
-    strength: Annotated[str, typer.Option(help="Strength of the units in mg, as on the label.")],
+    strength: Annotated[str, typer.Option(help="Strength of the units in mg, as in the record; of two actives 50/12.5.")],
     units: Annotated[int, typer.Option(help="Number of units.")],
     patient: Annotated[str, typer.Option(help="How the receiving system names the patient, for example Patient/123.")],
     as_json: AlwaysJson = True,
