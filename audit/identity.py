@@ -247,7 +247,8 @@ class Identity:
         if password == new_password:
             raise AccessDenied("The new password is the old one.", remedy="Choose another.")
         self._check_password(username, person.name, new_password)
-        opened = open_key(self._store.sealed(CREDENTIALS_TABLE, username), password, key.name)
+        before = self._store.sealed(CREDENTIALS_TABLE, username)
+        opened = open_key(before, password, key.name)
         earlier = () if opened is None else opened.earlier[: self._policy.history]
         if any(item.is_of(new_password) for item in earlier):
             raise AccessDenied(
@@ -255,7 +256,14 @@ class Identity:
             )
         kept = (EarlierPassword.of(password, self._cost), *earlier)[: self._policy.history]
         sealed = seal_key(key, new_password, self._cost, kept)
-        self._store.append(self._credential_draft(username, key, sealed, person.as_themselves, issued=False))
+        with self._lock:
+            # A password that an administrator issued meanwhile stands: whoever knew the old one does not put it aside.
+            if opened is None or not self._opens_now(username, before):
+                raise AccessDenied(
+                    f"The password of {username} was set anew, or the account closed, while it was being changed.",
+                    remedy="Log in with the password that was set last, and change that one.",
+                )
+            self._store.append(self._credential_draft(username, key, sealed, person.as_themselves, issued=False))
         return self._known(username)
 
     def reset_password(self, username: str, new_password: str, by: Actor, reason: str) -> Person:
@@ -296,7 +304,7 @@ class Identity:
         with self._lock:
             # Read again: a parallel attempt may have locked the account, or the password been set, during the derivation.
             now = self.person(username) if person is not None else None
-            if opened is None or now is None or now.locked or not now.active or now.verifier_key != opened.key.verifier_key:
+            if opened is None or now is None or now.locked or not self._opens_now(username, sealed):
                 self._record_refusal(username, now)
                 raise self._refused()
             verdict = second(now) if second is not None else FactorVerdict(True)
@@ -310,6 +318,11 @@ class Identity:
             draft = EntryDraft(purpose, Subject("person", username), fields, actor, self._device, reason=reason)
             self._store.append(draft, *verdict.drafts)
         return self._known(username), opened.key
+
+    def _opens_now(self, username: str, sealed: bytes) -> bool:
+        """Say whether a credentials row is the account's as the trail has it at this moment, and the account open."""
+        state = self._store.state("person", username) or {}
+        return state.get("active") is True and state.get("credential_sha256") == sha256_hex(sealed)
 
     def _refused(self) -> LoginFailed:
         return LoginFailed(
