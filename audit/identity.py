@@ -70,11 +70,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class FactorVerdict:
-    """What came of a second factor: refused with a reason for the record, or accepted. `drafts` are written either way."""
+    """What came of a second factor: accepted with what is then written, or refused with a reason and, maybe, a suspected misuse."""
 
     accepted: bool
     reason: str = ""
     drafts: tuple[EntryDraft, ...] = ()
+    suspected: str = ""
 
 
 SecondFactor = Callable[[Person], FactorVerdict]
@@ -231,7 +232,7 @@ class Identity:
                 EntryDraft(
                     EventKind.PERSON_ACCOUNT_UNLOCKED, subject, new, SYSTEM, self._device, reason=f"at the machine itself: {reason}"
                 ),
-                self.misuse("the last administrator was unlocked at the machine itself", username),
+                self._misuse("the last administrator was unlocked at the machine itself", username),
             )
         return self._known(username)
 
@@ -309,7 +310,7 @@ class Identity:
                 raise self._refused()
             verdict = second(now) if second is not None else FactorVerdict(True)
             if not verdict.accepted:
-                self._record_refusal(username, now, reason=verdict.reason, further=verdict.drafts)
+                self._record_refusal(username, now, reason=verdict.reason, suspected=verdict.suspected)
                 raise self._refused()
             if permit is not None:
                 permit(now)
@@ -330,31 +331,35 @@ class Identity:
             remedy=f"Try again; after {self._policy.attempts} failures only an administrator can unlock the account.",
         )
 
-    def _record_refusal(
-        self, username: str, person: Person | None, *, reason: str | None = None, further: tuple[EntryDraft, ...] = ()
-    ) -> None:
+    def _record_refusal(self, username: str, person: Person | None, *, reason: str | None = None, suspected: str = "") -> None:
         """Count a failed attempt. An unknown name is not written down: people type passwords into that field."""
         if person is None:
             counted = self._store.state(_UNKNOWN.type, _UNKNOWN.id) or {}
             failures = _whole(counted.get("failures")) + 1
             drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, _UNKNOWN, {"failures": failures}, SYSTEM, self._device)]
             if failures % self._policy.attempts == 0:
-                drafts.append(self.misuse(f"{failures} failed attempts on names that are no account", None))
+                drafts.append(self._misuse(f"{failures} failed attempts on names that are no account", None))
             self._store.append(*drafts)
             return
         subject = Subject("person", username)
         counts: JsonObject = {"failures": person.failures + 1, "refusals": person.refusals + 1}
-        drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, subject, counts, SYSTEM, self._device, reason=reason), *further]
+        drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, subject, counts, SYSTEM, self._device, reason=reason)]
+        if suspected:
+            drafts.append(self._misuse(suspected, username))
         if person.failures + 1 >= self._policy.attempts and not person.locked:
             cause = f"{person.failures + 1} failed attempts"
-            drafts.append(self.misuse(f"{cause}; the account was locked", username))
+            drafts.append(self._misuse(f"{cause}; the account was locked", username, number=len(drafts)))
             drafts.append(EntryDraft(EventKind.PERSON_ACCOUNT_LOCKED, subject, {"locked": True}, SYSTEM, self._device, reason=cause))
         self._store.append(*drafts)
 
-    def misuse(self, what: str, username: str | None) -> EntryDraft:
-        """Return the entry of a suspected misuse, which stands until a person has judged it (21 CFR 11.300(d))."""
+    def _misuse(self, what: str, username: str | None, *, number: int = 0) -> EntryDraft:
+        """Return the entry of a suspected misuse, which stands until a person has judged it (21 CFR 11.300(d)).
+
+        It is named after the size of the trail before it is appended, and its `number` in what is appended: both under the lock.
+        """
         new: JsonObject = {"what": what, "account": username, "at": self._clock.utc().at, "judged": False}
-        return EntryDraft(EventKind.ACCESS_MISUSE_SUSPECTED, Subject("misuse", str(self._store.size)), new, SYSTEM, self._device)
+        subject = Subject("misuse", str(self._store.size + number))
+        return EntryDraft(EventKind.ACCESS_MISUSE_SUSPECTED, subject, new, SYSTEM, self._device)
 
     def _set(self, kind: EventKind, username: str, new: JsonObject, by: Actor, reason: str, *, own: bool = True) -> Person:
         _need_reason(reason)
