@@ -240,9 +240,12 @@ def _equipment(path: Path, cell: str, identity: Identity, password: str, today: 
 
 
 def write_trusted(path: Path, people: Sequence[Person]) -> None:
-    """Write the cell's own list of the people whose signatures it believes."""
+    """Write the cell's own list of the people whose signatures it believes, in the roles that they hold for good.
+
+    The list has no days: a role that is lent would stay in it when its day is over.
+    """
     trusted = {
-        person.verifier_key: {"username": person.username, "roles": sorted(role.value for role in person.roles)} for person in people
+        person.verifier_key: {"username": person.username, "roles": sorted(role.value for role in person.own_roles)} for person in people
     }
     replace_text(path, json.dumps(trusted, indent=1, sort_keys=True) + "\n")
 

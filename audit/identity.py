@@ -35,8 +35,9 @@ _UNKNOWN = Subject("access", "unknown-account")
 class Person:
     """An account as the trail has it at a moment.
 
-    `roles` include those lent for the time being, `lent` says until which day (ISO, included). `password_issued`: an
-    administrator knows the password. `must_change`: why the password must be changed before anything else, or empty.
+    `roles` include those lent for the time being, `lent` says until which day (ISO, included); `own_roles` are those held for
+    good. `password_issued`: an administrator knows the password. `must_change`: why the password must be changed before
+    anything else, or empty.
     """
 
     username: str
@@ -52,6 +53,7 @@ class Person:
     last_log_in: str | None = None
     refusals: int = 0
     password_set: str | None = None
+    own_roles: tuple[Role, ...] = ()
 
     def has(self, role: Role) -> bool:
         return role in self.roles
@@ -418,12 +420,12 @@ class Identity:
         lent, today = state.get("lent"), self.today().isoformat()
         lending = tuple((Role(role), str(until)) for role, until in sorted(lent.items())) if isinstance(lent, dict) else ()
         lending = tuple((role, until) for role, until in lending if until >= today)
-        held = {Role(role) for role in _texts(state.get("roles"))} | {role for role, _ in lending}
+        own = {Role(role) for role in _texts(state.get("roles"))}
         issued, last, since = state.get("password_issued") is not False, state.get("last_log_in"), state.get("password_set")
         return Person(
             username=username,
             name=str(state.get("name")),
-            roles=tuple(sorted(held)),
+            roles=tuple(sorted(own | {role for role, _ in lending})),
             verifier_key=str(state.get("verifier_key")),
             locked=state.get("locked") is not False,
             active=state.get("active") is True,
@@ -434,6 +436,7 @@ class Identity:
             last_log_in=last if isinstance(last, str) else None,
             refusals=_whole(state.get("refusals")),
             password_set=since if isinstance(since, str) else None,
+            own_roles=tuple(sorted(own)),
         )
 
     def _age(self, set_at: JsonValue) -> str:
