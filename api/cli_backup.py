@@ -23,7 +23,7 @@ from audit.clock import SystemClock
 from audit.events import Actor
 from audit.key_backup import back_up_keys, restore_keys
 from audit.reader import TrailReader
-from audit.restore import restore, seen_in
+from audit.restore import keys_of, restore, seen_in
 from audit.restore_test import Outcome, record_outcome, restore_due, try_restore
 from audit.sealed_stream import Secret
 from audit.store import TrailStore
@@ -124,6 +124,14 @@ def restore_store(
         typer.Option(help="What shows how far the trail had gone: the lost store, the other stores, checkpoints of a witness, packages."),
     ] = None,
     nothing_seen: Annotated[bool, typer.Option("--nothing-seen", help="Nothing else of this trail is left anywhere.")] = False,
+    trusted_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--trusted-key",
+            help="File with verifier keys of the trail, for example site.vkey: what they signed counts too after a replacement of the key.",
+            autocompletion=completions.verifier_keys,
+        ),
+    ] = None,
     accept_loss: Annotated[str, typer.Option(help="Why entries may be lost; the reason becomes an entry.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -146,7 +154,10 @@ def restore_store(
         )
     signer, actor = SigningKey.load(key), _actor(by)
     manifest = read_manifest(backup, [signer.verifier])
-    known = [found for path in seen or [] for found in seen_in(path, manifest.origin, signer.verifier)]
+    from api.cli_verify import read_keys  # what a package is verified with comes with it
+
+    keys = keys_of(seen or [], manifest.origin, [signer.verifier, *read_keys(trusted_key or [])])
+    known = [found for path in seen or [] for found in seen_in(path, manifest.origin, keys, manifest.size)]
     restore(
         backup,
         to,
