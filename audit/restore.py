@@ -19,7 +19,7 @@ from pathlib import Path
 from audit.backup import Manifest, unpack, working_folder
 from audit.canonical import JsonObject
 from audit.chain import MerkleTree, leaf_hash
-from audit.checkpoint import SigningKey, VerifierKey, parse_checkpoint, split_note, verify_note
+from audit.checkpoint import Signer, VerifierKey, parse_checkpoint, split_note, verify_note
 from audit.clock import Clock
 from audit.errors import BackupOutdated, NoteInvalid, RecordError, StoreExists
 from audit.events import Actor, Entry, EntryDraft, EventKind, Subject
@@ -125,7 +125,7 @@ def restore(
     backup: Path,
     to: Path,
     *,
-    key: SigningKey,
+    key: Signer,
     clock: Clock,
     software: str,
     secret: Secret | None,
