@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -25,7 +24,7 @@ from audit.errors import BackupOutdated, NoteInvalid, RecordError, StoreExists
 from audit.events import Actor, Entry, EntryDraft, EventKind, Subject
 from audit.key_rotation import stored_history
 from audit.reader import TrailReader
-from audit.sealed_stream import Secret
+from audit.sealed_stream import Secret, give_name
 from audit.sqlite_file import record_errors
 from audit.store import TrailStore
 
@@ -150,7 +149,7 @@ def restore(
         with closing(sqlite3.connect(draft)) as connection, record_errors(draft):
             connection.execute("PRAGMA journal_mode=DELETE")
         try:
-            os.link(draft, to)  # in one step, and never in the place of a file
+            give_name(draft, to)
         except FileExistsError:
             raise StoreExists(f"{to} is there.", remedy="Move it away, and keep it as evidence.") from None
     return manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import random
 import sqlite3
 import subprocess
@@ -24,7 +25,7 @@ from audit.logical_export import export_lines, rebuild
 from audit.reader import TrailReader
 from audit.restore import Seen, keys_of, restore, seen_in
 from audit.restore_test import INTERVAL_DAYS, record_outcome, restore_due, try_restore
-from audit.sealed_stream import PIECE, SealedFile, Secret, write
+from audit.sealed_stream import PIECE, SealedFile, Secret, give_name, write
 from audit.store import TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import ADMIN, CLOCK, KEY, judged, new_store, open_store
@@ -196,6 +197,38 @@ def test_nothing_is_written_over(full_path: Path, tmp_path: Path) -> None:
     (tmp_path / "new.db-wal").write_bytes(b"a log of another store")
     with pytest.raises(StoreExists, match=r"new\.db-wal"):
         put_back(tmp_path / "b", tmp_path / "new.db")
+
+
+@pytest.mark.parametrize("answer", [errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_without_hard_links_holds_a_backup_too(
+    full_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(answer, "no links here")
+
+    monkeypatch.setattr("os.link", link)
+    taken(full_path, tmp_path / "b")
+    put_back(tmp_path / "b", tmp_path / "again.db")
+    assert verify_store(tmp_path / "again.db").findings == ()
+    (tmp_path / "part").write_text("new")
+    (tmp_path / "there").write_text("old")
+    with pytest.raises(FileExistsError):
+        give_name(tmp_path / "part", tmp_path / "there")
+    assert (tmp_path / "there").read_text() == "old", "nothing is written over"
+    with pytest.raises(OSError, match="part"):
+        (tmp_path / "part").unlink()
+        give_name(tmp_path / "part", tmp_path / "free")
+    assert not (tmp_path / "free").exists(), "a name that was taken in vain is given back"
+
+
+def test_a_disk_that_refuses_the_name_is_named(full_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr("os.link", link)
+    with pytest.raises(RecordError, match="no room"):
+        taken(full_path, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_store_that_does_not_verify_is_no_backup(full_path: Path, tmp_path: Path) -> None:
