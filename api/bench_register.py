@@ -80,7 +80,7 @@ class BenchRegisters:
                 cell,
                 today=self._identity.clock.utc().at[:10],
                 recipes=[load_recipe(recipe_id).reference for recipe_id in recipe_ids()],
-                people=[person.username for person in believed if set(person.roles) & TRAINED],
+                people=[person.username for person in believed if set(person.own_roles) & TRAINED],
                 daily_check=True if found is None else found.daily_check != "not required",
                 development=True,
             ).model_copy(update={"version": 1 if found is None else found.version + 1})
@@ -98,8 +98,8 @@ class BenchRegisters:
         unknown = [
             person.username
             for person in self._believed()
-            if trusted.get(person.verifier_key) != frozenset(role.value for role in person.roles)
-            or (set(person.roles) & TRAINED and person.username not in trained)
+            if trusted.get(person.verifier_key) != frozenset(role.value for role in person.own_roles)
+            or (set(person.own_roles) & TRAINED and person.username not in trained)
         ]
         return BenchStanding(cell, found.evidence, found.refusal, tuple(unknown))
 

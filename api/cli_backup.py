@@ -16,16 +16,18 @@ from api import completions
 from api.cli_options import AsJson, User, ask_password, print_json
 from api.demo_desk import Desk
 from api.errors import InputInvalid
+from api.settings import FILE_NAME, load_settings
 from audit.backup import back_up, read_manifest
 from audit.canonical import canonical
-from audit.checkpoint import SigningKey
+from audit.checkpoint import Signer, SigningKey
 from audit.clock import SystemClock
 from audit.events import Actor
 from audit.key_backup import back_up_keys, restore_keys
 from audit.reader import TrailReader
-from audit.restore import restore, seen_in
+from audit.restore import keys_of, restore, seen_in
 from audit.restore_test import Outcome, record_outcome, restore_due, try_restore
 from audit.sealed_stream import Secret
+from audit.signer import load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
@@ -33,8 +35,15 @@ PASSPHRASE_VARIABLE = "DOSEWRIGHT_BACKUP_PASSPHRASE"  # noqa: S105 the name of a
 _FAILED = 1
 
 _Key = Annotated[
-    Path,
+    Path | None,
     typer.Option("--key", help="The private key of the store, for example site/keys/workstation.key.", autocompletion=completions.keys),
+]
+_Configuration = Annotated[
+    Path | None,
+    typer.Option(
+        help="workstation.toml or cell.toml of the store, in place of --key: the key is where it says, in a file or on a token.",
+        autocompletion=completions.toml_files,
+    ),
 ]
 _KeyFile = Annotated[Path | None, typer.Option(help="Seal or open with the 64 hexadecimal digits in this file.")]
 _Passphrase = Annotated[bool, typer.Option("--passphrase", help=f"Seal or open with a passphrase: asked for, or {PASSPHRASE_VARIABLE}.")]
@@ -56,6 +65,25 @@ def _secret(key_file: Path | None, passphrase: bool) -> Secret | None:
     return Secret.of_passphrase(known or Prompt.ask("Passphrase of the backup", password=True, console=Console(stderr=True)))
 
 
+def _signer(key: Path | None, configuration: Path | None) -> Signer | None:
+    """Return the signer of a store, None where none is named. Raises InputInvalid, NoteInvalid, RecordError, SettingsInvalid."""
+    if key is not None and configuration is not None:
+        raise InputInvalid("Both --key and --configuration are given.", remedy="Give one of them.")
+    if key is not None:
+        return SigningKey.load(key)
+    if configuration is None:
+        return None
+    if configuration.name == FILE_NAME:
+        site = load_settings(configuration.parent)
+        return load_signer(site.path(site.signing_key), site.signing_token, site.folder)
+    if not configuration.is_file():
+        raise InputInvalid(f"There is no {configuration}.", remedy="Name workstation.toml, or the cell.toml of the cell.")
+    from printer.wiring_cell import read_settings  # what a cell is built with loads only where a cell is meant
+
+    cell = read_settings(configuration)
+    return load_signer(cell.signing_key, cell.signing_token, cell.signing_key.parent)
+
+
 def _clock() -> SystemClock:
     return SystemClock(zone="UTC", sync="unknown")
 
@@ -72,8 +100,9 @@ def backup(
         Path,
         typer.Argument(help="The store, for example site/workstation.db; its process may be running.", autocompletion=completions.stores),
     ],
-    key: _Key,
     to: Annotated[Path, typer.Option(help="The new file.")],
+    key: _Key = None,
+    configuration: _Configuration = None,
     key_file: _KeyFile = None,
     passphrase: _Passphrase = False,
     logical: Annotated[bool, typer.Option("--logical", help="As lines of text that either engine can be made from again.")] = False,
@@ -87,7 +116,9 @@ def backup(
     Who holds an unsealed backup can read the trail: pseudonyms, doses, names of staff. Patients' names and people's keys are sealed in it
     anyway.
     """
-    secret, signer, created = _secret(key_file, passphrase), SigningKey.load(key), _clock().utc().at
+    secret, signer, created = _secret(key_file, passphrase), _signer(key, configuration), _clock().utc().at
+    if signer is None:
+        raise InputInvalid("Neither --key nor --configuration is given.", remedy="A backup is signed with the key of its store.")
     if keys and secret is None:
         raise InputInvalid("Private keys are not written unsealed.", remedy="Give --key-file or --passphrase with --keys.")
     manifest = back_up(store, to, key=signer, created=created, software=SOFTWARE, secret=secret, logical=logical)
@@ -117,6 +148,7 @@ def restore_store(
     to: Annotated[Path, typer.Option(help="Where the store is put; nothing may be there.")],
     by: _By,
     key: Annotated[Path | None, typer.Option("--key", help="The private key of the store.")] = None,
+    configuration: _Configuration = None,
     key_file: _KeyFile = None,
     passphrase: _Passphrase = False,
     seen: Annotated[
@@ -124,6 +156,14 @@ def restore_store(
         typer.Option(help="What shows how far the trail had gone: the lost store, the other stores, checkpoints of a witness, packages."),
     ] = None,
     nothing_seen: Annotated[bool, typer.Option("--nothing-seen", help="Nothing else of this trail is left anywhere.")] = False,
+    trusted_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--trusted-key",
+            help="File with verifier keys of the trail, for example site.vkey: what they signed counts too after a replacement of the key.",
+            autocompletion=completions.verifier_keys,
+        ),
+    ] = None,
     accept_loss: Annotated[str, typer.Option(help="Why entries may be lost; the reason becomes an entry.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -137,16 +177,22 @@ def restore_store(
         if as_json:
             print_json({"folder": str(to), "keys": names})
         return
-    if key is None:
-        raise InputInvalid("No --key is given.", remedy="A restored store states that it was restored; its own key signs that.")
+    signer = _signer(key, configuration)
+    if signer is None:
+        raise InputInvalid(
+            "Neither --key nor --configuration is given.", remedy="A restored store states that it was restored; its own key signs that."
+        )
     if not seen and not nothing_seen:
         raise InputInvalid(
             "Nothing says how far the trail had gone.",
             remedy="Give with --seen what is left of it (the old file, the other stores, checkpoints, packages), or --nothing-seen.",
         )
-    signer, actor = SigningKey.load(key), _actor(by)
+    actor = _actor(by)
     manifest = read_manifest(backup, [signer.verifier])
-    known = [found for path in seen or [] for found in seen_in(path, manifest.origin, signer.verifier)]
+    from api.cli_verify import read_keys  # what a package is verified with comes with it
+
+    keys = keys_of(seen or [], manifest.origin, [signer.verifier, *read_keys(trusted_key or [])])
+    known = [found for path in seen or [] for found in seen_in(path, manifest.origin, keys, manifest.size)]
     restore(
         backup,
         to,
@@ -176,7 +222,8 @@ def backup_check(
     key_file: _KeyFile = None,
     passphrase: _Passphrase = False,
     key: Annotated[Path | None, typer.Option("--key", help="Record the outcome in the live store, whose process must not run.")] = None,
-    by: Annotated[str, typer.Option(help="Who tests, for the entry of --key.")] = "",
+    configuration: _Configuration = None,
+    by: Annotated[str, typer.Option(help="Who tests, for the entry of --key or --configuration.")] = "",
     url: Annotated[str | None, typer.Option(help="Record the outcome at the running workstation of this address.")] = None,
     user: User = "admin",
     as_json: AsJson = False,
@@ -195,8 +242,8 @@ def backup_check(
         if as_json:
             print_json({"due": None if due.due is None else due.due.isoformat(), "overdue": due.overdue, "text": due.text})
         raise typer.Exit(_FAILED if due.overdue else 0)
-    actor = _actor(by) if key is not None else None
-    signer = SigningKey.load(key) if key is not None else None
+    signer = _signer(key, configuration)
+    actor = _actor(by) if signer is not None else None
     outcome = try_restore(backup, live, secret=_secret(key_file, passphrase), today=today)
     show(console, outcome)
     seq: object = None
@@ -214,7 +261,7 @@ def backup_check(
         seq = answer["seq"]
         console.print(f"recorded as entry {seq}; {answer['text']}", markup=False)
     else:
-        console.print("not recorded: give --key while the store's process rests, or --url", markup=False)
+        console.print("not recorded: give --key or --configuration while the store's process rests, or --url", markup=False)
     if as_json:
         print_json({"origin": outcome.origin, "problem": outcome.problem, "outcome": outcome.body, "recorded_as": seq})
     raise typer.Exit(_FAILED if outcome.problem else 0)

@@ -23,18 +23,17 @@ _File = Annotated[
     ),
 ]
 _Package = Annotated[Path, typer.Argument(help="A review package.", autocompletion=completions.packages)]
-_LARGEST = 1 << 20
 
 
 @app.command("read")
 def read(file: _File, as_json: AsJson = False) -> None:
     """Show what a FHIR prescription (R4 or R5) says to the order form. Nothing is kept and nothing is ordered."""
-    from api.interop.fhir_request import Active, read_request  # the definitions of FHIR load only when they are wanted
+    from api.interop.fhir_request import LARGEST, Active, read_request  # the definitions of FHIR load only when they are wanted
     from recipes.library import load_recipe, recipe_ids
 
     recipes = [load_recipe(case) for case in recipe_ids()]
     actives = [Active(recipe.active.moiety, recipe.active.basis) for recipe in recipes]
-    found = read_request(_content(file), actives, today=datetime.now(UTC).date())
+    found = read_request(_content(file, LARGEST + 1), actives, today=datetime.now(UTC).date())
     if as_json:
         print_json({"fields": found.fields, "identity": found.identity, "findings": found.findings})
         return
@@ -57,7 +56,7 @@ def analysis(
 @app.command("dispense")
 def dispensed(
     package: _Package,
-    strength: Annotated[str, typer.Option(help="Strength of the units in mg, as on the label.")],
+    strength: Annotated[str, typer.Option(help="Strength of the units in mg, as in the record; of two actives 50/12.5.")],
     units: Annotated[int, typer.Option(help="Number of units.")],
     patient: Annotated[str, typer.Option(help="How the receiving system names the patient, for example Patient/123.")],
     as_json: AlwaysJson = True,
@@ -76,9 +75,9 @@ def _record(package: Path) -> JsonObject:
     return record
 
 
-def _content(file: Path) -> bytes:
+def _content(file: Path, most: int) -> bytes:
     try:
         with file.open("rb") as stream:
-            return stream.read(_LARGEST + 1)
+            return stream.read(most)
     except OSError as error:
         raise InputInvalid(f"{file} cannot be read: {error.strerror}.", remedy="Name a file that you may read.") from None

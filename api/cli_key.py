@@ -18,7 +18,7 @@ from api.settings import load_settings
 from api.site_names import VERIFIER_KEYS
 from audit.checkpoint import Signer, SigningKey
 from audit.clock import SystemClock
-from audit.errors import RoleMissing
+from audit.errors import RecordError, RoleMissing
 from audit.events import Actor, EventKind
 from audit.identity import Identity, Role
 from audit.key_file import prepare, settle
@@ -109,7 +109,7 @@ def rotate(
     """
     trail = _trail(site, cell)
     if settle(trail.store, trail.key_file):
-        print("the new key of an interrupted attempt took its place; it is the trail's")
+        typer.echo("the new key of an interrupted attempt took its place; it is the trail's", err=True)
     with TrailReader(trail.store) as reader:
         present, origin = reader.verifier_key, reader.origin
     actor = _WHO_HAS_THE_MACHINE if lost and cell is None else _administrator(site, user)
@@ -126,14 +126,24 @@ def rotate(
         with TrailStore.open(trail.store, key=_outgoing(trail, present), clock=clock, software=SOFTWARE) as store:
             store.rotate_key(incoming, actor=actor, device=trail.device, reason=reason)
     settle(trail.store, trail.key_file)
-    with (site / VERIFIER_KEYS).open("a", encoding="utf-8") as file:
-        file.write(f"{incoming.verifier.text}\n")
+    _publish(site / VERIFIER_KEYS, incoming.verifier.text)
     if as_json:
         print_json({"verifier_key": incoming.verifier.text, "before": present, "continuous": not lost})
     else:
         print(incoming.verifier.text)
     if not as_json and not to_token and trail.token is not None:
         print("the key is in a file now: take [signing_token] out of the configuration")
+
+
+def _publish(file: Path, key: str) -> None:
+    """Add the new key to the site's list of verifier keys. Raises RecordError, which says that the key itself was replaced."""
+    try:
+        with file.open("a", encoding="utf-8") as keys:
+            keys.write(f"{key}\n")
+    except OSError as error:
+        raise RecordError(
+            f"The key of the trail was replaced, but {file} cannot be written ({error.strerror}).", remedy=f"Add this line to it: {key}"
+        ) from error
 
 
 def _outgoing(trail: _Trail, present: str) -> Signer:

@@ -19,10 +19,10 @@ from api.processes import ended_in_order
 from api.settings import Settings, load_settings
 from api.site_names import MOST_CELLS
 from api.web_supervisor import WebSupervisor
-from audit.checkpoint import SigningKey
 from audit.clock import SystemClock
 from audit.events import SYSTEM
 from audit.identity import Identity, Role
+from audit.signer import load_signer
 from audit.store import TrailStore
 from audit.version import SOFTWARE
 
@@ -162,7 +162,7 @@ def _ask_until_fit(console: Console, identity: Identity, username: str, full_nam
 def _identity(settings: Settings) -> Iterator[Identity]:
     """Open the site's own record, which no other process may hold. Raises StoreBusy where the workstation runs."""
     clock = SystemClock(zone=settings.zone, sync=settings.clock_sync)
-    key = SigningKey.load(settings.path(settings.signing_key))
+    key = load_signer(settings.path(settings.signing_key), settings.signing_token, settings.folder)
     store = TrailStore.open(settings.store_place, key=key, clock=clock, software=SOFTWARE)
     try:
         yield Identity(store, clock)

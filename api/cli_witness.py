@@ -30,8 +30,10 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a witness: a key that only its account can read, and an empty memory; print the key that sites configure."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InputInvalid(f"{folder} cannot be made: {error.strerror}.", remedy="Name a folder that you may make.") from None
     key = SigningKey.generate(name)
     key.save(folder / _KEY)
     WitnessStore.create(folder / _MEMORY).close()

@@ -69,7 +69,7 @@ def dispensed(
     services: Services,
     session: _Review,
     batch: str,
-    strength_mg: Annotated[str, Query(max_length=20)],
+    strength_mg: Annotated[str, Query(max_length=20, description="as in the record; of units of two actives both, for example 50/12.5")],
     quantity: Annotated[int, Query(ge=1, le=1000)],
     patient: Annotated[str, Query(max_length=200, description="how the receiving system names the patient, for example Patient/123")],
 ) -> Response:

@@ -76,9 +76,12 @@ def ask(services: Services, session: _Request, pseudonym: str, body: Reason) -> 
 
 @router.post("/patients/{pseudonym}/erasure")
 def erase(services: Services, session: _Erase, pseudonym: str) -> Answer:
-    """Destroy the sealed identifying data, as another person than the one who asked. The trail keeps the commitment."""
+    """Destroy the sealed identifying data, as another person than the one who asked. The trail keeps the commitment.
+
+    `overwritten` is false where somebody read the store at that moment, as a backup does: the row leaves the log with a later entry.
+    """
     entry = erase_identity(services.store, pseudonym, actor_of(session, Permission.ERASE), DEVICE, today=_today(services))
-    return {"patient": pseudonym, "seq": entry.seq}
+    return {"patient": pseudonym, "seq": entry.seq, "overwritten": services.store.is_wiped}
 
 
 def _today(services: Services) -> date:

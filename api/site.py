@@ -53,6 +53,8 @@ from recipes.store import MEANING_APPROVER, MEANING_AUTHOR, bundle_recipe
 
 TRAINED = frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER})
 EQUIPMENT = "equipment.json"
+# A site for patients names its own: nobody else's name gets onto its labels.
+_PHARMACY = '[pharmacy]\nname = "Demonstration pharmacy"\naddress = ["of no hospital", "nowhere"]\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def create_site(
         store.close()
     for name in names:
         write_trusted(folder / name / "trusted" / "people.json", people)
-    (folder / FILE_NAME).write_text(f'site = "{site}"\ndemonstration = true\n\n{cells_text(names)}', encoding="utf-8")
+    (folder / FILE_NAME).write_text(f'site = "{site}"\ndemonstration = true\n\n{cells_text(names)}\n{_PHARMACY}', encoding="utf-8")
     keys = (key.verifier_key, *(cell_key.verifier_key for cell_key in cell_keys.values()))
     (folder / VERIFIER_KEYS).write_text("".join(f"{text}\n" for text in keys), encoding="utf-8")
     return Site(folder, passwords, keys)
@@ -238,9 +240,12 @@ def _equipment(path: Path, cell: str, identity: Identity, password: str, today: 
 
 
 def write_trusted(path: Path, people: Sequence[Person]) -> None:
-    """Write the cell's own list of the people whose signatures it believes."""
+    """Write the cell's own list of the people whose signatures it believes, in the roles that they hold for good.
+
+    The list has no days: a role that is lent would stay in it when its day is over.
+    """
     trusted = {
-        person.verifier_key: {"username": person.username, "roles": sorted(role.value for role in person.roles)} for person in people
+        person.verifier_key: {"username": person.username, "roles": sorted(role.value for role in person.own_roles)} for person in people
     }
     replace_text(path, json.dumps(trusted, indent=1, sort_keys=True) + "\n")
 
@@ -265,7 +270,6 @@ def cells_text(cells: Sequence[str]) -> str:
             f'key = "tls/{WORKSTATION}.key"',
             "",
         ]
-    lines += ["[pharmacy]", 'name = "Demonstration pharmacy"', 'address = ["of no hospital", "nowhere"]', ""]
     return "\n".join(lines)
 
 

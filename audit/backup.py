@@ -22,7 +22,7 @@ from pathlib import Path
 
 from audit.canonical import JsonObject, canonical
 from audit.chain import MerkleTree, leaf_hash
-from audit.checkpoint import SigningKey, VerifierKey, verify_note
+from audit.checkpoint import Signer, VerifierKey, sign_note, verify_note
 from audit.errors import BackupInvalid, NoteInvalid, RecordError, VerificationError
 from audit.logical_export import export_lines, lines_in, rebuild
 from audit.reader import TrailReader
@@ -82,7 +82,7 @@ def tree_of(lines: Iterable[bytes]) -> MerkleTree:
 
 
 def back_up(
-    store: Path, to: Path, *, key: SigningKey, created: str, software: str, secret: Secret | None = None, logical: bool = False
+    store: Path, to: Path, *, key: Signer, created: str, software: str, secret: Secret | None = None, logical: bool = False
 ) -> Manifest:
     """Write a backup of a store to the new file `to`; the writer of the store goes on. Return what it states.
 
@@ -103,17 +103,17 @@ def back_up(
 
         def note(written: Written) -> str:
             text = canonical({**body, "payload_bytes": written.size, "payload_sha256": written.sha256}).decode()
-            return key.sign_note(f"{FORMAT}\n{text}\n")
+            return sign_note(key, f"{FORMAT}\n{text}\n")
 
         write(to, FORMAT, _blocks(clear), secret.key(sealed) if secret and sealed else None, note)
     return read_manifest(to, [key.verifier])
 
 
-def _statement(copy: Path, key: SigningKey) -> JsonObject:
+def _statement(copy: Path, key: Signer) -> JsonObject:
     with TrailReader(copy) as reader:
-        if reader.verifier_key != key.verifier_key:
+        if reader.verifier_key != key.verifier.text:
             raise RecordError(
-                f"The key {key.verifier_key} is not the key of {reader.origin}.", remedy="Give the key file that belongs to this store."
+                f"The key {key.verifier.text} is not the key of {reader.origin}.", remedy="Give the key file that belongs to this store."
             )
         return {
             "origin": reader.origin,

@@ -79,8 +79,11 @@ class Database(Protocol):
     def delete_patient(self, connection: Connection, id: str) -> None:
         """Delete the sealed row of a patient in the open transaction."""
 
-    def wipe(self, connection: Connection) -> None:
-        """After the commit of a deletion, leave nothing of the row where the engine can: what it cannot, the manual says."""
+    def wipe(self, connection: Connection) -> bool:
+        """After the commit of a deletion, leave nothing of the row where the engine can: what it cannot, the manual says.
+
+        False where it has to be tried again, because somebody reads.
+        """
 
     def take_lock(self, writer: Connection) -> Lock:
         """Take the right to write, which ends with the process at the latest. Raises StoreBusy, StoreReadOnly."""

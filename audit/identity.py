@@ -35,8 +35,9 @@ _UNKNOWN = Subject("access", "unknown-account")
 class Person:
     """An account as the trail has it at a moment.
 
-    `roles` include those lent for the time being, `lent` says until which day (ISO, included). `password_issued`: an
-    administrator knows the password. `must_change`: why the password must be changed before anything else, or empty.
+    `roles` include those lent for the time being, `lent` says until which day (ISO, included); `own_roles` are those held for
+    good. `password_issued`: an administrator knows the password. `must_change`: why the password must be changed before
+    anything else, or empty.
     """
 
     username: str
@@ -52,6 +53,7 @@ class Person:
     last_log_in: str | None = None
     refusals: int = 0
     password_set: str | None = None
+    own_roles: tuple[Role, ...] = ()
 
     def has(self, role: Role) -> bool:
         return role in self.roles
@@ -70,11 +72,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class FactorVerdict:
-    """What came of a second factor: refused with a reason for the record, or accepted. `drafts` are written either way."""
+    """What came of a second factor: accepted with what is then written, or refused with a reason and, maybe, a suspected misuse."""
 
     accepted: bool
     reason: str = ""
     drafts: tuple[EntryDraft, ...] = ()
+    suspected: str = ""
 
 
 SecondFactor = Callable[[Person], FactorVerdict]
@@ -231,7 +234,7 @@ class Identity:
                 EntryDraft(
                     EventKind.PERSON_ACCOUNT_UNLOCKED, subject, new, SYSTEM, self._device, reason=f"at the machine itself: {reason}"
                 ),
-                self.misuse("the last administrator was unlocked at the machine itself", username),
+                self._misuse("the last administrator was unlocked at the machine itself", username),
             )
         return self._known(username)
 
@@ -247,7 +250,8 @@ class Identity:
         if password == new_password:
             raise AccessDenied("The new password is the old one.", remedy="Choose another.")
         self._check_password(username, person.name, new_password)
-        opened = open_key(self._store.sealed(CREDENTIALS_TABLE, username), password, key.name)
+        before = self._store.sealed(CREDENTIALS_TABLE, username)
+        opened = open_key(before, password, key.name)
         earlier = () if opened is None else opened.earlier[: self._policy.history]
         if any(item.is_of(new_password) for item in earlier):
             raise AccessDenied(
@@ -255,7 +259,14 @@ class Identity:
             )
         kept = (EarlierPassword.of(password, self._cost), *earlier)[: self._policy.history]
         sealed = seal_key(key, new_password, self._cost, kept)
-        self._store.append(self._credential_draft(username, key, sealed, person.as_themselves, issued=False))
+        with self._lock:
+            # A password that an administrator issued meanwhile stands: whoever knew the old one does not put it aside.
+            if opened is None or not self._opens_now(username, before):
+                raise AccessDenied(
+                    f"The password of {username} was set anew, or the account closed, while it was being changed.",
+                    remedy="Log in with the password that was set last, and change that one.",
+                )
+            self._store.append(self._credential_draft(username, key, sealed, person.as_themselves, issued=False))
         return self._known(username)
 
     def reset_password(self, username: str, new_password: str, by: Actor, reason: str) -> Person:
@@ -296,12 +307,12 @@ class Identity:
         with self._lock:
             # Read again: a parallel attempt may have locked the account, or the password been set, during the derivation.
             now = self.person(username) if person is not None else None
-            if opened is None or now is None or now.locked or not now.active or now.verifier_key != opened.key.verifier_key:
+            if opened is None or now is None or now.locked or not self._opens_now(username, sealed):
                 self._record_refusal(username, now)
                 raise self._refused()
             verdict = second(now) if second is not None else FactorVerdict(True)
             if not verdict.accepted:
-                self._record_refusal(username, now, reason=verdict.reason, further=verdict.drafts)
+                self._record_refusal(username, now, reason=verdict.reason, suspected=verdict.suspected)
                 raise self._refused()
             if permit is not None:
                 permit(now)
@@ -311,37 +322,46 @@ class Identity:
             self._store.append(draft, *verdict.drafts)
         return self._known(username), opened.key
 
+    def _opens_now(self, username: str, sealed: bytes) -> bool:
+        """Say whether a credentials row is the account's as the trail has it at this moment, and the account open."""
+        state = self._store.state("person", username) or {}
+        return state.get("active") is True and state.get("credential_sha256") == sha256_hex(sealed)
+
     def _refused(self) -> LoginFailed:
         return LoginFailed(
             "The username or the password is wrong, the second factor is missing or wrong, or the account is locked.",
             remedy=f"Try again; after {self._policy.attempts} failures only an administrator can unlock the account.",
         )
 
-    def _record_refusal(
-        self, username: str, person: Person | None, *, reason: str | None = None, further: tuple[EntryDraft, ...] = ()
-    ) -> None:
+    def _record_refusal(self, username: str, person: Person | None, *, reason: str | None = None, suspected: str = "") -> None:
         """Count a failed attempt. An unknown name is not written down: people type passwords into that field."""
         if person is None:
             counted = self._store.state(_UNKNOWN.type, _UNKNOWN.id) or {}
             failures = _whole(counted.get("failures")) + 1
             drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, _UNKNOWN, {"failures": failures}, SYSTEM, self._device)]
             if failures % self._policy.attempts == 0:
-                drafts.append(self.misuse(f"{failures} failed attempts on names that are no account", None))
+                drafts.append(self._misuse(f"{failures} failed attempts on names that are no account", None))
             self._store.append(*drafts)
             return
         subject = Subject("person", username)
         counts: JsonObject = {"failures": person.failures + 1, "refusals": person.refusals + 1}
-        drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, subject, counts, SYSTEM, self._device, reason=reason), *further]
+        drafts = [EntryDraft(EventKind.PERSON_SESSION_REFUSED, subject, counts, SYSTEM, self._device, reason=reason)]
+        if suspected:
+            drafts.append(self._misuse(suspected, username))
         if person.failures + 1 >= self._policy.attempts and not person.locked:
             cause = f"{person.failures + 1} failed attempts"
-            drafts.append(self.misuse(f"{cause}; the account was locked", username))
+            drafts.append(self._misuse(f"{cause}; the account was locked", username, number=len(drafts)))
             drafts.append(EntryDraft(EventKind.PERSON_ACCOUNT_LOCKED, subject, {"locked": True}, SYSTEM, self._device, reason=cause))
         self._store.append(*drafts)
 
-    def misuse(self, what: str, username: str | None) -> EntryDraft:
-        """Return the entry of a suspected misuse, which stands until a person has judged it (21 CFR 11.300(d))."""
+    def _misuse(self, what: str, username: str | None, *, number: int = 0) -> EntryDraft:
+        """Return the entry of a suspected misuse, which stands until a person has judged it (21 CFR 11.300(d)).
+
+        It is named after the size of the trail before it is appended, and its `number` in what is appended: both under the lock.
+        """
         new: JsonObject = {"what": what, "account": username, "at": self._clock.utc().at, "judged": False}
-        return EntryDraft(EventKind.ACCESS_MISUSE_SUSPECTED, Subject("misuse", str(self._store.size)), new, SYSTEM, self._device)
+        subject = Subject("misuse", str(self._store.size + number))
+        return EntryDraft(EventKind.ACCESS_MISUSE_SUSPECTED, subject, new, SYSTEM, self._device)
 
     def _set(self, kind: EventKind, username: str, new: JsonObject, by: Actor, reason: str, *, own: bool = True) -> Person:
         _need_reason(reason)
@@ -400,12 +420,12 @@ class Identity:
         lent, today = state.get("lent"), self.today().isoformat()
         lending = tuple((Role(role), str(until)) for role, until in sorted(lent.items())) if isinstance(lent, dict) else ()
         lending = tuple((role, until) for role, until in lending if until >= today)
-        held = {Role(role) for role in _texts(state.get("roles"))} | {role for role, _ in lending}
+        own = {Role(role) for role in _texts(state.get("roles"))}
         issued, last, since = state.get("password_issued") is not False, state.get("last_log_in"), state.get("password_set")
         return Person(
             username=username,
             name=str(state.get("name")),
-            roles=tuple(sorted(held)),
+            roles=tuple(sorted(own | {role for role, _ in lending})),
             verifier_key=str(state.get("verifier_key")),
             locked=state.get("locked") is not False,
             active=state.get("active") is True,
@@ -416,6 +436,7 @@ class Identity:
             last_log_in=last if isinstance(last, str) else None,
             refusals=_whole(state.get("refusals")),
             password_set=since if isinstance(since, str) else None,
+            own_roles=tuple(sorted(own)),
         )
 
     def _age(self, set_at: JsonValue) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audit.canonical import canonical
-from audit.checkpoint import SigningKey, VerifierKey, verify_note
+from audit.checkpoint import Signer, VerifierKey, sign_note, verify_note
 from audit.errors import BackupInvalid, NoteInvalid, RecordError
 from audit.sealed_stream import SealedFile, Secret, Written, write
 
@@ -21,7 +21,7 @@ _LARGEST = 1 << 16
 _AGAIN = "Take another copy of it."
 
 
-def back_up_keys(places: Sequence[Path], to: Path, *, key: SigningKey, created: str, secret: Secret) -> list[str]:
+def back_up_keys(places: Sequence[Path], to: Path, *, key: Signer, created: str, secret: Secret) -> list[str]:
     """Seal key files, and every file of folders of keys, into the new file `to`; return their names. Raises RecordError."""
     files: dict[str, bytes] = {}
     for place in places:
@@ -37,8 +37,8 @@ def back_up_keys(places: Sequence[Path], to: Path, *, key: SigningKey, created: 
     sealed = secret.parameters()
 
     def note(written: Written) -> str:
-        body = {"created": created, "sealed": sealed, "sha256": written.sha256, "verifier_key": key.verifier_key}
-        return key.sign_note(f"{FORMAT}\n{canonical(body).decode()}\n")
+        body = {"created": created, "sealed": sealed, "sha256": written.sha256, "verifier_key": key.verifier.text}
+        return sign_note(key, f"{FORMAT}\n{canonical(body).decode()}\n")
 
     content = canonical({name: base64.b64encode(data).decode() for name, data in files.items()})
     write(to, FORMAT, [content], secret.key(sealed), note)

@@ -15,8 +15,10 @@ from audit.canonical import JsonObject, JsonValue
 from audit.checkpoint import Signer, VerifierKey, sign_note, signature_line, verify_note
 from audit.errors import EntryInvalid, NoteInvalid
 from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.reader import TrailReader
 
 FORMAT = "dosewright-key-rotation/1"
+_ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,12 @@ class KeyHistory:
             if believed:
                 found.append(reign.key)
         return found
+
+    def believed(self, trusted: Iterable[VerifierKey]) -> list[VerifierKey]:
+        """Return every key of this trail where the trusted ones establish the present one, which signs the entries of all before it
+        too; else those that they vouch for."""
+        found = self.vouched(trusted)
+        return [reign.key for reign in self.reigns] if self.present in found else found
 
     def established(self, trusted: Iterable[VerifierKey]) -> bool:
         """Say whether the trusted keys establish the key that signs now."""
@@ -129,6 +137,14 @@ def key_history(origin: str, first: JsonValue, rotations: Sequence[Rotation], st
             (0, f"the trail's verifier key was changed to {stated} without a rotation; the last one named is {present}")
         )
     return history
+
+
+def stored_history(reader: TrailReader) -> KeyHistory:
+    """Return the keys of a stored trail. Raises RecordError where it cannot be read."""
+    first = next(reader.entries(0, 1), None)
+    found = reader.search(kind=EventKind.TRAIL_KEY_ROTATED.value, limit=_ALL)
+    rotations = [Rotation(entry.seq, str(entry.body.get("prev")), entry.new) for entry in found]
+    return key_history(reader.origin, None if first is None else first.new.get("verifier_key"), rotations, reader.verifier_key)
 
 
 def _take(history: KeyHistory, origin: str, rotation: Rotation) -> None:

@@ -157,9 +157,10 @@ class PostgresSchema:
         """Delete the sealed row of a patient in the open transaction."""
         connection.execute("DELETE FROM patients WHERE id = ?", (id,))
 
-    def wipe(self, connection: Connection) -> None:
+    def wipe(self, connection: Connection) -> bool:
         """Have the server clear the row's space; its write-ahead log and its backups are its administrator's to let go."""
         connection.execute("VACUUM patients")
+        return True
 
     def take_lock(self, writer: Connection) -> _SessionLock:
         """Wait a little: the session of a writer that was lost may still be ending on the server."""

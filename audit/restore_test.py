@@ -18,6 +18,7 @@ from audit.canonical import JsonObject, sha256_hex
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
 from audit.errors import DosewrightError, VerificationError
 from audit.events import Actor, Entry, EntryDraft, EventKind, Subject
+from audit.key_rotation import stored_history
 from audit.multiproof import prove, roots
 from audit.reader import TrailReader
 from audit.release.batch_record import record_sha256
@@ -42,13 +43,17 @@ class Outcome:
 def try_restore(backup: Path, live: Path, *, secret: Secret | None, today: date, trusted: Sequence[VerifierKey] = ()) -> Outcome:
     """Restore a backup beside the live store, compare, and remove it. What is wrong with the backup is the outcome, not an exception.
 
+    The backup is signed by a key of the live trail, its present one or one from before a replacement; given `trusted`, by one of these or
+    one that they establish.
+
     Raises RecordError where there is no room to restore, or the live store cannot be read.
     """
     said: JsonObject = {"backup": backup.name, "on": today.isoformat(), "passed": False}
     with TrailReader(live) as reader, working_folder(live.parent) as folder:
         key = VerifierKey.parse(reader.verifier_key)
         try:
-            manifest = unpack(backup, folder / "restored.db", secret, trusted or [key])
+            keys = [*trusted, *stored_history(reader).believed(trusted or [key])]
+            manifest = unpack(backup, folder / "restored.db", secret, keys)
             said |= {"backup_sha256": manifest.sha256, "backup_size": manifest.size, "backup_created": manifest.created}
             with TrailReader(folder / "restored.db") as restored:
                 said |= _extended(reader, key, manifest) | _opened(restored, reader)

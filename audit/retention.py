@@ -67,19 +67,20 @@ class Kept:
         return self.until is not None and not self.holds and today > self.until
 
 
-def kept_batches(reader: TrailReader, policy: Policy) -> Iterator[Kept]:
-    """Give every batch of the workstation's trail with how long its documents are kept, by number."""
+def kept_batches(reader: TrailReader, policy: Policy, *, patient: str | None = None) -> Iterator[Kept]:
+    """Give every batch of the workstation's trail, or of one patient, with how long its documents are kept, by number."""
     holds: dict[str, list[str]] = {}
     for id_, state in reader.objects("hold"):
         if state.get("held") is True:
             holds.setdefault(str(state.get("batch")), []).append(f"{id_.rpartition('/')[2]}: {state.get('because')}")
     signed = {entry.subject.id: entry for entry in reader.search(kind=EventKind.BATCH_DISPOSITION_SIGNED.value, limit=_ALL)}
     for batch, state in reader.objects("batch"):
-        yield _kept(reader, batch, state, signed.get(batch), policy, tuple(holds.get(batch, ())))
+        whose = _patient_of(reader, str(state.get("order")))
+        if patient is None or whose == patient:
+            yield _kept(reader, batch, whose, signed.get(batch), policy, tuple(holds.get(batch, ())))
 
 
-def _kept(reader: TrailReader, batch: str, state: JsonObject, signed: Entry | None, policy: Policy, holds: tuple[str, ...]) -> Kept:
-    patient = _patient_of(reader, str(state.get("order")))
+def _kept(reader: TrailReader, batch: str, patient: str | None, signed: Entry | None, policy: Policy, holds: tuple[str, ...]) -> Kept:
     if signed is None:
         return Kept(batch, patient, None, None, None, holds, "it has no disposition yet")
     certified, expires = date.fromisoformat(signed.at[:10]), _expiry(reader, signed)
@@ -140,7 +141,8 @@ def erasure_refusals(reader: TrailReader, pseudonym: str, policy: Policy, today:
         return [f"no identifying data are held under {pseudonym}"]
     if state.get(ERASED_FIELD) is True:
         return [f"the identifying data of {pseudonym} were erased already"]
-    reasons = [_reason(kept) for kept in kept_batches(reader, policy) if kept.patient == pseudonym and not kept.is_due(today)]
+    reasons = [_reason(kept) for kept in kept_batches(reader, policy, patient=pseudonym) if not kept.is_due(today)]
+    reasons += [f"recall {recall} is open and has to reach the patient" for recall in _open_recalls_of(reader, pseudonym)]
     made = {str(state.get("order")) for _, state in reader.objects("batch")}
     for id_, order in reader.objects("order"):
         if _patient_in(order) == pseudonym and id_ not in made:
@@ -148,6 +150,13 @@ def erasure_refusals(reader: TrailReader, pseudonym: str, policy: Policy, today:
             until = _years_later(date.fromisoformat(last), policy.after_certification)
             reasons += [f"order {id_} of {last} is kept until {until}"] if today <= until else []
     return reasons
+
+
+def _open_recalls_of(reader: TrailReader, pseudonym: str) -> list[str]:
+    """Return the open recalls that found a patient: until they are closed, who that is must be known."""
+    found = [(recall, state.get("found")) for recall, state in reader.objects("recall") if state.get("status") == "open"]
+    named = [(recall, body.get("patients")) for recall, body in found if isinstance(body, dict)]
+    return [recall for recall, patients in named if isinstance(patients, list) and pseudonym in patients]
 
 
 def _reason(kept: Kept) -> str:

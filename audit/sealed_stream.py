@@ -9,6 +9,7 @@ length of the note: a file that was cut off has none.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 import unicodedata
@@ -31,6 +32,8 @@ _TAG, _KEY, _SALT, _FOOTER, _LONGEST_NOTE = 16, 32, 16, 17, 1 << 20
 _PASSES, _MEMORY_KIB, _LANES = 3, 65536, 4
 _MOST_PASSES, _MOST_MEMORY_KIB, _MOST_LANES = 64, 1 << 20, 64
 _SHORTEST_PASSPHRASE = 12
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems without hard links answer."""
 _AGAIN = "Take another copy of the backup."
 
 
@@ -115,7 +118,7 @@ def write(path: Path, head: str, blocks: Iterable[bytes], key: bytes | None, not
             file.write(text + b"%016d\n" % len(text))
             file.flush()
             os.fsync(file.fileno())
-        os.link(part, path)  # unlike a renaming, it never takes the place of a file
+        give_name(part, path)
         _sync_folder(path.parent)
     except FileExistsError:
         raise RecordError(f"{path} exists already.", remedy="Give another name; a backup is never written over.") from None
@@ -123,6 +126,24 @@ def write(path: Path, head: str, blocks: Iterable[bytes], key: bytes | None, not
         raise RecordError(f"{path} cannot be written: {error.strerror}.", remedy="Free space, or name another folder.") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def give_name(part: Path, path: Path) -> None:
+    """Let a whole file have its name in one step, never in the place of another file. Raises FileExistsError, OSError.
+
+    Where the file system has no hard links (FAT, some network shares), the name is taken first, by an empty file that cannot be there yet.
+    """
+    try:
+        os.link(part, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            part.replace(path)
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -225,7 +225,7 @@ class SecondFactors:
         if (count or known) and count <= known:
             what = f"passkey {factor.id}: its counter went from {known} to {count}; there may be a copy of it"
             reason = "second factor: the counter of the passkey went back"
-            return FactorVerdict(False, reason, (self._identity.misuse(what, person.username),))
+            return FactorVerdict(False, reason, suspected=what)
         return FactorVerdict(True, drafts=(self._use(factor, person, {"sign_count": count}, "passkey"),))
 
     def _use(self, factor: Factor, person: Person, new: JsonObject, how: str) -> EntryDraft:

@@ -209,9 +209,14 @@ class SqliteFile:
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("DELETE FROM patients WHERE id = ?", (id,))
 
-    def wipe(self, connection: Connection) -> None:
-        """Empty the write-ahead log, which still has the row as it was."""
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def wipe(self, connection: Connection) -> bool:
+        """Empty the write-ahead log, which still has the row as it was. It stays while a reader needs it, who is not waited for."""
+        connection.execute("PRAGMA busy_timeout=0")
+        try:
+            row: tuple[int, int, int] | None = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+        return row is not None and row[0] == 0
 
     def take_lock(self, writer: Connection) -> WriterLock:
         return WriterLock.take(self.path)

@@ -81,6 +81,7 @@ class TrailStore(TrailReader):
         self._known: dict[tuple[str, str], StoredObject] = {}
         self._doubt: tuple[Growth, tuple[EntryDraft, ...]] | None = None
         self._settled: tuple[tuple[EntryDraft, ...], list[Entry]] = ((), [])
+        self._wiped = True
 
     @classmethod
     def create(cls, place: Place, *, origin: str, key: Signer, clock: Clock, software: str, demonstration: bool) -> TrailStore:
@@ -115,6 +116,8 @@ class TrailStore(TrailReader):
             store._sole_writer = database.take_lock(store._writer)
             with record_errors(database):
                 store._load()
+            # whether an earlier process had come to wipe what it erased is not known
+            store._wiped = not store.search(kind=EventKind.PATIENT_IDENTITY_ERASED.value, limit=1)
         except BaseException:
             store._abandon()
             raise
@@ -128,6 +131,11 @@ class TrailStore(TrailReader):
     def key(self) -> VerifierKey:
         """The public key that this store's checkpoints are signed with."""
         return self._key.verifier
+
+    @property
+    def is_wiped(self) -> bool:
+        """Whether nothing is left of the rows that were erased; else somebody read meanwhile, and each later write tries again."""
+        return self._wiped
 
     @property
     def clock(self) -> Clock:
@@ -256,18 +264,19 @@ class TrailStore(TrailReader):
                 database.rollback(writer)
                 raise
             self._doubt = growth, drafts
+            self._wiped = self._wiped and not growth.erased
             try:
                 writer.execute("COMMIT")
             except database.errors:
                 if not self._settle():
                     raise
                 return
-            if growth.erased:
-                self._adopt()
-                database.wipe(writer)
         except database.errors as error:
             raise database.record_error(error) from error
         self._adopt()
+        if not self._wiped:
+            with suppress(*database.errors):  # the entries are committed; what is left of a row is tried again with the next ones
+                self._wiped = database.wipe(writer)
 
     def _settle(self) -> bool:
         """Find out whether the last commit, if it failed, took hold after all; say so. Raises RecordError where the head cannot be read."""

@@ -32,7 +32,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "people": ("person.",),
         "alarms": ("alarm.",),
         "recipes": ("recipe.",),
-        "clock": (EventKind.CELL_CLOCK_STEPPED.value,),
+        "clock": (EventKind.CELL_CLOCK_STEPPED.value, EventKind.SITE_CLOCK_STEPPED.value),
     }
 )
 """Names of often asked questions → kinds, or beginnings of kinds (these end with a full stop)."""

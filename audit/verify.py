@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from audit.anchor_check import Trusted
+from audit.anchor_check import NOTHING_OUTSIDE, Trusted
 from audit.canonical import canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
@@ -28,7 +28,6 @@ from audit.verify_anchors import store_anchors
 from audit.verify_half import OtherHalf, walk_entries
 
 _FINDINGS_LIMIT = 200
-_NOTHING_OUTSIDE = Trusted()
 
 
 @dataclass(slots=True)
@@ -46,7 +45,7 @@ class _Walk:
         self.findings.append(Finding(place, problem))
 
 
-def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: int = 1, outside: Trusted = _NOTHING_OUTSIDE) -> Report:
+def verify_store(place: Place, trusted: Sequence[VerifierKey] = (), *, workers: int = 1, outside: Trusted = NOTHING_OUTSIDE) -> Report:
     """Check a store from its database alone; return the report, whatever is found.
 
     `place` is the path of a file or the URL of a PostgreSQL schema. With trusted keys, a store signed by another key is a finding;

@@ -7,9 +7,10 @@ what to do. Sources: UCUM 2.2; HL7 FHIR R4 and R5, datatypes Quantity, Timing an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import gcd, lcm
 from types import MappingProxyType
@@ -64,11 +65,14 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "PCV": "after dinner",
     }
 )
-_TIMES_A_DAY = {"QD": 1, "BID": 2, "TID": 3, "QID": 4}
+_TIMES_A_DAY = {"QD": 1, "BID": 2, "TID": 3, "QID": 4, "Q8H": 3, "Q6H": 4, "Q4H": 6}
+# Where the codes of a timing are from: another system's code says nothing here, an unknown one of this system does change the meaning.
+_TIMING_CODES = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth")
 _DAYS_IN = {"d": 1, "wk": 7}
 # Members of Timing.repeat that are read; any other one (a range, a weekday, an offset) changes the meaning, and is refused.
 _READ = frozenset({"boundsDuration", "boundsPeriod", "frequency", "period", "periodUnit", "timeOfDay", "when", "count"})
+_BOUNDS = frozenset({"boundsDuration", "boundsPeriod", "count"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,18 @@ def times_of_day(timing: Mapping[str, object]) -> tuple[str, ...]:
         raise refuse("it names single moments, not times of the day", "Enter the prescription by hand.")
     if unread := sorted(repeat.keys() - _READ):
         raise refuse(f"its timing states {', '.join(unread)}", "Only a schedule that is the same every day can be taken over.")
-    if not repeat.keys() - {"boundsDuration", "boundsPeriod", "count"}:
-        return _numbered(_times_of_code(_object(timing.get("code"))))
+    by_code = _times_of_code(_object(timing.get("code")))
+    if not repeat.keys() - _BOUNDS:
+        if by_code is None:
+            raise refuse("it does not say how often a day it is to be taken", "Enter the prescription by hand.")
+        return _numbered(by_code)
+    times = _times_of_repeat(repeat)
+    if by_code not in (None, len(times)):
+        raise refuse(f"its code says {by_code} times a day and its timing {len(times)}", "Ask the prescriber.")
+    return times
+
+
+def _times_of_repeat(repeat: Mapping[str, object]) -> tuple[str, ...]:
     a_day = _times_a_day(repeat)
     named = [f"at {str(moment)[:5]}" for moment in _list(repeat.get("timeOfDay"))]
     for event in _list(repeat.get("when")):
@@ -136,7 +150,7 @@ def times_of_day(timing: Mapping[str, object]) -> tuple[str, ...]:
         named.append(EVENTS[str(event)])
     if not named:
         return _numbered(a_day)
-    if len(named) != a_day and "frequency" in repeat and not (a_day == 1 and "timeOfDay" not in repeat):
+    if len(named) != a_day and ("frequency" in repeat or a_day != 1):
         raise refuse(f"it is to be taken {a_day} times a day and names {len(named)} times", "Ask the prescriber.")
     if len(set(named)) != len(named):
         raise refuse("it names a time of the day twice", "Ask the prescriber.")
@@ -159,11 +173,18 @@ def _times_a_day(repeat: Mapping[str, object]) -> int:
     return int(a_day)
 
 
-def _times_of_code(code: Mapping[str, object]) -> int:
-    for coding in _list(code.get("coding")):
-        if (found := _TIMES_A_DAY.get(str(_object(coding).get("code")))) is not None:
-            return found
-    raise refuse("it does not say how often a day it is to be taken", "Enter the prescription by hand.")
+def _times_of_code(code: Mapping[str, object]) -> int | None:
+    """Return how often a day a code says, None where there is none that is known here. Raises InputInvalid."""
+    found: set[int] = set()
+    for coding in map(_object, _list(code.get("coding"))):
+        word = coding.get("code")
+        if (times := _TIMES_A_DAY.get(str(word))) is not None:
+            found.add(times)
+        elif word and coding.get("system", _TIMING_CODES) == _TIMING_CODES:
+            raise refuse(f"its timing is {word}, which is not known here", "Only a schedule that is the same every day can be taken over.")
+    if len(found) > 1:
+        raise refuse("its codes say different times a day", "Ask the prescriber.")
+    return found.pop() if found else None
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -171,24 +192,40 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 
 def days_of(timing: Mapping[str, object]) -> int | None:
-    """Return for how many days a dosage is to be taken, None where it does not say. Raises InputInvalid."""
+    """Return for how many days a dosage is to be taken, None where it does not say. Raises InputInvalid where it says it in two ways."""
     repeat = _object(timing.get("repeat"))
+    stated: set[int] = set()
     if duration := _object(repeat.get("boundsDuration")):
-        return whole_days(duration, "its duration")
-    if period := _object(repeat.get("boundsPeriod")):
-        start, end = period.get("start"), period.get("end")
-        if start is None or end is None:
-            return None
-        count = (date.fromisoformat(str(end)[:10]) - date.fromisoformat(str(start)[:10])).days + 1
-        if count < 1:
-            raise refuse("its period ends before it begins", "Ask the prescriber.")
-        return count
-    if (count_of_doses := repeat.get("count")) is not None:
+        stated.add(whole_days(duration, "its duration"))
+    start, end = period_of(timing)
+    if start and end:
+        stated.add(_days_between(start, end))
+    if (count := repeat.get("count")) is not None:
         times = len(times_of_day(timing))
-        if not isinstance(count_of_doses, int) or count_of_doses % times:
-            raise refuse(f"{count_of_doses} doses at {times} a day are no whole number of days", "Ask the prescriber.")
-        return count_of_doses // times
-    return None
+        if not isinstance(count, int) or count % times:
+            raise refuse(f"{count} doses at {times} a day are no whole number of days", "Ask the prescriber.")
+        stated.add(count // times)
+    if len(stated) > 1:
+        shown = " and ".join(map(str, sorted(stated)))
+        raise refuse(f"it is for {shown} days, by its duration, period and number of doses", "Ask the prescriber.")
+    return stated.pop() if stated else None
+
+
+def _days_between(start: str, end: str) -> int:
+    """Return the days of a period, its first and its last among them. Raises InputInvalid."""
+    try:
+        count = (date.fromisoformat(end) - date.fromisoformat(start)).days + 1
+    except ValueError:
+        raise refuse(f"its period from {start} to {end} is not stated in days", "Enter the number of days by hand.") from None
+    if count < 1:
+        raise refuse("its period ends before it begins", "Ask the prescriber.")
+    return count
+
+
+def period_of(timing: Mapping[str, object]) -> tuple[str, str]:
+    """Return the first and the last day of a dosage as they are stated, each empty where it is not."""
+    period = _object(_object(timing.get("repeat")).get("boundsPeriod"))
+    return str(period.get("start") or "")[:10], str(period.get("end") or "")[:10]
 
 
 def whole_days(duration: Mapping[str, object], what: str) -> int:
@@ -206,6 +243,15 @@ def shares(amounts: Sequence[Decimal]) -> tuple[int, ...]:
     whole = [int(fraction * common) for fraction in fractions]
     divisor = gcd(*whole)
     return tuple(number // divisor for number in whole)
+
+
+def bounded_number(text: str) -> Decimal:
+    """Return a number of a JSON text with every digit. Raises InputInvalid for one that can be no amount, size or count."""
+    with suppress(InvalidOperation):  # an exponent that no decimal has
+        number = Decimal(text)
+        if len(number.as_tuple().digits) <= EXACT.prec and abs(number.adjusted()) < EXACT.prec:
+            return number
+    raise refuse(f"the number {text[:20]} is out of range", "Have the sending system corrected.")
 
 
 def exact_number(value: object) -> Decimal | None:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from pydantic import ValidationError
 
 from api.errors import WrongState
+from api.interop.fhir_amounts import UCUM
 from audit.canonical import JsonObject, JsonValue
 from audit.errors import RecordError
 from audit.release.batch_record import record_sha256
+from audit.release.label import released_units
 from audit.release.trail_view import as_list, as_object, number_of, text_of
 
-UCUM = "http://unitsofmeasure.org"
 _NAMESPACE = uuid.UUID("6a2f4c1e-0d0b-5b0c-8f57-6f2a6b1c9d11")
 _RELEASED = frozenset({"released", "partly released"})
 _STATISTICS = (("mean_percent", "mean content by mass"), ("sd_percent", "standard deviation of content by mass"))
@@ -65,7 +66,7 @@ def batch_analysis(record: JsonObject, *, site: str) -> bytes:
             "conclusion": _conclusion(record),
         },
     )
-    medications = [_medication(record, strength) for strength in map(as_object, as_list(record.get("strengths")))]
+    medications = [_medication(record, actives) for actives in _kinds_of_units(record).values()]
     bundle: Resource = {
         "resourceType": "Bundle",
         "type": "collection",
@@ -79,22 +80,22 @@ def batch_analysis(record: JsonObject, *, site: str) -> bytes:
 def dispense(record: JsonObject, strength_mg: str, quantity: int, *, patient: str, handed_over: str) -> bytes:
     """Return the MedicationDispense of units of one strength of a released batch as FHIR JSON.
 
-    `patient` is the reference by which the receiving system knows the patient; `handed_over` is RFC 3339. Raises WrongState where the batch
-    is not released, has no such strength, or has fewer accepted units of it.
+    `strength_mg` of units of two actives is both, in the order of the inks (`50/12.5`). `patient` is the reference by which the receiving
+    system knows the patient; `handed_over` is RFC 3339. Raises WrongState where the batch is not released, has no such strength, or has
+    fewer accepted units of it that were not taken away.
     """
     _signed(record)
-    strengths = {text_of(as_object(row).get("strength_mg")): as_object(row) for row in as_list(record.get("strengths"))}
-    row, accepted = strengths.get(strength_mg), 0
-    if row is not None and isinstance(count := row.get("units_accepted"), int):
-        accepted = count
     if text_of(record.get("disposition")) not in _RELEASED:
         raise WrongState(f"Batch {record.get('batch')} is {record.get('disposition')}.", remedy="Only what was released is dispensed.")
-    if row is None or not 1 <= quantity <= accepted:
+    strengths = tuple(strength_mg.split("/"))
+    actives = _kinds_of_units(record).get(strengths)
+    accepted = sum(unit.strengths == strengths for unit in released_units(record))
+    if actives is None or not 1 <= quantity <= accepted:
         raise WrongState(
             f"Batch {record.get('batch')} has {accepted} accepted units of {strength_mg} mg, not {quantity}.", remedy="Check the pack."
         )
     prescription = as_object(record.get("prescription"))
-    medication = _unit(record, row)
+    medication = _unit(record, actives)
     number = text_of(prescription.get("number"))
     resource: Resource = {
         "resourceType": "MedicationDispense",
@@ -111,6 +112,23 @@ def dispense(record: JsonObject, strength_mg: str, quantity: int, *, patient: st
     return _checked(resource)
 
 
+def _kinds_of_units(record: JsonObject) -> dict[tuple[str, ...], tuple[JsonObject, ...]]:
+    """Return each kind of unit by its strengths in mg, one for each active, with the record's row of each.
+
+    The rows of a record are those of its inks: which of them are together in a unit, the units say.
+    """
+    rows = [as_object(row) for row in as_list(record.get("strengths"))]
+    if all(row.get("part") is None for row in rows):
+        return {(text_of(row.get("strength_mg")) or "",): (row,) for row in rows}
+    of_part = {(row.get("part"), row.get("strength_mg")): row for row in rows}
+    found: dict[tuple[str, ...], tuple[JsonObject, ...]] = {}
+    for unit in map(as_object, as_list(record.get("units"))):
+        parts = [(part.get("part"), part.get("strength_mg")) for part in map(as_object, as_list(unit.get("parts")))]
+        if parts and all(part in of_part for part in parts):
+            found.setdefault(tuple(str(strength) for _, strength in parts), tuple(of_part[part] for part in parts))
+    return found
+
+
 def _signed(record: JsonObject) -> None:
     if not as_list(record.get("signatures")) or text_of(record.get("disposition")) in (None, "held"):
         raise WrongState(f"Batch {record.get('batch')} has no signed disposition.", remedy="Sign its disposition first.")
@@ -123,7 +141,7 @@ def _tests(record: JsonObject, strength: JsonObject) -> Iterator[tuple[Resource,
     named: list[tuple[str, str, JsonValue, Decimal | None]] = [(name, title, result.get(name), None) for name, title in _STATISTICS]
     limit = number_of(statistic.get("limit_percent"))
     named.append(("statistic", text_of(statistic.get("name")) or "statistic", statistic.get("value_percent"), limit))
-    moiety = text_of(strength.get("moiety")) or text_of(as_object(record.get("product")).get("moiety")) or ""
+    moiety = _moiety(as_object(record.get("product")), strength)
     for name, title, value, high in named:
         number = number_of(value)
         if number is None:
@@ -145,40 +163,53 @@ def _tests(record: JsonObject, strength: JsonObject) -> Iterator[tuple[Resource,
         yield defined, _entry(record, "Observation", f"result/{key}", observation)
 
 
-def _medication(record: JsonObject, strength: JsonObject) -> Resource:
-    unit = _unit(record, strength)
+def _medication(record: JsonObject, actives: Sequence[JsonObject]) -> Resource:
+    unit = _unit(record, actives)
     return _entry(record, "Medication", f"medication/{unit['id']}", unit)
 
 
-def _unit(record: JsonObject, strength: JsonObject) -> Resource:
-    """Return a unit of one strength as a Medication: active with its basis, strength, batch and expiry."""
+def _unit(record: JsonObject, actives: Sequence[JsonObject]) -> Resource:
+    """Return a unit as a Medication: each active with its basis and strength, batch and expiry."""
     product, use_by = as_object(record.get("product")), as_object(as_object(record.get("release")).get("use_by"))
-    moiety = text_of(strength.get("moiety")) or text_of(product.get("moiety")) or ""
-    basis, label = text_of(product.get("basis")), text_of(strength.get("strength_mg")) or "0"
+    stated = [_stated(product, row) for row in actives]
+    labels = [text_of(row.get("strength_mg")) or "0" for row in actives]
+    moieties = [_moiety(product, row) for row in actives]
     batch: Resource = {"lotNumber": text_of(record.get("batch"))}
     if day := text_of(use_by.get("day")):
         batch["expirationDate"] = day
-    stated = f"{moiety} (stated as {basis})" if basis and not strength.get("moiety") else moiety
+    named = " and ".join(f"{name} {label} mg" for name, label in zip(stated, labels, strict=True))
     return {
         "resourceType": "Medication",
-        "id": re.sub(r"[^A-Za-z0-9-]", "-", f"unit-{label}-{moiety}")[:64],
-        "code": {"text": f"{stated} {label} mg {text_of(product.get('dosage_form')) or ''}".strip()},
+        "id": re.sub(r"[^A-Za-z0-9-]", "-", "-".join(("unit", *labels, *moieties)))[:64],
+        "code": {"text": f"{named} {text_of(product.get('dosage_form')) or ''}".strip()},
         "doseForm": {"text": text_of(product.get("dosage_form")) or "unit"},
         "batch": batch,
         "ingredient": [
             {
-                "item": {"concept": {"text": stated}},
+                "item": {"concept": {"text": name}},
                 "isActive": True,
                 "strengthRatio": {"numerator": _milligrams(label), "denominator": {"value": 1, "system": UCUM, "code": "{unit}"}},
             }
+            for name, label in zip(stated, labels, strict=True)
         ],
     }
+
+
+def _moiety(product: JsonObject, row: JsonObject) -> str:
+    return text_of(row.get("moiety")) or text_of(product.get("moiety")) or ""
+
+
+def _stated(product: JsonObject, row: JsonObject) -> str:
+    """Return an active with the basis that its strength is stated as."""
+    basis = text_of(product.get("second_basis" if row.get("part") == 2 else "basis"))
+    return f"{_moiety(product, row)} (stated as {basis})" if basis else _moiety(product, row)
 
 
 def _conclusion(record: JsonObject) -> str:
     claims = []
     for row in map(as_object, as_list(record.get("strengths"))):
-        claims.append(f"{text_of(row.get('strength_mg'))} mg: {text_of(as_object(row.get('uniformity')).get('claim'))}")
+        named = " ".join(text for text in (text_of(row.get("moiety")), f"{text_of(row.get('strength_mg'))} mg") if text)
+        claims.append(f"{named}: {text_of(as_object(row.get('uniformity')).get('claim'))}")
     notice = text_of(record.get("notice"))
     return ". ".join([f"Disposition: {text_of(record.get('disposition'))}", *claims, *([notice] if notice else [])])
 

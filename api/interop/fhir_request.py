@@ -15,7 +15,19 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from api.interop.fhir_amounts import Amount, amount, days_of, length_cm, mass_kg, refuse, shares, times_of_day, whole_days
+from api.interop.fhir_amounts import (
+    Amount,
+    amount,
+    bounded_number,
+    days_of,
+    length_cm,
+    mass_kg,
+    period_of,
+    refuse,
+    shares,
+    times_of_day,
+    whole_days,
+)
 from audit.quantities import plain_text
 
 LARGEST = 1 << 20
@@ -69,8 +81,7 @@ def read_request(data: bytes, actives: Iterable[Active], *, today: date) -> Fhir
     _refuse_what_changes_it(request)
     _medication(bundle, request, tuple(actives), found)
     _dosage(request, found)
-    patient = bundle.by_reference.get(_reference(request.get("subject")), {})
-    _patient(patient, found, today)
+    _patient(_patient_of(bundle, request.get("subject")), found, today)
     _body(bundle, request, found)
     found.put("prescriber", _text(_object(request.get("requester")).get("display")))
     found.put("number", _number(request))
@@ -81,7 +92,7 @@ def _read(data: bytes) -> _Bundle:
     if len(data) > LARGEST:
         raise refuse(f"it is larger than {LARGEST} bytes", "Send one prescription at a time.")
     try:
-        tree = json.loads(data, parse_float=Decimal, parse_constant=_no_constant)
+        tree = json.loads(data, parse_float=bounded_number, parse_int=_whole_number, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise refuse(f"it is no JSON: {str(error)[:120]}", "Send FHIR in JSON.") from None
     if not isinstance(tree, dict):
@@ -93,9 +104,20 @@ def _read(data: bytes) -> _Bundle:
         raw = _object(_object(entry).get("resource"))
         resource = _validated(raw)
         by_type.setdefault(_text(raw.get("resourceType")), []).append(resource)
-        for name in (_text(_object(entry).get("fullUrl")), f"{_text(raw.get('resourceType'))}/{_text(raw.get('id'))}"):
-            by_reference[name] = resource
+        for name in filter(None, (_text(_object(entry).get("fullUrl")), _local_name(raw))):
+            if by_reference.setdefault(name, resource) is not resource:
+                raise refuse(f"two of its resources are {name}", "Have the sending system corrected.")
     return _Bundle(by_type, by_reference)
+
+
+def _local_name(resource: Mapping[str, object]) -> str:
+    """Return `Type/id`, empty for a resource without an id: nothing can refer to it."""
+    own = _text(resource.get("id"))
+    return f"{_text(resource.get('resourceType'))}/{own}" if own else ""
+
+
+def _whole_number(text: str) -> int:
+    return int(bounded_number(text))
 
 
 def _no_constant(text: str) -> object:
@@ -199,13 +221,14 @@ def _dosage(request: Mapping[str, object], found: FhirPrescription) -> None:
         for item in dosages
     ):
         raise refuse("it is to be taken as needed", "Units are printed for a course of fixed days and times: ask the prescriber.")
+    _refuse_a_course_in_parts(dosages)
     times = [times_of_day(_object(item.get("timing"))) for item in dosages]
     amounts = [_ordered(item) for item in dosages]
     if len(dosages) == 1:
         _one(times[0], amounts[0], found)
     else:
         _several(times, amounts, found)
-    _days(request, dosages, found)
+    _days(request, days_of(_object(dosages[0].get("timing"))), found)
 
 
 def _one(times: tuple[str, ...], prescribed: Amount, found: FhirPrescription) -> None:
@@ -213,6 +236,21 @@ def _one(times: tuple[str, ...], prescribed: Amount, found: FhirPrescription) ->
     found.put("unit", prescribed.unit)
     found.put("per", prescribed.per)
     found.put("schedule", "; ".join(times))
+
+
+def _refuse_a_course_in_parts(dosages: Sequence[Mapping[str, object]]) -> None:
+    """Refuse instructions that follow each other: only those that are followed together, on the same days, are parts of one day.
+
+    FHIR, Dosage.sequence: instructions with different numbers are followed one after the other, those with the same one together.
+    """
+    remedy = "A dose that changes over days is not one course: enter each part by hand, as an order of its own."
+    if len({item.get("sequence") for item in dosages}) > 1:
+        raise refuse("its dosage instructions follow each other (sequence)", remedy)
+    timings = [_object(item.get("timing")) for item in dosages]
+    if len({days_of(timing) for timing in timings}) > 1:
+        raise refuse("its dosage instructions are for different numbers of days, or only some say for how many", remedy)
+    if len({period_of(timing) for timing in timings}) > 1:
+        raise refuse("its dosage instructions are for different periods", remedy)
 
 
 def _several(times: Sequence[tuple[str, ...]], amounts: Sequence[Amount], found: FhirPrescription) -> None:
@@ -242,18 +280,15 @@ def _ordered(dosage: Mapping[str, object]) -> Amount:
     return amount(_object(item.get("doseQuantity")), "its amount")
 
 
-def _days(request: Mapping[str, object], dosages: Sequence[Mapping[str, object]], found: FhirPrescription) -> None:
-    stated = {days for item in dosages if (days := days_of(_object(item.get("timing")))) is not None}
+def _days(request: Mapping[str, object], stated: int | None, found: FhirPrescription) -> None:
     supply = _object(_object(request.get("dispenseRequest")).get("expectedSupplyDuration"))
-    if len(stated) > 1:
-        raise refuse("its dosage instructions are for different numbers of days", "A dose that changes over days is not one course.")
-    if not stated and supply:
-        stated = {whole_days(supply, "the expected duration of the supply")}
+    if stated is None and supply:
+        stated = whole_days(supply, "the expected duration of the supply")
         found.findings.append("The number of days is that of the supply; the request states no end of the treatment. Check it.")
-    if stated:
-        found.put("days", str(stated.pop()))
-    else:
+    if stated is None:
         found.findings.append("The request does not say for how many days: enter it.")
+    else:
+        found.put("days", str(stated))
 
 
 def _patient(patient: Mapping[str, object], found: FhirPrescription, today: date) -> None:
@@ -281,6 +316,35 @@ def _patient(patient: Mapping[str, object], found: FhirPrescription, today: date
         found.put("age_years", age_in_years(date.fromisoformat(born), today))
 
 
+def _patient_of(bundle: _Bundle, subject: object) -> Mapping[str, object]:
+    """Return the Patient that a subject refers to, or names by an identifier where it refers to none; empty where that is not one."""
+    patients = bundle.by_type.get("Patient", ())
+    if reference := _reference(subject):
+        named = bundle.by_reference.get(reference)
+        return next((patient for patient in patients if patient is named), {})
+    wanted = _identifier(_object(subject).get("identifier"))
+    having = [patient for patient in patients if wanted and wanted in map(_identifier, _list(patient.get("identifier")))]
+    return having[0] if len(having) == 1 else {}
+
+
+def _is_same(bundle: _Bundle, one: object, other: object) -> bool:
+    """Say whether two subjects are the same person for certain: the same Patient, reference or identifier; an empty one is nobody."""
+    if patient := _patient_of(bundle, one):
+        return patient is _patient_of(bundle, other)
+    reference = _reference(one)
+    if reference or _reference(other):
+        # what a resource contains has a name inside it alone
+        return reference == _reference(other) and not reference.startswith("#")
+    identifier = _identifier(_object(one).get("identifier"))
+    return bool(identifier) and identifier == _identifier(_object(other).get("identifier"))
+
+
+def _identifier(value: object) -> tuple[str, str] | None:
+    """Return an identifier with the system that issued it; without one, two persons may bear the same value."""
+    system, number = _text(_object(value).get("system")), _text(_object(value).get("value"))
+    return (system, number) if system and number else None
+
+
 def age_in_years(born: date, today: date) -> str:
     """Return an age as it is entered: whole years from two years on, below that in hundredths by whole months. Raises InputInvalid."""
     months = (today.year - born.year) * 12 + today.month - born.month - (today.day < born.day)
@@ -292,11 +356,11 @@ def age_in_years(born: date, today: date) -> str:
 
 
 def _body(bundle: _Bundle, request: Mapping[str, object], found: FhirPrescription) -> None:
-    subject = _reference(request.get("subject"))
+    subject = request.get("subject")
     days: list[str] = []
     for field_name, codes, read in (("height_cm", HEIGHT, length_cm), ("weight_kg", WEIGHT, mass_kg)):
         mine = [
-            item for item in bundle.by_type.get("Observation", ()) if _reference(item.get("subject")) == subject and _is_of(item, codes)
+            item for item in bundle.by_type.get("Observation", ()) if _is_of(item, codes) and _is_same(bundle, subject, item.get("subject"))
         ]
         dated = sorted(mine, key=_measured)
         if not dated:

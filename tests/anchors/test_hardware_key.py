@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from api import cli
 from audit.checkpoint import VerifierKey, verify_note
 from audit.cosignature import CosignerKey, cosign, cosignatures
-from audit.errors import RecordError
+from audit.errors import LoginFailed, RecordError
+from audit.events import SYSTEM
+from audit.identity import Identity, Role
+from audit.reader import TrailReader
 from audit.signer import PIN_VARIABLE, TokenEntry, load_signer, read_pin
 from audit.store import TrailStore
 from audit.verify import verify_store
-from tests.audit.conftest import ADMIN, CLOCK, KEY, ORIGIN, judged, new_store
+from tests.audit.conftest import ADMIN, CHEAP, CLOCK, KEY, ORIGIN, PASSWORD, judged, new_store
 
 pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 (extra hsm) is not installed")
 MODULES = [
@@ -117,6 +121,51 @@ def test_a_token_pulled_out_in_mid_run_stops_the_record_and_goes_on_when_it_is_b
         store.append(*(judged(n) for n in range(300)))
         verify_note(store.checkpoint(), [key.verifier])
     assert verify_store(tmp_path / "t.db", [key.verifier]).findings == ()
+
+
+@pytest.fixture
+def site(token: Token, tmp_path: Path) -> Path:
+    """A site whose key is on the token, with a locked administrator."""
+    folder, entry = tmp_path / "site", token.entry
+    (folder / "cell-1" / "trusted").mkdir(parents=True)
+    lines = [f'{name} = "{getattr(entry, name)}"' for name in ("module", "token", "key", "name", "pin_file")]
+    (folder / "workstation.toml").write_text("\n".join(['site = "ward"', "[signing_token]", *lines, ""]))
+    key = load_signer(Path("none"), entry, folder)
+    with TrailStore.create(folder / "workstation.db", origin=ORIGIN, key=key, clock=CLOCK, software="t", demonstration=False) as store:
+        people = Identity(store, CLOCK, cost=CHEAP)
+        people.create_person("admin", "Admin Account", [Role.ADMINISTRATOR], PASSWORD, SYSTEM)
+        people.create_person("operator", "Operator Account", [Role.OPERATOR], PASSWORD, ADMIN)
+        for _ in range(people.policy.attempts):
+            with pytest.raises(LoginFailed):
+                people.authenticate("admin", "wrong password here")
+    return folder
+
+
+def test_a_site_with_its_key_on_a_token_is_backed_up_and_restored(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, configuration, backup = site / "workstation.db", str(site / "workstation.toml"), site / "b"
+    assert cli.run(["backup", str(store), "--configuration", configuration, "--to", str(backup)]) == 0
+    check = ["backup-check", str(backup), "--live", str(store), "--configuration", configuration, "--by", "Ada Min"]
+    assert cli.run(check) == 0, capsys.readouterr()
+    again = site / "again.db"
+    put_back = ["restore", str(backup), "--to", str(again), "--by", "Ada Min", "--seen", str(store), "--accept-loss", "a test"]
+    assert cli.run([*put_back, "--configuration", configuration]) == 0, capsys.readouterr()
+    assert verify_store(again).findings == ()
+    capsys.readouterr()
+    for arguments, words in (
+        (["--configuration", configuration, "--key", str(backup)], "Both --key and --configuration"),
+        (["--configuration", str(site / "cell.toml")], "There is no"),
+        ([], "Neither --key nor --configuration"),
+    ):
+        assert cli.run(["backup", str(store), "--to", str(site / "other"), *arguments]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_site_with_its_key_on_a_token_writes_its_trust_list_and_unlocks(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["site", "trust", str(site), "--cell", "cell-1"]) == 0, capsys.readouterr()
+    assert '"operator"' in (site / "cell-1" / "trusted" / "people.json").read_text()
+    assert cli.run(["site", "unlock-administrator", str(site), "admin", "--reason", "seen in person"]) == 0, capsys.readouterr()
+    with TrailReader(site / "workstation.db") as reader:
+        assert (reader.state("person", "admin") or {}).get("locked") is False
 
 
 def test_a_session_that_was_lost_is_opened_anew_within_the_call(token: Token) -> None:

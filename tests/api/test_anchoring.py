@@ -208,6 +208,30 @@ def test_killed_while_the_key_is_replaced_the_site_starts_with_the_key_that_its_
     assert prepare(key_file, old.name).verifier != (new if written else old).verifier, "an unused new key is used by the next attempt"
 
 
+def test_the_end_of_an_interrupted_replacement_leaves_one_json_document(
+    laid_out: Site, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, key_file = folder / "workstation.db", folder / "keys" / "workstation.key"
+    old = SigningKey.load(key_file)
+    with TrailStore.open(store, key=old, clock=SystemClock(), software="t") as opened:
+        opened.rotate_key(prepare(key_file, old.name), actor=SYSTEM, device="ws", reason="yearly")
+    assert rotate(laid_out, folder, monkeypatch, "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["verifier_key"] == SigningKey.load(key_file).verifier_key
+    assert "interrupted attempt took its place" in said.err
+
+
+def test_a_list_of_keys_that_cannot_be_written_says_that_the_key_was_replaced(
+    laid_out: Site, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "site.vkey").unlink()
+    (folder / "site.vkey").mkdir()
+    assert rotate(laid_out, folder, monkeypatch) == 2
+    new = SigningKey.load(folder / "keys" / "workstation.key").verifier_key
+    said = capsys.readouterr().err
+    assert "was replaced, but" in said and f"Add this line to it: {new}" in said and said.count("\n") == 1
+
+
 def test_a_lost_key_is_replaced_and_shown_as_not_continuous(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

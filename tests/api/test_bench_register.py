@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api import cli
 from api.access import Credentials
 from api.bench_register import BenchRegisters
 from api.errors import WrongState
@@ -82,6 +83,26 @@ def test_what_quality_assurance_signs_is_believed_by_the_cell_and_names_who_is_t
     assert register(empty).register.version == 2
     trusted = json.loads((empty.settings.folder / "cell-1" / "trusted" / "people.json").read_text())
     assert {person["username"] for person in trusted.values()} == {"operator", "quality", "helper"}
+
+
+def test_a_lent_role_is_no_role_at_the_cell(empty: Workstation) -> None:
+    """The cell's list has no days in it: what is lent until a day never gets into it, by whichever way it is written."""
+    identity, folder = with_people(empty), empty.settings.folder
+    by = Actor("administrator", "Test administrator", Role.ADMINISTRATOR.value)
+    identity.lend_role("operator", "quality_assurance", identity.today().isoformat(), by, "deputy today")
+    identity.lend_role("quality", "operator", identity.today().isoformat(), by, "deputy today")
+    path, held = folder / "cell-1" / "trusted" / "people.json", {"operator": ["operator"], "quality": ["quality_assurance"]}
+
+    def listed() -> dict[str, list[str]]:
+        return {item["username"]: item["roles"] for item in json.loads(path.read_text()).values()}
+
+    empty.bench_registers.sign(session(empty, "quality"), "cell-1", Credentials(password=PASSWORDS["quality"]))
+    assert listed() == held and [item.username for item in register(empty).register.training] == ["operator"]
+    assert empty.bench_registers.standings()[0].is_ready
+    path.write_text("{}")
+    empty.close()
+    assert cli.run(["site", "trust", str(folder), "--cell", "cell-1"]) == 0
+    assert listed() == held
 
 
 def test_nobody_else_signs_it_and_a_wrong_password_writes_nothing(empty: Workstation) -> None:

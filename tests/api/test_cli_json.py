@@ -186,6 +186,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
         ("recall search --by nothing --json", "AP-014", "nothing"),
         ("recipe list --url http://127.0.0.1:1 --json", "AP-032", "127.0.0.1:1"),
         ("devices /dev/ttyACM0 --json", "AP-014", "--ask"),
+        ("witness create /dev/null/w --name w.example/1 --json", "AP-014", "cannot be made"),
     ],
 )
 def test_an_error_is_one_object_with_code_detail_and_remedy(

@@ -6,12 +6,14 @@ import copy
 import json
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api import cli
 from api.errors import InputInvalid
 from api.interop.fhir_amounts import UNITS, amount, shares, times_of_day
 from api.interop.fhir_request import LARGEST, Active, age_in_years, read_request
@@ -176,6 +178,48 @@ def test_unequal_doses_of_a_day_become_its_amount_and_parts() -> None:
     assert (found.fields["schedule"], found.fields["days"]) == ("morning 2; midday 1; evening 1", "10")
 
 
+def _part(value: float, when: str, sequence: int | None = None, **bounds: Any) -> dict[str, Any]:
+    timing = {"repeat": {"when": [when], "frequency": 1, "period": 1, "periodUnit": "d", **bounds}}
+    numbered = {} if sequence is None else {"sequence": sequence}
+    return {"timing": timing, "doseAndRate": [{"doseQuantity": quantity(value, "mg")}], **numbered}
+
+
+def _coded(*codes: str, **repeat: Any) -> list[dict[str, Any]]:
+    system = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
+    return _dosage(
+        timing={"code": {"coding": [{"system": system, "code": code} for code in codes]}, **({"repeat": repeat} if repeat else {})}
+    )
+
+
+WEEK = {"boundsDuration": quantity(7, "d")}
+FIRST_WEEK = {"boundsPeriod": {"start": "2026-12-01", "end": "2026-12-07"}}
+SECOND_WEEK = {"boundsPeriod": {"start": "2026-12-08", "end": "2026-12-14"}}
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([_part(20, "MORN", 1, **WEEK), _part(10, "EVE", 2, **WEEK)], "follow each other"),
+        ([_part(20, "MORN", 1, **WEEK), _part(10, "EVE", **WEEK)], "follow each other"),
+        ([_part(20, "MORN", **FIRST_WEEK), _part(10, "EVE", **SECOND_WEEK)], "different periods"),
+        ([_part(20, "MORN", **WEEK), _part(10, "EVE", **FIRST_WEEK)], "different periods"),
+        ([_part(20, "MORN", boundsPeriod={"start": "2026-12-01"}), _part(10, "EVE", boundsPeriod={"start": "2026-12-08"})], "periods"),
+        ([_part(20, "MORN", boundsPeriod={"end": "2026-12-07"}), _part(10, "EVE")], "different periods"),
+        ([_part(20, "MORN", **WEEK), _part(10, "EVE")], "only some say"),
+    ],
+)
+def test_parts_of_a_course_are_not_added_up_into_a_day(parts: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(InputInvalid, match=words) as refused:
+        read(request(medicationCodeableConcept={"text": "hydrocortisone"}, dosageInstruction=parts))
+    assert "not one course" in refused.value.remedy
+
+
+@pytest.mark.parametrize("bounds", [WEEK, FIRST_WEEK])
+def test_parts_of_one_day_are_those_that_are_followed_together(bounds: dict[str, Any]) -> None:
+    found = read(request(dosageInstruction=[_part(20, "MORN", 1, **bounds), _part(10, "EVE", 1, **bounds)]))
+    assert (found.fields["prescribed"], found.fields["schedule"], found.fields["days"]) == ("30", "morning 2; evening 1", "7")
+
+
 def _dosage(**changes: Any) -> list[dict[str, Any]]:
     item = copy.deepcopy(request()["dosageInstruction"][0])
     return [{**item, **changes}]
@@ -223,7 +267,24 @@ REFUSED = {
     "three times, two named": (request(dosageInstruction=_repeat(frequency=3, timeOfDay=["07:00:00", "19:00:00"])), "names 2 times"),
     "a taper": (
         request(dosageInstruction=[*_repeat(boundsDuration=quantity(3, "d")), *_repeat(boundsDuration=quantity(4, "d"), when=["EVE"])]),
-        "not amounts per dose in one unit|different numbers",
+        "different numbers of days",
+    ),
+    "once a day, two named": (request(dosageInstruction=_repeat(when=["MORN", "EVE"])), "1 times a day and names 2"),
+    "every twelve hours, one named": (
+        request(dosageInstruction=_repeat(frequency=None, period=12, periodUnit="h", timeOfDay=["08:00:00"])),
+        "2 times a day and names 1",
+    ),
+    "a code against its timing": (request(dosageInstruction=_coded("BID", frequency=1, period=1, periodUnit="d")), "its code says 2"),
+    "two codes": (request(dosageInstruction=_coded("BID", "TID")), "its codes say different times"),
+    "a code that is not every day": (
+        request(dosageInstruction=_coded("QOD", frequency=1, period=1, periodUnit="d")),
+        "its timing is QOD",
+    ),
+    "thirty days, ten doses": (request(dosageInstruction=_repeat(boundsDuration=quantity(30, "d"), count=10)), "for 10 and 30 days"),
+    "a period against its doses": (request(dosageInstruction=_repeat(**FIRST_WEEK, count=10)), "for 7 and 10 days"),
+    "a period in months": (
+        request(dosageInstruction=_repeat(boundsPeriod={"start": "2026-12", "end": "2027-01"})),
+        "2026-12 to 2027-01 is not stated in days",
     ),
     "half a day": (request(dosageInstruction=_repeat(boundsDuration=quantity(1.5, "d"))), "whole number of days"),
     "no such element": (request(dose="25 mg"), "not valid FHIR"),
@@ -246,6 +307,11 @@ def test_what_would_change_the_meaning_is_refused_and_named(name: str) -> None:
         (b'{"resourceType": "Bundle", "type": "collection"}', "holds 0 MedicationRequests"),
         (b'{"resourceType": "Nothing"}', "not valid FHIR"),
         (b'{"resourceType": "MedicationRequest", "status": NaN}', "NaN is no number"),
+        (b'{"resourceType": "MedicationRequest", "priority": 1e9999999}', "1e9999999 is out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": 1e99999999999999999999}', "out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": -1e-999999}', "out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": 0.%b}' % (b"1" * 29), "out of range"),
+        (b'{"resourceType": "MedicationRequest", "priority": 1%b}' % (b"0" * 5000), "out of range"),
         (b"[" * 100_000, "no JSON"),
         (b" " * (LARGEST + 1), "larger than"),
         (bundle(request(), request(id="n")), r"2 MedicationRequests \(m, n\)"),
@@ -283,6 +349,76 @@ def test_two_values_of_one_day_are_not_chosen_between() -> None:
     assert any("weight_kg: several values" in finding for finding in found.findings)
 
 
+def _by_identifier(value: str, system: str | None = "urn:example:hospital") -> dict[str, Any]:
+    identifier = {"value": value} if system is None else {"system": system, "value": value}
+    return {"identifier": identifier}
+
+
+def _weight(subject: dict[str, Any], value: int, day: str) -> dict[str, Any]:
+    return {**observation("w", "29463-7", value, "kg", day), "id": None, "subject": subject}
+
+
+def _without_nulls(resource: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in resource.items() if value is not None}
+
+
+MOTHER = {
+    "resourceType": "Patient",
+    "gender": "female",
+    "birthDate": "1990-01-01",
+    "name": [{"text": "Mother"}],
+    "identifier": [_by_identifier("MOTHER-9")["identifier"]],
+}
+CHILD = {**PATIENT, "id": None, "identifier": [_by_identifier("CHILD-1")["identifier"]]}
+
+
+def _found(*resources: dict[str, Any]) -> Any:
+    entries = [{"resource": _without_nulls(resource)} for resource in resources]
+    return read_request(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode(), ACTIVES, today=TODAY)
+
+
+@pytest.mark.parametrize("system", ["urn:example:hospital", None])
+def test_nobody_elses_weight_and_identity_are_taken(system: str | None) -> None:
+    """Where subjects are named by an identifier alone, one that names somebody else is somebody else's."""
+    child, mother = _by_identifier("CHILD-1", system), _by_identifier("MOTHER-9", system)
+    found = _found(request(subject=child), _weight(child, 18, "2026-11-18"), _weight(mother, 64, "2026-11-19"), MOTHER)
+    assert found.fields.get("weight_kg") == ("18" if system else None), "a number without its system may be anybody's"
+    assert found.identity == {} and "age_years" not in found.fields
+    assert any("without its Patient" in finding for finding in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("subject", "measured"),
+    [
+        ({"display": "Child"}, {"display": "Child"}),
+        ({"reference": "Patient/"}, {"reference": "Patient/q"}),
+        ({"reference": "#p"}, {"reference": "#p"}),
+        (_by_identifier("7", "urn:example:ward-a"), _by_identifier("7", "urn:example:ward-b")),
+        ({"reference": "Patient/c", **_by_identifier("7")}, _by_identifier("7")),
+    ],
+)
+def test_a_subject_that_may_be_another_one_matches_nobody(subject: dict[str, Any], measured: dict[str, Any]) -> None:
+    found = _found(request(subject=subject), _weight(measured, 64, "2026-11-18"), {**MOTHER, "identifier": None})
+    assert "weight_kg" not in found.fields and found.identity == {}
+
+
+def test_a_patient_is_found_by_an_identifier_with_its_system() -> None:
+    child = _by_identifier("CHILD-1")
+    found = _found(
+        request(subject=child), CHILD, MOTHER, _weight(child, 18, "2026-11-18"), _weight(_by_identifier("MOTHER-9"), 64, TODAY.isoformat())
+    )
+    assert (found.identity["identifier"], found.fields["age_years"], found.fields["weight_kg"]) == ("CHILD-1", "5", "18")
+    by_reference = {"reference": "Patient/p"}
+    found = _found(request(subject=child), {**CHILD, "id": "p"}, MOTHER, _weight(by_reference, 18, "2026-11-18"))
+    assert found.fields["weight_kg"] == "18", "the reference and the identifier name the same Patient"
+    assert _found(request(subject=child), CHILD, {**CHILD, "birthDate": "2019-01-01"}).identity == {}, "two bear it"
+
+
+def test_two_resources_of_one_name_are_refused() -> None:
+    with pytest.raises(InputInvalid, match="two of its resources are Patient/p"):
+        read(request(), PATIENT, {**PATIENT, "birthDate": "1990-01-01"})
+
+
 @pytest.mark.parametrize(
     ("born", "age"),
     [("2026-11-20", ""), ("2026-10-21", ""), ("2026-10-20", "0.08"), ("2026-05-20", "0.5"), ("2024-11-21", "1.92"), ("2024-11-20", "2")],
@@ -307,7 +443,29 @@ def test_parts_stand_to_each_other_as_the_amounts(amounts: list[Decimal]) -> Non
     assert all(amounts[0] * part == each * parts[0] for each, part in zip(amounts, parts, strict=True))
 
 
-@pytest.mark.parametrize(("code", "count"), [("QD", 1), ("BID", 2), ("TID", 3), ("QID", 4)])
+@pytest.mark.parametrize(
+    ("repeat", "days"),
+    [
+        ({**WEEK, "count": 7}, "7"),
+        ({**FIRST_WEEK, "count": 7}, "7"),
+        ({"boundsPeriod": {"start": "2026-12-01"}, "count": 5}, "5"),
+        ({"boundsPeriod": {"start": "2026-12-01T08:00:00+01:00", "end": "2026-12-03"}}, "3"),
+        ({"boundsPeriod": {"start": "2026-12-01"}}, None),
+    ],
+)
+def test_the_days_are_those_that_all_of_the_timing_says(repeat: dict[str, Any], days: str | None) -> None:
+    assert read(request(dosageInstruction=_repeat(**repeat))).fields.get("days") == days
+
+
+def test_a_code_beside_a_timing_agrees_with_it_or_is_another_systems() -> None:
+    twice = {"frequency": 2, "period": 1, "periodUnit": "d"}
+    both = {"code": {"coding": [{"code": "BID"}, {"system": "urn:example:local", "code": "Q12"}, {"display": "twice"}]}, "repeat": twice}
+    assert read(request(dosageInstruction=_dosage(timing=both))).fields["schedule"] == "first dose; second dose"
+    with pytest.raises(InputInvalid, match="how often a day"):
+        times_of_day({"code": {"coding": [{"system": "urn:example:local", "code": "Q12"}]}})
+
+
+@pytest.mark.parametrize(("code", "count"), [("QD", 1), ("BID", 2), ("TID", 3), ("QID", 4), ("Q6H", 4)])
 def test_a_timing_by_code_alone_is_read(code: str, count: int) -> None:
     assert len(times_of_day({"code": {"coding": [{"code": code}]}})) == count
 
@@ -322,6 +480,21 @@ def test_the_workstation_reads_for_those_who_enter_orders_and_keeps_nothing(benc
     assert answer.status_code == 200, answer.text
     assert answer.json()["fields"]["height_cm"] == "110" and answer.json()["fields"]["basis"] == "anhydrous"
     assert bench.workstation.store.size == size + 1, "the log-in alone"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "amount_written"),
+    [({}, "1e9999999"), ({}, "1e-9999999"), ({"boundsPeriod": {"start": "2026-12", "end": "2027-01"}}, "25")],
+)
+def test_the_command_names_in_one_line_what_it_cannot_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bounds: dict[str, Any], amount_written: str
+) -> None:
+    text = json.dumps(request(dosageInstruction=_repeat(**bounds)))
+    assert '"value": 25' in text
+    (tmp_path / "request.json").write_text(text.replace('"value": 25', f'"value": {amount_written}'))
+    assert cli.run(["fhir", "read", str(tmp_path / "request.json")]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("error AP-014") and error.count("\n") == 1, error
 
 
 @pytest.mark.parametrize(("content", "status"), [(b" " * (LARGEST + 1), 422), (b"{", 422)])

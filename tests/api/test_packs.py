@@ -6,12 +6,18 @@ import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from released import code_of, release, unit
 
+from api.clinical_site import create_clinical_site
 from api.label_desk import MEANING
+from api.label_source import LabelSource
+from api.settings import load_settings
+from audit.errors import LabelRefused
+from audit.release.label import released_units
 from audit.signatures import verify_signature
 
 JANE = {"name": "Patient of a test", "born": "2019-05-01", "number": "H-1", "contact": "ward 3"}
@@ -54,6 +60,16 @@ def test_nothing_is_packed_or_printed_before_release(bench: Any) -> None:
     assert answer.status_code == 409 and "no disposition yet" in answer.text
     assert bench.ask("operator", "GET", "/batches/B99/packs").status_code == 404
     assert kinds(bench, "pack.") == [] and kinds(bench, "label.") == []
+
+
+def test_a_new_site_for_patients_has_no_pharmacy_and_makes_no_label(bench: Any, batch: str, tmp_path: Path) -> None:
+    create_clinical_site(tmp_path / "ward", site="ward-3", zone="Europe/Vienna", cells=1, port=8080)
+    settings = load_settings(tmp_path / "ward")
+    assert settings.pharmacy is None and not settings.demonstration
+    store = bench.workstation.store
+    units = released_units(LabelSource(store, None).record(batch))
+    with pytest.raises(LabelRefused, match="name and address of the pharmacy are not set"):
+        LabelSource(store, settings.pharmacy).compose(batch, f"{batch}-P01", units)
 
 
 def test_a_held_or_rejected_batch_has_nothing_to_pack(bench: Any) -> None:

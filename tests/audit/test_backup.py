@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import errno
 import random
 import sqlite3
 import subprocess
@@ -9,19 +11,22 @@ import sys
 import threading
 from datetime import date, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from audit.backup import Manifest, back_up, read_manifest, unpack
+from audit.backup import Manifest, back_up, read_manifest, tree_of, unpack
 from audit.canonical import canonical, sha256_hex
-from audit.checkpoint import SigningKey
+from audit.checkpoint import SigningKey, VerifierKey, parse_checkpoint, split_note
 from audit.errors import BackupInvalid, BackupOutdated, RecordError, StoreExists, VerificationError
+from audit.events import EntryDraft, EventKind, Subject
 from audit.key_backup import back_up_keys, restore_keys
 from audit.logical_export import export_lines, rebuild
 from audit.reader import TrailReader
-from audit.restore import Seen, restore, seen_in
+from audit.restore import Seen, keys_of, restore, seen_in
 from audit.restore_test import INTERVAL_DAYS, record_outcome, restore_due, try_restore
-from audit.sealed_stream import PIECE, SealedFile, Secret, write
+from audit.sealed_stream import PIECE, SealedFile, Secret, give_name, write
+from audit.store import TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import ADMIN, CLOCK, KEY, judged, new_store, open_store
 
@@ -194,6 +199,38 @@ def test_nothing_is_written_over(full_path: Path, tmp_path: Path) -> None:
         put_back(tmp_path / "b", tmp_path / "new.db")
 
 
+@pytest.mark.parametrize("answer", [errno.EPERM, errno.ENOTSUP])
+def test_a_file_system_without_hard_links_holds_a_backup_too(
+    full_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(answer, "no links here")
+
+    monkeypatch.setattr("os.link", link)
+    taken(full_path, tmp_path / "b")
+    put_back(tmp_path / "b", tmp_path / "again.db")
+    assert verify_store(tmp_path / "again.db").findings == ()
+    (tmp_path / "part").write_text("new")
+    (tmp_path / "there").write_text("old")
+    with pytest.raises(FileExistsError):
+        give_name(tmp_path / "part", tmp_path / "there")
+    assert (tmp_path / "there").read_text() == "old", "nothing is written over"
+    with pytest.raises(OSError, match="part"):
+        (tmp_path / "part").unlink()
+        give_name(tmp_path / "part", tmp_path / "free")
+    assert not (tmp_path / "free").exists(), "a name that was taken in vain is given back"
+
+
+def test_a_disk_that_refuses_the_name_is_named(full_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr("os.link", link)
+    with pytest.raises(RecordError, match="no room"):
+        taken(full_path, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
 def test_a_store_that_does_not_verify_is_no_backup(full_path: Path, tmp_path: Path) -> None:
     connection = sqlite3.connect(full_path)
     connection.execute("UPDATE objects SET version = 7 WHERE type = 'unit'")
@@ -228,6 +265,11 @@ def test_a_backup_of_another_key_or_a_forged_one_is_refused(full_path: Path, tmp
         put_back(tmp_path / "forged", tmp_path / "out.db")
 
 
+def known_of(*places: Path, size: int = 6, trusted: tuple[VerifierKey, ...] = (KEY.verifier,)) -> list[Seen]:
+    keys = keys_of(places, KEY.name, trusted)
+    return [found for place in places for found in seen_in(place, KEY.name, keys, size)]
+
+
 def aged(tmp_path: Path) -> tuple[Path, Path, str]:
     """A store that went on after its backup; its last checkpoint."""
     path, backup = tmp_path / "live.db", tmp_path / "b"
@@ -242,15 +284,15 @@ def aged(tmp_path: Path) -> tuple[Path, Path, str]:
 def test_an_older_backup_is_refused_where_the_trail_is_known_to_have_gone_further(tmp_path: Path) -> None:
     path, backup, note = aged(tmp_path)
     (tmp_path / "seen.note").write_text(note)
-    for place in (path, tmp_path / "seen.note"):
-        seen = seen_in(place, KEY.name, KEY.verifier)
-        assert [found.size for found in seen] == [10]
+    for place, sizes in ((path, {6, 10}), (tmp_path / "seen.note", {10})):
+        seen = known_of(place)
+        assert {found.size for found in seen} == sizes and all(found.root for found in seen)
         with pytest.raises(BackupOutdated, match="entries from 6 on would be lost, 4 or more"):
             put_back(backup, tmp_path / "again.db", *seen)
         with pytest.raises(BackupOutdated):
             put_back(backup, tmp_path / "again.db", *seen, accept_loss="  ")
     assert not (tmp_path / "again.db").exists()
-    put_back(backup, tmp_path / "again.db", *seen_in(path, KEY.name, KEY.verifier), accept_loss="the disk failed on Monday")
+    put_back(backup, tmp_path / "again.db", *known_of(path), accept_loss="the disk failed on Monday")
     with TrailReader(tmp_path / "again.db") as reader:
         last = next(reader.entries(6))
         assert last.body["reason"] == "the disk failed on Monday" and last.actor == ADMIN
@@ -261,15 +303,91 @@ def test_an_older_backup_is_refused_where_the_trail_is_known_to_have_gone_furthe
         with open_store(tmp_path / "again.db") as store:
             store.append(*(judged(n) for n in range(20, 24)))
         taken(tmp_path / "again.db", tmp_path / "b2")
-        put_back(tmp_path / "b2", tmp_path / "third.db", *seen_in(tmp_path / "seen.note", KEY.name, KEY.verifier), accept_loss="x")
+        put_back(tmp_path / "b2", tmp_path / "third.db", *known_of(tmp_path / "seen.note", size=12), accept_loss="x")
+
+
+def forked(tmp_path: Path) -> tuple[Path, Path]:
+    """A backup of a history that was given up, and the store that went on from an earlier backup, further than that one."""
+    path, early, _ = aged(tmp_path)
+    taken(path, tmp_path / "late")
+    put_back(early, tmp_path / "going-on.db", *known_of(path), accept_loss="the disk failed on Monday")
+    with open_store(tmp_path / "going-on.db") as store:
+        store.append(*(judged(n) for n in range(20, 30)))
+        store.checkpoint()
+    return tmp_path / "late", tmp_path / "going-on.db"
+
+
+def test_a_backup_of_another_history_is_refused_by_the_store_that_went_on(tmp_path: Path) -> None:
+    late, going_on = forked(tmp_path)
+    seen = known_of(going_on, size=10)
+    assert [found.size for found in seen if found.size == 10] == [10], "its root is wanted where the backup ends"
+    for accepted in (None, "whatever is said"):
+        with pytest.raises(BackupOutdated, match="another history"):
+            put_back(late, tmp_path / "again.db", *seen, accept_loss=accepted)
+    assert not (tmp_path / "again.db").exists()
+
+
+def test_a_backup_of_another_history_is_refused_by_the_root_that_the_workstation_tied(tmp_path: Path) -> None:
+    late, going_on = forked(tmp_path)
+    with TrailReader(going_on) as reader:
+        size, root = 9, tree_of(reader.lines(0, 9)).root()
+    tie = {"cell_origin": KEY.name, "cell_size": size, "cell_root": base64.b64encode(root).decode()}
+    key = SigningKey.generate("workstation.example")
+    make = TrailStore.create(
+        tmp_path / "workstation.db", origin=key.name, key=key, clock=CLOCK, software="dosewright test", demonstration=True
+    )
+    with make as store:
+        store.append(EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", "B1"), tie, ADMIN, "workstation"))
+        store.append(
+            EntryDraft(EventKind.BATCH_RUN_CLOSED, Subject("batch", "B2"), {**tie, "cell_origin": "another"}, ADMIN, "workstation")
+        )
+    (seen,) = known_of(tmp_path / "workstation.db")
+    assert (seen.size, seen.root) == (size, root.hex())
+    with pytest.raises(BackupOutdated, match="another history"):
+        put_back(late, tmp_path / "again.db", seen)
+
+
+def test_a_lost_store_that_cannot_be_read_whole_still_says_how_far_it_went(tmp_path: Path) -> None:
+    path, backup, _ = aged(tmp_path)
+    with patch("audit.restore._roots", side_effect=RecordError("a page is gone", remedy="none")):
+        (seen,) = known_of(path)
+    assert (seen.size, seen.root) == (10, None) and "cannot be read whole" in seen.place
+    with pytest.raises(BackupOutdated, match="4 or more"):
+        put_back(backup, tmp_path / "again.db", seen)
+
+
+def test_after_a_replacement_of_the_key_evidence_and_backups_of_both_keys_count(tmp_path: Path) -> None:
+    path, backup, before = aged(tmp_path)
+    incoming = SigningKey.from_seed(KEY.name, bytes(range(1, 33)))
+    with open_store(path) as store:
+        store.rotate_key(incoming, actor=ADMIN, device="ws", reason="every two years")
+        store.append(judged(40))
+        after = store.checkpoint()
+    outcome = try_restore(backup, path, secret=None, today=TODAY)
+    assert outcome.problem == "", "the backup is from before the replacement"
+    assert try_restore(backup, path, secret=None, today=TODAY, trusted=[KEY.verifier]).problem == ""
+    stranger = SigningKey.from_seed(KEY.name, bytes(32)).verifier
+    assert "not a trusted key" in try_restore(backup, path, secret=None, today=TODAY, trusted=[stranger]).problem
+    (tmp_path / "after.note").write_text(after)
+    (tmp_path / "before.note").write_text(before)
+    with pytest.raises(RecordError, match="is no checkpoint") as refused:
+        known_of(tmp_path / "after.note")
+    assert "--trusted-key" in refused.value.remedy
+    size = parse_checkpoint(split_note(after)[0]).size
+    for seen in (known_of(tmp_path / "after.note", path), known_of(tmp_path / "after.note", trusted=(KEY.verifier, incoming.verifier))):
+        assert max(found.size for found in seen) == size
+        with pytest.raises(BackupOutdated, match=f"had {size}"):
+            put_back(backup, tmp_path / "again.db", *seen)
+    # and the other way round: of a trail that the new key signs, what the old one signed
+    assert 10 in {found.size for found in known_of(tmp_path / "before.note", path, size=size, trusted=(incoming.verifier,))}
 
 
 def test_what_is_no_witness_of_a_trail_is_refused(tmp_path: Path, full_path: Path) -> None:
     (tmp_path / "text").write_text("hello\n")
     for place in (tmp_path / "text", tmp_path / "none", tmp_path):
         with pytest.raises(RecordError):
-            seen_in(place, KEY.name, KEY.verifier)
-    assert seen_in(full_path, "another.example", KEY.verifier) == []
+            known_of(place)
+    assert seen_in(full_path, "another.example", [KEY.verifier], 6) == []
 
 
 def test_the_restore_test_is_an_entry_with_a_due_date(tmp_path: Path) -> None:

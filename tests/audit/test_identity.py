@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -19,7 +20,7 @@ from audit.events import SYSTEM, Subject
 from audit.identity import Identity, Role
 from audit.patients import PatientVault
 from audit.places import Place
-from audit.sealed_keys import KdfCost
+from audit.sealed_keys import KdfCost, open_key, seal_key
 from audit.signatures import Signature, sign, sign_with_key, verify_signature
 from audit.store import TrailStore
 from audit.verify import verify_store
@@ -184,6 +185,56 @@ def test_a_change_of_password_keeps_the_key_and_a_reset_does_not(people: Identit
     verify_signature(sign(people, "pharm", NEW, meaning="confirmed", digest=DIGEST, role=Role.PHARMACIST, subject=ORDER))
     with pytest.raises(AccessDenied, match="no person"):
         people.reset_password("nobody", NEW, ADMIN, "forgotten")
+
+
+def _meanwhile(act: Callable[[], object]) -> Any:
+    """Have something happen once, between the password of a change being checked and the new one being recorded."""
+    waiting = [act]
+
+    def sealing(*arguments: Any) -> bytes:
+        if waiting:
+            waiting.pop()()
+        return seal_key(*arguments)
+
+    return patch("audit.identity.seal_key", sealing)
+
+
+@pytest.mark.parametrize("act", ["reset", "close"])
+def test_a_change_under_way_does_not_undo_what_an_administrator_did_meanwhile(people: Identity, act: str) -> None:
+    def reset() -> None:
+        people.reset_password("pharm", "issued by the administrator", ADMIN, "the account was taken over")
+
+    def close() -> None:
+        people.deactivate("pharm", ADMIN, "left")
+
+    with _meanwhile(reset if act == "reset" else close), pytest.raises(AccessDenied, match="while it was being changed"):
+        people.change_password("pharm", PASSWORD, NEW)
+    for password in (PASSWORD, NEW):
+        with pytest.raises(LoginFailed):
+            people.authenticate("pharm", password)
+    if act == "reset":
+        assert people.authenticate("pharm", "issued by the administrator").password_issued
+
+
+def test_of_two_changes_at_once_the_first_stands(people: Identity) -> None:
+    with _meanwhile(lambda: people.change_password("pharm", PASSWORD, "the first of two passwords")), pytest.raises(AccessDenied):
+        people.change_password("pharm", PASSWORD, NEW)
+    assert people.authenticate("pharm", "the first of two passwords").username == "pharm"
+
+
+def test_a_password_that_was_changed_during_its_check_opens_nothing(people: Identity) -> None:
+    """The key is the same before and after a change: what counts is the password that opened it."""
+
+    def opening(*arguments: Any) -> Any:
+        found = open_key(*arguments)
+        if waiting:
+            waiting.pop()
+            people.change_password("pharm", PASSWORD, NEW)
+        return found
+
+    waiting = [True]
+    with patch("audit.identity.open_key", opening), pytest.raises(LoginFailed):
+        people.authenticate("pharm", PASSWORD)
 
 
 def test_a_signature_is_an_act_of_its_own(people: Identity) -> None:

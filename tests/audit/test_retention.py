@@ -159,6 +159,63 @@ def test_an_identity_is_never_erased_before_and_by_two_people_after(store: Trail
         request_erasure(store, "P-1", "again", QUALITY, "ws", today=DUE)
 
 
+def test_an_open_recall_keeps_who_it_has_to_reach(store: TrailStore) -> None:
+    found: JsonObject = {"patients": ["P-1"], "batches": []}
+    for recall, new in (("R1", {"status": "open", "found": found}), ("R2", {"status": "open", "found": {"patients": ["P-2"]}})):
+        store.append(EntryDraft(EventKind.RECALL_RECORD_OPENED, Subject("recall", recall), new, QUALITY, "ws"))
+    with pytest.raises(RetentionRefused, match="recall R1 is open") as refused:
+        request_erasure(store, "P-1", "asked for", QUALITY, "ws", today=DUE)
+    assert "R2" not in str(refused.value)
+    store.append(EntryDraft(EventKind.RECALL_RECORD_CLOSED, Subject("recall", "R1"), {"status": "closed"}, QUALITY, "ws"))
+    request_erasure(store, "P-1", "asked for", QUALITY, "ws", today=DUE)
+    store.append(EntryDraft(EventKind.RECALL_RECORD_OPENED, Subject("recall", "R3"), {"status": "open", "found": found}, QUALITY, "ws"))
+    with pytest.raises(RetentionRefused, match="recall R3 is open"):  # one that was opened meanwhile counts, too
+        erase_identity(store, "P-1", ADMIN, "ws", today=DUE)
+
+
+def test_only_the_patients_own_batches_are_read(store: TrailStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    disposed(store, "B-2", "2026-12-20")
+    read: list[str] = []
+    blob = store.blob
+    monkeypatch.setattr(store, "blob", lambda sha256: read.append(sha256) or blob(sha256))
+    assert [kept.batch for kept in kept_batches(store, Policy(), patient="P-1")] == ["B-1"] and len(read) == 1
+
+
+def held_bytes(store: TrailStore) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(store.path.parent.iterdir()))
+
+
+def erased_while_read(store: TrailStore) -> tuple[bytes, sqlite3.Connection]:
+    """Erase an identity while somebody reads the store as it was; return the sealed row and the reading connection."""
+    sealed = store.sealed("patients", "P-1")
+    request_erasure(store, "P-1", "asked for", QUALITY, "ws", today=DUE)
+    reader = sqlite3.connect(f"file:{store.path}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchone()
+    erase_identity(store, "P-1", ADMIN, "ws", today=DUE)
+    assert not store.is_wiped and sealed in held_bytes(store)
+    return sealed, reader
+
+
+def test_what_a_reader_kept_in_the_log_goes_with_the_next_entry_after_it(store: TrailStore) -> None:
+    sealed, reader = erased_while_read(store)
+    place_hold(store, "B-2", "one", "while it is still read", QUALITY, "ws")
+    assert not store.is_wiped
+    reader.close()
+    place_hold(store, "B-2", "two", "nobody reads any more", QUALITY, "ws")
+    assert store.is_wiped and sealed not in held_bytes(store)
+
+
+def test_what_a_reader_kept_in_the_log_goes_after_a_restart_too(store: TrailStore, clock: Calendar) -> None:
+    sealed, reader = erased_while_read(store)
+    store._abandon()  # as a process that is killed
+    reader.close()
+    with TrailStore.open(store.path, key=KEY, clock=clock, software="t") as again:
+        assert not again.is_wiped, "what an earlier process left is not known"
+        place_hold(again, "B-2", "one", "the first entry", QUALITY, "ws")
+        assert again.is_wiped and sealed not in held_bytes(again)
+
+
 def test_an_order_that_was_never_made_is_kept_as_well(store: TrailStore) -> None:
     order: JsonObject = {"order": {"prescription": {"patient": "P-1"}}}
     store.append(EntryDraft(EventKind.ORDER_PRESCRIPTION_ENTERED, Subject("order", "O-3"), order, QUALITY, "ws"))

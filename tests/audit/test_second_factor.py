@@ -257,3 +257,19 @@ def test_suspected_misuse_stands_until_it_is_judged_once(site: Site) -> None:
     with pytest.raises(AccessDenied):
         site.reviews.judge(first.id, ADMIN, "again")
     assert site.reviews.notices() == (second,)
+
+
+def test_two_suspicions_of_one_attempt_are_two_notices(site: Site) -> None:
+    """The fifth failure is a passkey whose counter went back: the copy and the lock-out each have to be judged."""
+    person = site.identity.person("pharm")
+    assert person is not None
+    passkey = site.factors.add_passkey(person, label="key", credential_id="c", public_key="k", sign_count=50)
+    for _ in range(4):
+        with pytest.raises(LoginFailed):
+            site.identity.authenticate("pharm", "wrong password here")
+    with pytest.raises(LoginFailed):
+        site.identity.authenticate("pharm", PASSWORD, second=lambda held: site.factors.judge_count(held, passkey, 3))
+    notices = site.reviews.notices()
+    assert len({notice.id for notice in notices}) == 2
+    assert any("there may be a copy" in notice.text for notice in notices)
+    assert any("the account was locked" in notice.text for notice in notices)

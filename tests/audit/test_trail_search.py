@@ -90,6 +90,11 @@ def test_a_person_is_found_as_who_was_acted_on(trail: TrailStore) -> None:
     assert [entry.actor.username for entry in refused] == ["system"]
 
 
+def test_the_steps_of_every_clock_are_found_under_one_name() -> None:
+    stepped = [kind.value for kind in EventKind if kind.value.endswith(".clock.stepped")]
+    assert len(stepped) == 2 and all(any(kind_matches(kind, wanted) for wanted in PRESETS["clock"]) for kind in stepped)
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_a_preset_asks_for_kinds_that_there_are(name: str) -> None:
     assert all(any(kind_matches(kind.value, wanted) for kind in EventKind) for wanted in PRESETS[name])

@@ -95,3 +95,52 @@ def test_what_is_held_or_rejected_goes_nowhere(write_batch: Any, scenario: Any) 
     with pytest.raises(WrongState, match="is rejected"):
         dispense(rejected, "18.5", 1, patient="Patient/1", handed_over=MOMENT)
     assert "rejected" in resources(batch_analysis(rejected, site="x"), "DiagnosticReport")[0]["conclusion"]
+
+
+@pytest.fixture
+def two_inks(write_batch: Any, scenario: Any) -> dict[str, Any]:
+    """A record of two kinds of units of two actives each: 50 with 12.5 mg, and 25 with 12.5 mg."""
+    record = write_batch(scenario()).record()
+    (row,), (unit, *_) = record["strengths"], record["units"]
+    inks = ((1, "spironolactone", ("50", "25")), (2, "hydrochlorothiazide", ("12.5",)))
+    strengths = [{**row, "strength_mg": strength, "part": part, "moiety": moiety} for part, moiety, found in inks for strength in found]
+    kinds = (("50", "accepted"), ("25", "accepted"), ("50", "accepted"), ("50", "rejected"))
+    units = [
+        {**unit, "n": n, "unit": f"B1-R1/{n:03d}", "strength_mg": None, "verdict": verdict, "removed": False}
+        | {"parts": [{"part": 1, "strength_mg": first}, {"part": 2, "strength_mg": "12.5"}]}
+        for n, (first, verdict) in enumerate(kinds, 1)
+    ]
+    product = {**record["product"], "basis": "free form", "second_moiety": "hydrochlorothiazide", "second_basis": "anhydrous"}
+    return {**record, "product": product, "strengths": strengths, "units": units}
+
+
+BOTH = ["spironolactone (stated as free form)", "hydrochlorothiazide (stated as anhydrous)"]
+
+
+def test_a_unit_of_two_inks_is_one_medication_with_both_actives(two_inks: dict[str, Any]) -> None:
+    data = batch_analysis(two_inks, site="demonstration pharmacy")
+    medications = resources(data, "Medication")
+    assert [[item["item"]["concept"]["text"] for item in found["ingredient"]] for found in medications] == [BOTH, BOTH]
+    amounts = [[str(item["strengthRatio"]["numerator"]["value"]) for item in found["ingredient"]] for found in medications]
+    assert amounts == [["50", "12.5"], ["25", "12.5"]]
+    assert len({found["id"] for found in medications}) == 2
+    assert "free form) 50 mg and hydrochlorothiazide" in medications[0]["code"]["text"]
+    (report,) = resources(data, "DiagnosticReport")
+    assert "hydrochlorothiazide 12.5 mg: " in report["conclusion"]
+
+
+def test_units_of_two_inks_are_dispensed_with_both_actives(two_inks: dict[str, Any]) -> None:
+    found = parsed(dispense(two_inks, "50/12.5", 2, patient="Patient/1", handed_over=MOMENT))
+    (medication,) = found["contained"]
+    assert [item["item"]["concept"]["text"] for item in medication["ingredient"]] == BOTH
+    for strength, quantity in (("50/12.5", 3), ("25/12.5", 2), ("50", 1), ("12.5", 1), ("25/50", 1)):
+        with pytest.raises(WrongState, match="accepted units"):
+            dispense(two_inks, strength, quantity, patient="Patient/1", handed_over=MOMENT)
+
+
+def test_a_unit_that_was_taken_away_is_not_dispensed(write_batch: Any, scenario: Any) -> None:
+    record = write_batch(scenario()).record()
+    accepted = record["strengths"][0]["units_accepted"]
+    record["units"][0] |= {"removed": True}
+    with pytest.raises(WrongState, match=f"has {accepted - 1} accepted units"):
+        dispense(record, "18.5", accepted, patient="Patient/1", handed_over=MOMENT)

@@ -14,6 +14,7 @@ import pytest
 import stranger_verifier as stranger
 
 from api import cli
+from api.interop.fhir_batch import batch_analysis
 from audit.canonical import canonical
 from audit.release import batch_record
 from audit.release.package import read_package, trail_name
@@ -51,6 +52,12 @@ def test_the_replay_is_identical(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["replay", str(released() / demo_runs.PACKAGE)]) == 0
     said = capsys.readouterr().out
     assert "identical" in said and "3 units" in said
+
+
+def test_as_fhir_a_unit_has_both_actives() -> None:
+    tree = json.loads(batch_analysis(record_of(released()), site="demonstration"))
+    (unit,) = (entry["resource"] for entry in tree["entry"] if entry["resource"]["resourceType"] == "Medication")
+    assert len(unit["ingredient"]) == 2, unit["code"]
 
 
 def test_the_record_names_both_inks_and_judges_each_part() -> None:
