@@ -17,6 +17,8 @@ from audit.events import EventKind
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 
 _OF_A_RUN = ("unit", "part", "calibration", "correction", "alarm", "deviation")
+TIMES = frozenset({"since", "until"})
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Criteria:
 
     `ink_lot`: of an ink, or of a component that an ink was prepared from on site. `recipe` and `printer` (machine profile) with their
     version (`id@version`) or without. `equipment`: serial number of a balance or another instrument. `operator`: username of anybody
-    who acted on the run or its units. `since` ≤ time ≤ `until`: RFC 3339 in UTC, against the entries of a unit.
+    who acted on the run or its units. `since` ≤ time ≤ `until`: UTC to the microsecond, as entries state it, against the entries of
+    a unit.
     """
 
     batch: str | None = None
@@ -104,10 +107,16 @@ class Recalled:
 
 
 def search(criteria: Criteria, trails: Iterable[TrailView]) -> Recalled:
-    """Return what meets the criteria in these trails, of workstations and cells alike. Raises ValueError where nothing is asked."""
+    """Return what meets the criteria in these trails, of workstations and cells alike.
+
+    Raises ValueError where nothing is asked, or a time is not written as entries write it: both are compared as text.
+    """
     asked = criteria.given
     if not asked:
         raise ValueError("name at least one of: " + ", ".join(item.name for item in fields(Criteria)))
+    for name in TIMES & asked.keys():
+        if _TIME.fullmatch(asked[name]) is None:
+            raise ValueError(f"{name} {asked[name]} is not written as 2026-03-01T00:00:00.000000Z")
     by_origin, differing = longest(trails)
     found: list[FoundBatch] = []
     missing: set[str] = set(differing)

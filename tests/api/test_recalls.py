@@ -62,7 +62,10 @@ def test_only_those_who_may_search_and_open(bench: Any, dispensed: tuple[str, st
     assert bench.ask("operator", "POST", "/recalls/search", {"ink_lot": LOT}).status_code == 403
     assert open_recall(bench, "quality").status_code == 403
     assert bench.ask("qp", "POST", "/recalls/search", {}).status_code == 422
-    assert bench.ask("qp", "POST", "/recalls/search", {"since": "yesterday"}).status_code == 422
+    for no_time in ({"since": "yesterday"}, {"since": "2026-31-03T00:00Z"}, {"until": "2026-03-01T24:61Z"}):
+        assert bench.ask("qp", "POST", "/recalls/search", no_time).status_code == 422, no_time
+    within = {"since": "2026-11-20T10:00Z", "until": "2026-11-20T10:00:30Z"}
+    assert bench.ask("qp", "POST", "/recalls/search", within).status_code == 200
     wrong = {"search": {"ink_lot": LOT}, "reason": "x", "signature": {"password": "wrong", "scripted": True}}
     assert bench.ask("qp", "POST", "/recalls", wrong).status_code == 401
     assert bench.workstation.store.search(kind="recall.") == []
