@@ -9,7 +9,7 @@ Source: EU GMP Part I chapter 8 (8.20 to 8.30).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from audit.canonical import JsonObject, JsonValue
@@ -217,25 +217,32 @@ _STATIC = frozenset({"batch", "ink_lot", "cartridge", "cell", "printer", "recipe
 
 
 def _static(batch: _Batch, name: str, wanted: str) -> bool:
-    state = batch.state
     ran = [fold(entries) for entries in batch.runs.values()]
+    return meets(name, wanted, [{**batch.state, "batch": batch.name}, *ran], batch.view.state)
+
+
+def meets(name: str, wanted: str, sources: Iterable[JsonObject], state: Callable[[str, str], JsonObject]) -> bool:
+    """Return whether a batch meets a criterion of what it is made of, from and on.
+
+    `sources`: what is known of the batch, and of each of its runs. `state`: an object of the workstation's trail, or nothing.
+    """
+    found = list(sources)
     match name:
-        case "batch":
-            return batch.name == wanted
         case "ink_lot" | "cartridge":
-            found = [source.get(key) for source in (state, *ran) for key in (name, f"second_{name}")]
-            return wanted in found or (name == "ink_lot" and any(_made_of(batch.view, lot, wanted) for lot in found))
+            held = [text for source in found for key in (name, f"second_{name}") if (text := text_of(source.get(key))) is not None]
+            return wanted in held or (name == "ink_lot" and any(made_of(state("ink_lot", lot), wanted) for lot in held))
         case "cell":
-            return wanted in (text_of(state.get("cell")), batch.cell_origin)
-        case "printer":
-            return any(_versioned(item, wanted) for item in (state.get("machine"), *(run.get("machine") for run in ran)))
+            cells = [text for source in found if (text := text_of(source.get("cell"))) is not None]
+            return wanted in cells or any(state("cell", cell).get("origin") == wanted for cell in cells)
+        case "printer" | "recipe":
+            return any(_versioned(source.get("machine" if name == "printer" else "recipe"), wanted) for source in found)
         case _:
-            return _versioned(state.get("recipe"), wanted)
+            return any(source.get(name) == wanted for source in found[:1])
 
 
-def _made_of(view: TrailView, lot: JsonValue, wanted: str) -> bool:
-    """Whether an ink was prepared on site from a component of this lot."""
-    preparation = as_object(view.state("ink_lot", text_of(lot) or "").get("preparation"))
+def made_of(ink_lot: JsonObject, wanted: str) -> bool:
+    """Return whether an ink was prepared on site from a component of this lot."""
+    preparation = as_object(ink_lot.get("preparation"))
     return any(as_object(component).get("lot") == wanted for component in as_list(preparation.get("components")))
 
 
