@@ -294,7 +294,7 @@ def check_selection(batch: str, workstation: Trail, cell: Trail, anchored: dict[
             shared |= {("model", rule["model"]) for rule in (entry["new"].get("release_rules") or {}).get("process_models", [])}
     people, checks = set(), {seq for run in runs for seq in daily_checks(cell, run)}
     for entry in workstation.kept + cell.kept:
-        if entry["subject"]["type"] not in ("recipe", "person", "store", "balance"):
+        if entry["subject"]["type"] not in ("recipe", "person", "store"):
             people |= {entry["actor"], *(signature["signer"] for signature in signatures_in(entry["new"]))}
 
     def belongs(trail: Trail, entry: dict[str, Any], type_: str, id_: str) -> bool:
