@@ -24,7 +24,7 @@ from audit.release.package_check import verify_package
 from audit.release.package_runs import recorded_runs
 from audit.release.selection import Scope, select
 from audit.release.trail_view import TrailView
-from tests.release.conftest import Scenario, person
+from tests.release.conftest import Scenario, Writer, person
 from tests.release.mutations import Forger
 from tests.release.selective import CELL, KINDS, ORIGINS, OTHER_PATIENT, WS, CrowdedWriter, Maker, crowded, entries_of, mutate, seqs_of
 from tests.release.test_package import EDITS, places, repack
@@ -99,6 +99,26 @@ def test_the_last_check_of_the_balance_before_the_run_travels_along(package: Pat
     assert {unit["balance_serial"] for unit in batch.record()["units"]} == {"BAL-1"}
     checks = [e for e in entries_of(dict(read_package(package).files), "cell-1.example") if e["kind"] == "equipment.check.completed"]
     assert [entry["new"]["number"] for entry in checks] == [4]
+
+
+class CheckedLate(CrowdedWriter):
+    """A crowd in which the gates of the run are passed twice: first they name a check of an earlier day, then the last one."""
+
+    def cell(self, kind: EventKind, subject: str, new: Any, who: Actor = SYSTEM, attachments: dict[str, bytes] | None = None) -> None:
+        if kind is EventKind.RUN_GATES_PASSED:
+            said = "passed on 2026-04-01 by Olga with weight W-1, balance serial number BAL-1"
+            first = {"gates": [*new["gates"], {"gate": "daily balance check", "met": True, "evidence": said}]}
+            Writer.cell(self, kind, subject, first, who, attachments)
+        super().cell(kind, subject, new, who, attachments)
+
+
+def test_the_gates_that_were_passed_last_name_the_check(tmp_path: Path, vkey: Path) -> None:
+    with ExitStack() as stack:
+        batch = CheckedLate(tmp_path, Scenario(), stack).write()
+        path = batch.export(tmp_path / "p.zip", Scope.SELECTIVE)
+        report = verify_package(path, [batch.workstation.key, batch.cell.key])
+        assert report.exit_status == 0, places(report)
+        assert run(path, vkey)[0] == 0, run(path, vkey)[1]
 
 
 class CheckedByDora(CrowdedWriter):
