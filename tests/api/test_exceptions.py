@@ -75,6 +75,20 @@ def test_a_cause_is_signed_over_the_finding_and_the_exception_is_gone(bench: Any
     assert found["state"] == "met" and "material: an air bubble" in found["detail"]
 
 
+def test_a_finding_that_names_every_unit_of_a_batch_is_resolved(bench: Any) -> None:
+    name: str = _PRODUCTION.make_batch(bench)
+    bench.ask("operator", "POST", f"/batches/{name}/run")
+    held = "; ".join(f"{RUN}/{n:03d} held: T² 14.2345678 is above 12.345, Q 0.0123456789 is above 0.009, unlike it" for n in range(30))
+    bench.cell.record(EventKind.DEVIATION_RECORD_OPENED, "deviation", f"{RUN}/D01", {"run": RUN, "text": held, "status": "open"})
+    bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", RUN, {"state": "AWAITING_REVIEW", "ended": "FINISHED"})
+    bench.cell.status_now = {**bench.cell.status_now, "run": RUN, "batch": name, "state": "AWAITING_REVIEW"}
+    assert bench.ask("qp", "POST", f"/batches/{name}/close").status_code == 200
+    (finding,) = exceptions(bench, name).values()
+    assert len(finding) > 2000
+    assert resolve(bench, name, exception=f"deviation/{RUN}/D01").status_code == 200
+    assert exceptions(bench, name) == {}
+
+
 @pytest.mark.parametrize(
     ("username", "changes", "status", "words"),
     [
