@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,20 @@ def test_nothing_is_resolved_before_the_run_is_closed_or_after_the_disposition(b
     finding = exceptions(bench, batch)["reject-rate"]
     assert bench.ask("qp", "POST", f"/batches/{batch}/disposition", body).status_code == 200
     assert resolve(bench, batch, finding=finding).status_code == 409
+
+
+def test_a_disposition_stands_where_there_is_no_room_for_its_document(
+    bench: Any, batch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    body = {"disposition": "rejected", "comment": "", "signature": bench.signature("qp")}
+    answer = bench.ask("qp", "POST", f"/batches/{batch}/disposition", body)
+    assert answer.status_code == 200, answer.text
+    assert "could not be made: No such file" in answer.json()["document_problem"] and answer.json()["document_sha256"] is None
+    assert bench.workstation.store.state("batch", batch)["disposition"] == "rejected"
+    refused = bench.ask("qp", "POST", f"/batches/{batch}/package")
+    assert refused.json()["code"] == "AU-001" and "could not be made" in refused.json()["detail"]
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert bench.ask("qp", "POST", f"/batches/{batch}/package").status_code == 200
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    assert "package could not be written" in bench.ask("qp", "POST", f"/batches/{batch}/package").json()["detail"]
