@@ -120,9 +120,11 @@ def search(criteria: Criteria, trails: Iterable[TrailView]) -> Recalled:
     by_origin, differing = longest(trails)
     found: list[FoundBatch] = []
     missing: set[str] = set(differing)
+    runs = {origin: _by_batch(view, EventKind.RUN_RECORD_CREATED) for origin, view in by_origin.items()}
     for origin, view in by_origin.items():
+        packs = _by_batch(view, EventKind.PACK_RECORD_CREATED)
         for created in view.of_kind(EventKind.BATCH_RECORD_CREATED):
-            batch = _Batch(view, by_origin, created.subject[1])
+            batch = _Batch(view, by_origin, created.subject[1], runs, packs)
             if batch.runs_unknown:
                 missing.add(batch.cell_origin or text_of(batch.state.get("cell")) or "a cell without a name")
             if (touched := _touched(batch, asked)) is not None:
@@ -146,10 +148,26 @@ def longest(trails: Iterable[TrailView]) -> tuple[dict[str, TrailView], tuple[st
     return found, tuple(differing)
 
 
+def _by_batch(view: TrailView, kind: EventKind) -> dict[str, tuple[str, ...]]:
+    """Return what was created for each batch, in order: read once for all batches of a search."""
+    found: dict[str, dict[str, None]] = {}
+    for created in view.of_kind(kind):
+        if (batch := text_of(created.new.get("batch"))) is not None:
+            found.setdefault(batch, {})[created.subject[1]] = None
+    return {batch: tuple(names) for batch, names in found.items()}
+
+
 class _Batch:
     """One batch as the trails show it, with the entries of each of its units."""
 
-    def __init__(self, view: TrailView, trails: Mapping[str, TrailView], batch: str) -> None:
+    def __init__(
+        self,
+        view: TrailView,
+        trails: Mapping[str, TrailView],
+        batch: str,
+        runs: Mapping[str, Mapping[str, tuple[str, ...]]],
+        packs: Mapping[str, tuple[str, ...]],
+    ) -> None:
         self.name = batch
         self.view = view
         self.entries = view.of("batch", batch)
@@ -157,14 +175,9 @@ class _Batch:
         cell = view.state("cell", text_of(self.state.get("cell")) or "")
         self.cell_origin = text_of(cell.get("origin"))
         self.cell = trails.get(self.cell_origin or "")
-        self.runs = {} if self.cell is None else self._runs(self.cell)
-
-    def _runs(self, cell: TrailView) -> dict[str, list[TrailEntry]]:
-        found = {}
-        for created in cell.of_kind(EventKind.RUN_RECORD_CREATED):
-            if text_of(created.new.get("batch")) == self.name and self._mine(cell, created.subject[1]):
-                found[created.subject[1]] = cell.of("run", created.subject[1])
-        return found
+        self.packs = packs.get(batch, ())
+        asked = runs.get(self.cell_origin or "", {}).get(batch, ())
+        self.runs = {} if self.cell is None else {run: self.cell.of("run", run) for run in asked if self._mine(self.cell, run)}
 
     def _mine(self, cell: TrailView, run: str) -> bool:
         """Leave out a run of a batch with the same number, made for another workstation: the order that it ran tells."""
@@ -278,14 +291,15 @@ def _holds(value: JsonValue, wanted: str) -> bool:
 
 
 def _found(origin: str, batch: _Batch, units: tuple[str, ...]) -> FoundBatch:
-    packs = [(id_, state) for id_, state in _packs(batch) if batch.runs_unknown or _touches(state, units)]
+    states = ((name, batch.view.state("pack", name)) for name in batch.packs)
+    packs = [name for name, state in states if batch.runs_unknown or _touches(state, units)]
     prescription = as_object(as_object(batch.view.state("order", text_of(batch.state.get("order")) or "").get("order")).get("prescription"))
     return FoundBatch(
         origin=origin,
         batch=batch.name,
         disposition=text_of(batch.state.get("disposition")) or text_of(batch.state.get("status")) or "unknown",
         units=units,
-        packs=tuple(sorted(id_ for id_, _ in packs)),
+        packs=tuple(sorted(packs)),
         patient=text_of(prescription.get("patient")),
         uncertain=f"the trail of {batch.cell_origin or 'its cell'} is missing: all of its units are taken to be touched"
         if batch.runs_unknown
@@ -297,15 +311,6 @@ def _touches(pack: JsonObject, units: tuple[str, ...]) -> bool:
     """Whether a pack holds a touched unit; one that does not say what it holds is taken to."""
     held = [text_of(unit) for unit in as_list(pack.get("unit_ids"))]
     return not held or bool(set(held) & set(units))
-
-
-def _packs(batch: _Batch) -> Iterator[tuple[str, JsonObject]]:
-    seen: set[str] = set()
-    for created in batch.view.of_kind(EventKind.PACK_RECORD_CREATED):
-        name = created.subject[1]
-        if name not in seen and text_of(created.new.get("batch")) == batch.name:
-            seen.add(name)
-            yield name, batch.view.state("pack", name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,6 +307,24 @@ def test_a_search_compares_no_time_that_is_written_in_another_way() -> None:
         search(Criteria(since="2026-03-01T00:00Z"), [])
 
 
+def test_a_site_twice_as_large_takes_twice_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries are parsed where they are looked at: counted, for so many batches and for twice as many."""
+    read: list[int] = []
+    get = TrailView.__getitem__
+    monkeypatch.setattr(TrailView, "__getitem__", lambda view, seq: (read.append(seq), get(view, seq))[1])
+
+    def reading(count: int) -> int:
+        unit = Unit(stamp(1), stamp(2), "B-7")
+        made = [Batch(f"B{n:05d}", "L1", None, "RAW-1", "C1", "a@1", "cell-1", "olga", "p1", (unit,), 1) for n in range(count)]
+        desk, cells = trails(made)
+        views = [desk.view(), *(cell.view() for cell in cells.values())]
+        read.clear()
+        assert len(search(Criteria(ink_lot="L1"), views).packs) == count
+        return len(read)
+
+    assert reading(80) < 2.2 * reading(40)
+
+
 def test_a_search_for_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="ink_lot"):
         search(Criteria(), [])
