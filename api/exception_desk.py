@@ -23,13 +23,16 @@ from audit.release.evidence_further import open_exceptions
 from audit.release.exceptions import MEANING, SUBJECT, ReasonCode, person_refusal, refusal, resolution_digest, resolution_entry, subject_id
 from audit.store import TrailStore
 
+LONGEST_FINDING = 2_000_000
+"""Characters: a finding names each unit that it is about, and there may be ten thousand of them."""
+
 
 class Cause(BaseModel):
     """A cause assigned to an exception: `finding` as it was shown, so that nothing else is signed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     exception: str = Field(min_length=1, max_length=200)
-    finding: str = Field(min_length=1, max_length=2000)
+    finding: str = Field(min_length=1, max_length=LONGEST_FINDING)
     reason_code: ReasonCode
     cause: str = Field(min_length=1, max_length=2000)
 

@@ -23,7 +23,7 @@ from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.errors import DosewrightError
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.release.packs import SETTLED, TRANSITIONS, Act, Pack
-from audit.release.recall import Criteria, Progress, Recalled, progress, search
+from audit.release.recall import Criteria, Progress, Recalled, made_of, progress, search
 from audit.release.trail_view import TrailView, as_list, as_object, text_of
 from audit.store import TrailStore
 
@@ -189,7 +189,7 @@ class RecallDesk:
         return search(criteria, views), tuple(notes)
 
     def _stopped(self, name: str, found: Recalled, criteria: Criteria, actor: Actor, reason: str) -> Sequence[EntryDraft]:
-        """Return the entries that recall the packs and hold the ink and the cartridge named."""
+        """Return the entries that recall the packs and hold the cartridge and the ink named, and every ink made of it."""
         drafts = []
         for pack in found.packs:
             state = self._store.state("pack", pack)
@@ -198,13 +198,17 @@ class RecallDesk:
                 new: JsonObject = {"state": to.value, "recall": name}
                 drafts.append(EntryDraft(EventKind.PACK_CUSTODY_RECALLED, Subject("pack", pack), new, actor, DEVICE, reason=reason))
         held: JsonObject = {"held": f"recall {name}"}
-        for type_, id_, kind in (
-            ("ink_lot", criteria.ink_lot, EventKind.INK_LOT_QUARANTINED),
-            ("cartridge", criteria.cartridge, EventKind.INK_CARTRIDGE_QUARANTINED),
-        ):
-            if id_ is not None and self._store.state(type_, id_) is not None:
-                drafts.append(EntryDraft(kind, Subject(type_, id_), held, actor, DEVICE, reason=reason))
+        stopped = [("ink_lot", lot, EventKind.INK_LOT_QUARANTINED) for lot in self._lots(criteria.ink_lot)]
+        if criteria.cartridge is not None and self._store.state("cartridge", criteria.cartridge) is not None:
+            stopped.append(("cartridge", criteria.cartridge, EventKind.INK_CARTRIDGE_QUARANTINED))
+        drafts += [EntryDraft(kind, Subject(type_, id_), held, actor, DEVICE, reason=reason) for type_, id_, kind in stopped]
         return drafts
+
+    def _lots(self, wanted: str | None) -> list[str]:
+        """Return the ink lot of this number and those prepared from a component of it; a lot that is held holds its cartridges."""
+        if wanted is None:
+            return []
+        return [lot for lot, state in self._store.objects("ink_lot") if lot == wanted or made_of(state, wanted)]
 
     def _progress(self, name: str, state: JsonObject) -> Progress:
         packs = {

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from api.errors import WrongState
 from audit.canonical import JsonObject
+from audit.events import EventKind
+from audit.release.recall import TIMES, meets
 from audit.release.trail_view import as_list, as_object, text_of
 from audit.store import TrailStore
 
-_OF_A_BATCH = {
-    "ink_lot": ("ink_lot", "second_ink_lot"),
-    "cartridge": ("cartridge", "second_cartridge"),
-    "recipe": ("recipe",),
-    "cell": ("cell",),
-    "printer": ("machine",),
-}
+_OF_A_RUN = frozenset({"equipment", "operator"})
 
 
 class RecallHolds:
@@ -24,27 +22,43 @@ class RecallHolds:
 
     def of_batch(self, batch_id: str) -> str | None:
         """Say which open recall holds a batch, None where none does."""
-        state = self._store.state("batch", batch_id) or {}
+        state: JsonObject = {**self._state("batch", batch_id), "batch": batch_id}
         for name, recall in self._open():
             if batch_id in as_list(recall.get("batches")):
                 return f"batch {batch_id} is recalled by {name}"
-        return self.of_facts(state)
+            asked = _asked(recall)
+            if self._meets(asked, state) and (not TIMES & asked.keys() or self._made_within(asked, name, batch_id)):
+                return _held(asked, name)
+        return None
 
     def of_facts(self, facts: JsonObject) -> str | None:
-        """Say which open recall would find a batch with these facts (`ink_lot`, `cartridge`, `recipe`, `cell`, `machine`).
+        """Say which open recall would find a batch with these facts (`ink_lot`, `cartridge`, `recipe`, `cell`, `machine`), made now.
 
-        A recall over a time that is past, or by what is known only of a run, holds the batches that it found and no new ones.
+        A recall of a time that is past, or by what is known only of a run, holds the batches that it found and no new ones.
         """
+        now = self._store.clock.utc().at
         for name, recall in self._open():
-            criteria = recall.get("criteria")
-            given = {key: value for key, value in criteria.items() if value is not None} if isinstance(criteria, dict) else {}
-            if not given or "until" in given or not set(given) - {"since"} <= set(_OF_A_BATCH):
-                continue
-            asked = {key: value for key, value in given.items() if key != "since"}
-            if asked and all(any(_same(key, facts.get(field), value) for field in _OF_A_BATCH[key]) for key, value in asked.items()):
-                named = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in sorted(asked.items()))
-                return f"{named}: held by recall {name}"
+            asked = _asked(recall)
+            if asked.get("until", now) >= now and self._meets(asked, facts):
+                return _held(asked, name)
         return None
+
+    def _meets(self, asked: Mapping[str, str], facts: JsonObject) -> bool:
+        """Whether a batch with these facts meets all that is asked but times."""
+        if not asked or _OF_A_RUN & asked.keys():
+            return False
+        return all(meets(key, value, [facts], self._state) for key, value in asked.items() if key not in TIMES)
+
+    def _made_within(self, asked: Mapping[str, str], recall: str, batch_id: str) -> bool:
+        """Whether a batch that a recall did not find may have been made in its time: one that was not closed when it was opened."""
+        (opened,) = self._store.search(kind=EventKind.RECALL_RECORD_OPENED.value, subject_type="recall", subject_id=recall, limit=1)
+        created, closed = (
+            self._store.search(kind=kind.value, subject_type="batch", subject_id=batch_id, newest_first=True, limit=1)
+            for kind in (EventKind.BATCH_RECORD_CREATED, EventKind.BATCH_RUN_CLOSED)
+        )
+        if closed and (closed[0].seq < opened.seq or closed[0].at < asked.get("since", "")):
+            return False
+        return created[0].at <= asked.get("until", created[0].at)
 
     def units_of(self, batch_id: str) -> frozenset[str] | None:
         """Return the units of a batch that any recall found, a closed one too; None: all of them, because which ones is not known."""
@@ -80,9 +94,14 @@ class RecallHolds:
     def _open(self) -> list[tuple[str, JsonObject]]:
         return [(name, state) for name, state in self._store.objects("recall") if state.get("status") == "open"]
 
+    def _state(self, type_: str, id_: str) -> JsonObject:
+        return self._store.state(type_, id_) or {}
 
-def _same(key: str, found: object, wanted: object) -> bool:
-    """Compare as the search does: a recipe or a machine named without its version is every version of it."""
-    if found == wanted:
-        return True
-    return key in ("recipe", "printer") and isinstance(found, str) and isinstance(wanted, str) and found.partition("@")[0] == wanted
+
+def _asked(recall: JsonObject) -> dict[str, str]:
+    return {key: text for key, value in as_object(recall.get("criteria")).items() if (text := text_of(value)) is not None}
+
+
+def _held(asked: Mapping[str, str], recall: str) -> str:
+    named = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in sorted(asked.items()))
+    return f"{named}: held by recall {recall}"

@@ -10,7 +10,8 @@ import base64
 import json
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from api.status import CellStatus, PurgeStatus, UnitStatus
 from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.chain import root
 from audit.checkpoint import Checkpoint, Signer, VerifierKey, parse_checkpoint, verify_note
-from audit.errors import DosewrightError, NoteInvalid
+from audit.errors import DosewrightError, NoteInvalid, RecordError
 from audit.events import Entry, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.conformity import RELEASING, Disposition
@@ -346,9 +347,9 @@ class ReleaseDesk:
         document = self._documents.sealed(batch_id, TrailView(cell.lines), self._cell(batch).blob)
         workstation = TrailExport.from_store(self._store)
         proofs = travelling(self._store, {self._store.origin: len(workstation.lines), cell.checkpoint.origin: cell.checkpoint.size})
-        with tempfile.TemporaryDirectory(prefix="dosewright-") as folder:
+        with _temporary_folder() as folder:
             path = write_package(
-                Path(folder) / "review-package.zip",
+                folder / "review-package.zip",
                 batch=batch_id,
                 workstation=workstation,
                 cell=TrailExport.from_lines(cell.lines, cell.note, self._enrolled(batch)[1]),
@@ -390,6 +391,18 @@ class ReleaseDesk:
 
     def _trail(self, batch: JsonObject) -> CellTrail:
         return fetch_trail(self._cell(batch), *self._enrolled(batch))
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Give a folder that is gone afterwards. Raises RecordError where there is no room for it, or for what is put there."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="dosewright-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise RecordError(
+            f"The package could not be written: {error.strerror}.", remedy="Make room in the folder for temporary files, then export again."
+        ) from error
 
 
 def kept_of(unit: UnitStatus | PurgeStatus) -> JsonObject:

@@ -8,6 +8,8 @@ from nicegui import ui
 
 from api.access import Credentials
 from api.exception_desk import Cause, ReturnedCartridge
+from api.read_form import read_form
+from api.security import Session
 from api.workstation import forms
 from api.workstation.visitor import Visitor
 from api.workstation.words import said, told, told_html
@@ -43,11 +45,14 @@ class ExceptionForm:
         if self.code.value is None or not str(self.cause.value or "").strip():
             ui.notify(said("State the kind of cause and the cause."), type="warning", position="bottom")
             return
-        cause = Cause(
-            exception=self._exception, finding=self._finding, reason_code=ReasonCode(str(self.code.value)), cause=str(self.cause.value)
-        )
-        desk = self._visitor.workstation.exceptions
-        if await self._visitor.act(lambda session: desk.resolve(session, self._batch, cause, credentials), said("The cause is signed.")):
+        fields = {"exception": self._exception, "finding": self._finding, "reason_code": self.code.value, "cause": self.cause.value}
+
+        def resolve(session: Session) -> object:
+            # signed over the finding to the letter, blanks at its ends included
+            cause = read_form(Cause, fields).model_copy(update={"finding": self._finding})
+            return self._visitor.workstation.exceptions.resolve(session, self._batch, cause, credentials)
+
+        if await self._visitor.act(resolve, said("The cause is signed.")):
             await self._done()
 
 

@@ -6,6 +6,7 @@ its document looked for, and the outcome is an entry with the date of the next c
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from audit.canonical import JsonObject, sha256_hex
+from audit.canonical import JsonObject, JsonValue, sha256_hex
 from audit.checkpoint import VerifierKey
 from audit.errors import DosewrightError, RecordError
 from audit.events import Actor, Entry, EntryDraft, EventKind, Subject
-from audit.release.package import DOCUMENT, README, read_package
+from audit.release.package import DOCUMENT, README, RECORD, read_package
 from audit.release.package_check import verify_package
 from audit.store import TrailStore
 
@@ -81,13 +82,23 @@ def _check(path: Path, trusted: Sequence[VerifierKey]) -> Readable:
         sha256 = sha256_hex(path.read_bytes())
         report = verify_package(path, trusted)
         package = read_package(path)
-        batch = str(package.record.get("batch"))
+        if (record := _object(package.files[RECORD])) is None:
+            return Readable(path, batch, f"it cannot be read: {RECORD} is no JSON object", sha256)
+        batch = str(record.get("batch"))
         problem = str(report.findings[0]) if report.findings else "" if report.signer_established else "nothing shows who signed it"
         if not problem and not (package.files[DOCUMENT].startswith(b"%PDF-") and package.files[README].decode("utf-8")):
             problem = f"{DOCUMENT} or {README} cannot be read"
     except (OSError, DosewrightError, UnicodeDecodeError, KeyError) as error:
         problem = f"it cannot be read: {error}"
     return Readable(path, batch, problem, sha256)
+
+
+def _object(data: bytes) -> JsonObject | None:
+    try:
+        found: JsonValue = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def record_check(store: TrailStore, found: Readable, today: date, actor: Actor, device: str) -> Entry:

@@ -35,8 +35,17 @@ def render_record(record: JsonObject, record_json: bytes, pictures: Mapping[str,
 
     `pictures` are attachments of the run's creation by name (`pictures/…svg`); only drawings of a plain form are drawn.
 
-    Raises RecordError where the record lacks what a document needs or typst cannot set it.
+    Raises RecordError where the record lacks what a document needs, typst cannot set it, or there is no room to set it in.
     """
+    try:
+        return _set(record, record_json, pictures)
+    except OSError as error:
+        raise RecordError(
+            f"The document could not be made: {error.strerror}.", remedy="Make room in the folder for temporary files, then export again."
+        ) from error
+
+
+def _set(record: JsonObject, record_json: bytes, pictures: Mapping[str, bytes]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="dosewright-record-") as folder:
         root = Path(folder)
         template = resources.files("audit.release").joinpath("templates", "record.typ").read_bytes()

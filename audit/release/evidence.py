@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from audit.canonical import JsonObject, JsonValue, digest
 from audit.errors import EntryInvalid, RecordError, VerificationError
@@ -18,6 +20,8 @@ from audit.release.release_rules import read_rules
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, number_of, text_of
 from audit.signatures import removal_digest, verify_signature, weight_digest
 
+_PRINTED = ("unit", "part", "calibration")
+_BEGUN = frozenset({EventKind.UNIT_PRINT_INTENDED, EventKind.PART_PRINT_INTENDED, EventKind.CALIBRATION_PRINT_INTENDED})
 _MASS_ROUNDING = Decimal("0.005")
 """mg. The mass of a unit is recorded to two decimals; a balance may show three."""
 
@@ -115,6 +119,12 @@ class BatchEntries:
         """Identifier and state of each purge unit whose print was intended, by run and number. They are no units of the batch."""
         found = [(id_, fold(entries)) for run in self.runs for id_, entries in self.cell.under("calibration", run).items()]
         return tuple(sorted(found, key=lambda item: (self.runs.index(item[0].rpartition("/")[0]), item[0])))
+
+    @cached_property
+    def begun(self) -> tuple[TrailEntry, ...]:
+        """The entries after which ink left a nozzle: each unit, part and purge unit that was begun."""
+        of_runs = (found for run in self.runs for type_ in _PRINTED for found in self.cell.under(type_, run).values())
+        return tuple(entry for found in of_runs for entry in found if entry.kind in _BEGUN)
 
     @cached_property
     def corrections(self) -> tuple[tuple[str, JsonObject], ...]:
@@ -270,9 +280,17 @@ def _recipe(entries: BatchEntries) -> Evidence:
     return _decide(item, len(digests) == 1, f"{reference}" if len(digests) == 1 else f"{reference}: the digests differ between the entries")
 
 
+def _local_day(entry: TrailEntry) -> str:
+    """Return the date at the site, in the zone that the entry states; that of UTC where it states none that is known."""
+    try:
+        return datetime.fromisoformat(entry.at).astimezone(ZoneInfo(text_of(entry.body.get("zone")) or "UTC")).date().isoformat()
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return entry.at[:10]
+
+
 def _ink(entries: BatchEntries) -> Evidence:
     item = Item.INK_IN_DATE
-    days = [entry.at[:10] for run in entries.runs for entry in entries.cell.of("run", run)]
+    days = [_local_day(entry) for entry in entries.begun]
     sources = [("ink_lot", entries.ink, entries.cartridge)]
     if entries.batch.get("second_ink_lot") is not None:
         sources.append(("second_ink_lot", entries.second_ink, entries.second_cartridge))
@@ -280,7 +298,7 @@ def _ink(entries: BatchEntries) -> Evidence:
     for name, ink, cartridge in sources:
         expires, in_use = text_of(ink.get("expires")), text_of(cartridge.get("in_use_until"))
         if expires is None or in_use is None or not days:
-            return _missing(item, "no certificate, no cartridge entry or no run")
+            return _missing(item, "no certificate, no cartridge entry or nothing was printed")
         lot, last = text_of(entries.batch.get(name)), max(days)
         if text_of(cartridge.get("ink_lot")) != lot:
             return _decide(item, False, f"the cartridge is not of lot {lot}")

@@ -191,7 +191,9 @@ def compose(
         reasons += text_reasons("a text of the recipe", text)
     if reasons or use_by is None:
         raise LabelRefused(reasons, remedy="Supply what is missing; nothing was printed.")
-    texts = _intake(record, dose, recipe.form, units[0].strengths[0]), tuple(pharmacy)
+    planned = _planned(dose, units[0].strengths[0])
+    intake = _intake(record, dose, recipe.form, units[0].strengths[0], whole=len(units) == planned)
+    texts = intake, _quantity(len(units), planned, recipe.form), tuple(pharmacy)
     return _label(record, recipe, tuple(units), pack, use_by, *texts, gtins)
 
 
@@ -202,6 +204,7 @@ def _label(
     pack: str,
     use_by: str,
     intake: str,
+    quantity: str,
     pharmacy: tuple[str, ...],
     gtins: Mapping[str, str],
 ) -> Label:
@@ -216,7 +219,7 @@ def _label(
         product=recipe.product,
         strengths=_strengths(recipe, strengths),
         form=recipe.form,
-        quantity=f"{len(units)} {recipe.form}{'' if len(units) == 1 else 's'}",
+        quantity=quantity,
         intake=intake,
         directions=recipe.directions,
         route=recipe.route.partition(";")[0].strip(),
@@ -246,8 +249,25 @@ def _strengths(recipe: RecipeTexts, strengths: tuple[str, ...]) -> tuple[str, ..
     return tuple(rows)
 
 
-def _intake(record: JsonObject, dose: JsonObject, form: str, strength: str) -> str:
-    """When one unit of this strength is taken, by the schedule of the order: packs of several strengths are told apart by it."""
+def _planned(dose: JsonObject, strength: str) -> int | None:
+    """How many units of this strength the course takes; None where the dose does not say."""
+    plans = [as_object(item) for item in as_list(dose.get("strengths"))]
+    counts = [count_of(plan.get("units")) for plan in plans if _equal(plan.get("strength_mg"), strength)]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _quantity(held: int, planned: int | None, form: str) -> str:
+    """What the pack holds, and of how many where it is not the whole course: `10 of 14 tablets`."""
+    number, last = (f"{held}", held) if planned is None or held == planned else (f"{held} of {planned}", planned)
+    return f"{number} {form}{'' if last == 1 else 's'}"
+
+
+def _intake(record: JsonObject, dose: JsonObject, form: str, strength: str, *, whole: bool) -> str:
+    """When one unit of this strength is taken, by the schedule of the order: packs of several strengths are told apart by it.
+
+    For how many days, only a pack says that holds the `whole` course: another one ends before.
+    """
     prescription = as_object(record.get("prescription"))
     days, times = count_of(prescription.get("days")), list[str]()
     for plan in (as_object(item) for item in as_list(dose.get("strengths"))):
@@ -255,7 +275,7 @@ def _intake(record: JsonObject, dose: JsonObject, form: str, strength: str) -> s
             times += [text for item in as_list(plan.get("intakes")) if (text := text_of(item))]
     if not times:
         times = [text for item in as_list(prescription.get("schedule")) if (text := text_of(as_object(item).get("time")))]
-    course = "" if days is None else f", for {days} day{'' if days == 1 else 's'}"
+    course = "" if days is None or not whole else f", for {days} day{'' if days == 1 else 's'}"
     return f"One {form}: {', '.join(times)}{course}" if times else f"One {form} at a time{course}"
 
 

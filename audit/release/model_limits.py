@@ -60,6 +60,8 @@ def q_limit(theta: Sequence[Decimal], confidence: Decimal) -> Decimal:
     θ₁·[1 − θ₂h₀(1 − h₀)/θ₁² + z√(2θ₂h₀²)/θ₁]^(1/h₀), h₀ = 1 − 2θ₁θ₃/3θ₂². Raises ValueError where the approximation has no value.
     """
     one, two, three = theta
+    if min(one, two) <= 0:
+        raise ValueError("the sums of the residuals' eigenvalues are not positive")
     h = EXACT.subtract(
         _ONE, EXACT.divide(EXACT.multiply(EXACT.multiply(_TWO, one), three), EXACT.multiply(Decimal(3), EXACT.power(two, 2)))
     )
@@ -69,6 +71,8 @@ def q_limit(theta: Sequence[Decimal], confidence: Decimal) -> Decimal:
     spread = EXACT.divide(EXACT.multiply(z, EXACT.sqrt(EXACT.multiply(EXACT.multiply(_TWO, two), EXACT.power(h, 2)))), one)
     shift = EXACT.divide(EXACT.multiply(EXACT.multiply(two, h), EXACT.subtract(_ONE, h)), EXACT.power(one, 2))
     base = EXACT.add(EXACT.subtract(_ONE, shift), spread)
+    if base <= 0:
+        raise ValueError("the residuals' eigenvalues have no limit of Q in this approximation")
     return EXACT.multiply(one, EXACT.exp(EXACT.divide(EXACT.ln(base), h)))
 
 

@@ -328,7 +328,10 @@ def _problems(model: ModelDefinition) -> Iterator[str]:
 def _q_follows(computation: Computation, confidence: Decimal) -> bool:
     if computation.theta is None or computation.q_limit is None:
         return True
-    return _near(computation.q_limit, q_limit(computation.theta, confidence))
+    try:
+        return _near(computation.q_limit, q_limit(computation.theta, confidence))
+    except ValueError:
+        return False  # no limit follows from these sums
 
 
 def _near(stated: Decimal, found: Decimal) -> bool:

@@ -9,7 +9,7 @@ Source: EU GMP Part I chapter 8 (8.20 to 8.30).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from audit.canonical import JsonObject, JsonValue
@@ -17,6 +17,8 @@ from audit.events import EventKind
 from audit.release.trail_view import TrailEntry, TrailView, as_list, as_object, count_of, fold, text_of
 
 _OF_A_RUN = ("unit", "part", "calibration", "correction", "alarm", "deviation")
+TIMES = frozenset({"since", "until"})
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Criteria:
 
     `ink_lot`: of an ink, or of a component that an ink was prepared from on site. `recipe` and `printer` (machine profile) with their
     version (`id@version`) or without. `equipment`: serial number of a balance or another instrument. `operator`: username of anybody
-    who acted on the run or its units. `since` ≤ time ≤ `until`: RFC 3339 in UTC, against the entries of a unit.
+    who acted on the run or its units. `since` ≤ time ≤ `until`: UTC to the microsecond, as entries state it, against the entries of
+    a unit.
     """
 
     batch: str | None = None
@@ -104,16 +107,24 @@ class Recalled:
 
 
 def search(criteria: Criteria, trails: Iterable[TrailView]) -> Recalled:
-    """Return what meets the criteria in these trails, of workstations and cells alike. Raises ValueError where nothing is asked."""
+    """Return what meets the criteria in these trails, of workstations and cells alike.
+
+    Raises ValueError where nothing is asked, or a time is not written as entries write it: both are compared as text.
+    """
     asked = criteria.given
     if not asked:
         raise ValueError("name at least one of: " + ", ".join(item.name for item in fields(Criteria)))
+    for name in TIMES & asked.keys():
+        if _TIME.fullmatch(asked[name]) is None:
+            raise ValueError(f"{name} {asked[name]} is not written as 2026-03-01T00:00:00.000000Z")
     by_origin, differing = longest(trails)
     found: list[FoundBatch] = []
     missing: set[str] = set(differing)
+    runs = {origin: _by_batch(view, EventKind.RUN_RECORD_CREATED) for origin, view in by_origin.items()}
     for origin, view in by_origin.items():
+        packs = _by_batch(view, EventKind.PACK_RECORD_CREATED)
         for created in view.of_kind(EventKind.BATCH_RECORD_CREATED):
-            batch = _Batch(view, by_origin, created.subject[1])
+            batch = _Batch(view, by_origin, created.subject[1], runs, packs)
             if batch.runs_unknown:
                 missing.add(batch.cell_origin or text_of(batch.state.get("cell")) or "a cell without a name")
             if (touched := _touched(batch, asked)) is not None:
@@ -137,10 +148,26 @@ def longest(trails: Iterable[TrailView]) -> tuple[dict[str, TrailView], tuple[st
     return found, tuple(differing)
 
 
+def _by_batch(view: TrailView, kind: EventKind) -> dict[str, tuple[str, ...]]:
+    """Return what was created for each batch, in order: read once for all batches of a search."""
+    found: dict[str, dict[str, None]] = {}
+    for created in view.of_kind(kind):
+        if (batch := text_of(created.new.get("batch"))) is not None:
+            found.setdefault(batch, {})[created.subject[1]] = None
+    return {batch: tuple(names) for batch, names in found.items()}
+
+
 class _Batch:
     """One batch as the trails show it, with the entries of each of its units."""
 
-    def __init__(self, view: TrailView, trails: Mapping[str, TrailView], batch: str) -> None:
+    def __init__(
+        self,
+        view: TrailView,
+        trails: Mapping[str, TrailView],
+        batch: str,
+        runs: Mapping[str, Mapping[str, tuple[str, ...]]],
+        packs: Mapping[str, tuple[str, ...]],
+    ) -> None:
         self.name = batch
         self.view = view
         self.entries = view.of("batch", batch)
@@ -148,14 +175,9 @@ class _Batch:
         cell = view.state("cell", text_of(self.state.get("cell")) or "")
         self.cell_origin = text_of(cell.get("origin"))
         self.cell = trails.get(self.cell_origin or "")
-        self.runs = {} if self.cell is None else self._runs(self.cell)
-
-    def _runs(self, cell: TrailView) -> dict[str, list[TrailEntry]]:
-        found = {}
-        for created in cell.of_kind(EventKind.RUN_RECORD_CREATED):
-            if text_of(created.new.get("batch")) == self.name and self._mine(cell, created.subject[1]):
-                found[created.subject[1]] = cell.of("run", created.subject[1])
-        return found
+        self.packs = packs.get(batch, ())
+        asked = runs.get(self.cell_origin or "", {}).get(batch, ())
+        self.runs = {} if self.cell is None else {run: self.cell.of("run", run) for run in asked if self._mine(self.cell, run)}
 
     def _mine(self, cell: TrailView, run: str) -> bool:
         """Leave out a run of a batch with the same number, made for another workstation: the order that it ran tells."""
@@ -208,25 +230,32 @@ _STATIC = frozenset({"batch", "ink_lot", "cartridge", "cell", "printer", "recipe
 
 
 def _static(batch: _Batch, name: str, wanted: str) -> bool:
-    state = batch.state
     ran = [fold(entries) for entries in batch.runs.values()]
+    return meets(name, wanted, [{**batch.state, "batch": batch.name}, *ran], batch.view.state)
+
+
+def meets(name: str, wanted: str, sources: Iterable[JsonObject], state: Callable[[str, str], JsonObject]) -> bool:
+    """Return whether a batch meets a criterion of what it is made of, from and on.
+
+    `sources`: what is known of the batch, and of each of its runs. `state`: an object of the workstation's trail, or nothing.
+    """
+    found = list(sources)
     match name:
-        case "batch":
-            return batch.name == wanted
         case "ink_lot" | "cartridge":
-            found = [source.get(key) for source in (state, *ran) for key in (name, f"second_{name}")]
-            return wanted in found or (name == "ink_lot" and any(_made_of(batch.view, lot, wanted) for lot in found))
+            held = [text for source in found for key in (name, f"second_{name}") if (text := text_of(source.get(key))) is not None]
+            return wanted in held or (name == "ink_lot" and any(made_of(state("ink_lot", lot), wanted) for lot in held))
         case "cell":
-            return wanted in (text_of(state.get("cell")), batch.cell_origin)
-        case "printer":
-            return any(_versioned(item, wanted) for item in (state.get("machine"), *(run.get("machine") for run in ran)))
+            cells = [text for source in found if (text := text_of(source.get("cell"))) is not None]
+            return wanted in cells or any(state("cell", cell).get("origin") == wanted for cell in cells)
+        case "printer" | "recipe":
+            return any(_versioned(source.get("machine" if name == "printer" else "recipe"), wanted) for source in found)
         case _:
-            return _versioned(state.get("recipe"), wanted)
+            return any(source.get(name) == wanted for source in found[:1])
 
 
-def _made_of(view: TrailView, lot: JsonValue, wanted: str) -> bool:
-    """Whether an ink was prepared on site from a component of this lot."""
-    preparation = as_object(view.state("ink_lot", text_of(lot) or "").get("preparation"))
+def made_of(ink_lot: JsonObject, wanted: str) -> bool:
+    """Return whether an ink was prepared on site from a component of this lot."""
+    preparation = as_object(ink_lot.get("preparation"))
     return any(as_object(component).get("lot") == wanted for component in as_list(preparation.get("components")))
 
 
@@ -262,14 +291,15 @@ def _holds(value: JsonValue, wanted: str) -> bool:
 
 
 def _found(origin: str, batch: _Batch, units: tuple[str, ...]) -> FoundBatch:
-    packs = [(id_, state) for id_, state in _packs(batch) if batch.runs_unknown or _touches(state, units)]
+    states = ((name, batch.view.state("pack", name)) for name in batch.packs)
+    packs = [name for name, state in states if batch.runs_unknown or _touches(state, units)]
     prescription = as_object(as_object(batch.view.state("order", text_of(batch.state.get("order")) or "").get("order")).get("prescription"))
     return FoundBatch(
         origin=origin,
         batch=batch.name,
         disposition=text_of(batch.state.get("disposition")) or text_of(batch.state.get("status")) or "unknown",
         units=units,
-        packs=tuple(sorted(id_ for id_, _ in packs)),
+        packs=tuple(sorted(packs)),
         patient=text_of(prescription.get("patient")),
         uncertain=f"the trail of {batch.cell_origin or 'its cell'} is missing: all of its units are taken to be touched"
         if batch.runs_unknown
@@ -281,15 +311,6 @@ def _touches(pack: JsonObject, units: tuple[str, ...]) -> bool:
     """Whether a pack holds a touched unit; one that does not say what it holds is taken to."""
     held = [text_of(unit) for unit in as_list(pack.get("unit_ids"))]
     return not held or bool(set(held) & set(units))
-
-
-def _packs(batch: _Batch) -> Iterator[tuple[str, JsonObject]]:
-    seen: set[str] = set()
-    for created in batch.view.of_kind(EventKind.PACK_RECORD_CREATED):
-        name = created.subject[1]
-        if name not in seen and text_of(created.new.get("batch")) == batch.name:
-            seen.add(name)
-            yield name, batch.view.state("pack", name)
 
 
 @dataclass(frozen=True, slots=True)

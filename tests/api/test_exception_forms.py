@@ -13,6 +13,7 @@ from nicegui.page import page
 
 from api.workstation import exceptions as forms_of_exceptions
 from api.workstation.exceptions import CartridgeForm, ExceptionForm, exception_html, offer
+from audit.errors import DosewrightError
 
 FINDING = "3 of 13 printed units rejected or scrapped, 23.1 %, limit 20 %"
 
@@ -30,6 +31,7 @@ class FakeVisitor:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any, Any]] = []
         self.answer = True
+        self.refused: list[str] = []
         desk = SimpleNamespace(
             resolve=lambda session, batch, cause, credentials: self.asked.append(("resolve", batch, cause, credentials)),
             take_back=lambda session, batch, cartridge: self.asked.append(("take back", batch, cartridge, None)),
@@ -40,7 +42,11 @@ class FakeVisitor:
         return SimpleNamespace(username="quality", remote=False)
 
     async def act(self, action: Callable[[Any], object], done: str = "") -> bool:
-        action(self.session())
+        try:
+            action(self.session())
+        except DosewrightError as error:
+            self.refused.append(error.message)
+            return False
         return self.answer
 
 
@@ -77,6 +83,24 @@ def test_the_finding_that_is_shown_is_the_one_that_is_signed(canvas: Client, sai
         "secret",
     )
     assert reviewed == [True] and form.password.value == ""
+
+
+@pytest.mark.parametrize(("units", "cause", "refused"), [(10_000, "a lamp that went out", False), (1, "x" * 2001, True)])
+def test_a_finding_may_be_long_and_a_cause_that_is_too_long_is_refused_in_words(
+    canvas: Client, said: list[str], units: int, cause: str, refused: bool
+) -> None:
+    visitor = FakeVisitor()
+    held = "held: T² 14.2345678 is above 12.345: unlike the training data, Q 0.0123456789 is above 0.009: holds what they do not"
+    finding = "mass-sensor@1: " + "; ".join(f"B00042-R1/{n:05d} {held}" for n in range(units)) + " "
+
+    async def done() -> None:
+        pass
+
+    form = ExceptionForm(visitor, "B00042", "model/mass-sensor@1", finding, done)  # type: ignore[arg-type]
+    form.code.value, form.cause.value, form.password.value = "equipment", cause, "secret"
+    asyncio.run(form.sign())
+    assert [asked[2].finding for asked in visitor.asked] == ([] if refused else [finding])
+    assert any("cause" in text for text in visitor.refused) is refused
 
 
 def test_a_cartridge_is_recorded_only_with_all_of_it(canvas: Client, said: list[str]) -> None:

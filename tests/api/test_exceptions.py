@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,20 @@ def test_a_cause_is_signed_over_the_finding_and_the_exception_is_gone(bench: Any
     record = bench.ask("qp", "GET", f"/batches/{batch}/review").json()
     found = next(item for item in record["evidence"] if item["item"].startswith("share of rejected"))
     assert found["state"] == "met" and "material: an air bubble" in found["detail"]
+
+
+def test_a_finding_that_names_every_unit_of_a_batch_is_resolved(bench: Any) -> None:
+    name: str = _PRODUCTION.make_batch(bench)
+    bench.ask("operator", "POST", f"/batches/{name}/run")
+    held = "; ".join(f"{RUN}/{n:03d} held: T² 14.2345678 is above 12.345, Q 0.0123456789 is above 0.009, unlike it" for n in range(30))
+    bench.cell.record(EventKind.DEVIATION_RECORD_OPENED, "deviation", f"{RUN}/D01", {"run": RUN, "text": held, "status": "open"})
+    bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", RUN, {"state": "AWAITING_REVIEW", "ended": "FINISHED"})
+    bench.cell.status_now = {**bench.cell.status_now, "run": RUN, "batch": name, "state": "AWAITING_REVIEW"}
+    assert bench.ask("qp", "POST", f"/batches/{name}/close").status_code == 200
+    (finding,) = exceptions(bench, name).values()
+    assert len(finding) > 2000
+    assert resolve(bench, name, exception=f"deviation/{RUN}/D01").status_code == 200
+    assert exceptions(bench, name) == {}
 
 
 @pytest.mark.parametrize(
@@ -155,3 +170,20 @@ def test_nothing_is_resolved_before_the_run_is_closed_or_after_the_disposition(b
     finding = exceptions(bench, batch)["reject-rate"]
     assert bench.ask("qp", "POST", f"/batches/{batch}/disposition", body).status_code == 200
     assert resolve(bench, batch, finding=finding).status_code == 409
+
+
+def test_a_disposition_stands_where_there_is_no_room_for_its_document(
+    bench: Any, batch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    body = {"disposition": "rejected", "comment": "", "signature": bench.signature("qp")}
+    answer = bench.ask("qp", "POST", f"/batches/{batch}/disposition", body)
+    assert answer.status_code == 200, answer.text
+    assert "could not be made: No such file" in answer.json()["document_problem"] and answer.json()["document_sha256"] is None
+    assert bench.workstation.store.state("batch", batch)["disposition"] == "rejected"
+    refused = bench.ask("qp", "POST", f"/batches/{batch}/package")
+    assert refused.json()["code"] == "AU-001" and "could not be made" in refused.json()["detail"]
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert bench.ask("qp", "POST", f"/batches/{batch}/package").status_code == 200
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    assert "package could not be written" in bench.ask("qp", "POST", f"/batches/{batch}/package").json()["detail"]

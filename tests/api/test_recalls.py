@@ -11,6 +11,7 @@ import pytest
 from released import PRODUCTION, RUN, code_of, release
 from test_packs import JANE, labelled, pack_all, print_label
 
+from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.signatures import verify_signature
 
 LOT, CARTRIDGE = "CYC-DEMO-01", "CYC-DEMO-01-A"
@@ -62,7 +63,10 @@ def test_only_those_who_may_search_and_open(bench: Any, dispensed: tuple[str, st
     assert bench.ask("operator", "POST", "/recalls/search", {"ink_lot": LOT}).status_code == 403
     assert open_recall(bench, "quality").status_code == 403
     assert bench.ask("qp", "POST", "/recalls/search", {}).status_code == 422
-    assert bench.ask("qp", "POST", "/recalls/search", {"since": "yesterday"}).status_code == 422
+    for no_time in ({"since": "yesterday"}, {"since": "2026-31-03T00:00Z"}, {"until": "2026-03-01T24:61Z"}):
+        assert bench.ask("qp", "POST", "/recalls/search", no_time).status_code == 422, no_time
+    within = {"since": "2026-11-20T10:00Z", "until": "2026-11-20T10:00:30Z"}
+    assert bench.ask("qp", "POST", "/recalls/search", within).status_code == 200
     wrong = {"search": {"ink_lot": LOT}, "reason": "x", "signature": {"password": "wrong", "scripted": True}}
     assert bench.ask("qp", "POST", "/recalls", wrong).status_code == 401
     assert bench.workstation.store.search(kind="recall.") == []
@@ -127,8 +131,6 @@ def test_what_is_recalled_is_not_packed_printed_labelled_dispensed_or_made_again
 def test_a_recalled_batch_is_never_released_also_when_the_recall_is_over(bench: Any) -> None:
     batch = PRODUCTION.make_batch(bench)
     assert bench.ask("operator", "POST", f"/batches/{batch}/run").status_code == 200
-    from audit.events import EventKind
-
     bench.cell.record(EventKind.UNIT_PRINT_INTENDED, "unit", f"{RUN}/001", {"n": 1})
     bench.cell.record(EventKind.RUN_RECORD_CLOSED, "run", RUN, {"state": "AWAITING_REVIEW", "ended": "FINISHED"})
     bench.cell.status_now = {**bench.cell.status_now, "run": RUN, "batch": batch, "state": "AWAITING_REVIEW"}
@@ -147,7 +149,13 @@ def test_a_recalled_batch_is_never_released_also_when_the_recall_is_over(bench: 
 
 
 @pytest.mark.parametrize(
-    ("search", "words"), [({"recipe": "cyclophosphamide@1"}, "recipe cyclophosphamide@1"), ({"cell": "cell-1"}, "cell")]
+    ("search", "words"),
+    [
+        ({"recipe": "cyclophosphamide@1"}, "recipe cyclophosphamide@1"),
+        ({"cell": "cell-1"}, "cell"),
+        ({"cell": "cell-1.demonstration"}, "cell"),
+        ({"recipe": "cyclophosphamide", "until": "2099-01-01T00:00Z"}, "until 2099"),
+    ],
 )
 def test_a_recipe_or_cell_under_recall_makes_no_new_batch(bench: Any, search: dict[str, str], words: str) -> None:
     order = PRODUCTION.enter(bench).json()["order"]
@@ -155,6 +163,17 @@ def test_a_recipe_or_cell_under_recall_makes_no_new_batch(bench: Any, search: di
     assert open_recall(bench, **search).status_code == 201, "nothing is found yet; what is still to be made is held"
     answer = bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"})
     assert answer.status_code == 409 and words in answer.text
+
+
+def test_a_component_under_recall_holds_every_ink_that_was_prepared_from_it(bench: Any) -> None:
+    order = PRODUCTION.enter(bench).json()["order"]
+    assert PRODUCTION.confirm(bench, order).status_code == 200
+    made = {"preparation": {"components": [{"name": "active", "lot": "RAW-9"}]}}
+    bench.workstation.store.append(EntryDraft(EventKind.INK_LOT_PREPARED, Subject("ink_lot", LOT), made, SYSTEM, "workstation"))
+    assert open_recall(bench, ink_lot="RAW-9").status_code == 201
+    assert bench.workstation.shelf.held(CARTRIDGE) == f"ink lot {LOT}: recall R00001"
+    answer = bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"})
+    assert answer.status_code == 409 and "ink lot RAW-9: held by recall R00001" in answer.text
 
 
 def test_an_archived_trail_in_the_site_s_folder_is_searched_too(bench: Any, dispensed: tuple[str, str]) -> None:

@@ -54,6 +54,12 @@ def test_the_limit_of_t2_is_that_of_the_f_distribution(a: int, n: int) -> None:
     assert float(t2_limit(a, n, D("0.99"))) == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.parametrize("theta", [("1", "100", "7500"), ("1", "1", "2"), ("1", "0", "0"), ("0", "1", "1")])
+def test_sums_that_no_eigenvalues_have_give_no_limit_of_q(theta: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="eigenvalues"):
+        q_limit([D(value) for value in theta], D("0.95"))
+
+
 def test_the_limit_of_q_holds_what_it_should_of_simulated_residuals() -> None:
     eigenvalues = np.array([2.0, 1.0, 0.7, 0.3, 0.1])
     theta = [D(repr(float(np.sum(eigenvalues**k)))) for k in (1, 2, 3)]
@@ -129,6 +135,7 @@ def test_a_changed_parameter_shows_in_the_reference_vectors(name: str) -> None:
     [
         ("computation", "t2_limit", "99", "limit of T²"),
         ("computation", "q_limit", "99", "limit of Q"),
+        ("computation", "theta", ["1", "100", "7500"], "limit of Q"),
         ("training", "components", 3, "components stated"),
         ("computation", "evaluation", "dosewright-evaluation/2", "evaluation"),
         ("plan", "out_of_domain", "extrapolate", "out_of_domain"),

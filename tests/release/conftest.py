@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from audit.canonical import JsonObject, JsonValue, canonical, digest, sha256_hex
 from audit.checkpoint import SigningKey
-from audit.clock import UtcReading
+from audit.clock import UtcReading, utc_text
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.exceptions import resolution_digest, resolution_entry
@@ -32,6 +33,8 @@ SOFTWARE = "dosewright 0.1.0"
 class CountingClock:
     """A clock that moves one second at each reading, so that every build gives the same bytes."""
 
+    start: str = "2026-11-20T08:00:00Z"
+    zone: str = "Europe/Berlin"
     ticks: int = 0
     rate: Decimal = Decimal(60)
 
@@ -40,8 +43,8 @@ class CountingClock:
 
     def utc(self) -> UtcReading:
         self.ticks += 1
-        hours, rest = divmod(self.ticks, 3600)
-        return UtcReading(f"2026-11-20T{8 + hours:02d}:{rest // 60:02d}:{rest % 60:02d}.000000Z", "Europe/Berlin", "synchronised")
+        at = datetime.fromisoformat(self.start) + timedelta(seconds=self.ticks)
+        return UtcReading(utc_text(at), self.zone, "synchronised")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class Scenario:
     """What the cartridge still held, in mg, when it was weighed back."""
     models: Callable[[Any], None] | None = None
     """Writes what process models have to say, before the batch is signed."""
+    start: str = "2026-11-20T08:00:00Z"
+    zone: str = "Europe/Berlin"
 
 
 @dataclass
@@ -174,7 +179,7 @@ class Writer:
     """Writes the entries of one scenario in the order in which they come about."""
 
     def __init__(self, folder: Path, scenario: Scenario, stack: ExitStack) -> None:
-        clock, self.scenario = CountingClock(), scenario
+        clock, self.scenario = CountingClock(scenario.start, scenario.zone), scenario
         key = SigningKey.from_seed("ws.example", scenario.seed.ljust(32, b"w"))
         self.cell_key = SigningKey.from_seed("cell-1.example", scenario.seed.ljust(32, b"c"))
         ws = TrailStore.create(folder / "ws.sqlite", origin="ws.example", key=key, clock=clock, software=SOFTWARE, demonstration=True)

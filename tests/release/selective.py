@@ -209,4 +209,4 @@ def _resigned(kind: str, files: dict[str, bytes], to: Path, maker: Maker, forger
     return origin
 
 
-__all__ = ["CELL", "KINDS", "ORIGINS", "OTHER_PATIENT", "WS", "Maker", "crowded", "entries_of", "mutate", "seqs_of"]
+__all__ = ["CELL", "KINDS", "ORIGINS", "OTHER_PATIENT", "WS", "CrowdedWriter", "Maker", "crowded", "entries_of", "mutate", "seqs_of"]

@@ -10,7 +10,9 @@ import pytest
 
 from audit.errors import RecordError
 from audit.release.archive_check import GUIDE, archive_overdue, archive_package, check_archive, record_check
+from audit.release.package import read_package
 from tests.release.conftest import person
+from tests.release.test_package import repack
 
 TODAY = date(2026, 11, 29)
 
@@ -47,3 +49,17 @@ def test_what_does_not_verify_is_not_archived(write_batch: Any, scenario: Any, t
     for folder in (tmp_path / "none", tmp_path / "empty"):
         with pytest.raises(RecordError, match="holds no archived package"):
             list(check_archive(folder, []))
+
+
+@pytest.mark.parametrize("record", [b"not json", b"[]"])
+def test_a_package_whose_record_is_none_is_named_and_the_others_are_checked(
+    write_batch: Any, scenario: Any, tmp_path: Path, record: bytes
+) -> None:
+    batch, folder = write_batch(scenario()), tmp_path / "archive"
+    folder.mkdir()
+    package = batch.export(tmp_path / "p.zip")
+    repack(folder / "B-0.zip", {**read_package(package).files, "record.json": record}, batch.key)
+    archive_package(package, folder)
+    bad, good = check_archive(folder, [batch.workstation.key, batch.cell.key])
+    assert (bad.batch, bad.problem) == ("B-0", "it cannot be read: record.json is no JSON object") and bad.sha256
+    assert (good.batch, good.problem) == ("B-1", "")

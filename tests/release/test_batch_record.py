@@ -85,6 +85,33 @@ def test_interrupted_unit_is_scrapped_and_the_batch_can_be_rejected(write_batch:
     assert record["disposition"] == "rejected" and record["strengths"][0]["uniformity"]["n"] == 0
 
 
+def ink_in_date(record: Any) -> Any:
+    (found,) = (row for row in record["evidence"] if row["item"] == "ink lot and cartridge in date")
+    return found
+
+
+def test_ink_is_in_date_on_the_day_of_the_site_on_which_it_was_printed(write_batch: Any, scenario: Any) -> None:
+    """The cartridge is to be used until 27 November, of which Mexico City has some hours left when UTC has none."""
+    for start, state, used in (("01:30", "met", "2026-11-27"), ("06:00", "not met", "2026-11-28")):
+        made = scenario(start=f"2026-11-28T{start}:00Z", zone="America/Mexico_City", disposition=None)
+        found = ink_in_date(write_batch(made).record())
+        assert found["state"] == state and f"used {used};" in found["detail"]
+
+
+@pytest.mark.parametrize(("start", "state", "used"), [("23:59:24", "met", "2026-11-27"), ("23:59:25", "not met", "2026-11-28")])
+def test_ink_is_used_when_a_unit_is_begun_not_when_its_run_is_closed(
+    write_batch: Any, scenario: Any, start: str, state: str, used: str
+) -> None:
+    """The last unit is begun in the last second of the last day, or in the first of the next; its run is closed after midnight."""
+    batch = write_batch(scenario(disposition=None, zone="UTC", start=f"2026-11-27T{start}Z"))
+    entries = list(batch_record.TrailView(batch.lines()[1]))
+    begun = max(entry.at[:10] for entry in entries if entry.kind == EventKind.UNIT_PRINT_INTENDED)
+    closed = max(entry.at[:10] for entry in entries if entry.kind == EventKind.RUN_RECORD_CLOSED)
+    assert (begun, closed) == (used, "2026-11-28")
+    found = ink_in_date(batch.record())
+    assert found["state"] == state and f"used {used};" in found["detail"]
+
+
 def test_a_batch_without_a_run_reads(write_batch: Any, scenario: Any) -> None:
     batch = write_batch(scenario(disposition=None))
     workstation, cell = batch.lines()

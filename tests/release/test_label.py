@@ -27,7 +27,10 @@ RECIPE = RecipeTexts(
 )
 ROUTE = {"route": "magistral", "label": "Prepared in the pharmacy for the patient named"}
 DOSE: dict[str, Any] = {
-    "strengths": [{"strength_mg": "2.5", "intakes": ["morning"]}, {"strength_mg": "1.25", "intakes": ["midday", "evening"]}]
+    "strengths": [
+        {"strength_mg": "2.5", "units": 2, "intakes": ["morning"]},
+        {"strength_mg": "1.25", "units": 1, "intakes": ["midday", "evening"]},
+    ]
 }
 
 
@@ -62,6 +65,33 @@ def test_a_label_says_what_the_record_the_recipe_and_the_order_say() -> None:
     assert found.warnings[0] == "CYTOTOXIC" and found.legal == ("Prepared in the pharmacy for the patient named", "Unlicensed medicine")
     assert found.excipients == "lactose monohydrate" and found.prescriber == "Dr Example RX-1"
     assert found.patient == "p-7" and found.as_record()["patient"] == "p-7"
+
+
+COURSE: dict[str, Any] = {"strengths": [{"strength_mg": "2.5", "units": 14, "intakes": ["morning"]}]}
+
+
+@pytest.mark.parametrize(
+    ("held", "quantity", "intake"),
+    [
+        (tuple(range(1, 15)), "14 tablets", "One tablet: morning, for 10 days"),
+        (tuple(range(1, 11)), "10 of 14 tablets", "One tablet: morning"),
+        ((11, 12, 13, 14), "4 of 14 tablets", "One tablet: morning"),
+        ((14,), "1 of 14 tablets", "One tablet: morning"),
+    ],
+)
+def test_a_pack_states_the_whole_course_only_where_it_holds_it(held: tuple[int, ...], quantity: str, intake: str) -> None:
+    """A batch that is split over packs."""
+    found = label(record(*(unit(n) for n in range(1, 15))), numbers=held, dose=COURSE)
+    assert (found.quantity, found.intake) == (quantity, intake)
+
+
+def test_a_partly_released_batch_promises_no_whole_course() -> None:
+    accepted = (unit(n) for n in range(1, 11))
+    of = record(*accepted, *(unit(n, verdict="rejected") for n in range(11, 15)), disposition="partly released")
+    found = label(of, dose=COURSE)
+    assert (found.quantity, found.intake) == ("10 of 14 tablets", "One tablet: morning")
+    unknown = label(of, dose={"strengths": [{"strength_mg": "2.5", "intakes": ["morning"]}]})
+    assert (unknown.quantity, unknown.intake) == ("10 tablets", "One tablet: morning")
 
 
 def test_packs_of_several_strengths_are_told_apart_by_their_times() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 import audit.release.templates
-from audit.checkpoint import SigningKey
+from audit.checkpoint import SigningKey, format_checkpoint
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release.package_check import verify_package
+from audit.release.selection import Scope
+from audit.release.trail_view import TrailView
 from audit.report import VerificationStatus
 from audit.store import TrailStore
 
@@ -48,10 +51,18 @@ def alone(package: Path, trusted: list[SigningKey], tmp_path: Path) -> tuple[int
     return done.returncode, done.stdout + done.stderr
 
 
-def test_old_and_new_keys_establish_a_package_after_both_rotations(keys: tuple[Any, SigningKey, SigningKey], tmp_path: Path) -> None:
+@pytest.mark.parametrize("scope", list(Scope))
+def test_old_and_new_keys_establish_a_package_after_both_rotations(
+    keys: tuple[Any, SigningKey, SigningKey], tmp_path: Path, scope: Scope
+) -> None:
+    """With anchors from before the rotations, which the keys of that time signed, and from after them."""
     batch, old_ws, old_cell = keys
+    anchors = {f"anchors/{store.origin}/{store.size}.note": store.checkpoint().encode() for store in (batch.workstation, batch.cell)}
     rotate(batch)
-    package = batch.export(tmp_path / "p.zip")
+    anchors |= {f"anchors/{store.origin}/{store.size}.note": store.checkpoint().encode() for store in (batch.workstation, batch.cell)}
+    batch.workstation.append(EntryDraft(EventKind.PERSON_SESSION_OPENED, Subject("person", "olga"), {"failures": 0}, SYSTEM, "ws"))
+    assert len(anchors) == 4
+    package = batch.export(tmp_path / "p.zip", scope, anchors)
     for trusted in ([old_ws, old_cell], [NEW_WS, NEW_CELL], [old_ws, NEW_CELL]):
         report = verify_package(package, [key.verifier for key in trusted])
         assert report.status is VerificationStatus.VERIFIED, report.findings
@@ -60,6 +71,44 @@ def test_old_and_new_keys_establish_a_package_after_both_rotations(keys: tuple[A
     status, said = alone(package, [NEW_WS], tmp_path)
     assert status == 1 and "not a trusted key" in said
     assert alone(package, [], tmp_path)[0] == 3
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_an_anchor_that_the_key_of_its_size_did_not_sign_is_found(
+    keys: tuple[Any, SigningKey, SigningKey], tmp_path: Path, scope: Scope
+) -> None:
+    """The old key is good for no size after the rotation, the new one for none before it."""
+    batch, old_ws, old_cell = keys
+    before = batch.workstation.size
+    rotate(batch)
+    after = before + 1
+    for key, size in ((NEW_WS, before), (old_ws, after)):
+        root = base64.b64decode(TrailView(list(batch.workstation.lines(0, size))).root())
+        note = key.sign_note(format_checkpoint("ws.example", size, root)).encode()
+        package = batch.export(tmp_path / "p.zip", scope, {f"anchors/ws.example/{size}.note": note})
+        report = verify_package(package, [old_ws.verifier, old_cell.verifier])
+        assert any("is not a checkpoint that its trail signed" in finding.problem for finding in report.findings)
+        status, said = alone(package, [old_ws, old_cell], tmp_path)
+        assert status == 1 and f"anchors/ws.example/{size}.note: is not signed by the key that must have signed it" in said
+
+
+def test_a_cell_that_signs_with_a_key_of_its_own_is_found_in_a_selective_package_too(
+    keys: tuple[Any, SigningKey, SigningKey], tmp_path: Path
+) -> None:
+    """Without the old key a rotation is not continuous, and the key that the workstation enrolled vouches for none after it."""
+    batch, old_ws, _ = keys
+    thief, clock = SigningKey.from_seed("cell-1.example", b"t" * 32), batch.cell.clock
+    batch.cell.close()
+    batch.cell = TrailStore.replace_lost_key(
+        batch.cell.path, key=thief, clock=clock, software="t", actor=ADMIN, device="ws", reason="the key's disk was destroyed"
+    )
+    package = batch.export(tmp_path / "p.zip", Scope.SELECTIVE)
+    batch.cell.close()
+    trusted = [old_ws, thief]
+    report = verify_package(package, [key.verifier for key in trusted])
+    assert any("enrols the cell" in finding.problem for finding in report.findings)
+    status, said = alone(package, trusted, tmp_path)
+    assert status == 1 and "does not enrol the cell" in said
 
 
 def test_a_cells_key_that_the_workstation_did_not_accept_is_found(keys: tuple[Any, SigningKey, SigningKey], tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.errors import InputInvalid
+from api.recall_search import RecallSearch
 from audit.canonical import canonical
 from audit.chain import entry_digest
 from audit.release.packs import SETTLED
@@ -70,8 +73,8 @@ class Batch:
     packed: int
 
 
-def stamp(minute: int) -> str:
-    return f"2026-03-01T{minute // 60:02d}:{minute % 60:02d}:00.000000Z"
+def stamp(minute: int, second: int = 0) -> str:
+    return f"2026-03-01T{minute // 60:02d}:{minute % 60:02d}:{second:02d}.000000Z"
 
 
 @st.composite
@@ -80,8 +83,9 @@ def batches(draw: st.DrawFn) -> list[Batch]:
     for number in range(draw(st.integers(1, 5))):
         units = []
         for _ in range(draw(st.integers(0, 4))):
-            begun = draw(st.integers(0, 1300))
-            units.append(Unit(stamp(begun), stamp(begun + draw(st.integers(0, 60))), draw(st.sampled_from(["B-7", "B-70", "X B-7"]))))
+            begun, second = draw(st.integers(0, 1300)), draw(st.integers(0, 59))
+            judged = stamp(begun + draw(st.integers(0, 60)), second)
+            units.append(Unit(stamp(begun, second), judged, draw(st.sampled_from(["B-7", "B-70", "X B-7"]))))
         pick = st.sampled_from
         found.append(
             Batch(
@@ -126,7 +130,7 @@ def component_of(made: list[Batch], lot: str | None) -> str | None:
     return next((batch.component for batch in made if batch.lot == lot), None)
 
 
-def brute_force(made: list[Batch], criteria: Criteria) -> dict[str, set[int]]:
+def brute_force(made: list[Batch], criteria: RecallSearch) -> dict[str, set[int]]:
     """Units of each batch by plain comparison with the list; a batch with none is there only where nothing is asked of its units."""
     found: dict[str, set[int]] = {}
     of_units = any(value is not None for value in (criteria.since, criteria.until, criteria.equipment, criteria.operator))
@@ -145,8 +149,8 @@ def brute_force(made: list[Batch], criteria: Criteria) -> dict[str, set[int]]:
         mine = {
             n
             for n, unit in enumerate(batch.units, 1)
-            if (criteria.since is None or unit.judged >= criteria.since)
-            and (criteria.until is None or unit.begun <= criteria.until)
+            if (criteria.since is None or instant(unit.judged) >= instant(criteria.since))
+            and (criteria.until is None or instant(unit.begun) < instant(criteria.until) + span(criteria.until))
             and (criteria.operator in (None, batch.operator))
             and (criteria.equipment is None or criteria.equipment in unit.balance.split(" "))
         }
@@ -155,12 +159,37 @@ def brute_force(made: list[Batch], criteria: Criteria) -> dict[str, set[int]]:
     return found
 
 
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def span(text: str) -> timedelta:
+    """How long what is left out of a time lasts."""
+    return {17: timedelta(minutes=1), 20: timedelta(seconds=1)}.get(len(text), timedelta(microseconds=1))
+
+
+def typed(moment: str, digits: int) -> str:
+    """A time as a person types it: with microseconds, to the second, or to the minute."""
+    return moment[:digits] + "Z"
+
+
+TYPED = st.builds(typed, st.integers(0, 1400 * 60).map(lambda second: stamp(second // 60, second % 60)), st.sampled_from([16, 19, 26]))
+
+
+def asks(search_for: RecallSearch) -> bool:
+    """Whether it is a search that is carried out: for something, and of a time that does not end before it begins."""
+    try:
+        return bool(search_for.criteria().given)
+    except InputInvalid:
+        return False
+
+
 def optional(*values: str) -> st.SearchStrategy[str | None]:
     return st.sampled_from([None, None, *values])
 
 
-CRITERIA = st.builds(
-    Criteria,
+SEARCHES = st.builds(
+    RecallSearch,
     batch=optional("B00000", "B00001"),
     ink_lot=optional("L1", "L2", "RAW-1", "L3"),
     cartridge=optional("C1"),
@@ -169,15 +198,15 @@ CRITERIA = st.builds(
     recipe=optional("a", "a@1", "b"),
     equipment=optional("B-7", "B-70", "B-"),
     operator=optional("olga"),
-    since=st.one_of(st.none(), st.integers(0, 1400).map(stamp)),
-    until=st.one_of(st.none(), st.integers(0, 1400).map(stamp)),
-).filter(lambda criteria: bool(criteria.given))
+    since=st.one_of(st.none(), TYPED),
+    until=st.one_of(st.none(), TYPED),
+).filter(asks)
 
 
-@given(batches(), CRITERIA)
-def test_the_search_finds_exactly_what_a_plain_list_says(made: list[Batch], criteria: Criteria) -> None:
+@given(batches(), SEARCHES)
+def test_the_search_finds_exactly_what_a_plain_list_says(made: list[Batch], criteria: RecallSearch) -> None:
     desk, cells = trails(made)
-    found = search(criteria, [desk.view(), *(cell.view() for cell in cells.values())])
+    found = search(criteria.criteria(), [desk.view(), *(cell.view() for cell in cells.values())])
     wanted = brute_force(made, criteria)
     units = {batch.batch: {int(unit.rpartition("/")[2]) for unit in batch.units} for batch in found.batches}
     assert units == wanted
@@ -187,9 +216,10 @@ def test_the_search_finds_exactly_what_a_plain_list_says(made: list[Batch], crit
     assert found.missing == () and all(batch.uncertain == "" for batch in found.batches)
 
 
-@given(batches(), CRITERIA, st.sampled_from(CELLS), st.data())
-def test_what_is_not_known_is_found_and_said(made: list[Batch], criteria: Criteria, gone: str, data: st.DataObject) -> None:
+@given(batches(), SEARCHES, st.sampled_from(CELLS), st.data())
+def test_what_is_not_known_is_found_and_said(made: list[Batch], search_for: RecallSearch, gone: str, data: st.DataObject) -> None:
     """Without a cell's trail, or with an old backup of it, no batch, pack or patient is lost."""
+    criteria = search_for.criteria()
     desk, cells = trails(made)
     whole = search(criteria, [desk.view(), *(cell.view() for cell in cells.values())])
     kept = data.draw(st.integers(0, len(cells[gone].lines) - 1))
@@ -203,8 +233,9 @@ def test_what_is_not_known_is_found_and_said(made: list[Batch], criteria: Criter
         assert ORIGINS[gone] in found.missing
 
 
-@given(batches(), CRITERIA, st.data())
-def test_backups_beside_the_present_trails_change_nothing(made: list[Batch], criteria: Criteria, data: st.DataObject) -> None:
+@given(batches(), SEARCHES, st.data())
+def test_backups_beside_the_present_trails_change_nothing(made: list[Batch], search_for: RecallSearch, data: st.DataObject) -> None:
+    criteria = search_for.criteria()
     desk, cells = trails(made)
     views = [desk.view(), *(cell.view() for cell in cells.values())]
     old = [trail.view(data.draw(st.integers(1, len(trail.lines)))) for trail in (desk, *cells.values())]
@@ -246,6 +277,52 @@ def test_a_unit_is_in_a_window_that_it_was_being_made_in(window: dict[str, int],
     desk, cells = trails(made)
     criteria = Criteria(**{name: stamp(minute) for name, minute in window.items()})
     assert bool(search(criteria, [desk.view(), *(cell.view() for cell in cells.values())]).units) is hit
+
+
+@pytest.mark.parametrize(
+    ("typed_in", "hit"),
+    [
+        ({"since": "2026-03-01T00:20Z"}, True),
+        ({"since": "2026-03-01T00:20:00Z"}, True),
+        ({"since": "2026-03-01T00:20:00.000001Z"}, False),
+        ({"until": "2026-03-01T00:10Z"}, True),
+        ({"until": "2026-03-01T00:09Z"}, False),
+        ({"until": "2026-03-01T00:10:00Z"}, True),
+    ],
+)
+def test_a_time_is_compared_as_a_time_however_much_of_it_is_typed(typed_in: dict[str, str], hit: bool) -> None:
+    made = [Batch("B00000", "L1", None, "RAW-1", "C1", "a@1", "cell-1", "olga", "p1", (Unit(stamp(10), stamp(20), "B-7"),), 0)]
+    desk, cells = trails(made)
+    assert bool(search(RecallSearch(**typed_in).criteria(), [desk.view(), *(cell.view() for cell in cells.values())]).units) is hit
+
+
+@pytest.mark.parametrize("text", ["2026-31-03T00:00Z", "2026-02-30T00:00Z", "2026-03-01T24:61Z"])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputInvalid, match="no such day"):
+        RecallSearch(since=text).criteria()
+
+
+def test_a_search_compares_no_time_that_is_written_in_another_way() -> None:
+    with pytest.raises(ValueError, match="is not written as"):
+        search(Criteria(since="2026-03-01T00:00Z"), [])
+
+
+def test_a_site_twice_as_large_takes_twice_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries are parsed where they are looked at: counted, for so many batches and for twice as many."""
+    read: list[int] = []
+    get = TrailView.__getitem__
+    monkeypatch.setattr(TrailView, "__getitem__", lambda view, seq: (read.append(seq), get(view, seq))[1])
+
+    def reading(count: int) -> int:
+        unit = Unit(stamp(1), stamp(2), "B-7")
+        made = [Batch(f"B{n:05d}", "L1", None, "RAW-1", "C1", "a@1", "cell-1", "olga", "p1", (unit,), 1) for n in range(count)]
+        desk, cells = trails(made)
+        views = [desk.view(), *(cell.view() for cell in cells.values())]
+        read.clear()
+        assert len(search(Criteria(ink_lot="L1"), views).packs) == count
+        return len(read)
+
+    assert reading(80) < 2.2 * reading(40)
 
 
 def test_a_search_for_nothing_is_refused() -> None:

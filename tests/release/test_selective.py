@@ -17,16 +17,16 @@ from audit.canonical import canonical, sha256_hex
 from audit.checkpoint import SigningKey, format_checkpoint
 from audit.cosignature import CosignerKey
 from audit.errors import RecordError
-from audit.events import EntryDraft, EventKind, Subject
+from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
 from audit.release.package import FORMAT, read_package
 from audit.release.package_check import verify_package
 from audit.release.package_runs import recorded_runs
 from audit.release.selection import Scope, select
 from audit.release.trail_view import TrailView
-from tests.release.conftest import person
+from tests.release.conftest import Scenario, Writer, person
 from tests.release.mutations import Forger
-from tests.release.selective import CELL, KINDS, ORIGINS, OTHER_PATIENT, WS, Maker, crowded, entries_of, mutate, seqs_of
+from tests.release.selective import CELL, KINDS, ORIGINS, OTHER_PATIENT, WS, CrowdedWriter, Maker, crowded, entries_of, mutate, seqs_of
 from tests.release.test_package import EDITS, places, repack
 from tests.release.test_verifier import run
 
@@ -99,6 +99,48 @@ def test_the_last_check_of_the_balance_before_the_run_travels_along(package: Pat
     assert {unit["balance_serial"] for unit in batch.record()["units"]} == {"BAL-1"}
     checks = [e for e in entries_of(dict(read_package(package).files), "cell-1.example") if e["kind"] == "equipment.check.completed"]
     assert [entry["new"]["number"] for entry in checks] == [4]
+
+
+class CheckedLate(CrowdedWriter):
+    """A crowd in which the gates of the run are passed twice: first they name a check of an earlier day, then the last one."""
+
+    def cell(self, kind: EventKind, subject: str, new: Any, who: Actor = SYSTEM, attachments: dict[str, bytes] | None = None) -> None:
+        if kind is EventKind.RUN_GATES_PASSED:
+            said = "passed on 2026-04-01 by Olga with weight W-1, balance serial number BAL-1"
+            first = {"gates": [*new["gates"], {"gate": "daily balance check", "met": True, "evidence": said}]}
+            Writer.cell(self, kind, subject, first, who, attachments)
+        super().cell(kind, subject, new, who, attachments)
+
+
+def test_the_gates_that_were_passed_last_name_the_check(tmp_path: Path, vkey: Path) -> None:
+    with ExitStack() as stack:
+        batch = CheckedLate(tmp_path, Scenario(), stack).write()
+        path = batch.export(tmp_path / "p.zip", Scope.SELECTIVE)
+        report = verify_package(path, [batch.workstation.key, batch.cell.key])
+        assert report.exit_status == 0, places(report)
+        assert run(path, vkey)[0] == 0, run(path, vkey)[1]
+
+
+class CheckedByDora(CrowdedWriter):
+    """A crowd in which the daily checks are made by a person who does nothing else."""
+
+    def _people_and_materials(self) -> None:
+        super()._people_and_materials()
+        self.ws(EventKind.PERSON_ACCOUNT_CREATED, "person/dora", {"username": "dora", "roles": ["operator"]})
+
+    def cell(self, kind: EventKind, subject: str, new: Any, who: Actor = SYSTEM, attachments: dict[str, bytes] | None = None) -> None:
+        dora = Actor("dora", "Dora Demonstration", "operator")
+        super().cell(kind, subject, new, dora if kind is EventKind.EQUIPMENT_CHECK_COMPLETED else who, attachments)
+
+
+def test_who_made_the_daily_check_travels_along(tmp_path: Path, vkey: Path) -> None:
+    with ExitStack() as stack:
+        batch = CheckedByDora(tmp_path, Scenario(), stack).write()
+        path = batch.export(tmp_path / "p.zip", Scope.SELECTIVE)
+        assert "dora" in {e["subject"]["id"] for e in entries_of(dict(read_package(path).files), "ws.example")}
+        report = verify_package(path, [batch.workstation.key, batch.cell.key])
+        assert report.exit_status == 0, places(report)
+        assert run(path, vkey)[0] == 0, run(path, vkey)[1]
 
 
 def test_an_unsigned_batch_and_one_with_a_refused_run(tmp_path: Path) -> None:

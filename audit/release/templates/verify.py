@@ -271,7 +271,7 @@ def daily_checks(cell: Trail, run: str) -> Iterator[int]:
     """Give the last daily check before a run of each balance that something of it was weighed on; one that its gates name must be here."""
     mine = [e for e in cell.kept if e["subject"]["id"] == run or e["subject"]["id"].rpartition("/")[0] == run]
     began = min(e["seq"] for e in mine if e["subject"] == {"type": "run", "id": run})
-    gates = [gate for e in mine if e["kind"] == "run.gates.passed" for gate in e["new"].get("gates", [])]
+    gates = ([e["new"].get("gates", []) for e in mine if e["kind"] == "run.gates.passed"] or [[]])[-1]
     said = next((str(gate.get("evidence")) for gate in gates if gate.get("gate") == "daily balance check" and gate.get("met") is True), "")
     for serial in {str(e["new"]["balance_serial"]) for e in mine if e["new"].get("balance_serial") is not None}:
         balance = {"type": "balance", "id": serial}
@@ -294,7 +294,7 @@ def check_selection(batch: str, workstation: Trail, cell: Trail, anchored: dict[
             shared |= {("model", rule["model"]) for rule in (entry["new"].get("release_rules") or {}).get("process_models", [])}
     people, checks = set(), {seq for run in runs for seq in daily_checks(cell, run)}
     for entry in workstation.kept + cell.kept:
-        if entry["subject"]["type"] not in ("recipe", "person", "store", "balance"):
+        if entry["subject"]["type"] not in ("recipe", "person", "store"):
             people |= {entry["actor"], *(signature["signer"] for signature in signatures_in(entry["new"]))}
 
     def belongs(trail: Trail, entry: dict[str, Any], type_: str, id_: str) -> bool:
@@ -346,6 +346,12 @@ def believed_keys(trail: Trail, trusted: list[str]) -> list[str]:
     if key != trail.birth.get("verifier_key"):
         find(trail.place, "its verifier key was changed without a rotation")
     return believed
+
+
+def key_at(trail: Trail, size: int) -> str:
+    """Return the key that signs a checkpoint of this size: that of the first entry, or of the last rotation among the entries counted."""
+    named = [e for e in trail.kept if e["kind"] in ("site.store.created", "trail.key.rotated") and e["seq"] < size]
+    return str(named[-1]["new"].get("verifier_key")) if named else ""
 
 
 def check_checkpoint(trail: Trail, note: bytes, trusted: list[str]) -> None:
@@ -514,7 +520,7 @@ def check_contents(archive: zipfile.ZipFile, trusted: list[str]) -> None:
         check_checkpoint(trail, archive.read(f"checkpoints/{trail.origin}"), trusted)
         for size in anchors[trail.origin]:
             name = f"anchors/{trail.origin}/{size}.note"
-            text = check_note(name, archive.read(name), [str(trail.birth.get("verifier_key"))]) if name in files else []
+            text = check_note(name, archive.read(name), [key_at(trail, size)]) if name in files else []
             if text and text != [trail.origin, str(size), str(trail.roots.get(size))]:
                 find(name, "is not a checkpoint of this size and root of its trail")
     if scope == "selective":
@@ -524,7 +530,10 @@ def check_contents(archive: zipfile.ZipFile, trusted: list[str]) -> None:
         find("keys.json", "does not hold exactly the keys of the two trails")
     check_note("manifest.note", archive.read("manifest.note"), own[:1])
     enrolled = workstation.state("cell", record.get("cell", {}).get("name"))
-    if (enrolled.get("origin"), enrolled.get("verifier_key")) != (cell.origin, own[1]):
+    known = {str(enrolled.get("verifier_key"))}
+    if scope == "selective":  # its entries end with the disposition; the cell's key may have been replaced later
+        known |= set(believed_keys(cell, sorted(known)))
+    if enrolled.get("origin") != cell.origin or own[1] not in known:
         find(workstation.place, "does not enrol the cell with this origin and key")
     count = check_people(trails)
     data = archive.read("record.json")
