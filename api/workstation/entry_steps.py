@@ -17,9 +17,10 @@ from api.workstation.pieces import Changing
 from api.workstation.prescription_form import PrescriptionForm
 from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said, spoken, told, told_html
+from api.workstation.words import said, said_n, spoken, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
+from audit.release.trail_view import as_list
 from recipes.errors import PrescriptionRefused
 
 _DOSE = re.compile(r"(?<![0-9.])([0-9]+)\.([0-9]*?)0+(?= mg(?![/0-9]))")
@@ -34,6 +35,18 @@ def arithmetic_html(lines: object) -> str:
     """The dose, line by line."""
     rows = "".join(f"<li>{_line_html(without_trailing_zeros(str(line)))}</li>" for line in lines) if isinstance(lines, list) else ""
     return f'<ol class="dw-arith dw-lines">{rows}</ol>'
+
+
+def taken_html(dose: object) -> str:
+    """How many units a day were read, each with its time and its strength: what a slip in the times of day would change."""
+    parts = [dose, dose.get("second")] if isinstance(dose, dict) else []
+    strengths = [[plan for plan in as_list(part.get("strengths")) if isinstance(plan, dict)] for part in parts if isinstance(part, dict)]
+    if not strengths:
+        return ""
+    other = "".join(f" + {plan.get('strength_mg')} mg" for plans in strengths[1:] for plan in plans)
+    units = [f"{time}: {plan.get('strength_mg')} mg{other}" for plan in strengths[0] for time in as_list(plan.get("intakes"))]
+    words = said_n("{n} unit a day: {units}", "{n} units a day: {units}", len(units), units="; ".join(units))
+    return f'<p class="dw-taken"><b>{escape(words)}</b></p>'
 
 
 def _line_html(line: str) -> str:
@@ -133,7 +146,8 @@ class Entry:
 
     def build_dose(self) -> None:
         """Build step 2: the arithmetic, and the signature over what is shown."""
-        ui.html(arithmetic_html((self._answer or {}).get("arithmetic")), sanitize=False).classes("w-full")
+        answer = self._answer or {}
+        ui.html(arithmetic_html(answer.get("arithmetic")) + taken_html(answer.get("dose")), sanitize=False).classes("w-full")
         problem = Changing()
 
         async def sign() -> None:

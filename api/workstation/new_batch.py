@@ -7,7 +7,7 @@ the order or the batch, so that it can be loaded again, or opened by the other p
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
 from audit.quantities import plain_text
 from recipes.model import DoseOrder
-from recipes.order import Prescribed
+from recipes.order import Intake, Prescribed
 
 HERE = "/new"
 _REFRESH_S = 0.5
@@ -308,7 +308,7 @@ class NewBatchPage:
         facts = [
             (said("Patient"), written.patient),
             (said("Prescribed"), f"{written.moiety} {_amount(written.prescribed)} / {told(written.per)}"),
-            (said("Times"), "; ".join(intake.time for intake in written.schedule)),
+            (said("Times"), _times(written.schedule)),
             (said("Days"), str(written.days)),
         ]
         return '<dl class="dw-facts">' + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts) + "</dl>"
@@ -339,6 +339,13 @@ class NewBatchPage:
         else:
             with self._visitor.page():
                 ui.notify(said("Nothing waits for a scan at this step."), type="warning", position="bottom")
+
+
+def _times(schedule: Sequence[Intake]) -> str:
+    """The times of the day as they were entered, each with its part of the day's amount where there are several."""
+    if len(schedule) == 1:
+        return schedule[0].time
+    return "; ".join(f"{intake.time} {intake.parts}" for intake in schedule)
 
 
 def _amount(prescribed: Prescribed) -> str:

@@ -109,7 +109,7 @@ class PrescriptionForm:
             self._texts["second_prescribed"] = fields.text_field(
                 said("Prescribed amount of the second active"), hint=told(_NUMBER), numbers=True
             )
-            self._texts["schedule"] = fields.text_field(said("Times of day"), "once daily", hint=said("morning 2; evening 1"))
+            self._texts["schedule"] = fields.text_field(said("Times of day"), hint=said("morning 2; evening 1"))
             self._texts["days"] = fields.text_field(said("Days"), numbers=True)
 
     def _source(self) -> None:

@@ -14,8 +14,9 @@ from api.interop.fhir_rest import not_taken_over
 from api.production_rules import ProductionRules
 from api.recall_holds import RecallHolds
 from api.status import CellStatus
+from api.workstation import words
 from api.workstation.batch_progress import Step, progress
-from api.workstation.entry_steps import arithmetic_html, without_trailing_zeros
+from api.workstation.entry_steps import arithmetic_html, taken_html, without_trailing_zeros
 from recipes.library import load_demonstration
 
 _TODAY = datetime.now(UTC).date()
@@ -212,3 +213,23 @@ def test_how_far_a_batch_is_follows_from_the_trail_and_the_cell_alone() -> None:
         assert progress(of_order, of_batch, of_cell, "B1").open == wanted, (of_order, of_batch, of_cell)
     assert progress(None, None, None, "", shown=True).open == (Step.PRESCRIPTION, Step.DOSE)
     assert progress(order, running, status("UNKNOWN", batch=None, run=None), "B1").started
+
+
+def test_what_was_read_is_shown_before_the_signature_each_time_with_its_strength() -> None:
+    dose: dict[str, Any] = {
+        "strengths": [{"strength_mg": "10", "intakes": ["morning"]}, {"strength_mg": "5", "intakes": ["at 12:00", "<night>"]}]
+    }
+    assert "3 units a day: morning: 10 mg; at 12:00: 5 mg; &lt;night&gt;: 5 mg" in taken_html(dose)
+    one = {"strengths": [{"strength_mg": "12.5", "intakes": ["morning"]}]}
+    assert "1 unit a day: morning: 12.5 mg<" in taken_html(one)
+    assert "1 unit a day: morning: 12.5 mg + 6.25 mg" in taken_html(
+        {**one, "second": {"strengths": [{"strength_mg": "6.25", "intakes": []}]}}
+    )
+    assert taken_html(None) == ""
+
+
+def test_a_schedule_that_may_be_several_times_is_refused_at_its_field(bench: Any) -> None:
+    answer = orders.enter(bench, schedule="morning, evening")
+    assert answer.status_code == 422 and "may be several times in one" in answer.json()["detail"]
+    with words.speaking(words.languages()["de"]):
+        assert words.told(answer.json()["reasons"][0]).endswith("zum Beispiel 'morgens; abends' oder 'um 08:00; um 20:00'")

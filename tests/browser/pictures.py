@@ -141,7 +141,7 @@ def new_batch(browser: Browser, camera: Camera, folder: Path) -> None:
         values = {
             "Patient (pseudonym)": "demonstration-001", "Prescription number": "RX-77", "Prescriber": "demonstration prescriber",
             "Height, cm": "110", "Weight, kg": "18", "Measured on, YYYY-MM-DD": datetime.now(UTC).date().isoformat(), "Age, years": "5",
-            "Prescribed amount": "25", "Days": "7",
+            "Prescribed amount": "25", "Times of day": "once daily", "Days": "7",
         }  # fmt: skip
         fill(first.locator("#step-1"), values)
         first.get_by_role("button", name="Show the dose").click()

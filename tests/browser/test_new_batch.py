@@ -51,6 +51,7 @@ def prescription() -> dict[str, str]:
         "Measured on, YYYY-MM-DD": today(),
         "Age, years": "5",
         "Prescribed amount": "25",
+        "Times of day": "once daily",
         "Days": "2",
     }
 
@@ -136,8 +137,13 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     # what is missing, and what may mean two amounts, is said at its field
     first.get_by_role("button", name="Show the dose").click()
     expect(first.locator(".q-field", has=first.get_by_label("Days", exact=True)).get_by_role("alert")).to_have_text("Enter it.")
-    fill(step(first, 1), **prescription(), **{"Times of day": "once daily"})
-    fill(step(first, 1), **{"Prescribed amount": "1,250"})
+    expect(first.locator(".q-field", has=first.get_by_label("Times of day", exact=True)).get_by_role("alert")).to_have_text("Enter it.")
+    fill(step(first, 1), **prescription())
+    fill(step(first, 1), **{"Times of day": "morning, evening"})
+    first.get_by_role("button", name="Show the dose").click()
+    times = first.locator(".q-field", has=first.get_by_label("Times of day", exact=True))
+    expect(times.get_by_role("alert").filter(has_text="may be several times in one")).to_be_visible()
+    fill(step(first, 1), **{"Times of day": "once daily", "Prescribed amount": "1,250"})
     first.get_by_role("button", name="Show the dose").click()
     amount = first.locator(".q-field", has=first.get_by_label("Prescribed amount", exact=True))
     expect(amount.get_by_role("alert").filter(has_text="may mean 1250 or 1.25")).to_be_visible()
@@ -145,6 +151,7 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     fill(step(first, 1), **{"Prescribed amount": "25,0"})
     first.keyboard.press("Enter")
     expect(step(first, 2)).to_contain_text("18.5405 mg, nearest multiple of 0.5 mg is 18.5 mg")
+    expect(step(first, 2)).to_contain_text("1 unit a day: once daily: 18.5 mg")
     expect(step(first, 2).get_by_label("Your password")).to_be_focused()
     # a change takes the dose away again: what is signed is what is shown
     fill(step(first, 1), **{"Days": "3"})
