@@ -88,6 +88,11 @@ def test_dose_by_weight():
     for weight, words in ((None, "needs the weight"), ("0.4 kg", "weigh again")):
         with pytest.raises(DoseRefused, match=words):
             calculate(*case("cyclophosphamide", recipe=recipe, prescribed="1 mg/kg", weight=weight))
+    # exchanged, they would be a dose of 110 mg
+    for exchanged, words in (({"height": "18 cm", "weight": "110 kg"}, "height 18 cm"), ({"height": "60 cm"}, "do not belong together")):
+        heavy = {"weight": "40 kg"} | exchanged
+        with pytest.raises(DoseRefused, match=words):
+            calculate(*case("cyclophosphamide", recipe=recipe, prescribed="0.2 mg/kg", **heavy))
 
 
 @pytest.mark.parametrize(
