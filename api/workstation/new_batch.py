@@ -21,7 +21,7 @@ from api.workstation import fields
 from api.workstation.batch_progress import ORDER, Progress, Step, progress
 from api.workstation.cards import page_head
 from api.workstation.confirm_steps import CartridgeStep, IdentityForm, SecondStep
-from api.workstation.entry_steps import Entry, arithmetic_html
+from api.workstation.entry_steps import Entry, arithmetic_html, taken_html
 from api.workstation.look import NEW_STYLE
 from api.workstation.pieces import INERT, Changing, Parts
 from api.workstation.refusal import refusal_html
@@ -315,10 +315,11 @@ class NewBatchPage:
 
     def _dose_html(self) -> str:
         try:
-            lines: object = list(self._visitor.workstation.production.dose_of(self._order or "").arithmetic)
+            dose = self._visitor.workstation.production.dose_of(self._order or "")
         except DosewrightError as error:
             return f'<p class="dw-problem">▲ {refusal_html(error)}</p>'
-        return f"<details><summary>{escape(said('The arithmetic'))}</summary>{arithmetic_html(lines)}</details>"
+        summary = escape(said("The arithmetic"))
+        return taken_html(dose.as_record()) + f"<details><summary>{summary}</summary>{arithmetic_html(list(dose.arithmetic))}</details>"
 
     def _running(self, *, by_other: bool) -> None:
         """Say that the batch is on its cell; to whoever could have started it and did not, that somebody else has."""

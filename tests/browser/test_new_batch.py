@@ -87,7 +87,8 @@ def third_values(page: Page) -> set[str]:
 
 def second_entry(page: Page, workplace: Any, days: str = "2") -> None:
     third = step(page, 3)
-    fill(third, **{"Height, cm": "110", "Weight, kg": "18", "Age, years": "5", "Prescribed amount": "25", "Days": days})
+    again = {name: value for name, value in prescription().items() if name not in ("Prescriber", "Measured on, YYYY-MM-DD")}
+    fill(third, **again | {"Days": days})
     choose(page, third, "Unit", "mg/m²")
     choose(page, third, "Per", "day")
     fill(third, **{"Your password": workplace.password("second")})
@@ -166,11 +167,17 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     # the other browser hears of it within a second, and nothing of the first entry reaches it
     expect(second.locator(".dw-waiting")).to_contain_text("O00001", timeout=3_000)
     second.locator(".dw-waiting a").click()
-    expect(step(second, 3).get_by_label("Height, cm")).to_be_focused()
+    expect(step(second, 3).get_by_label("Patient (pseudonym)")).to_be_focused()
+    expect(step(second, 3)).to_contain_text("cyclophosphamide as anhydrous")
     for hidden in ("demonstration-001", "RX-77", "18.5405", "demonstration prescriber"):
         assert hidden not in second.content(), hidden
     assert not re.search(r"\b(110|18|25)\b", second.locator(".dw-new").inner_text())
     assert third_values(second) == {""}
+    second.get_by_role("button", name="Sign the confirmation").click()
+    for label in ("Patient (pseudonym)", "Prescription number", "Times of day"):
+        expect(step(second, 3).locator(".q-field", has=second.get_by_label(label, exact=True)).get_by_role("alert")).to_have_text(
+            "Enter it."
+        )
     second_entry(second, workplace, days="3")
     expect(step(second, 3).locator(".q-field", has=second.get_by_label("Days", exact=True)).get_by_role("alert")).to_contain_text(
         "Differs from the first entry"
@@ -181,6 +188,7 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     expect(step(second, 4)).to_have_class(re.compile(MINE))
     expect(step(first, 4)).to_have_class(re.compile(MINE), timeout=3_000)
     expect(step(first, 1)).to_contain_text("cyclophosphamide 25 mg/m² / day")
+    expect(step(first, 2)).to_contain_text("1 unit a day: once daily: 18.5 mg")
 
     # a scan lands in its field wherever the focus is, its Enter presses nothing, and a wrong cartridge says what to do
     operator.locator(".dw-waiting a").click()
@@ -312,10 +320,10 @@ def test_the_whole_page_with_keys_alone(workplace: Any, visit: Visit, watch: Any
     second = visit("second", watch=watch)
     to_new(second, workplace, "/new?order=O00001")
     third = step(second, 3)
-    expect(third.get_by_label("Height, cm")).to_be_focused()
-    for label, value in {"Height, cm": "110", "Weight, kg": "18", "Age, years": "5", "Prescribed amount": "25"}.items():
+    expect(third.get_by_label("Patient (pseudonym)")).to_be_focused()
+    for label in ("Patient (pseudonym)", "Prescription number", "Height, cm", "Weight, kg", "Age, years", "Prescribed amount"):
         tab_to(second, third.get_by_label(label, exact=True))
-        second.keyboard.insert_text(value)
+        second.keyboard.insert_text(prescription()[label])
     for label, presses in (("Unit", 1), ("Per", 1)):
         tab_to(second, third.get_by_label(label, exact=True))
         second.keyboard.press("Enter")
@@ -324,8 +332,9 @@ def test_the_whole_page_with_keys_alone(workplace: Any, visit: Visit, watch: Any
             second.keyboard.press("ArrowDown")
         second.keyboard.press("Enter")
         expect(second.get_by_role("listbox")).to_have_count(0)
-    tab_to(second, third.get_by_label("Days", exact=True))
-    second.keyboard.insert_text("2")
+    for label in ("Times of day", "Days"):
+        tab_to(second, third.get_by_label(label, exact=True))
+        second.keyboard.insert_text(prescription()[label])
     tab_to(second, third.get_by_label("Your password", exact=True))
     second.keyboard.insert_text(workplace.password("second"))
     second.keyboard.press("Enter")
