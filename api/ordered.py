@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.errors import NotFound, WrongState
 from api.order_recipe import recipe_ordered, recipe_printed
 from api.shelf import Shelf
+from api.underway import Underway
 from audit.canonical import JsonObject, JsonValue
 from audit.store import TrailStore
 from recipes.model import DoseOrder, Recipe
@@ -14,6 +15,7 @@ class Ordered:
     """Reads orders and batches from the workstation's trail. Lifetime and concurrency: as the store."""
 
     def __init__(self, store: TrailStore, shelf: Shelf) -> None:
+        self.underway = Underway(store)
         self._store = store
         self._shelf = shelf
 

@@ -282,7 +282,8 @@ class Production(Ordered):
                 for cartridge in order.cartridges:
                     held.enter_context(self.rules.mounted(cartridge, str(batch["cell"])))
                 answer = self._cell(batch).create_run(json_tree({**self._job(batch_id, state, order, actor), "mounted": list(mounted)}))
-                new: JsonObject = {"status": "running", "run": str(answer["run"])}
+                scanned = max((scan.number for scan in self.underway.look().orders[order.id].scans), default=None)
+                new: JsonObject = {"status": "running", "run": str(answer["run"]), **({} if scanned is None else {"scanned": scanned})}
                 self._store.append(EntryDraft(EventKind.BATCH_RUN_REQUESTED, Subject("batch", batch_id), new, actor, DEVICE))
         return answer
 

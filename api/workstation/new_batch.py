@@ -74,6 +74,7 @@ class NewBatchPage:
         self._start: StartStep | None = None
         self._views: dict[str, CellView] = {}
         self._looks = 0
+        self._stands: tuple[tuple[str, int], bool] = (("", 0), False)
         self._open: tuple[Step, ...] = ()
         self._here = False
         page_head(visitor, HERE)
@@ -90,7 +91,7 @@ class NewBatchPage:
             with ui.element("div").classes("dw-col").props(INERT):
                 self._notice = Changing()
                 self._steps = Parts("dw-steps")
-        self._scans = Scans(visitor, self._scanned)
+        self._scans = Scans(visitor, self._take_scan)
 
     async def build(self) -> None:
         """Show the page as things are now, and begin to ask again and again."""
@@ -155,7 +156,18 @@ class NewBatchPage:
         store = self._visitor.workstation.store
         order = None if self._order is None else store.state("order", self._order)
         batch = None if self._batch is None else store.state("batch", self._batch)
-        return progress(order, batch, self._status(), self._batch or "", shown=bool(self._entry.digest))
+        return progress(order, batch, self._status(), self._batch or "", shown=bool(self._entry.digest), scanned=self._scanned())
+
+    def _scanned(self) -> bool:
+        """Whether the scan of each cartridge of the order stands; worked out anew when something was put on record."""
+        if self._order is None:
+            return False
+        key = (self._order, self._visitor.workstation.store.size)
+        if self._stands[0] != key:
+            scans = self._visitor.workstation.scans
+            wanted = scans.wanted(self._order)
+            self._stands = (key, scans.mounted(self._order, len(wanted)) == wanted)
+        return self._stands[1]
 
     def _status(self) -> CellStatus | None:
         state = None if self._batch is None else self._visitor.workstation.store.state("batch", self._batch)
@@ -331,7 +343,7 @@ class NewBatchPage:
             ui.html(f'<p role="status"><b>✓ {escape(words)}</b></p>', sanitize=False)
             fields.button(said("Go to {cell}", cell=cell)).on_click(functools.partial(self._visitor.go_to, cell))
 
-    async def _scanned(self, text: str, field: str) -> None:
+    async def _take_scan(self, text: str, field: str) -> None:
         """Take a scan, wherever the focus is: the step that is open says where it belongs."""
         if Step.CARTRIDGE in self._open and self._cartridge is not None and not self._not_mine(Step.CARTRIDGE):
             await self._cartridge.scanned(text, field)

@@ -13,7 +13,10 @@ import trimesh
 from api.interop.fhir_rest import not_taken_over
 from api.production_rules import ProductionRules
 from api.recall_holds import RecallHolds
+from api.site import SYSTEM
+from api.standing_scans import standing
 from api.status import CellStatus
+from api.underway import BatchInShort, InShort, OrderInShort, Scan
 from api.workstation import words
 from api.workstation.batch_progress import Step, progress
 from api.workstation.entry_steps import arithmetic_html, taken_html, without_trailing_zeros
@@ -210,7 +213,11 @@ def test_how_far_a_batch_is_follows_from_the_trail_and_the_cell_alone() -> None:
         ({"status": "confirmed", "order": {}}, running, status("PRINTING"), ()),  # asked for over the interface
     ]
     for of_order, of_batch, of_cell, wanted in cases:
-        assert progress(of_order, of_batch, of_cell, "B1").open == wanted, (of_order, of_batch, of_cell)
+        scanned = of_order is not None and of_order.get("mounted") == ["A"]
+        assert progress(of_order, of_batch, of_cell, "B1", scanned=scanned).open == wanted, (of_order, of_batch, of_cell)
+    # a scan that does not stand any more is made again, before the gates and after they have refused
+    assert progress(order, {"status": "created"}, None, "B1").open == (Step.CARTRIDGE,)
+    assert progress(order, running, status("AWAITING_REVIEW", gates=closed_gate, ended="ABORTED"), "B1").open == (Step.CARTRIDGE,)
     assert progress(None, None, None, "", shown=True).open == (Step.PRESCRIPTION, Step.DOSE)
     assert progress(order, running, status("UNKNOWN", batch=None, run=None), "B1").started
 
@@ -233,3 +240,75 @@ def test_a_schedule_that_may_be_several_times_is_refused_at_its_field(bench: Any
     assert answer.status_code == 422 and "may be several times in one" in answer.json()["detail"]
     with words.speaking(words.languages()["de"]):
         assert words.told(answer.json()["reasons"][0]).endswith("zum Beispiel 'morgens; abends' oder 'um 08:00; um 20:00'")
+
+
+def of_patients(bench: Any) -> Any:
+    """Judges a run as on a site for patients."""
+    services = bench.workstation
+    parts = services.store, services.production, services.shelf, services.cells, RecallHolds(services.store)
+    rules, session = ProductionRules(*parts, demonstration=False), services.sessions.find(bench.token("operator"))
+    return lambda batch: [str(error) for error in rules.run(session, batch)]
+
+
+def opened(bench: Any, patient: str, cartridge: str) -> tuple[str, str]:
+    """An order of another prescription, confirmed, with its batch."""
+    named = {"patient": patient, "number": f"RX-{patient}"}
+    order = orders.enter(bench, **named, cartridge=cartridge).json()["order"]
+    assert orders.confirm(bench, order, **named).status_code == 200
+    return order, bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"}).json()["batch"]
+
+
+def second_cartridge(bench: Any) -> None:
+    _, _, cartridge = load_demonstration("cyclophosphamide", _TODAY.isoformat())
+    bench.workstation.shelf.receive_cartridge(cartridge.model_copy(update={"serial": "CYC-DEMO-01-B"}), SYSTEM)
+
+
+def test_a_scan_counts_while_no_other_cartridge_was_scanned_in_its_head(bench: Any) -> None:
+    second_cartridge(bench)
+    judge, scans = of_patients(bench), bench.workstation.scans
+    (one, first), (other, second) = opened(bench, "a", "CYC-DEMO-01-A"), opened(bench, "b", "CYC-DEMO-01-B")
+    assert scan(bench, one, "CYC-DEMO-01-A").status_code == 200 and judge(first) == []
+    assert scan(bench, other, "CYC-DEMO-01-B").status_code == 200
+    [refused] = judge(first)
+    assert "another one was scanned in its head since" in refused and "scan it again" in refused
+    assert judge(second) == [] and scans.mounted(one, 1) == ("",)
+    # the cartridge of the order is put back in and scanned again, and the other one does not count any more
+    assert scan(bench, one, "CYC-DEMO-01-A").status_code == 200
+    assert judge(first) == [] and len(judge(second)) == 1
+    # a scan that was refused says that something else was at hand
+    assert scan(bench, one, "CYC-DEMO-01-B").status_code == 409
+    assert len(judge(first)) == 1 and scan(bench, one, "CYC-DEMO-01-A").status_code == 200 and judge(first) == []
+
+
+def test_two_orders_from_one_cartridge_do_not_end_each_other_s_scans(bench: Any) -> None:
+    judge = of_patients(bench)
+    (one, first), (other, second) = opened(bench, "a", "CYC-DEMO-01-A"), opened(bench, "b", "CYC-DEMO-01-A")
+    for order in (one, other):
+        assert scan(bench, order, "CYC-DEMO-01-A").status_code == 200
+    assert judge(first) == judge(second) == []
+
+
+def short(orders_: dict[str, list[tuple[str, int]]], batches: dict[str, tuple[str, str, int]]) -> InShort:
+    """Orders with their scans, and batches of the same name with cell, status and the number of the scan that they were run with."""
+    return InShort(
+        9,
+        {name: OrderInShort(name, "confirmed", "x", "p", tuple(Scan(*scan) for scan in scans)) for name, scans in orders_.items()},
+        {f"B{name}": BatchInShort(f"B{name}", name, cell, status, None, (), None, None, n) for name, (cell, status, n) in batches.items()},
+    )
+
+
+def test_scans_of_two_cells_stand_beside_each_other_once_the_cells_are_known() -> None:
+    scans, both = {"1": [("A", 3)], "2": [("B", 4)]}, ("cell-1", "cell-2")
+    assert standing(short(scans, {}), "1", both) == ("A",)  # it is not known in which cell either of them is
+    assert standing(short(scans, {}), "1", ("cell-1",)) == ("",)
+    assert standing(short(scans, {"1": ("cell-1", "created", -1)}), "1", both) == ("",)  # the other may be in this one
+    known = {"1": ("cell-1", "created", -1), "2": ("cell-2", "created", -1)}
+    assert standing(short(scans, known), "1", both) == ("A",) and standing(short(scans, known), "2", both) == ("B",)
+
+
+def test_a_run_that_was_closed_ends_its_scans_and_one_that_is_open_does_not() -> None:
+    scans = {"1": [("A", 3), ("B", 4)]}
+    assert standing(short(scans, {"1": ("cell-1", "running", 4)}), "1", ("cell-1",)) == ("A", "B")
+    assert standing(short(scans, {"1": ("cell-1", "awaiting review", 4)}), "1", ("cell-1",)) == ("", "")
+    assert standing(short({"1": [("A", 5), ("B", 4)]}, {"1": ("cell-1", "awaiting review", 4)}), "1", ("cell-1",)) == ("A", "")
+    assert standing(short({}, {}), "1", ("cell-1",)) == ()
