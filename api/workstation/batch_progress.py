@@ -24,21 +24,29 @@ class Step(StrEnum):
 
 ORDER = tuple(Step)
 _BEFORE_START = ("CREATED", "PREFLIGHT")
+_OF_CELL = (Step.GATES, Step.PREVIEW, Step.START)
+"""Steps of which only the cell says whether they are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`open`: the steps that are to be done now, None of them once the batch runs. `refused`: its gates ended the last run."""
+    """`open`: the steps that are to be done now, none of them once the batch runs. `refused`: its gates ended the last run.
+
+    `unknown`: its run was asked for, and its cell does not say how far it is.
+    """
 
     open: tuple[Step, ...]
     started: bool = False
+    unknown: bool = False
     refused: bool = False
     checking: bool = False
 
     def state(self, step: Step) -> str:
-        """`done`, `open` or `later`."""
+        """`done`, `open`, `later` or `unknown`."""
         if step in self.open:
             return "open"
+        if self.unknown and step in _OF_CELL:
+            return "unknown"
         if self.started or not self.open:
             return "done"
         return "done" if ORDER.index(step) < ORDER.index(self.open[0]) else "later"
@@ -64,7 +72,11 @@ def progress(
     # a run that was asked for over the interface may be on without a scan: its scan is not waited for any more
     if batch is None or batch.get("status") == "created":
         return Progress((Step.GATES,) if scanned else (Step.CARTRIDGE,))
-    if batch.get("status") != "running" or status is None or status.batch != batch_id:
+    if batch.get("status") != "running":
+        return Progress((), started=True)
+    if status is None or status.state == "UNKNOWN":
+        return Progress((), unknown=True)
+    if status.batch != batch_id:
         return Progress((), started=True)
     if status.ended:
         if not status.unmet:

@@ -25,7 +25,7 @@ from api.workstation.entry_steps import Entry, arithmetic_html, taken_html
 from api.workstation.look import NEW_STYLE
 from api.workstation.pieces import INERT, Changing, Parts
 from api.workstation.refusal import refusal_html
-from api.workstation.run_steps import GatesStep, PreviewStep, StartStep
+from api.workstation.run_steps import GatesStep, Press, PreviewStep, StartStep
 from api.workstation.scans import Scans
 from api.workstation.visitor import Visitor
 from api.workstation.waiting import waiting, waiting_html
@@ -204,12 +204,14 @@ class NewBatchPage:
                 key: Hashable = (step, "open", self._order, *self._key(step))
                 yield key, functools.partial(self._opened, step)
             else:
-                html = self._summary(step, order, done=state == "done")
+                html = self._unknown_html() if state == "unknown" else self._summary(step, order, done=state == "done")
                 sealed = step is Step.PRESCRIPTION and state == "done" and self._may_seal(order)
                 yield (step, state, html, sealed), functools.partial(self._closed, step, state, html, sealed=sealed)
+        press = None if self._start is None else self._start.press
         if found.started:
-            other = self._start is not None and not self._start.mine
-            yield ("running", self._batch, other), functools.partial(self._running, by_other=other)
+            yield ("running", self._batch, press), functools.partial(self._running, press)
+        if found.unknown:
+            yield ("silent", self._batch, press), functools.partial(self._silent, press)
 
     def _key(self, step: Step) -> tuple[Hashable, ...]:
         """What an open step's controls act on, besides the order: it is built anew where that changes, and stays where it does not."""
@@ -287,6 +289,9 @@ class NewBatchPage:
         mine = _of(order.get("entered"), "signer") == session.username or order.get("status") == "confirmed"
         return mine and self._visitor.workstation.patients.commitment(self._pseudonym()) is None
 
+    def _unknown_html(self) -> str:
+        return f"<p>{escape(said('Not known: look at {cell}.', cell=self._cell_of(self._batch) or ''))}</p>"
+
     def _summary(self, step: Step, order: JsonObject | None, *, done: bool) -> str:
         """What a step that is not open says of itself. Figures of an order stay hidden until a second person has confirmed them."""
         if not done or order is None:
@@ -333,14 +338,28 @@ class NewBatchPage:
         summary = escape(said("The arithmetic"))
         return taken_html(dose.as_record()) + f"<details><summary>{summary}</summary>{arithmetic_html(list(dose.arithmetic))}</details>"
 
-    def _running(self, *, by_other: bool) -> None:
-        """Say that the batch is on its cell; to whoever could have started it and did not, that somebody else has."""
+    def _running(self, press: Press | None) -> None:
+        """Say that the batch is on its cell, and what came of a press of Start on this page."""
         cell = self._cell_of(self._batch) or ""
         with ui.element("section").classes("dw-step dw-open dw-runs"):
             words = said("Batch {batch} is on {cell}.", batch=self._batch or "", cell=cell)
-            if by_other:
+            if press is Press.TOO_LATE:
                 words += " " + said("Another person has started it: a press of Start on this page did nothing.")
+            elif press is Press.UNANSWERED:
+                words += " " + said("Whether it was the press of Start on this page that started it is not known.")
             ui.html(f'<p role="status"><b>✓ {escape(words)}</b></p>', sanitize=False)
+            fields.button(said("Go to {cell}", cell=cell)).on_click(functools.partial(self._visitor.go_to, cell))
+
+    def _silent(self, press: Press | None) -> None:
+        """Say that the cell does not answer: nothing is known of the batch that was asked for there."""
+        cell = self._cell_of(self._batch) or ""
+        with ui.element("section").classes("dw-step dw-open dw-runs"):
+            words = said(
+                "{cell} does not answer: how far batch {batch} is is not known. Look at the cell.", batch=self._batch or "", cell=cell
+            )
+            if press is Press.UNANSWERED:
+                words += " " + said("It is not known whether it took the press of Start.")
+            ui.html(f'<p role="alert"><b>? {escape(words)}</b></p>', sanitize=False)
             fields.button(said("Go to {cell}", cell=cell)).on_click(functools.partial(self._visitor.go_to, cell))
 
     async def _take_scan(self, text: str, field: str) -> None:
@@ -372,8 +391,8 @@ def _of(signature: JsonValue, field: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-_MARKS = {"done": "✓", "open": "▸", "later": "○"}
-_WORDS = {"done": marked("done"), "open": marked("now"), "later": marked("later")}
+_MARKS = {"done": "✓", "open": "▸", "later": "○", "unknown": "?"}
+_WORDS = {"done": marked("done"), "open": marked("now"), "later": marked("later"), "unknown": marked("not known")}
 
 
 def _heading(step: Step, state: str) -> str:

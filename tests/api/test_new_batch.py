@@ -20,6 +20,11 @@ from api.underway import BatchInShort, InShort, OrderInShort, Scan
 from api.workstation import words
 from api.workstation.batch_progress import Step, progress
 from api.workstation.entry_steps import arithmetic_html, taken_html, without_trailing_zeros
+from api.workstation.run_steps import Press, press_of
+from printer.errors import CellRefused, CellUnreachable
+from printer.interlocks import blocked
+from printer.messages import Operation
+from printer.states import RunState
 from recipes.library import load_demonstration
 
 _TODAY = datetime.now(UTC).date()
@@ -219,7 +224,27 @@ def test_how_far_a_batch_is_follows_from_the_trail_and_the_cell_alone() -> None:
     assert progress(order, {"status": "created"}, None, "B1").open == (Step.CARTRIDGE,)
     assert progress(order, running, status("AWAITING_REVIEW", gates=closed_gate, ended="ABORTED"), "B1").open == (Step.CARTRIDGE,)
     assert progress(None, None, None, "", shown=True).open == (Step.PRESCRIPTION, Step.DOSE)
-    assert progress(order, running, status("UNKNOWN", batch=None, run=None), "B1").started
+    for silent in (None, status("UNKNOWN", batch=None, run=None)):
+        found = progress(order, running, silent, "B1")
+        assert (found.open, found.started, found.unknown) == ((), False, True)
+        assert [found.state(step) for step in (Step.CARTRIDGE, Step.GATES, Step.START)] == ["done", "unknown", "unknown"]
+    assert not progress(order, running, status("PRINTING"), "B1").unknown
+
+
+@pytest.mark.parametrize(
+    ("error", "press"),
+    [
+        (None, Press.TAKEN),
+        (CellRefused(blocked(Operation.START, RunState.PRINTING)), Press.TOO_LATE),
+        (CellRefused(blocked(Operation.START, RunState.AWAITING_REVIEW)), Press.TOO_LATE),
+        (CellRefused(blocked(Operation.START, RunState.PREFLIGHT)), Press.REFUSED),
+        (CellRefused(blocked(Operation.START, RunState.READY, guard_open=True)), Press.REFUSED),
+        (CellRefused(["the operator is not trained"]), Press.REFUSED),
+        (CellUnreachable("no answer"), Press.UNANSWERED),
+    ],
+)
+def test_another_person_has_started_it_only_where_the_cell_says_so(error: Any, press: Press) -> None:
+    assert press_of(error) is press
 
 
 def test_what_was_read_is_shown_before_the_signature_each_time_with_its_strength() -> None:
