@@ -76,16 +76,13 @@ class Entry:
         self._fhir: FhirPanel | None = None
         self._request: OrderRequest | None = None
         self._answer: JsonObject | None = None
+        self.identity: dict[str, str] = {}
+        """Who the patient is, as the request said it that the signed order came from; on the page alone until a pharmacist seals it."""
 
     @property
     def digest(self) -> str:
         """The digest of the dose that is shown; empty while none is."""
         return "" if self._answer is None else str(self._answer.get("shown_sha256"))
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Who the patient is, as a request said it; kept on the page alone until a pharmacist seals it."""
-        return {} if self._fhir is None else self._fhir.identity
 
     async def read(self, text: str) -> None:
         """Take a scan."""
@@ -94,7 +91,7 @@ class Entry:
 
     def build(self) -> None:
         """Build step 1."""
-        self._fhir = FhirPanel(self._visitor, self._take, self._cartridge)
+        self._fhir = FhirPanel(self._visitor, self._take, self._holds, self._cartridge)
         with ui.element("form").classes("dw-entry-form").on("submit.prevent", self._calculate):
             self._form = PrescriptionForm(self._visitor.workstation.shelf, self._visitor.session(), self._changed)
             self._problem = Changing()
@@ -106,10 +103,15 @@ class Entry:
         if self._form is not None:
             self._form.take(name, value)
 
+    def _holds(self, name: str, value: str) -> bool:
+        return self._form is not None and self._form.holds(name, value)
+
     def _cartridge(self, serial: str) -> bool:
         return self._form is not None and self._form.choose_cartridge(serial)
 
     def _changed(self) -> None:
+        if self._fhir is not None:
+            self._fhir.compare()
         if self._answer is not None:
             self._answer = self._request = None
             self._shown()
@@ -164,6 +166,7 @@ class Entry:
                 fields.wrong(password, said("Not signed."))
                 fields.to_first_problem([password])
                 return
+            self.identity = {} if self._fhir is None else self._fhir.identity_of(request)
             await self._entered(str(found[0]["order"]))
 
         with ui.element("form").classes("dw-sign").on("submit.prevent", sign):

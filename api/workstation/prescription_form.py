@@ -179,6 +179,15 @@ class PrescriptionForm:
         elif name in self._texts:
             self._texts[name].value = value
 
+    def holds(self, name: str, value: str) -> bool:
+        """Whether a value that was confirmed is what the form says."""
+        if name == "moiety":
+            return bool(self._substance.value == value)
+        if name == "basis":
+            return self._recipe.value is not None and self._shelf.recipe(str(self._recipe.value)).active.basis == value
+        field = self._by_name.get(name)
+        return field is not None and bool(field.value == value)
+
     def request(self) -> OrderRequest:
         """Return what the form says, as it was typed."""
         recipe = self._shelf.recipe(str(self._recipe.value))

@@ -10,7 +10,9 @@ import pytest
 import test_production as orders
 import trimesh
 
+from api.interop.fhir_request import FhirPrescription
 from api.interop.fhir_rest import not_taken_over
+from api.production import OrderRequest
 from api.production_rules import ProductionRules
 from api.recall_holds import RecallHolds
 from api.site import SYSTEM
@@ -20,6 +22,7 @@ from api.underway import BatchInShort, InShort, OrderInShort, Scan
 from api.workstation import words
 from api.workstation.batch_progress import Step, progress
 from api.workstation.entry_steps import arithmetic_html, taken_html, without_trailing_zeros
+from api.workstation.fhir_panel import TakenOver
 from api.workstation.run_steps import Press, press_of
 from printer.errors import CellRefused, CellUnreachable
 from printer.interlocks import blocked
@@ -337,3 +340,18 @@ def test_a_run_that_was_closed_ends_its_scans_and_one_that_is_open_does_not() ->
     assert standing(short(scans, {"1": ("cell-1", "awaiting review", 4)}), "1", ("cell-1",)) == ("", "")
     assert standing(short({"1": [("A", 5), ("B", 4)]}, {"1": ("cell-1", "awaiting review", 4)}), "1", ("cell-1",)) == ("A", "")
     assert standing(short({}, {}), "1", ("cell-1",)) == ()
+
+
+def test_who_the_patient_is_stays_with_the_request_and_the_order_that_came_from_it() -> None:
+    stated = {"number": "RX-1", "prescribed": "25", "schedule": "once daily", "days": "14", "weight_kg": "18"}
+    taken = TakenOver(FhirPrescription(fields=stated, identity={"name": "Anna A"}))
+    order = OrderRequest.model_validate(orders.ORDER)
+    assert taken.identity_of(order) == {}, "nothing was confirmed: the order was typed"
+    taken.confirmed |= {"number": "RX-1", "prescribed": "25", "schedule": "once daily"}
+    assert taken.identity_of(order) == {}
+    taken.confirmed["days"] = "14"
+    assert taken.identity_of(order) == {"name": "Anna A"}
+    for changed in ({"number": "RX-2"}, {"days": "7"}, {"prescribed": "20"}, {"schedule": "morning"}):
+        assert taken.identity_of(order.model_copy(update=changed)) == {}
+    assert taken.outdated(lambda name, value: name != "days") == ["days"]
+    assert TakenOver().identity_of(order) == {} == TakenOver(FhirPrescription(identity={"name": "Anna A"})).identity_of(order)

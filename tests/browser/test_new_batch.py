@@ -276,14 +276,28 @@ def test_a_prescription_from_fhir_is_confirmed_field_by_field(workplace: Any, vi
     expect(amount).to_have_value("25")
     read.get_by_role("checkbox", name="Prescribed amount: 25").press("Space")
     expect(amount).to_have_value("")
+    # what the form does not hold any more is not confirmed any more: typed anew, or another recipe was chosen
+    days, unit = (read.get_by_role("checkbox", name=name) for name in ("Days: 2", "Unit: mg/m2"))
+    for box in (days, unit):
+        box.click()
+        expect(box).to_be_checked()
+    page.get_by_label("Days", exact=True).fill("3")
+    expect(days).not_to_be_checked()
+    expect(page.get_by_label("Days", exact=True)).to_have_value("3")
+    choose(page, read, "Substance", "minoxidil")
+    expect(unit).not_to_be_checked()
+    fill(read, Days="")
     # a code carries no prescription, and is not taken for one; one on a cartridge chooses it
     page.get_by_label("Days", exact=True).focus()
     scan(page, CARTRIDGE)
     expect(read).to_contain_text(f"Cartridge {CARTRIDGE} is chosen. No prescription is in this code")
     expect(page.get_by_label("Days", exact=True)).to_have_value("")
+    expect(read.get_by_role("checkbox", name="Prescription number: RX-FHIR-9")).to_be_checked()
     page.get_by_label("Scan or paste a prescription").fill('{"resourceType": "MedicationRequest", "status": "draft"}')
     page.get_by_role("button", name="Read it").click()
     expect(read.locator(".dw-problem").first).to_contain_text("The request")
+    # what a refused request follows is taken back: it may be another patient's
+    expect(number).to_have_value("")
     # a hand that is quick is no scanner
     page.get_by_label("Patient (pseudonym)").focus()
     scan(page, "test-123", apart_ms=70)
