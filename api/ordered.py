@@ -48,7 +48,7 @@ class Ordered:
 
     def batches_of(self, order_id: str) -> list[JsonValue]:
         """Return the numbers of the batches that were opened for an order."""
-        return [name for name, state in self._store.objects("batch") if state.get("order") == order_id]
+        return [batch.batch for batch in self.underway.look().of(order_id)]
 
     def recipe_of(self, order_id: str) -> Recipe:
         """Return the recipe version that an order is written for. Raises WrongState where it is not the one that is printed now."""

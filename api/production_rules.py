@@ -40,7 +40,6 @@ class ProductionRules:
         self, store: TrailStore, ordered: Ordered, shelf: Shelf, cells: CellDirectory, holds: RecallHolds, *, demonstration: bool
     ) -> None:
         self._demonstration = demonstration
-        self._store = store
         self._ordered = ordered
         self._shelf = shelf
         self._cells = cells
@@ -147,10 +146,9 @@ class ProductionRules:
         with self._lock:
             if self._mounting.get(cartridge, cell) != cell:
                 return f"cartridge {cartridge} is being put to use on {self._mounting[cartridge]}"
-            for name, batch in self._store.objects("batch"):
-                used = (batch.get("cartridge"), batch.get("second_cartridge"))
-                if batch.get("status") == "running" and cartridge in used and batch.get("cell") != cell:
-                    return f"cartridge {cartridge} is in {batch.get('cell')}, for batch {name}"
+            for name, batch in self._ordered.underway.look().batches.items():
+                if batch.status == "running" and cartridge in batch.cartridges and batch.cell != cell:
+                    return f"cartridge {cartridge} is in {batch.cell}, for batch {name}"
         return None
 
     @contextmanager

@@ -75,6 +75,7 @@ class NewBatchPage:
         self._views: dict[str, CellView] = {}
         self._looks = 0
         self._stands: tuple[tuple[str, int], bool] = (("", 0), False)
+        self._listed: tuple[int, str] = (-1, "")
         self._open: tuple[Step, ...] = ()
         self._here = False
         page_head(visitor, HERE)
@@ -109,9 +110,12 @@ class NewBatchPage:
                 self._order = str(state.get("order"))
         if self._order is not None and store.state("order", self._order) is None:
             self._missing, self._order = said("There is no order {name}.", name=self._order[:40]), None
-        if self._order is not None and self._batch is None:
-            batches = self._visitor.workstation.production.batches()
-            self._batch = next((str(item["batch"]) for item in batches if item.get("order") == self._order), None)
+
+    def _find_batch(self) -> None:
+        """Find the batch of an order that has one by now."""
+        if self._batch is None and self._order is not None:
+            batches = self._visitor.workstation.production.underway.look().of(self._order)
+            self._batch = next((batch.batch for batch in batches), None)
 
     @property
     def _address(self) -> str:
@@ -124,7 +128,9 @@ class NewBatchPage:
         await self._visitor.look(self._look)
 
     async def _look(self) -> None:
-        self._views = await run.io_bound(self._visitor.workstation.feeds.views) or {}
+        workstation = self._visitor.workstation
+        self._views = await run.io_bound(workstation.feeds.views) or {}
+        await run.io_bound(workstation.production.underway.look)  # what it has to read is read off the event loop
         await self._draw()
 
     def _redraw(self) -> None:
@@ -138,8 +144,7 @@ class NewBatchPage:
 
     async def _draw(self) -> None:
         before = self._address
-        if self._batch is None and self._order is not None:
-            self._find()
+        self._find_batch()
         found = self._progress()
         self._show(found, here=self._here)
         self._here = False
@@ -185,8 +190,7 @@ class NewBatchPage:
     def _show(self, found: Progress, *, here: bool) -> None:
         """Show how far the batch is. `here`: it is so because of something that was done on this page."""
         self._rail.show(_rail_html(found, self._order, self._batch))
-        items = waiting(self._visitor.workstation.production, self._visitor.session().username)
-        self._waiting.show(waiting_html(items, said("Nothing waits."), self._address))
+        self._show_waiting()
         self._notice.show("" if not self._missing else f'<p class="dw-problem" role="alert">▲ {escape(self._missing)}</p>')
         self._steps.show(self._parts(found))
         if found.open != self._open:
@@ -195,6 +199,13 @@ class NewBatchPage:
             self._looks = 0
             if opened:
                 self._visitor.run_script(f"dwToStep({ORDER.index(opened[0]) + 1}, {'true' if here else 'false'})")
+
+    def _show_waiting(self) -> None:
+        key = (self._visitor.workstation.store.size, self._address)
+        if key != self._listed:
+            self._listed = key
+            items = waiting(self._visitor.workstation.production, self._visitor.session().username)
+            self._waiting.show(waiting_html(items, said("Nothing waits."), self._address))
 
     def _parts(self, found: Progress) -> Iterator[tuple[Hashable, Callable[[], object]]]:
         order = None if self._order is None else self._visitor.workstation.store.state("order", self._order)
