@@ -301,6 +301,10 @@ def test_what_was_rejected_was_not_supplied(bench: Any) -> None:
     bare = prescription.model_copy(update={"number": None, "weight": None})
     assert "the same course" in str(printed_before(bare, [batch], orders))
     assert printed_before(bare.model_copy(update={"days": 7}), [batch], orders) is None
+    # the same course in other digits and words is the same course
+    written = OrderRequest.model_validate({**ORDER, "prescribed": "25.0", "schedule": "einmal täglich", "number": ""}).prescription()
+    assert "the same course" in str(printed_before(written, [batch], orders))
+    assert printed_before(written.model_copy(update={"patient": "test-2"}), [batch], orders) is None
 
 
 @pytest.mark.parametrize(
