@@ -32,6 +32,11 @@ class OrderRow(_Shown):
 
 
 class Order(OrderRow):
+    recipe: str
+    moiety: str
+    basis: str
+    second_moiety: str | None
+    second_basis: str | None
     batches: list[str]
     allowed_actions: Acts
 

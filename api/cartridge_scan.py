@@ -6,6 +6,8 @@ refused scan is what an inspector asks for first.
 
 from __future__ import annotations
 
+import threading
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
@@ -39,6 +41,7 @@ class CartridgeScans:
         self._store = store
         self._production = production
         self._shelf = shelf
+        self._lock = threading.Lock()
 
     def scan(self, session: Session, order_id: str, scan: CartridgeScan) -> JsonObject:
         """Put a scan on record. Raises ScanRefused with what is wrong and what to do, after that is on record; NotFound, WrongState."""
@@ -55,19 +58,30 @@ class CartridgeScans:
             known = self._known(scan.scanned)
             new: JsonObject = {"refused_scan": known or "no cartridge that is known here", "head": scan.head}
             new |= {"why": refused.message} if known else {}
-            self._store.append(EntryDraft(EventKind.ORDER_CARTRIDGE_REFUSED, subject, new, actor, DEVICE))
+            with self._lock:
+                new |= self._newest(order, scan.head, "") if "mounted" in self._production.order(order_id) else {}
+                self._store.append(EntryDraft(EventKind.ORDER_CARTRIDGE_REFUSED, subject, new, actor, DEVICE))
             raise
-        mounted = [*self.mounted(order_id, len(order.cartridges))]
-        mounted[scan.head - 1] = cartridge.serial
-        new = {"mounted": [*mounted], "head": scan.head}
-        self._store.append(EntryDraft(EventKind.ORDER_CARTRIDGE_SCANNED, subject, new, actor, DEVICE))
-        return {"order": order_id, "head": scan.head, "cartridge": cartridge.serial, "mounted": [*mounted]}
+        with self._lock:
+            new = {**self._newest(order, scan.head, cartridge.serial), "head": scan.head}
+            self._store.append(EntryDraft(EventKind.ORDER_CARTRIDGE_SCANNED, subject, new, actor, DEVICE))
+        return {"order": order_id, "head": scan.head, "cartridge": cartridge.serial, "mounted": new["mounted"]}
+
+    def _newest(self, order: DoseOrder, head: int, serial: str) -> JsonObject:
+        """Return the scans of an order with that of one head made anew; what does not stand any more is left out.
+
+        A scan's number is the size of the trail before it: of two scans the later one has the higher number, whatever the clock says.
+        """
+        heads = len(order.cartridges)
+        mounted = [*self.mounted(order.id, heads)]
+        numbers = [scan.number for scan in self._production.underway.look().orders[order.id].scans]
+        scans = [*numbers, *[-1] * heads][:heads]
+        mounted[head - 1], scans[head - 1] = serial, self._store.size
+        return {"mounted": [*mounted], "scans": [*scans]}
 
     def mounted(self, order_id: str, heads: int) -> tuple[str, ...]:
-        """Return the serials that were scanned, in the order of the heads; empty text for a head where nothing was scanned yet."""
-        found = self._production.order(order_id).get("mounted")
-        known = [str(serial) for serial in found] if isinstance(found, list) else []
-        return tuple((known + [""] * heads)[:heads])
+        """Return the serials that were scanned and stand, in the order of the heads; empty text for a head where none does."""
+        return (*self._production.rules.standing(order_id), *[""] * heads)[:heads]
 
     def wanted(self, order_id: str) -> tuple[str, ...]:
         """Return the serials that the order names, in the order of the heads."""

@@ -33,6 +33,10 @@ from recipes.prescription import PrescriptionEntry
 
 MARKER = ".dosewright-demonstration"
 PACKAGE, RECORD_PDF, PROGRAM = "review-package.zip", "release-record.pdf", "program.gcode"
+_ENTERED_AGAIN = (
+    "patient", "number", "moiety", "height_cm", "weight_kg", "sex", "age_years", "prescribed", "unit", "per", "schedule", "days",
+    "second_prescribed",
+)  # fmt: skip
 _POLL_S = 0.1
 _PATIENCE_S = 900.0
 
@@ -191,10 +195,7 @@ class _Job:
         self._console.print("Dose", style="bold")
         for line in arithmetic if isinstance(arithmetic, list) else []:
             self._console.print(f"  {line}", markup=False)
-        names = ("height_cm", "weight_kg", "sex", "age_years", "prescribed")
-        again: dict[str, JsonValue] = {name: getattr(entry, name) for name in names}
-        if entry.second_prescribed:
-            again["second_prescribed"] = entry.second_prescribed
+        again: dict[str, JsonValue] = {name: getattr(entry, name) for name in _ENTERED_AGAIN}
         second.post(f"/orders/{entered['order']}/confirm", {"entry": again, "signature": second.signature})
         self._console.print("Entered by the pharmacist, entered again blind and confirmed by a second one (scripted signatures).")
         return str(self._desks["operator"].post("/batches", {"order": str(entered["order"]), "cell": CELL})["batch"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from api.errors import NotFound, WorkstationError, WrongState
+from api.errors import NotFound, WrongState
 from api.order_recipe import recipe_ordered, recipe_printed
 from api.shelf import Shelf
+from api.underway import Underway
 from audit.canonical import JsonObject, JsonValue
 from audit.store import TrailStore
-from recipes.bsa import asks_for_age_and_sex
 from recipes.model import DoseOrder, Recipe
 
 
@@ -15,6 +15,7 @@ class Ordered:
     """Reads orders and batches from the workstation's trail. Lifetime and concurrency: as the store."""
 
     def __init__(self, store: TrailStore, shelf: Shelf) -> None:
+        self.underway = Underway(store)
         self._store = store
         self._shelf = shelf
 
@@ -47,7 +48,7 @@ class Ordered:
 
     def batches_of(self, order_id: str) -> list[JsonValue]:
         """Return the numbers of the batches that were opened for an order."""
-        return [name for name, state in self._store.objects("batch") if state.get("order") == order_id]
+        return [batch.batch for batch in self.underway.look().of(order_id)]
 
     def recipe_of(self, order_id: str) -> Recipe:
         """Return the recipe version that an order is written for. Raises WrongState where it is not the one that is printed now."""
@@ -57,23 +58,11 @@ class Ordered:
         """Return the recipe version that an order was printed from, effective or not. Raises NotFound."""
         return recipe_printed(self._shelf, self.order(order_id))
 
-    def asks_for_age_and_sex(self, order_id: str) -> bool:
-        """Whether a second person has to enter them: the formula needs them, or the first person has stated them."""
-        order = DoseOrder.model_validate(self.order(order_id)["order"])
-        stated = order.prescription.sex is not None or order.prescription.age is not None
-        try:
-            return stated or asks_for_age_and_sex(part.dose.bsa_formula for part in self.recipe_of(order_id).parts)
-        except WorkstationError:
-            return stated  # its recipe is not printed any more: what is entered is refused later, with the reason
-
-    def has_two_actives(self, order_id: str) -> bool:
-        """Whether a second person has two amounts to enter; which they are stays hidden."""
-        return DoseOrder.model_validate(self.order(order_id)["order"]).second is not None
-
-    def heads_to_scan(self, order_id: str) -> int:
-        """Return in how many heads the cartridge has to be scanned before a run: none where there is one head."""
-        order = DoseOrder.model_validate(self.order(order_id)["order"])
-        return 0 if order.second is None else len(order.cartridges)
+    def asked_again(self, order_id: str) -> frozenset[str]:
+        """Return which of the fields that an order may leave out a second person has to enter: those that it states."""
+        written = DoseOrder.model_validate(self.order(order_id)["order"]).prescription
+        stated = {"number": written.number, "sex": written.sex, "age_years": written.age, "second_prescribed": written.second}
+        return frozenset(name for name, value in stated.items() if value is not None)
 
 
 def order_shown(name: str, state: JsonObject) -> JsonObject:
@@ -84,6 +73,19 @@ def order_shown(name: str, state: JsonObject) -> JsonObject:
         "purpose": state.get("purpose"),
         "entered_by": signer(state, "entered"),
         "confirmed_by": signer(state, "confirmed"),
+    }
+
+
+def substance_shown(state: JsonObject) -> JsonObject:
+    """Return what an order is for: whoever confirms it has to see it. No figure is in it, and no patient."""
+    order = DoseOrder.model_validate(state["order"])
+    second = order.prescription.second
+    return {
+        "recipe": f"{order.recipe}@{order.recipe_version}",
+        "moiety": order.prescription.moiety,
+        "basis": order.prescription.basis,
+        "second_moiety": None if second is None else second.moiety,
+        "second_basis": None if second is None else second.basis,
     }
 
 

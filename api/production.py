@@ -20,7 +20,7 @@ from api.cells import CellDirectory, CellPort
 from api.errors import EntriesDiffer, WrongState
 from api.order_checks import not_held
 from api.order_recipe import keep_to_development, recipe_name
-from api.ordered import Ordered, order_shown
+from api.ordered import Ordered, order_shown, substance_shown
 from api.people import DEVICE, People, Shown
 from api.production_rules import ProductionRules, batch_facts
 from api.recall_holds import RecallHolds
@@ -34,10 +34,15 @@ from recipes.dose import DoseResult, calculate
 from recipes.model import Cartridge, DoseOrder, InkLot, Prescription, Recipe
 from recipes.order import SecondActive
 from recipes.prescription import PrescriptionEntry, read_prescription
+from recipes.times_of_day import same_times
 
 # What the two signatures on an order mean; a cell refuses an order signed with other words.
 MEANING_ENTERED = "prescription entered"
 MEANING_CONFIRMED = "prescription confirmed"
+_COMPARED = (
+    "patient", "number", "moiety", "height", "weight", "sex", "age", "prescribed", "per", "schedule", "days", "second",
+)  # fmt: skip
+"""Fields of a prescription in which the entries of two people have to agree."""
 
 
 class OrderRequest(BaseModel):
@@ -85,40 +90,39 @@ class OrderRequest(BaseModel):
 class SecondEntry(BaseModel):
     """What the second person types from the prescription, without sight of the first entry.
 
-    `unit`, `per` and `days` are compared where they are given; the page always asks for them.
+    Every field that decides what is printed, and for whom, is typed again. `moiety` is the substance as it was shown to this person
+    beside the order; `number` is empty where the order has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    patient: str = Field(max_length=64)
+    number: str = Field(default="", max_length=64)
+    moiety: str = Field(max_length=200)
     height_cm: str = Field(default="", max_length=40)
     weight_kg: str = Field(default="", max_length=40)
     sex: str = Field(default="", max_length=10)
     age_years: str = Field(default="", max_length=40)
     prescribed: str = Field(max_length=40)
-    unit: str = Field(default="", max_length=10)
-    per: str = Field(default="", max_length=10)
-    days: str = Field(default="", max_length=10)
+    unit: str = Field(max_length=10)
+    per: str = Field(max_length=10)
+    schedule: str = Field(max_length=200)
+    days: str = Field(max_length=10)
     second_prescribed: str = Field(default="", max_length=40)
 
     def beside(self, first: Prescription) -> Prescription:
-        """Return the first entry with this person's figures in place of its own. Raises PrescriptionRefused."""
+        """Return this person's entry with the rest of the first one: basis, day, prescriber, who measured. Raises PrescriptionRefused.
+
+        Sex counts where the first entry states it, as it does wherever a formula needs it.
+        """
+        typed = self.model_dump(exclude={"sex", "second_prescribed"})
         return read_prescription(
             PrescriptionEntry(
-                patient=first.patient,
-                moiety=first.moiety,
+                **typed,
                 basis=first.basis,
-                height_cm=self.height_cm,
-                weight_kg=self.weight_kg,
-                sex=self.sex,
-                age_years=self.age_years,
-                prescribed=self.prescribed,
-                unit=self.unit or type(first.prescribed).unit,
-                per=self.per or first.per,
-                schedule="; ".join(f"{intake.time} {intake.parts}" for intake in first.schedule),
-                days=self.days or str(first.days),
+                sex=self.sex if first.sex is not None else "",
                 measured=first.measured or "",
                 prescriber=first.prescriber or "",
-                number=first.number or "",
                 body_confirmed=first.body_confirmed or "",
                 **({} if first.second is None else _second_fields(first.second, self.second_prescribed)),
             )
@@ -208,11 +212,7 @@ class Production(Ordered):
             refuse(self.rules.confirm(session, order_id, credentials.username or session.username))
             order = DoseOrder.model_validate(state["order"])
             again = entry.beside(order.prescription)
-            differing = [
-                name
-                for name in ("height", "weight", "sex", "age", "prescribed", "per", "days", "second")
-                if not _same(order.prescription, again, name)
-            ]
+            differing = [name for name in _COMPARED if not _same(order.prescription, again, name)]
             if differing:
                 raise EntriesDiffer(
                     f"The two entries differ in: {', '.join(differing)}.",
@@ -282,7 +282,8 @@ class Production(Ordered):
                 for cartridge in order.cartridges:
                     held.enter_context(self.rules.mounted(cartridge, str(batch["cell"])))
                 answer = self._cell(batch).create_run(json_tree({**self._job(batch_id, state, order, actor), "mounted": list(mounted)}))
-                new: JsonObject = {"status": "running", "run": str(answer["run"])}
+                scanned = max((scan.number for scan in self.underway.look().orders[order.id].scans), default=None)
+                new: JsonObject = {"status": "running", "run": str(answer["run"]), **({} if scanned is None else {"scanned": scanned})}
                 self._store.append(EntryDraft(EventKind.BATCH_RUN_REQUESTED, Subject("batch", batch_id), new, actor, DEVICE))
         return answer
 
@@ -367,10 +368,13 @@ class Production(Ordered):
         return {"alarm": alarm, "asked": "reset"}
 
     def allowed_order(self, session: Session, order_id: str) -> JsonObject:
-        """Return what anybody may see of an order, its batches, and what this person may do to it."""
+        """Return what anybody may see of an order, its batches, and what this person may do to it.
+
+        Substance and recipe are among it: the second person has to see what is confirmed. Figures, patient and number are not.
+        """
         state = self.order(order_id)
         acts = allowed_actions(self.rules.order_acts(session, order_id))
-        return {**order_shown(order_id, state), "batches": self.batches_of(order_id), "allowed_actions": acts}
+        return {**order_shown(order_id, state), **substance_shown(state), "batches": self.batches_of(order_id), "allowed_actions": acts}
 
     def _cell(self, batch: JsonObject) -> CellPort:
         return self._cells.client(str(batch["cell"]))
@@ -391,6 +395,8 @@ def _shown(recipe: Recipe, result: DoseResult) -> str:
 
 
 def _same(first: Prescription, second: Prescription, name: str) -> bool:
+    if name == "schedule":
+        return same_times(first.schedule, second.schedule)
     one: object = getattr(first, name)
     other: object = getattr(second, name)
     return one == other

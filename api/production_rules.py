@@ -19,6 +19,7 @@ from api.ordered import Ordered, signer
 from api.recall_holds import RecallHolds
 from api.security import Permission, Session
 from api.shelf import Shelf
+from api.standing_scans import standing
 from api.status import CellStatus
 from audit.canonical import JsonObject
 from audit.store import TrailStore
@@ -39,7 +40,6 @@ class ProductionRules:
         self, store: TrailStore, ordered: Ordered, shelf: Shelf, cells: CellDirectory, holds: RecallHolds, *, demonstration: bool
     ) -> None:
         self._demonstration = demonstration
-        self._store = store
         self._ordered = ordered
         self._shelf = shelf
         self._cells = cells
@@ -90,23 +90,33 @@ class ProductionRules:
         state, cell = self._ordered.order(str(batch["order"])), str(batch["cell"])
         order = DoseOrder.model_validate(state["order"])
         return found + against(
-            lambda: self._scanned(order, state),
+            lambda: self._scanned(order),
             lambda: self._printed_once(order, batch, but=batch_id),
             lambda: not_held(order.cartridges, self._shelf.held),
             lambda: self._holds.refuse_batch(batch_id, "A run"),
             *(self._free_check(cartridge, cell) for cartridge in order.cartridges),
         )
 
-    def _scanned(self, order: DoseOrder, state: JsonObject) -> None:
-        """An order is bound to its cartridges; that they are the ones in the printer, only a scan says."""
-        found = state.get("mounted")
-        if not self._demonstration and found != [*order.cartridges]:
-            known = found if isinstance(found, list) else []
-            missing = ", ".join(serial for serial in order.cartridges if serial not in known)
+    def standing(self, order_id: str) -> tuple[str, ...]:
+        """Return the serials that were scanned for an order and still say what is in the heads; empty text where none does."""
+        return standing(self._ordered.underway.look(), order_id, self._cells.names)
+
+    def _scanned(self, order: DoseOrder) -> None:
+        """An order is bound to its cartridges; that they are the ones in the printer, only a scan says, and only the newest of a head."""
+        if self._demonstration or (known := self.standing(order.id)) == order.cartridges:
+            return
+        missing = [serial for serial in order.cartridges if serial not in known]
+        found = self._ordered.underway.look().orders[order.id]
+        if {scan.serial for scan in found.scans}.isdisjoint(missing):
             raise WrongState(
-                f"Cartridge {missing} of order {order.id} has not been scanned in its head.",
+                f"Cartridge {', '.join(missing)} of order {order.id} has not been scanned in its head.",
                 remedy="Scan the code on it: page New batch, step 4.",
             )
+        raise WrongState(
+            f"The scan of cartridge {', '.join(missing)} of order {order.id} does not count any more: another one was scanned in its head "
+            "since, or a run was closed.",
+            remedy="Put the cartridge of the order in and scan it again: page New batch, step 4.",
+        )
 
     def command(self, session: Session, batch_id: str) -> Against:
         """A command to the run of a batch, as far as the workstation judges it; the cell judges the rest."""
@@ -136,10 +146,9 @@ class ProductionRules:
         with self._lock:
             if self._mounting.get(cartridge, cell) != cell:
                 return f"cartridge {cartridge} is being put to use on {self._mounting[cartridge]}"
-            for name, batch in self._store.objects("batch"):
-                used = (batch.get("cartridge"), batch.get("second_cartridge"))
-                if batch.get("status") == "running" and cartridge in used and batch.get("cell") != cell:
-                    return f"cartridge {cartridge} is in {batch.get('cell')}, for batch {name}"
+            for name, batch in self._ordered.underway.look().batches.items():
+                if batch.status == "running" and cartridge in batch.cartridges and batch.cell != cell:
+                    return f"cartridge {cartridge} is in {batch.cell}, for batch {name}"
         return None
 
     @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from audit.canonical import JsonObject
+from audit.release.trail_view import as_object, text_of
 from recipes.model import DoseOrder, Prescription
+from recipes.times_of_day import same_times
 
 _NOT_CONTENT = frozenset({"number", "prescriber", "measured", "body_confirmed", "height", "weight", "age", "sex"})
 
@@ -21,16 +23,22 @@ def printed_before(prescription: Prescription, batches: Iterable[JsonObject], or
         if "run" not in batch or batch.get("disposition") == "rejected" or batch.get("purpose") is not None:
             continue
         state = orders.get(str(batch.get("order")))
-        if state is None:
+        if state is None or _patient(state) != prescription.patient:
             continue
         earlier = DoseOrder.model_validate(state["order"]).prescription
         what = f"as order {batch.get('order')}, batch {batch.get('batch')}"
-        if earlier.patient == prescription.patient and earlier.number is not None and earlier.number == prescription.number:
+        if earlier.number is not None and earlier.number == prescription.number:
             return f"prescription {prescription.number} of this patient was printed already, {what}"
-        if _content(earlier) == _content(prescription) and (prescription.number is None or prescription.number == earlier.number):
+        if _same_content(earlier, prescription) and (prescription.number is None or prescription.number == earlier.number):
             return f"the same course was printed for this patient already, {what}"
     return None
 
 
-def _content(prescription: Prescription) -> JsonObject:
-    return {name: value for name, value in prescription.as_record().items() if name not in _NOT_CONTENT}
+def _patient(state: JsonObject) -> str | None:
+    return text_of(as_object(as_object(state.get("order")).get("prescription")).get("patient"))
+
+
+def _same_content(one: Prescription, other: Prescription) -> bool:
+    """Whether two prescriptions are for the same course, however amounts and times were written: 1.0 mg is 1 mg."""
+    names = Prescription.model_fields.keys() - _NOT_CONTENT - {"schedule"}
+    return same_times(one.schedule, other.schedule) and all(getattr(one, name) == getattr(other, name) for name in names)

@@ -227,6 +227,7 @@ def _amount(recipe: Recipe, prescription: Prescription, lines: list[str]) -> tup
                 raise DoseRefused(["a dose in mg/kg needs the weight; enter it"])
             if not _LIGHTEST <= prescription.weight <= _HEAVIEST:
                 raise DoseRefused([f"weight {prescription.weight} is outside {_LIGHTEST.text} to {_HEAVIEST}; weigh again"])
+            _refuse(_stated_body(prescription))
             amount = Milligram(EXACT.multiply(prescribed.value, prescription.weight.value))
             lines.append(f"Calculated: {prescribed.text} mg/kg per {per} × {prescription.weight} = {amount.rounded(4)} per {per}")
             return None, amount
@@ -254,7 +255,7 @@ def _cap_reasons(recipe: Recipe, rounded: Milligram) -> list[str]:
 
 
 def _stated_body(prescription: Prescription) -> tuple[str, ...]:
-    # Height and weight do not enter a dose in mg, but where both are stated they must be a possible patient's.
+    # The height does not enter a dose in mg or mg/kg, but where both are stated they must be a possible patient's: exchanged, they are not.
     if prescription.height is None or prescription.weight is None:
         return ()
     return implausible("mosteller", prescription.height, prescription.weight)

@@ -159,5 +159,5 @@ def read_toml(content: bytes, name: str) -> dict[str, object]:
     """Read a TOML file; raises RecipeRefused with the line that is wrong."""
     try:
         return dict(tomllib.loads(content.decode("utf-8")))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of too many digits, and values within values without end
         raise RecipeRefused(f"{name} is not a readable TOML file: {error}.", remedy="Correct the file or take the signed copy.") from error

@@ -25,7 +25,8 @@ from audit.quantities import (
 )
 from recipes.errors import PrescriptionRefused
 from recipes.figures import explain
-from recipes.order import Intake, Prescribed, Prescription, SecondActive, Sex
+from recipes.order import Prescribed, Prescription, SecondActive, Sex
+from recipes.times_of_day import read_schedule
 
 _UNITS: dict[str, Callable[[Decimal], Prescribed]] = {
     "mg/m2": MilligramPerSquareMetre,
@@ -42,7 +43,8 @@ class PrescriptionEntry:
     """A prescription form as typed. Empty `height_cm`, `weight_kg`, `sex` or `age_years` means not stated.
 
     `schedule` lists the times of the day, separated by semicolons, each with its part of the daily amount where the
-    parts differ: `morning 2; midday 1; evening 1`. The fields of the second active are empty where one is prescribed.
+    parts differ: `morning 2; midday 1; evening 1` (see `recipes.times_of_day`). The fields of the second active are empty
+    where one is prescribed.
     `measured` is the ISO date of height and weight; `body_confirmed` names who measured an unusual patient again.
     """
 
@@ -86,7 +88,7 @@ def read_prescription(entry: PrescriptionEntry) -> Prescription:
     age = read("age_years", lambda: _age(entry.age_years)) if entry.age_years.strip() else None
     prescribed = read("prescribed", lambda: _prescribed(entry.prescribed, entry.unit))
     per = read("per", lambda: _per(entry.per))
-    schedule = read("schedule", lambda: _schedule(entry.schedule))
+    schedule = read("schedule", lambda: read_schedule(entry.schedule))
     days = read("days", lambda: _whole(entry.days, "days"))
     stated = entry.second_moiety.strip() or entry.second_prescribed.strip()
     second = read("second_prescribed", lambda: _second(entry)) if stated else None
@@ -182,22 +184,3 @@ def _whole(text: str, what: str) -> int:
     if not _WHOLE.match(stripped) or int(stripped) == 0:
         raise QuantityError(f"{what}: {text!r} is not a whole number above zero; write for example 14")
     return int(stripped)
-
-
-def _schedule(text: str) -> tuple[Intake, ...]:
-    intakes = []
-    for item in text.split(";"):
-        name, _, last = item.strip().rpartition(" ")
-        if name and re.fullmatch(r"[-+0-9.,]+", last):
-            intakes.append((name.strip(), _whole(last, f"parts of {name.strip()!r}")))
-        elif item.strip():
-            intakes.append((item.strip(), 1))
-    if not intakes:
-        raise QuantityError("schedule: no time of day is named; write for example 'morning' or 'morning 2; midday 1; evening 1'")
-    names = [name for name, _ in intakes]
-    if len(set(names)) != len(names):
-        raise QuantityError("schedule: a time of day is named twice; name each once")
-    try:
-        return tuple(Intake(time=name, parts=parts) for name, parts in intakes)
-    except ValidationError as error:
-        raise QuantityError(f"schedule: {explain(error)}; write for example 'morning 2; midday 1; evening 1'") from error

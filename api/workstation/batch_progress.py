@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from api.status import CellStatus
-from audit.canonical import JsonObject, JsonValue
+from audit.canonical import JsonObject
 
 
 class Step(StrEnum):
@@ -24,56 +24,67 @@ class Step(StrEnum):
 
 ORDER = tuple(Step)
 _BEFORE_START = ("CREATED", "PREFLIGHT")
+_OF_CELL = (Step.GATES, Step.PREVIEW, Step.START)
+"""Steps of which only the cell says whether they are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`open`: the steps that are to be done now, None of them once the batch runs. `refused`: its gates ended the last run."""
+    """`open`: the steps that are to be done now, none of them once the batch runs. `refused`: its gates ended the last run.
+
+    `unknown`: its run was asked for, and its cell does not say how far it is.
+    """
 
     open: tuple[Step, ...]
     started: bool = False
+    unknown: bool = False
     refused: bool = False
     checking: bool = False
 
     def state(self, step: Step) -> str:
-        """`done`, `open` or `later`."""
+        """`done`, `open`, `later` or `unknown`."""
         if step in self.open:
             return "open"
+        if self.unknown and step in _OF_CELL:
+            return "unknown"
         if self.started or not self.open:
             return "done"
         return "done" if ORDER.index(step) < ORDER.index(self.open[0]) else "later"
 
 
 def progress(
-    order: JsonObject | None, batch: JsonObject | None, status: CellStatus | None, batch_id: str, *, shown: bool = False
+    order: JsonObject | None,
+    batch: JsonObject | None,
+    status: CellStatus | None,
+    batch_id: str,
+    *,
+    shown: bool = False,
+    scanned: bool = False,
 ) -> Progress:
-    """Say how far a batch is. `status`: the view of its cell, None where it has none yet. `shown`: an unsigned dose is on the page."""
+    """Say how far a batch is. `status`: the view of its cell, None where it has none yet.
+
+    `shown`: an unsigned dose is on the page. `scanned`: the scan of each cartridge stands.
+    """
     if order is None:
         return Progress((Step.PRESCRIPTION, Step.DOSE) if shown else (Step.PRESCRIPTION,))
     if order.get("status") == "entered":
         return Progress((Step.SECOND,))
     # a run that was asked for over the interface may be on without a scan: its scan is not waited for any more
     if batch is None or batch.get("status") == "created":
-        return Progress((Step.GATES,) if all_scanned(order) else (Step.CARTRIDGE,))
-    if batch.get("status") != "running" or status is None or status.batch != batch_id:
+        return Progress((Step.GATES,) if scanned else (Step.CARTRIDGE,))
+    if batch.get("status") != "running":
+        return Progress((), started=True)
+    if status is None or status.state == "UNKNOWN":
+        return Progress((), unknown=True)
+    if status.batch != batch_id:
         return Progress((), started=True)
     if status.ended:
-        return Progress((Step.GATES,), refused=True) if status.unmet else Progress((), started=True)
+        if not status.unmet:
+            return Progress((), started=True)
+        # what was scanned once has to be scanned again where another cartridge was scanned in its head meanwhile
+        return Progress((Step.GATES,), refused=True) if scanned or not order.get("mounted") else Progress((Step.CARTRIDGE,))
     if status.state in _BEFORE_START:
         return Progress((Step.GATES,), checking=True)
     if status.state == "READY":
         return Progress((Step.PREVIEW, Step.START))
     return Progress((), started=True)
-
-
-def heads(order: JsonObject) -> int:
-    """Return how many cartridges an order names."""
-    document = order.get("order")
-    return 2 if isinstance(document, dict) and isinstance(document.get("second"), dict) else 1
-
-
-def all_scanned(order: JsonObject) -> bool:
-    """Whether the cartridge in each head was scanned."""
-    found: JsonValue = order.get("mounted")
-    mounted = found if isinstance(found, list) else []
-    return len(mounted) == heads(order) and all(mounted)

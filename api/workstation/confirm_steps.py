@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 from html import escape
 
 from nicegui import ui
+from pydantic import ValidationError
 
 from api.access import Credentials
 from api.cartridge_scan import CartridgeScan
 from api.errors import EntriesDiffer
+from api.ordered import substance_shown
 from api.patient_desk import PatientIdentity
 from api.production import SecondEntry
 from api.workstation import fields, forms
@@ -20,11 +22,13 @@ from api.workstation.prescription_form import UNITS, per, sexes
 from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
 from api.workstation.words import said, told
+from audit.errors import DosewrightError
 from recipes.errors import PrescriptionRefused
 
 Done = Callable[[], Awaitable[None]]
 _FIELD_OF = {"height": "height_cm", "weight": "weight_kg", "age": "age_years", "second": "second_prescribed"}
 """Names of the compared fields where the form calls them otherwise."""
+_ALWAYS = ("patient", "prescribed", "unit", "per", "schedule", "days")
 
 
 class SecondStep:
@@ -37,44 +41,74 @@ class SecondStep:
 
     def build(self) -> None:
         production = self._visitor.workstation.production
+        self._asked = production.asked_again(self._order)
         _sentence(said("Take the prescription and enter it again. The first entry is not shown, and no difference says what it was."))
+        self._moiety = self._substance()
         self._problem = Changing()
         with ui.element("form").classes("dw-entry-form").on("submit.prevent", self._sign):
             with ui.element("div").classes("dw-fields"):
-                self._fields: dict[str, fields.Field] = {
-                    "height_cm": fields.text_field(said("Height, cm"), numbers=True),
-                    "weight_kg": fields.text_field(said("Weight, kg"), numbers=True),
-                }
-                if production.asks_for_age_and_sex(self._order):
-                    self._fields["sex"] = fields.choice(sexes(), said("Sex"))
-                    self._fields["age_years"] = fields.text_field(said("Age, years"), numbers=True)
-                self._fields["prescribed"] = fields.text_field(said("Prescribed amount"), numbers=True)
-                self._fields["unit"] = fields.choice(UNITS, said("Unit"))
-                self._fields["per"] = fields.choice(per(), said("Per"))
-                if production.has_two_actives(self._order):
-                    self._fields["second_prescribed"] = fields.text_field(said("Prescribed amount of the second active"), numbers=True)
-                self._fields["days"] = fields.text_field(said("Days"), numbers=True)
+                self._fields = self._built()
             with ui.element("div").classes("dw-sign"):
                 forms.named_account(self._visitor.session().username)
                 self._password, self._code = fields.secret(), fields.code(self._visitor)
                 fields.button(said("Sign the confirmation"), act=True)
 
+    def _substance(self) -> str:
+        """Show what would be confirmed: substance and recipe are not typed again, they are compared by eye. Return the substance."""
+        production = self._visitor.workstation.production
+        shown = substance_shown(production.order(self._order))
+        actives = [(shown["moiety"], shown["basis"]), (shown["second_moiety"], shown["second_basis"])]
+        names = " + ".join(said("{moiety} as {basis}", moiety=moiety, basis=basis) for moiety, basis in actives if moiety)
+        form = f"{production.recipe_printed(self._order).title} ({shown['recipe']})"
+        facts = [(said("Substance"), names), (said("Form and recipe"), form)]
+        rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+        ui.html(f'<dl class="dw-facts">{rows}</dl>', sanitize=False)
+        return str(shown["moiety"])
+
+    def _built(self) -> dict[str, fields.Field]:
+        asked = self._asked
+        built: dict[str, fields.Field] = {"patient": fields.text_field(said("Patient (pseudonym)"))}
+        if "number" in asked:
+            built["number"] = fields.text_field(said("Prescription number"))
+        built["height_cm"] = fields.text_field(said("Height, cm"), numbers=True)
+        built["weight_kg"] = fields.text_field(said("Weight, kg"), numbers=True)
+        if "sex" in asked:
+            built["sex"] = fields.choice(sexes(), said("Sex"))
+        if "age_years" in asked:
+            built["age_years"] = fields.text_field(said("Age, years"), numbers=True)
+        built["prescribed"] = fields.text_field(said("Prescribed amount"), numbers=True)
+        built["unit"] = fields.choice(UNITS, said("Unit"))
+        built["per"] = fields.choice(per(), said("Per"))
+        if "second_prescribed" in asked:
+            built["second_prescribed"] = fields.text_field(said("Prescribed amount of the second active"), numbers=True)
+        built["schedule"] = fields.text_field(said("Times of day"), hint=said("morning 2; evening 1"))
+        built["days"] = fields.text_field(said("Days"), numbers=True)
+        return built
+
     async def _sign(self) -> None:
         typed = {name: str(field.value or "").strip() for name, field in self._fields.items()}
-        needed = [name for name in ("prescribed", "unit", "per", "second_prescribed", "days") if name in typed and not typed[name]]
+        needed = [name for name in (*_ALWAYS, *sorted(self._asked)) if not typed[name]]
         for name in needed:
             fields.wrong(self._fields[name], said("Enter it."))
         if needed:
             fields.to_first_problem([*self._fields.values(), self._password])
             return
+        try:
+            entry = SecondEntry.model_validate({**typed, "moiety": self._moiety})
+        except ValidationError as error:
+            self._mark({str(item["loc"][0]): told(item["msg"]) for item in error.errors(include_url=False) if item["loc"]})
+            fields.to_first_problem(self._fields.values())
+            return
         credentials = Credentials(password=str(self._password.value or ""), code=forms.text_of(self._code))
         self._password.value = ""
-        entry = SecondEntry.model_validate({name: text[:40] for name, text in typed.items()})
         production = self._visitor.workstation.production
-        error = await self._visitor.attempt(lambda session: production.confirm_order(session, self._order, entry, credentials))
-        if error is None:
+        refused = await self._visitor.attempt(lambda session: production.confirm_order(session, self._order, entry, credentials))
+        if refused is None:
             await self._done()
-            return
+        else:
+            self._not_signed(refused)
+
+    def _not_signed(self, error: DosewrightError) -> None:
         if isinstance(error, EntriesDiffer):
             self._mark(
                 {_FIELD_OF.get(name, name): said("Differs from the first entry. Compare with the prescription.") for name in error.fields}

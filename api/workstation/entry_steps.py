@@ -17,9 +17,10 @@ from api.workstation.pieces import Changing
 from api.workstation.prescription_form import PrescriptionForm
 from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
-from api.workstation.words import said, spoken, told, told_html
+from api.workstation.words import said, said_n, spoken, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
+from audit.release.trail_view import as_list
 from recipes.errors import PrescriptionRefused
 
 _DOSE = re.compile(r"(?<![0-9.])([0-9]+)\.([0-9]*?)0+(?= mg(?![/0-9]))")
@@ -34,6 +35,18 @@ def arithmetic_html(lines: object) -> str:
     """The dose, line by line."""
     rows = "".join(f"<li>{_line_html(without_trailing_zeros(str(line)))}</li>" for line in lines) if isinstance(lines, list) else ""
     return f'<ol class="dw-arith dw-lines">{rows}</ol>'
+
+
+def taken_html(dose: object) -> str:
+    """How many units a day were read, each with its time and its strength: what a slip in the times of day would change."""
+    parts = [dose, dose.get("second")] if isinstance(dose, dict) else []
+    strengths = [[plan for plan in as_list(part.get("strengths")) if isinstance(plan, dict)] for part in parts if isinstance(part, dict)]
+    if not strengths:
+        return ""
+    other = "".join(f" + {plan.get('strength_mg')} mg" for plans in strengths[1:] for plan in plans)
+    units = [f"{time}: {plan.get('strength_mg')} mg{other}" for plan in strengths[0] for time in as_list(plan.get("intakes"))]
+    words = said_n("{n} unit a day: {units}", "{n} units a day: {units}", len(units), units="; ".join(units))
+    return f'<p class="dw-taken"><b>{escape(words)}</b></p>'
 
 
 def _line_html(line: str) -> str:
@@ -63,16 +76,13 @@ class Entry:
         self._fhir: FhirPanel | None = None
         self._request: OrderRequest | None = None
         self._answer: JsonObject | None = None
+        self.identity: dict[str, str] = {}
+        """Who the patient is, as the request said it that the signed order came from; on the page alone until a pharmacist seals it."""
 
     @property
     def digest(self) -> str:
         """The digest of the dose that is shown; empty while none is."""
         return "" if self._answer is None else str(self._answer.get("shown_sha256"))
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Who the patient is, as a request said it; kept on the page alone until a pharmacist seals it."""
-        return {} if self._fhir is None else self._fhir.identity
 
     async def read(self, text: str) -> None:
         """Take a scan."""
@@ -81,7 +91,7 @@ class Entry:
 
     def build(self) -> None:
         """Build step 1."""
-        self._fhir = FhirPanel(self._visitor, self._take, self._cartridge)
+        self._fhir = FhirPanel(self._visitor, self._take, self._holds, self._cartridge)
         with ui.element("form").classes("dw-entry-form").on("submit.prevent", self._calculate):
             self._form = PrescriptionForm(self._visitor.workstation.shelf, self._visitor.session(), self._changed)
             self._problem = Changing()
@@ -93,10 +103,15 @@ class Entry:
         if self._form is not None:
             self._form.take(name, value)
 
+    def _holds(self, name: str, value: str) -> bool:
+        return self._form is not None and self._form.holds(name, value)
+
     def _cartridge(self, serial: str) -> bool:
         return self._form is not None and self._form.choose_cartridge(serial)
 
     def _changed(self) -> None:
+        if self._fhir is not None:
+            self._fhir.compare()
         if self._answer is not None:
             self._answer = self._request = None
             self._shown()
@@ -133,7 +148,8 @@ class Entry:
 
     def build_dose(self) -> None:
         """Build step 2: the arithmetic, and the signature over what is shown."""
-        ui.html(arithmetic_html((self._answer or {}).get("arithmetic")), sanitize=False).classes("w-full")
+        answer = self._answer or {}
+        ui.html(arithmetic_html(answer.get("arithmetic")) + taken_html(answer.get("dose")), sanitize=False).classes("w-full")
         problem = Changing()
 
         async def sign() -> None:
@@ -150,6 +166,7 @@ class Entry:
                 fields.wrong(password, said("Not signed."))
                 fields.to_first_problem([password])
                 return
+            self.identity = {} if self._fhir is None else self._fhir.identity_of(request)
             await self._entered(str(found[0]["order"]))
 
         with ui.element("form").classes("dw-sign").on("submit.prevent", sign):

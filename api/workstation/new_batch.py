@@ -7,7 +7,7 @@ the order or the batch, so that it can be loaded again, or opened by the other p
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
@@ -21,11 +21,11 @@ from api.workstation import fields
 from api.workstation.batch_progress import ORDER, Progress, Step, progress
 from api.workstation.cards import page_head
 from api.workstation.confirm_steps import CartridgeStep, IdentityForm, SecondStep
-from api.workstation.entry_steps import Entry, arithmetic_html
+from api.workstation.entry_steps import Entry, arithmetic_html, taken_html
 from api.workstation.look import NEW_STYLE
 from api.workstation.pieces import INERT, Changing, Parts
 from api.workstation.refusal import refusal_html
-from api.workstation.run_steps import GatesStep, PreviewStep, StartStep
+from api.workstation.run_steps import GatesStep, Press, PreviewStep, StartStep
 from api.workstation.scans import Scans
 from api.workstation.visitor import Visitor
 from api.workstation.waiting import waiting, waiting_html
@@ -34,7 +34,7 @@ from audit.canonical import JsonObject, JsonValue
 from audit.errors import DosewrightError
 from audit.quantities import plain_text
 from recipes.model import DoseOrder
-from recipes.order import Prescribed
+from recipes.order import Intake, Prescribed
 
 HERE = "/new"
 _REFRESH_S = 0.5
@@ -74,6 +74,8 @@ class NewBatchPage:
         self._start: StartStep | None = None
         self._views: dict[str, CellView] = {}
         self._looks = 0
+        self._stands: tuple[tuple[str, int], bool] = (("", 0), False)
+        self._listed: tuple[int, str] = (-1, "")
         self._open: tuple[Step, ...] = ()
         self._here = False
         page_head(visitor, HERE)
@@ -90,7 +92,7 @@ class NewBatchPage:
             with ui.element("div").classes("dw-col").props(INERT):
                 self._notice = Changing()
                 self._steps = Parts("dw-steps")
-        self._scans = Scans(visitor, self._scanned)
+        self._scans = Scans(visitor, self._take_scan)
 
     async def build(self) -> None:
         """Show the page as things are now, and begin to ask again and again."""
@@ -108,9 +110,12 @@ class NewBatchPage:
                 self._order = str(state.get("order"))
         if self._order is not None and store.state("order", self._order) is None:
             self._missing, self._order = said("There is no order {name}.", name=self._order[:40]), None
-        if self._order is not None and self._batch is None:
-            batches = self._visitor.workstation.production.batches()
-            self._batch = next((str(item["batch"]) for item in batches if item.get("order") == self._order), None)
+
+    def _find_batch(self) -> None:
+        """Find the batch of an order that has one by now."""
+        if self._batch is None and self._order is not None:
+            batches = self._visitor.workstation.production.underway.look().of(self._order)
+            self._batch = next((batch.batch for batch in batches), None)
 
     @property
     def _address(self) -> str:
@@ -123,7 +128,9 @@ class NewBatchPage:
         await self._visitor.look(self._look)
 
     async def _look(self) -> None:
-        self._views = await run.io_bound(self._visitor.workstation.feeds.views) or {}
+        workstation = self._visitor.workstation
+        self._views = await run.io_bound(workstation.feeds.views) or {}
+        await run.io_bound(workstation.production.underway.look)  # what it has to read is read off the event loop
         await self._draw()
 
     def _redraw(self) -> None:
@@ -137,8 +144,7 @@ class NewBatchPage:
 
     async def _draw(self) -> None:
         before = self._address
-        if self._batch is None and self._order is not None:
-            self._find()
+        self._find_batch()
         found = self._progress()
         self._show(found, here=self._here)
         self._here = False
@@ -155,7 +161,18 @@ class NewBatchPage:
         store = self._visitor.workstation.store
         order = None if self._order is None else store.state("order", self._order)
         batch = None if self._batch is None else store.state("batch", self._batch)
-        return progress(order, batch, self._status(), self._batch or "", shown=bool(self._entry.digest))
+        return progress(order, batch, self._status(), self._batch or "", shown=bool(self._entry.digest), scanned=self._scanned())
+
+    def _scanned(self) -> bool:
+        """Whether the scan of each cartridge of the order stands; worked out anew when something was put on record."""
+        if self._order is None:
+            return False
+        key = (self._order, self._visitor.workstation.store.size)
+        if self._stands[0] != key:
+            scans = self._visitor.workstation.scans
+            wanted = scans.wanted(self._order)
+            self._stands = (key, scans.mounted(self._order, len(wanted)) == wanted)
+        return self._stands[1]
 
     def _status(self) -> CellStatus | None:
         state = None if self._batch is None else self._visitor.workstation.store.state("batch", self._batch)
@@ -173,8 +190,7 @@ class NewBatchPage:
     def _show(self, found: Progress, *, here: bool) -> None:
         """Show how far the batch is. `here`: it is so because of something that was done on this page."""
         self._rail.show(_rail_html(found, self._order, self._batch))
-        items = waiting(self._visitor.workstation.production, self._visitor.session().username)
-        self._waiting.show(waiting_html(items, said("Nothing waits."), self._address))
+        self._show_waiting()
         self._notice.show("" if not self._missing else f'<p class="dw-problem" role="alert">▲ {escape(self._missing)}</p>')
         self._steps.show(self._parts(found))
         if found.open != self._open:
@@ -184,6 +200,13 @@ class NewBatchPage:
             if opened:
                 self._visitor.run_script(f"dwToStep({ORDER.index(opened[0]) + 1}, {'true' if here else 'false'})")
 
+    def _show_waiting(self) -> None:
+        key = (self._visitor.workstation.store.size, self._address)
+        if key != self._listed:
+            self._listed = key
+            items = waiting(self._visitor.workstation.production, self._visitor.session().username)
+            self._waiting.show(waiting_html(items, said("Nothing waits."), self._address))
+
     def _parts(self, found: Progress) -> Iterator[tuple[Hashable, Callable[[], object]]]:
         order = None if self._order is None else self._visitor.workstation.store.state("order", self._order)
         for step in ORDER:
@@ -192,12 +215,14 @@ class NewBatchPage:
                 key: Hashable = (step, "open", self._order, *self._key(step))
                 yield key, functools.partial(self._opened, step)
             else:
-                html = self._summary(step, order, done=state == "done")
+                html = self._unknown_html() if state == "unknown" else self._summary(step, order, done=state == "done")
                 sealed = step is Step.PRESCRIPTION and state == "done" and self._may_seal(order)
                 yield (step, state, html, sealed), functools.partial(self._closed, step, state, html, sealed=sealed)
+        press = None if self._start is None else self._start.press
         if found.started:
-            other = self._start is not None and not self._start.mine
-            yield ("running", self._batch, other), functools.partial(self._running, by_other=other)
+            yield ("running", self._batch, press), functools.partial(self._running, press)
+        if found.unknown:
+            yield ("silent", self._batch, press), functools.partial(self._silent, press)
 
     def _key(self, step: Step) -> tuple[Hashable, ...]:
         """What an open step's controls act on, besides the order: it is built anew where that changes, and stays where it does not."""
@@ -275,6 +300,9 @@ class NewBatchPage:
         mine = _of(order.get("entered"), "signer") == session.username or order.get("status") == "confirmed"
         return mine and self._visitor.workstation.patients.commitment(self._pseudonym()) is None
 
+    def _unknown_html(self) -> str:
+        return f"<p>{escape(said('Not known: look at {cell}.', cell=self._cell_of(self._batch) or ''))}</p>"
+
     def _summary(self, step: Step, order: JsonObject | None, *, done: bool) -> str:
         """What a step that is not open says of itself. Figures of an order stay hidden until a second person has confirmed them."""
         if not done or order is None:
@@ -308,29 +336,44 @@ class NewBatchPage:
         facts = [
             (said("Patient"), written.patient),
             (said("Prescribed"), f"{written.moiety} {_amount(written.prescribed)} / {told(written.per)}"),
-            (said("Times"), "; ".join(intake.time for intake in written.schedule)),
+            (said("Times"), _times(written.schedule)),
             (said("Days"), str(written.days)),
         ]
         return '<dl class="dw-facts">' + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts) + "</dl>"
 
     def _dose_html(self) -> str:
         try:
-            lines: object = list(self._visitor.workstation.production.dose_of(self._order or "").arithmetic)
+            dose = self._visitor.workstation.production.dose_of(self._order or "")
         except DosewrightError as error:
             return f'<p class="dw-problem">▲ {refusal_html(error)}</p>'
-        return f"<details><summary>{escape(said('The arithmetic'))}</summary>{arithmetic_html(lines)}</details>"
+        summary = escape(said("The arithmetic"))
+        return taken_html(dose.as_record()) + f"<details><summary>{summary}</summary>{arithmetic_html(list(dose.arithmetic))}</details>"
 
-    def _running(self, *, by_other: bool) -> None:
-        """Say that the batch is on its cell; to whoever could have started it and did not, that somebody else has."""
+    def _running(self, press: Press | None) -> None:
+        """Say that the batch is on its cell, and what came of a press of Start on this page."""
         cell = self._cell_of(self._batch) or ""
         with ui.element("section").classes("dw-step dw-open dw-runs"):
             words = said("Batch {batch} is on {cell}.", batch=self._batch or "", cell=cell)
-            if by_other:
+            if press is Press.TOO_LATE:
                 words += " " + said("Another person has started it: a press of Start on this page did nothing.")
+            elif press is Press.UNANSWERED:
+                words += " " + said("Whether it was the press of Start on this page that started it is not known.")
             ui.html(f'<p role="status"><b>✓ {escape(words)}</b></p>', sanitize=False)
             fields.button(said("Go to {cell}", cell=cell)).on_click(functools.partial(self._visitor.go_to, cell))
 
-    async def _scanned(self, text: str, field: str) -> None:
+    def _silent(self, press: Press | None) -> None:
+        """Say that the cell does not answer: nothing is known of the batch that was asked for there."""
+        cell = self._cell_of(self._batch) or ""
+        with ui.element("section").classes("dw-step dw-open dw-runs"):
+            words = said(
+                "{cell} does not answer: how far batch {batch} is is not known. Look at the cell.", batch=self._batch or "", cell=cell
+            )
+            if press is Press.UNANSWERED:
+                words += " " + said("It is not known whether it took the press of Start.")
+            ui.html(f'<p role="alert"><b>? {escape(words)}</b></p>', sanitize=False)
+            fields.button(said("Go to {cell}", cell=cell)).on_click(functools.partial(self._visitor.go_to, cell))
+
+    async def _take_scan(self, text: str, field: str) -> None:
         """Take a scan, wherever the focus is: the step that is open says where it belongs."""
         if Step.CARTRIDGE in self._open and self._cartridge is not None and not self._not_mine(Step.CARTRIDGE):
             await self._cartridge.scanned(text, field)
@@ -339,6 +382,13 @@ class NewBatchPage:
         else:
             with self._visitor.page():
                 ui.notify(said("Nothing waits for a scan at this step."), type="warning", position="bottom")
+
+
+def _times(schedule: Sequence[Intake]) -> str:
+    """The times of the day as they were entered, each with its part of the day's amount where there are several."""
+    if len(schedule) == 1:
+        return schedule[0].time
+    return "; ".join(f"{intake.time} {intake.parts}" for intake in schedule)
 
 
 def _amount(prescribed: Prescribed) -> str:
@@ -352,8 +402,8 @@ def _of(signature: JsonValue, field: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-_MARKS = {"done": "✓", "open": "▸", "later": "○"}
-_WORDS = {"done": marked("done"), "open": marked("now"), "later": marked("later")}
+_MARKS = {"done": "✓", "open": "▸", "later": "○", "unknown": "?"}
+_WORDS = {"done": marked("done"), "open": marked("now"), "later": marked("later"), "unknown": marked("not known")}
 
 
 def _heading(step: Step, state: str) -> str:

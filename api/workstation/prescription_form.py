@@ -109,7 +109,7 @@ class PrescriptionForm:
             self._texts["second_prescribed"] = fields.text_field(
                 said("Prescribed amount of the second active"), hint=told(_NUMBER), numbers=True
             )
-            self._texts["schedule"] = fields.text_field(said("Times of day"), "once daily", hint=said("morning 2; evening 1"))
+            self._texts["schedule"] = fields.text_field(said("Times of day"), hint=said("morning 2; evening 1"))
             self._texts["days"] = fields.text_field(said("Days"), numbers=True)
 
     def _source(self) -> None:
@@ -178,6 +178,15 @@ class PrescriptionForm:
             self._choices[name].value = value or None
         elif name in self._texts:
             self._texts[name].value = value
+
+    def holds(self, name: str, value: str) -> bool:
+        """Whether a value that was confirmed is what the form says."""
+        if name == "moiety":
+            return bool(self._substance.value == value)
+        if name == "basis":
+            return self._recipe.value is not None and self._shelf.recipe(str(self._recipe.value)).active.basis == value
+        field = self._by_name.get(name)
+        return field is not None and bool(field.value == value)
 
     def request(self) -> OrderRequest:
         """Return what the form says, as it was typed."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from enum import Enum, auto
 from html import escape
 
 from nicegui import run, ui
@@ -23,6 +25,7 @@ from api.workstation.visitor import Visitor
 from api.workstation.words import said, told, told_html
 from audit.canonical import JsonObject
 from audit.errors import DosewrightError
+from printer.errors import CellRefused, CellUnreachable
 
 Done = Callable[[], Awaitable[None]]
 
@@ -183,15 +186,44 @@ class PreviewStep:
                 ui.html(f"<details><summary>{title}</summary>{drawings}</details>", sanitize=False).classes("w-full")
 
 
+class Press(Enum):
+    """What came of the last press of Start on a page."""
+
+    TAKEN = auto()
+    TOO_LATE = auto()  # the run had been started before
+    REFUSED = auto()
+    UNANSWERED = auto()  # the cell may have taken it
+
+
+def press_of(error: DosewrightError | None) -> Press:
+    """Say what came of a press by what the cell answered to it."""
+    match error:
+        case None:
+            return Press.TAKEN
+        case CellUnreachable():
+            return Press.UNANSWERED
+        case CellRefused() if any(_STARTED.match(reason) for reason in error.reasons):
+            return Press.TOO_LATE
+        case _:
+            return Press.REFUSED
+
+
+_STARTED = re.compile(r"the run is (?!CREATED|PREFLIGHT|READY)[A-Z_]+:")
+"""Why a cell refuses to start a run that is past READY (`printer.interlocks`)."""
+
+
 class StartStep:
-    """The press that starts the print. `mine`: it was pressed here and not refused. Lifetime: that of its part of the page."""
+    """The press that starts the print. `press`: what came of it, None while it was not pressed here.
+
+    Lifetime: that of its part of the page.
+    """
 
     def __init__(self, visitor: Visitor, batch: str, cell: str, done: Done) -> None:
         self._visitor = visitor
         self._batch = batch
         self._cell = cell
         self._done = done
-        self.mine = False
+        self.press: Press | None = None
 
     def build(self) -> None:
         ready = said("{cell} is ready. It heats, homes and primes, then prints, weighs and judges unit by unit.", cell=self._cell)
@@ -202,9 +234,8 @@ class StartStep:
 
     async def _start(self) -> None:
         production = self._visitor.workstation.production
-        self.mine = True
         error = await self._visitor.attempt(lambda session: production.start(session, self._batch))
-        self.mine = error is None
         # of two who press at once the cell takes one; the page then shows the batch as running, and says whose press it was not
+        self.press = press_of(error)
         self._problem.show("" if error is None else alert(refusal_text(error)))
         await self._done()

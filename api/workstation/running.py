@@ -202,6 +202,7 @@ class RunningPage:
         self._lock.look()
         await self._look_after_access()
         view = await run.io_bound(self._feed.view)
+        await run.io_bound(self._visitor.workstation.production.underway.look)  # what waits is read off the event loop
         if view is not None:
             self._show(view)
             await self._pictures.refresh(view.status)
@@ -219,6 +220,7 @@ class RunningPage:
 
     async def add_plain_parts(self) -> None:
         """Put into the page's own HTML what needs neither script nor websocket: STOP above all, and the state as it is now."""
+        await run.io_bound(self._visitor.workstation.production.underway.look)
         view, *_ = await asyncio.gather(run.io_bound(self._feed.view), *(self.look_at(name) for name in self.others))
         ui.add_head_html(f'<style>{PAGE_STYLE}</style><noscript><meta http-equiv="refresh" content="5"></noscript>')
         ui.add_body_html(connection_script())

@@ -11,10 +11,10 @@ from nicegui import ui
 
 from api.production import Production
 from api.status import CellStatus
+from api.underway import BatchInShort, OrderInShort
 from api.workstation.pieces import Changing
 from api.workstation.visitor import Visitor
 from api.workstation.words import said
-from audit.canonical import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +29,26 @@ class Waiting:
 
 def waiting(production: Production, username: str) -> tuple[Waiting, ...]:
     """Return what waits, the oldest first, as this person sees it. No figure of an order is in it."""
-    batches = {str(batch.get("order")): batch for batch in production.batches()}
+    underway = production.underway.look()
+    batches = {batch.order: batch for batch in underway.batches.values()}
     found = []
-    for order in production.orders():
-        name = str(order["order"])
+    for name, order in underway.orders.items():
         batch = batches.get(name)
         if batch is None:
             found.append(Waiting(name, f"/new?order={quote(name, safe='')}", _order_text(order, username)))
-        elif batch.get("status") == "created":
+        elif batch.status == "created":
             found.append(_of_batch(batch, said("waits at its gates")))
     return tuple(found)
 
 
-def _of_batch(batch: JsonObject, text: str) -> Waiting:
-    name = str(batch["batch"])
-    return Waiting(name, f"/new?batch={quote(name, safe='')}", text, str(batch.get("cell")))
+def _of_batch(batch: BatchInShort, text: str) -> Waiting:
+    return Waiting(batch.batch, f"/new?batch={quote(batch.batch, safe='')}", text, batch.cell)
 
 
-def _order_text(order: JsonObject, username: str) -> str:
-    if order.get("status") != "entered":
+def _order_text(order: OrderInShort, username: str) -> str:
+    if order.status != "entered":
         return said("is confirmed: cartridge and gates come next")
-    if order.get("entered_by") == username:
+    if order.entered_by == username:
         return said("waits for a second person, who is not you")
     return said("waits for a second person")
 

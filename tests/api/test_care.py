@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.production import SecondEntry
 from audit.events import EventKind
 from printer.admission import read_trusted_people
 from printer.register_file import judge_register
@@ -79,7 +80,7 @@ def prepared(bench: Any) -> str:
     entered = bench.ask("pharmacist", "POST", "/orders", {"order": order, "signature": bench.signature("pharmacist")})
     assert entered.status_code == 201, entered.text
     number = entered.json()["order"]
-    entry = {"height_cm": "124.5", "weight_kg": "24.1", "prescribed": "40", "age_years": "7"}
+    entry = {name: order[name] for name in SecondEntry.model_fields if name in order}
     body = {"entry": entry, "signature": bench.signature("second")}
     assert bench.ask("second", "POST", f"/orders/{number}/confirm", body).status_code == 200
     return str(bench.ask("operator", "POST", "/batches", {"order": number, "cell": "cell-1"}).json()["batch"])

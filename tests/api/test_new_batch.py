@@ -10,12 +10,24 @@ import pytest
 import test_production as orders
 import trimesh
 
+from api.interop.fhir_request import FhirPrescription
 from api.interop.fhir_rest import not_taken_over
+from api.production import OrderRequest
 from api.production_rules import ProductionRules
 from api.recall_holds import RecallHolds
+from api.site import SYSTEM
+from api.standing_scans import standing
 from api.status import CellStatus
+from api.underway import BatchInShort, InShort, OrderInShort, Scan
+from api.workstation import words
 from api.workstation.batch_progress import Step, progress
-from api.workstation.entry_steps import arithmetic_html, without_trailing_zeros
+from api.workstation.entry_steps import arithmetic_html, taken_html, without_trailing_zeros
+from api.workstation.fhir_panel import TakenOver
+from api.workstation.run_steps import Press, press_of
+from printer.errors import CellRefused, CellUnreachable
+from printer.interlocks import blocked
+from printer.messages import Operation
+from printer.states import RunState
 from recipes.library import load_demonstration
 
 _TODAY = datetime.now(UTC).date()
@@ -209,6 +221,137 @@ def test_how_far_a_batch_is_follows_from_the_trail_and_the_cell_alone() -> None:
         ({"status": "confirmed", "order": {}}, running, status("PRINTING"), ()),  # asked for over the interface
     ]
     for of_order, of_batch, of_cell, wanted in cases:
-        assert progress(of_order, of_batch, of_cell, "B1").open == wanted, (of_order, of_batch, of_cell)
+        scanned = of_order is not None and of_order.get("mounted") == ["A"]
+        assert progress(of_order, of_batch, of_cell, "B1", scanned=scanned).open == wanted, (of_order, of_batch, of_cell)
+    # a scan that does not stand any more is made again, before the gates and after they have refused
+    assert progress(order, {"status": "created"}, None, "B1").open == (Step.CARTRIDGE,)
+    assert progress(order, running, status("AWAITING_REVIEW", gates=closed_gate, ended="ABORTED"), "B1").open == (Step.CARTRIDGE,)
     assert progress(None, None, None, "", shown=True).open == (Step.PRESCRIPTION, Step.DOSE)
-    assert progress(order, running, status("UNKNOWN", batch=None, run=None), "B1").started
+    for silent in (None, status("UNKNOWN", batch=None, run=None)):
+        found = progress(order, running, silent, "B1")
+        assert (found.open, found.started, found.unknown) == ((), False, True)
+        assert [found.state(step) for step in (Step.CARTRIDGE, Step.GATES, Step.START)] == ["done", "unknown", "unknown"]
+    assert not progress(order, running, status("PRINTING"), "B1").unknown
+
+
+@pytest.mark.parametrize(
+    ("error", "press"),
+    [
+        (None, Press.TAKEN),
+        (CellRefused(blocked(Operation.START, RunState.PRINTING)), Press.TOO_LATE),
+        (CellRefused(blocked(Operation.START, RunState.AWAITING_REVIEW)), Press.TOO_LATE),
+        (CellRefused(blocked(Operation.START, RunState.PREFLIGHT)), Press.REFUSED),
+        (CellRefused(blocked(Operation.START, RunState.READY, guard_open=True)), Press.REFUSED),
+        (CellRefused(["the operator is not trained"]), Press.REFUSED),
+        (CellUnreachable("no answer"), Press.UNANSWERED),
+    ],
+)
+def test_another_person_has_started_it_only_where_the_cell_says_so(error: Any, press: Press) -> None:
+    assert press_of(error) is press
+
+
+def test_what_was_read_is_shown_before_the_signature_each_time_with_its_strength() -> None:
+    dose: dict[str, Any] = {
+        "strengths": [{"strength_mg": "10", "intakes": ["morning"]}, {"strength_mg": "5", "intakes": ["at 12:00", "<night>"]}]
+    }
+    assert "3 units a day: morning: 10 mg; at 12:00: 5 mg; &lt;night&gt;: 5 mg" in taken_html(dose)
+    one = {"strengths": [{"strength_mg": "12.5", "intakes": ["morning"]}]}
+    assert "1 unit a day: morning: 12.5 mg<" in taken_html(one)
+    assert "1 unit a day: morning: 12.5 mg + 6.25 mg" in taken_html(
+        {**one, "second": {"strengths": [{"strength_mg": "6.25", "intakes": []}]}}
+    )
+    assert taken_html(None) == ""
+
+
+def test_a_schedule_that_may_be_several_times_is_refused_at_its_field(bench: Any) -> None:
+    answer = orders.enter(bench, schedule="morning, evening")
+    assert answer.status_code == 422 and "may be several times in one" in answer.json()["detail"]
+    with words.speaking(words.languages()["de"]):
+        assert words.told(answer.json()["reasons"][0]).endswith("zum Beispiel 'morgens; abends' oder 'um 08:00; um 20:00'")
+
+
+def of_patients(bench: Any) -> Any:
+    """Judges a run as on a site for patients."""
+    services = bench.workstation
+    parts = services.store, services.production, services.shelf, services.cells, RecallHolds(services.store)
+    rules, session = ProductionRules(*parts, demonstration=False), services.sessions.find(bench.token("operator"))
+    return lambda batch: [str(error) for error in rules.run(session, batch)]
+
+
+def opened(bench: Any, patient: str, cartridge: str) -> tuple[str, str]:
+    """An order of another prescription, confirmed, with its batch."""
+    named = {"patient": patient, "number": f"RX-{patient}"}
+    order = orders.enter(bench, **named, cartridge=cartridge).json()["order"]
+    assert orders.confirm(bench, order, **named).status_code == 200
+    return order, bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"}).json()["batch"]
+
+
+def second_cartridge(bench: Any) -> None:
+    _, _, cartridge = load_demonstration("cyclophosphamide", _TODAY.isoformat())
+    bench.workstation.shelf.receive_cartridge(cartridge.model_copy(update={"serial": "CYC-DEMO-01-B"}), SYSTEM)
+
+
+def test_a_scan_counts_while_no_other_cartridge_was_scanned_in_its_head(bench: Any) -> None:
+    second_cartridge(bench)
+    judge, scans = of_patients(bench), bench.workstation.scans
+    (one, first), (other, second) = opened(bench, "a", "CYC-DEMO-01-A"), opened(bench, "b", "CYC-DEMO-01-B")
+    assert scan(bench, one, "CYC-DEMO-01-A").status_code == 200 and judge(first) == []
+    assert scan(bench, other, "CYC-DEMO-01-B").status_code == 200
+    [refused] = judge(first)
+    assert "another one was scanned in its head since" in refused and "scan it again" in refused
+    assert judge(second) == [] and scans.mounted(one, 1) == ("",)
+    # the cartridge of the order is put back in and scanned again, and the other one does not count any more
+    assert scan(bench, one, "CYC-DEMO-01-A").status_code == 200
+    assert judge(first) == [] and len(judge(second)) == 1
+    # a scan that was refused says that something else was at hand
+    assert scan(bench, one, "CYC-DEMO-01-B").status_code == 409
+    assert len(judge(first)) == 1 and scan(bench, one, "CYC-DEMO-01-A").status_code == 200 and judge(first) == []
+
+
+def test_two_orders_from_one_cartridge_do_not_end_each_other_s_scans(bench: Any) -> None:
+    judge = of_patients(bench)
+    (one, first), (other, second) = opened(bench, "a", "CYC-DEMO-01-A"), opened(bench, "b", "CYC-DEMO-01-A")
+    for order in (one, other):
+        assert scan(bench, order, "CYC-DEMO-01-A").status_code == 200
+    assert judge(first) == judge(second) == []
+
+
+def short(orders_: dict[str, list[tuple[str, int]]], batches: dict[str, tuple[str, str, int]]) -> InShort:
+    """Orders with their scans, and batches of the same name with cell, status and the number of the scan that they were run with."""
+    return InShort(
+        9,
+        {name: OrderInShort(name, "confirmed", "x", "p", tuple(Scan(*scan) for scan in scans)) for name, scans in orders_.items()},
+        {f"B{name}": BatchInShort(f"B{name}", name, cell, status, None, (), None, None, n) for name, (cell, status, n) in batches.items()},
+    )
+
+
+def test_scans_of_two_cells_stand_beside_each_other_once_the_cells_are_known() -> None:
+    scans, both = {"1": [("A", 3)], "2": [("B", 4)]}, ("cell-1", "cell-2")
+    assert standing(short(scans, {}), "1", both) == ("A",)  # it is not known in which cell either of them is
+    assert standing(short(scans, {}), "1", ("cell-1",)) == ("",)
+    assert standing(short(scans, {"1": ("cell-1", "created", -1)}), "1", both) == ("",)  # the other may be in this one
+    known = {"1": ("cell-1", "created", -1), "2": ("cell-2", "created", -1)}
+    assert standing(short(scans, known), "1", both) == ("A",) and standing(short(scans, known), "2", both) == ("B",)
+
+
+def test_a_run_that_was_closed_ends_its_scans_and_one_that_is_open_does_not() -> None:
+    scans = {"1": [("A", 3), ("B", 4)]}
+    assert standing(short(scans, {"1": ("cell-1", "running", 4)}), "1", ("cell-1",)) == ("A", "B")
+    assert standing(short(scans, {"1": ("cell-1", "awaiting review", 4)}), "1", ("cell-1",)) == ("", "")
+    assert standing(short({"1": [("A", 5), ("B", 4)]}, {"1": ("cell-1", "awaiting review", 4)}), "1", ("cell-1",)) == ("A", "")
+    assert standing(short({}, {}), "1", ("cell-1",)) == ()
+
+
+def test_who_the_patient_is_stays_with_the_request_and_the_order_that_came_from_it() -> None:
+    stated = {"number": "RX-1", "prescribed": "25", "schedule": "once daily", "days": "14", "weight_kg": "18"}
+    taken = TakenOver(FhirPrescription(fields=stated, identity={"name": "Anna A"}))
+    order = OrderRequest.model_validate(orders.ORDER)
+    assert taken.identity_of(order) == {}, "nothing was confirmed: the order was typed"
+    taken.confirmed |= {"number": "RX-1", "prescribed": "25", "schedule": "once daily"}
+    assert taken.identity_of(order) == {}
+    taken.confirmed["days"] = "14"
+    assert taken.identity_of(order) == {"name": "Anna A"}
+    for changed in ({"number": "RX-2"}, {"days": "7"}, {"prescribed": "20"}, {"schedule": "morning"}):
+        assert taken.identity_of(order.model_copy(update=changed)) == {}
+    assert taken.outdated(lambda name, value: name != "days") == ["days"]
+    assert TakenOver().identity_of(order) == {} == TakenOver(FhirPrescription(identity={"name": "Anna A"})).identity_of(order)

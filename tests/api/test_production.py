@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.production import MEANING_CONFIRMED, MEANING_ENTERED, OrderRequest
+from api.production import MEANING_CONFIRMED, MEANING_ENTERED, OrderRequest, SecondEntry
 from api.repeats import printed_before
 from audit.events import EventKind
 from audit.signatures import verify_signature
@@ -34,7 +34,7 @@ ORDER = {
     "prescriber": "test prescriber",
     "number": "RX-1",
 }
-AGAIN = {"height_cm": "110", "weight_kg": "18", "prescribed": "25", "age_years": "5"}
+AGAIN = {name: ORDER[name] for name in SecondEntry.model_fields if name in ORDER}
 
 
 def enter(bench: Any, **changes: str) -> Any:
@@ -198,12 +198,57 @@ def test_release_is_blocked_with_reasons_and_nothing_is_signed(bench: Any) -> No
 def test_age_and_sex_that_were_stated_are_entered_again_blind(bench: Any) -> None:
     order = enter(bench, sex="female", age_years="4.5").json()["order"]
     production = bench.workstation.production
-    assert production.asks_for_age_and_sex(order)
-    for wrong in ({}, {"sex": "male", "age_years": "4.5"}, {"sex": "female", "age_years": "45"}):
+    assert production.asked_again(order) == {"number", "sex", "age_years"}
+    for wrong in ({"sex": "", "age_years": ""}, {"sex": "male", "age_years": "4.5"}, {"sex": "female", "age_years": "45"}):
         refused = confirm(bench, order, **wrong)
         assert refused.status_code == 409 and "4.5" not in refused.json()["detail"] and "female" not in refused.json()["detail"]
     assert "age" in refused.json()["detail"]
     assert confirm(bench, order, sex="female", age_years="4.5").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("patient", "test-2", "patient"),
+        ("number", "RX-2", "number"),
+        ("number", "", "number"),
+        ("moiety", "ifosfamide", "moiety"),
+        ("schedule", "morning; evening", "schedule"),
+        ("schedule", "morning", "schedule"),
+        ("per", "dose", "per"),
+        ("unit", "mg/kg", "prescribed"),
+        ("days", "7", "days"),
+    ],
+)
+def test_what_is_printed_and_for_whom_is_entered_again(bench: Any, field: str, value: str, named: str) -> None:
+    order = enter(bench).json()["order"]
+    refused = confirm(bench, order, **{field: value})
+    assert refused.status_code == 409 and refused.json()["detail"] == f"The two entries differ in: {named}."
+    left_out = {name: text for name, text in AGAIN.items() if name != field}
+    body = {"entry": left_out, "signature": bench.signature("second")}
+    assert bench.ask("second", "POST", f"/orders/{order}/confirm", body).status_code == (409 if field == "number" else 422)
+    assert confirm(bench, order, schedule="einmal täglich").status_code == 200
+
+
+def test_parts_of_the_day_are_entered_again(bench: Any) -> None:
+    order = enter(bench, schedule="morning 2; evening 1", weight_kg="32", height_cm="140", age_years="9").json()["order"]
+    same = {"schedule": "evening 1; morgens 2", "weight_kg": "32", "height_cm": "140", "age_years": "9"}
+    for wrong in ("morning 1; evening 2", "morning; evening", "morning 2; midday 1; evening 1"):
+        assert confirm(bench, order, **{**same, "schedule": wrong}).json()["detail"] == "The two entries differ in: schedule."
+    assert confirm(bench, order, **{**same, "schedule": "twice daily"}).status_code == 422
+    assert confirm(bench, order, **same).status_code == 200
+
+
+def test_a_sex_that_the_first_person_did_not_have_to_state_is_no_difference(bench: Any) -> None:
+    order = enter(bench).json()["order"]
+    assert bench.workstation.production.asked_again(order) == {"number", "age_years"}
+    assert confirm(bench, order, sex="female").status_code == 200
+
+
+def test_whoever_confirms_can_see_what_the_order_is_for_and_no_figure(bench: Any) -> None:
+    shown = bench.ask("second", "GET", f"/orders/{enter(bench).json()['order']}").json()
+    assert (shown["recipe"], shown["moiety"], shown["basis"]) == ("cyclophosphamide@1", "cyclophosphamide", "anhydrous")
+    assert not {"110", "18", "25", "test-1", "RX-1", "once daily"} & set(map(str, shown.values()))
 
 
 def printed(bench: Any, **changes: str) -> str:
@@ -256,6 +301,10 @@ def test_what_was_rejected_was_not_supplied(bench: Any) -> None:
     bare = prescription.model_copy(update={"number": None, "weight": None})
     assert "the same course" in str(printed_before(bare, [batch], orders))
     assert printed_before(bare.model_copy(update={"days": 7}), [batch], orders) is None
+    # the same course in other digits and words is the same course
+    written = OrderRequest.model_validate({**ORDER, "prescribed": "25.0", "schedule": "einmal täglich", "number": ""}).prescription()
+    assert "the same course" in str(printed_before(written, [batch], orders))
+    assert printed_before(written.model_copy(update={"patient": "test-2"}), [batch], orders) is None
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from stack import Stack, today
 from api.cases import Changes, load_case
 from api.demo_desk import Desk
 from api.processes import Child, free_port, start_workstation, wait_for_port
+from api.production import SecondEntry
 from api.site import CELL
 from api.status import CellStatus
 from recipes.library import load_demonstration
@@ -146,7 +147,7 @@ class Workplace:
             "days": str(days),
             "number": f"RX-{cartridge_number}",
         }
-        again = {name: getattr(entry, name) for name in ("height_cm", "weight_kg", "sex", "age_years", "prescribed")}
+        again = {name: str(order[name]) for name in SecondEntry.model_fields}
         with self.desk("pharmacist") as first, self.desk("second") as second:
             number = str(first.post("/orders", {"order": order, "signature": first.signature})["order"])
             second.post(f"/orders/{number}/confirm", {"entry": again, "signature": second.signature})

@@ -294,15 +294,18 @@ class Day:
         hand.press(first.get_by_role("button", name="Seal it"))
         expect(first.get_by_role("button", name="Seal it")).to_have_count(0)
 
-    def confirm(self, days: str) -> None:
+    def confirm(self, days: str, number: int) -> None:
         """The second person hears of the order on the own page, and enters it blind."""
         page, hand = self.at("second")
         self.go_to("second", "New batch")
         hand.press(page.locator(".dw-waiting a").first)
         third = page.locator("#step-3")
+        hand.fill(third.get_by_label("Patient (pseudonym)", exact=True), f"demonstration-{number:03d}")
+        hand.fill(third.get_by_label("Prescription number", exact=True), f"RX-{number}")
         hand.fill(third.get_by_label("Prescribed amount", exact=True), "1")
         hand.choose(third.get_by_label("Unit", exact=True), "mg")
         hand.choose(third.get_by_label("Per", exact=True), "dose")
+        hand.fill(third.get_by_label("Times of day", exact=True), "evening")
         hand.fill(third.get_by_label("Days", exact=True), days)
         hand.fill(third.get_by_label("Your password"), own_password("second"))
         hand.press(third.get_by_role("button", name="Sign the confirmation"))

@@ -141,7 +141,7 @@ def new_batch(browser: Browser, camera: Camera, folder: Path) -> None:
         values = {
             "Patient (pseudonym)": "demonstration-001", "Prescription number": "RX-77", "Prescriber": "demonstration prescriber",
             "Height, cm": "110", "Weight, kg": "18", "Measured on, YYYY-MM-DD": datetime.now(UTC).date().isoformat(), "Age, years": "5",
-            "Prescribed amount": "25", "Days": "7",
+            "Prescribed amount": "25", "Times of day": "once daily", "Days": "7",
         }  # fmt: skip
         fill(first.locator("#step-1"), values)
         first.get_by_role("button", name="Show the dose").click()
@@ -154,7 +154,7 @@ def new_batch(browser: Browser, camera: Camera, folder: Path) -> None:
         expect(first.locator("#step-3")).to_contain_text("another person confirms it")
         second = guide.page("second", "/new?order=O00001")
         third = second.locator("#step-3")
-        fill(third, {"Height, cm": "110", "Weight, kg": "18", "Age, years": "5", "Prescribed amount": "25", "Days": "7"})
+        fill(third, {label: value for label, value in values.items() if label not in ("Prescriber", "Measured on, YYYY-MM-DD")})
         for label, option in (("Unit", "mg/m²"), ("Per", "day")):
             third.get_by_label(label, exact=True).click()
             second.get_by_role("option", name=option, exact=True).click()

@@ -51,6 +51,7 @@ def prescription() -> dict[str, str]:
         "Measured on, YYYY-MM-DD": today(),
         "Age, years": "5",
         "Prescribed amount": "25",
+        "Times of day": "once daily",
         "Days": "2",
     }
 
@@ -86,7 +87,8 @@ def third_values(page: Page) -> set[str]:
 
 def second_entry(page: Page, workplace: Any, days: str = "2") -> None:
     third = step(page, 3)
-    fill(third, **{"Height, cm": "110", "Weight, kg": "18", "Age, years": "5", "Prescribed amount": "25", "Days": days})
+    again = {name: value for name, value in prescription().items() if name not in ("Prescriber", "Measured on, YYYY-MM-DD")}
+    fill(third, **again | {"Days": days})
     choose(page, third, "Unit", "mg/m²")
     choose(page, third, "Per", "day")
     fill(third, **{"Your password": workplace.password("second")})
@@ -136,8 +138,13 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     # what is missing, and what may mean two amounts, is said at its field
     first.get_by_role("button", name="Show the dose").click()
     expect(first.locator(".q-field", has=first.get_by_label("Days", exact=True)).get_by_role("alert")).to_have_text("Enter it.")
-    fill(step(first, 1), **prescription(), **{"Times of day": "once daily"})
-    fill(step(first, 1), **{"Prescribed amount": "1,250"})
+    expect(first.locator(".q-field", has=first.get_by_label("Times of day", exact=True)).get_by_role("alert")).to_have_text("Enter it.")
+    fill(step(first, 1), **prescription())
+    fill(step(first, 1), **{"Times of day": "morning, evening"})
+    first.get_by_role("button", name="Show the dose").click()
+    times = first.locator(".q-field", has=first.get_by_label("Times of day", exact=True))
+    expect(times.get_by_role("alert").filter(has_text="may be several times in one")).to_be_visible()
+    fill(step(first, 1), **{"Times of day": "once daily", "Prescribed amount": "1,250"})
     first.get_by_role("button", name="Show the dose").click()
     amount = first.locator(".q-field", has=first.get_by_label("Prescribed amount", exact=True))
     expect(amount.get_by_role("alert").filter(has_text="may mean 1250 or 1.25")).to_be_visible()
@@ -145,6 +152,7 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     fill(step(first, 1), **{"Prescribed amount": "25,0"})
     first.keyboard.press("Enter")
     expect(step(first, 2)).to_contain_text("18.5405 mg, nearest multiple of 0.5 mg is 18.5 mg")
+    expect(step(first, 2)).to_contain_text("1 unit a day: once daily: 18.5 mg")
     expect(step(first, 2).get_by_label("Your password")).to_be_focused()
     # a change takes the dose away again: what is signed is what is shown
     fill(step(first, 1), **{"Days": "3"})
@@ -159,11 +167,17 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     # the other browser hears of it within a second, and nothing of the first entry reaches it
     expect(second.locator(".dw-waiting")).to_contain_text("O00001", timeout=3_000)
     second.locator(".dw-waiting a").click()
-    expect(step(second, 3).get_by_label("Height, cm")).to_be_focused()
+    expect(step(second, 3).get_by_label("Patient (pseudonym)")).to_be_focused()
+    expect(step(second, 3)).to_contain_text("cyclophosphamide as anhydrous")
     for hidden in ("demonstration-001", "RX-77", "18.5405", "demonstration prescriber"):
         assert hidden not in second.content(), hidden
     assert not re.search(r"\b(110|18|25)\b", second.locator(".dw-new").inner_text())
     assert third_values(second) == {""}
+    second.get_by_role("button", name="Sign the confirmation").click()
+    for label in ("Patient (pseudonym)", "Prescription number", "Times of day"):
+        expect(step(second, 3).locator(".q-field", has=second.get_by_label(label, exact=True)).get_by_role("alert")).to_have_text(
+            "Enter it."
+        )
     second_entry(second, workplace, days="3")
     expect(step(second, 3).locator(".q-field", has=second.get_by_label("Days", exact=True)).get_by_role("alert")).to_contain_text(
         "Differs from the first entry"
@@ -174,6 +188,7 @@ def test_two_people_in_two_browsers_from_prescription_to_start(workplace: Any, v
     expect(step(second, 4)).to_have_class(re.compile(MINE))
     expect(step(first, 4)).to_have_class(re.compile(MINE), timeout=3_000)
     expect(step(first, 1)).to_contain_text("cyclophosphamide 25 mg/m² / day")
+    expect(step(first, 2)).to_contain_text("1 unit a day: once daily: 18.5 mg")
 
     # a scan lands in its field wherever the focus is, its Enter presses nothing, and a wrong cartridge says what to do
     operator.locator(".dw-waiting a").click()
@@ -261,14 +276,28 @@ def test_a_prescription_from_fhir_is_confirmed_field_by_field(workplace: Any, vi
     expect(amount).to_have_value("25")
     read.get_by_role("checkbox", name="Prescribed amount: 25").press("Space")
     expect(amount).to_have_value("")
+    # what the form does not hold any more is not confirmed any more: typed anew, or another recipe was chosen
+    days, unit = (read.get_by_role("checkbox", name=name) for name in ("Days: 2", "Unit: mg/m2"))
+    for box in (days, unit):
+        box.click()
+        expect(box).to_be_checked()
+    page.get_by_label("Days", exact=True).fill("3")
+    expect(days).not_to_be_checked()
+    expect(page.get_by_label("Days", exact=True)).to_have_value("3")
+    choose(page, read, "Substance", "minoxidil")
+    expect(unit).not_to_be_checked()
+    fill(read, Days="")
     # a code carries no prescription, and is not taken for one; one on a cartridge chooses it
     page.get_by_label("Days", exact=True).focus()
     scan(page, CARTRIDGE)
     expect(read).to_contain_text(f"Cartridge {CARTRIDGE} is chosen. No prescription is in this code")
     expect(page.get_by_label("Days", exact=True)).to_have_value("")
+    expect(read.get_by_role("checkbox", name="Prescription number: RX-FHIR-9")).to_be_checked()
     page.get_by_label("Scan or paste a prescription").fill('{"resourceType": "MedicationRequest", "status": "draft"}')
     page.get_by_role("button", name="Read it").click()
     expect(read.locator(".dw-problem").first).to_contain_text("The request")
+    # what a refused request follows is taken back: it may be another patient's
+    expect(number).to_have_value("")
     # a hand that is quick is no scanner
     page.get_by_label("Patient (pseudonym)").focus()
     scan(page, "test-123", apart_ms=70)
@@ -305,10 +334,10 @@ def test_the_whole_page_with_keys_alone(workplace: Any, visit: Visit, watch: Any
     second = visit("second", watch=watch)
     to_new(second, workplace, "/new?order=O00001")
     third = step(second, 3)
-    expect(third.get_by_label("Height, cm")).to_be_focused()
-    for label, value in {"Height, cm": "110", "Weight, kg": "18", "Age, years": "5", "Prescribed amount": "25"}.items():
+    expect(third.get_by_label("Patient (pseudonym)")).to_be_focused()
+    for label in ("Patient (pseudonym)", "Prescription number", "Height, cm", "Weight, kg", "Age, years", "Prescribed amount"):
         tab_to(second, third.get_by_label(label, exact=True))
-        second.keyboard.insert_text(value)
+        second.keyboard.insert_text(prescription()[label])
     for label, presses in (("Unit", 1), ("Per", 1)):
         tab_to(second, third.get_by_label(label, exact=True))
         second.keyboard.press("Enter")
@@ -317,8 +346,9 @@ def test_the_whole_page_with_keys_alone(workplace: Any, visit: Visit, watch: Any
             second.keyboard.press("ArrowDown")
         second.keyboard.press("Enter")
         expect(second.get_by_role("listbox")).to_have_count(0)
-    tab_to(second, third.get_by_label("Days", exact=True))
-    second.keyboard.insert_text("2")
+    for label in ("Times of day", "Days"):
+        tab_to(second, third.get_by_label(label, exact=True))
+        second.keyboard.insert_text(prescription()[label])
     tab_to(second, third.get_by_label("Your password", exact=True))
     second.keyboard.insert_text(workplace.password("second"))
     second.keyboard.press("Enter")

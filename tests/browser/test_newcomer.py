@@ -42,7 +42,7 @@ def test_from_the_set_up_page_to_a_verified_package(
 
     # air passes the nozzle in the second unit: it is rejected, the run stops, and nobody can release what is left
     day.enter(1, days="3")
-    day.confirm(days="3")
+    day.confirm(days="3", number=1)
     day.start("B00001")
     operator, _ = day.at("operator")
     expect(operator.locator('.dw-unit[data-unit="2"]')).to_contain_text("take it off the plate")
@@ -55,7 +55,7 @@ def test_from_the_set_up_page_to_a_verified_package(
 
     # the bench has passed its air: the next prescription is printed and released
     day.enter(2, days="3")
-    day.confirm(days="3")
+    day.confirm(days="3", number=2)
     day.start("B00002")
     expect(operator.locator(".dw-unit.dw-is-accepted")).to_have_count(3)
     expect(operator.locator(STATE)).to_have_text("Awaiting review")

@@ -38,7 +38,8 @@ def test_two_inks_from_prescription_to_the_first_unit(workplace: Any, visit: Vis
     second = visit("second", watch=watch)
     second.goto(f"{workplace.base}/new?order=O00001")
     confirmation = second.locator("form", has=second.get_by_role("button", name="Sign the confirmation"))
-    confirmation.get_by_label("Weight, kg").fill("12.4")
+    for label, value in (("Patient (pseudonym)", "demonstration-005"), ("Weight, kg", "12.4"), ("Times of day", "morning")):
+        confirmation.get_by_label(label, exact=True).fill(value)
     confirmation.get_by_label("Prescribed amount", exact=True).fill("12.5")
     for label, option in (("Unit", "mg"), ("Per", "dose")):
         confirmation.get_by_label(label, exact=True).click()

@@ -70,7 +70,8 @@ def test_from_prescription_to_package(workplace: Any, visit: Visit, watch: Any, 
     for label, option in (("Unit", "mg"), ("Per", "dose")):
         confirmation.get_by_label(label, exact=True).click()
         second.get_by_role("option", name=option, exact=True).click()
-    confirmation.get_by_label("Days", exact=True).fill("4")
+    for label, value in (("Patient (pseudonym)", "demonstration-004"), ("Times of day", "evening"), ("Days", "4")):
+        confirmation.get_by_label(label, exact=True).fill(value)
     amount.fill("1.25")
     password.fill(workplace.password("second"))
     press(second, "Sign the confirmation")

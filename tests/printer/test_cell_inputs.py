@@ -41,13 +41,13 @@ class Devices:
     """Ports at which everything is there and nothing answers."""
 
     def __init__(self) -> None:
-        self.stops: list[str] = []
+        self.confirmed: str | None = None
 
     def write(self, port: Port, data: bytes) -> None:
         return None
 
-    def take_stops_sent(self) -> list[str]:
-        taken, self.stops = self.stops, []
+    def take_stop_confirmed(self) -> str | None:
+        taken, self.confirmed = self.confirmed, None
         return taken
 
     def adopt(self, port: Port, transport: object, deliver: object) -> None:
@@ -115,8 +115,8 @@ def test_an_alarm_is_acknowledged_while_a_check_is_under_way(room: Room) -> None
 
 
 def stopped(room: Room) -> None:
-    room.devices.stops.append("it was lost in run B-1-R1")
-    room.cell._record_stops()
+    room.devices.confirmed = "it was lost in run B-1-R1"
+    room.cell._record_stop()
 
 
 def returned(room: Room) -> None:

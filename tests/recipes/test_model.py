@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from audit.quantities import Celsius, Microlitre, Milligram, Percent
 from recipes.errors import RecipeRefused
-from recipes.figures import Parameter, numeric_leaves, source_of
+from recipes.figures import Parameter, numeric_leaves, read_toml, source_of
 from recipes.library import load_demonstration, load_machine, load_recipe, machine_ids, recipe_bytes, recipe_ids
 from recipes.model import Cartridge, Cylinder, DoseOrder, InkLot, MachineProfile, Prescription, Recipe, parse_machine, parse_recipe
 
@@ -195,3 +195,9 @@ def test_park_and_purge_lie_in_the_envelope(spot):
     record = load_machine("sse-20g-10ml").as_record()
     with pytest.raises(ValidationError, match=spot):
         MachineProfile.model_validate(record | {spot: {"x": "201 mm", "y": "1 mm", "z": "1 mm"}})
+
+
+@pytest.mark.parametrize("content", [b"a = " + b"[" * 5000, b"a = " + b"1" * 5000, b"a = ", b"\xff"])
+def test_a_file_that_cannot_be_read_is_refused_whatever_stands_in_it(content):
+    with pytest.raises(RecipeRefused, match="not a readable TOML file"):
+        read_toml(content, "recipe.toml")

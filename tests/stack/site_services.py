@@ -45,9 +45,7 @@ class Site:
             }
         )
         order = str(production.enter_order(self.session("pharmacist"), request, self.credentials("pharmacist"))["order"])
-        again = SecondEntry(
-            height_cm=entry.height_cm, weight_kg=entry.weight_kg, prescribed=entry.prescribed, sex=entry.sex, age_years=entry.age_years
-        )
+        again = SecondEntry(**{name: getattr(request, name) for name in SecondEntry.model_fields})
         production.confirm_order(self.session("second"), order, again, self.credentials("second"))
         return order
 

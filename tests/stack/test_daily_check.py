@@ -198,7 +198,8 @@ def test_a_batch_that_a_gate_refused_is_printed_and_released_without_a_new_order
         "basis": "base", "prescribed": prescription.prescribed.text, "unit": "mg", "per": "dose", "schedule": "evening 1", "days": "3",
     }  # fmt: skip
     number = first.post("/orders", {"order": order, "signature": first.signature})["order"]
-    second.post(f"/orders/{number}/confirm", {"entry": {"prescribed": prescription.prescribed.text}, "signature": second.signature})
+    again = {name: order[name] for name in ("patient", "moiety", "prescribed", "unit", "per", "schedule", "days")}
+    second.post(f"/orders/{number}/confirm", {"entry": again, "signature": second.signature})
     batch = operator.post("/batches", {"order": str(number), "cell": CELL})["batch"]
     operator.post(f"/batches/{batch}/run")
     stack.until(lambda status: status["state"] == "AWAITING_REVIEW")

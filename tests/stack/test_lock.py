@@ -130,8 +130,9 @@ def develop(site: Site, dose: str) -> str:
     fields = {name: getattr(demonstration.entry, name) for name in demonstration.entry.__dataclass_fields__}
     named = {"recipe": SECOND, "ink_lot": demonstration.ink.lot, "cartridge": demonstration.cartridge.serial, "prescribed": dose}
     engineer = site.session("engineer")
-    order = str(production.enter_order(engineer, OrderRequest.model_validate({**fields, **named}), site.credentials("engineer"))["order"])
-    again = SecondEntry(height_cm=demonstration.entry.height_cm, weight_kg=demonstration.entry.weight_kg, prescribed=dose)
+    request = OrderRequest.model_validate({**fields, **named})
+    order = str(production.enter_order(engineer, request, site.credentials("engineer"))["order"])
+    again = SecondEntry(**{name: getattr(request, name) for name in SecondEntry.model_fields})
     production.confirm_order(site.session("second"), order, again, site.credentials("second"))
     batch = str(production.create_batch(engineer, order, "cell-1")["batch"])
     production.request_run(engineer, batch)
