@@ -31,7 +31,7 @@ class CellAddress(BaseModel):
 
 
 class CellClient:
-    """A connection to one cell, opened when first needed and again after a loss.
+    """A connection to one cell, opened when first needed and again after a loss, or after the cell closed it for having been idle.
 
     Lifetime: until `close`. Concurrency: safe for use from several threads; one question at a time.
     """
@@ -167,7 +167,9 @@ class CellClient:
 
     def _connected(self) -> ssl.SSLSocket:
         if self._connection is not None:
-            return self._connection
+            if _is_quiet(self._connection):
+                return self._connection
+            self._drop()
         address = self._address
         raw = socket.create_connection((address.host, address.port), timeout=self._timeout_s)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -187,6 +189,18 @@ class CellClient:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _is_quiet(connection: ssl.SSLSocket) -> bool:
+    """Whether nothing has come since the last answer. Between questions a cell never speaks: what comes then is the end."""
+    connection.setblocking(False)
+    try:
+        connection.recv(1)
+    except ssl.SSLWantReadError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _result(reply: Reply) -> JsonValue:
