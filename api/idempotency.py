@@ -32,7 +32,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
-from api.security import API, Session
+from api.security import API, STOP_PATH, Session
 from audit.clock import Clock
 
 HEADER = "idempotency-key"
@@ -45,7 +45,7 @@ _NONCE = 12
 _REFUSED_FIRST = frozenset({HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 """Answers that come before anything is done: the request may be corrected and sent again under its key."""
 # Log-in, passwords and STOP are never answered from memory.
-_NEVER = re.compile(rf"{API}/(session(/.*)?|cells/[^/]+/stop)\Z")
+_NEVER = re.compile(rf"{API}/session(/.*)?\Z|{STOP_PATH.pattern}")
 
 
 @dataclass(frozen=True, slots=True)

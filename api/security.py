@@ -9,6 +9,7 @@ a cookie must name this host as their origin; so must every websocket.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,8 @@ from audit.identity import Person, Role
 
 COOKIE = "dosewright_session"
 API = "/api/v1"
+STOP_PATH = re.compile(rf"{API}/cells/[^/]+/stop\Z")
+"""Where STOP is asked for. It is refused for no fault of its body, and never answered from memory."""
 _ANYONE = frozenset(Role)
 _GMP = _ANYONE - {Role.ADMINISTRATOR}
 MINUTE = 60 * MICROSECONDS

@@ -10,6 +10,7 @@ import pytest
 from fastapi import APIRouter
 
 from api import app as application
+from api import routes_devices
 from api.app import create_app, guards
 from api.errors import WorkstationError
 from api.frontier import Frontier
@@ -192,6 +193,64 @@ def test_stop_that_cannot_be_read_still_stops(bench: Any, body: bytes) -> None:
     headers = {"Authorization": f"Bearer {bench.token('operator')}", "Content-Type": "application/json"}
     assert bench.client.post("/api/v1/cells/cell-1/stop", content=body, headers=headers).status_code == 200
     assert bench.cell.asked == [("stop.quickstop", "operator")]
+
+
+def stop(bench: Any, messages: list[Any], *headers: tuple[bytes, bytes], wait_s: float = 20.0) -> list[Any]:
+    """Ask for STOP as a server hands it over; after the messages, nothing comes. Returns the answer's messages."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/api/v1/cells/cell-1/stop",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost:8080"), (b"authorization", f"Bearer {bench.token('operator')}".encode()), *headers],
+        "client": ("127.0.0.1", 5),
+        "server": ("localhost", 8080),
+    }
+    asyncio.run(asyncio.wait_for(bench.client.app(scope, receive, send), wait_s))
+    return sent
+
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("messages", "header"),
+    [
+        ([{"type": "http.request", "body": b"strength=ki", "more_body": True}, {"type": "http.disconnect"}], FORM),
+        ([{"type": "http.request", "body": b"", "more_body": True}], FORM),
+        ([{"type": "http.request", "body": b"", "more_body": True}], (b"content-length", b"9000000")),
+        ([{"type": "http.request", "body": b"x" * 5000, "more_body": True}], FORM),
+    ],
+    ids=["cut off", "never whole", "announced too long", "too long"],
+)
+def test_stop_whose_body_does_not_come_still_stops(bench: Any, monkeypatch: Any, messages: list[Any], header: tuple[bytes, bytes]) -> None:
+    monkeypatch.setattr(routes_devices, "_PATIENCE_S", 0.01)
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1"}
+    assert stop(bench, messages, header)[0]["status"] == 200
+    assert bench.cell.asked == [("stop.quickstop", "operator")]
+
+
+def test_a_long_reason_does_not_make_a_stop_weaker(bench: Any, monkeypatch: Any) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr(bench.cell, "stop", lambda run, strength, actor, reason: reasons.append(f"{strength} {reason}"))
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1"}
+    body = {"strength": "kill", "reason": "x" * 501}
+    assert bench.ask("operator", "POST", "/cells/cell-1/stop", body).status_code == 200
+    headers = {"Authorization": f"Bearer {bench.token('operator')}"}
+    assert bench.client.post("/api/v1/cells/cell-1/stop", data=body, headers=headers).status_code == 200
+    assert reasons == ["kill " + "x" * 500] * 2
 
 
 def test_foreign_host_name_is_refused(bench: Any) -> None:
