@@ -11,7 +11,8 @@ from api.errors import WorkstationError
 from api.wiring import Workstation
 
 
-def workstation_of(request: Request) -> Workstation:
+async def workstation_of(request: Request) -> Workstation:
+    """Return the services; no thread is taken for it."""
     found: object = request.app.state.workstation
     if not isinstance(found, Workstation):
         raise WorkstationError("The application has no workstation.", remedy="Build it with create_app.")

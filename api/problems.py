@@ -105,31 +105,34 @@ def _validation(errors: Sequence[Mapping[str, object]]) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the application with a problem document; nothing internal is shown."""
+    """Answer every error of the application with a problem document; nothing internal is shown.
+
+    No thread is taken to say it: what is refused is refused at once, even where all threads wait for a cell.
+    """
 
     @app.exception_handler(DosewrightError)
-    def _dosewright(request: Request, error: DosewrightError) -> Response:
+    async def _dosewright(request: Request, error: DosewrightError) -> Response:
         return problem_of(error, request)
 
     @app.exception_handler(RequestValidationError)
-    def _request(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _request(request: Request, error: RequestValidationError) -> JSONResponse:
         return _validation(error.errors())
 
     @app.exception_handler(ValidationError)
-    def _value(request: Request, error: ValidationError) -> JSONResponse:
+    async def _value(request: Request, error: ValidationError) -> JSONResponse:
         return _validation([dict(item) for item in error.errors()])
 
     @app.exception_handler(QuantityError)
-    def _quantity(request: Request, error: QuantityError) -> JSONResponse:
+    async def _quantity(request: Request, error: QuantityError) -> JSONResponse:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "AP-014", str(error), remedy="Correct the value and send it again.")
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         return problem(status, f"HTTP-{error.status_code}", str(error.detail))
 
     @app.exception_handler(Exception)
-    def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
         return problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "DW-000",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from api import answers
@@ -26,6 +29,15 @@ _LARGEST = 4096
 _PATIENCE_S = 1.0
 """How long the body of a STOP may take to come; a browser sends it with the request."""
 _LONGEST_REASON = 500
+_STOPS_OF_A_CELL = 8
+
+
+def stop_threads(cells: Iterable[str]) -> Mapping[str, CapacityLimiter]:
+    """Return for each cell the threads that STOP of this cell alone takes.
+
+    All other requests share threads, which may all wait for a cell that hangs; a STOP for another one must not wait for them.
+    """
+    return {cell: CapacityLimiter(_STOPS_OF_A_CELL) for cell in cells}
 
 
 def _cut(reason: object) -> object:
@@ -80,7 +92,7 @@ def cells(services: Services, session: _See, page: Page) -> list[str]:
 
 @router.get("/cells/{cell}")
 def describe(services: Services, session: _See, cell: str) -> Answer:
-    return services.cells.client(cell).describe()
+    return services.cells.client(cell, watching=True).describe()
 
 
 @router.get("/cells/{cell}/status", responses={200: {"model": answers.RunStatus}})
@@ -127,7 +139,9 @@ def alarm_figures(services: Services, session: _See, cell: str, run: str | None 
 async def stop(request: Request, services: Services, session: _Stop, cell: str) -> Response:
     """Stop a cell. JSON, a plain HTML form or an empty body: what cannot be read, or does not come in a second, means at once."""
     wanted = _read(await _body(request), request.headers.get("content-type", ""))
-    answer = await run_in_threadpool(services.production.stop, session, cell, wanted.strength, wanted.reason)
+    carry_out = partial(services.production.stop, session, cell, wanted.strength, wanted.reason)
+    threads: Mapping[str, CapacityLimiter] = request.app.state.stop_threads
+    answer = await run_sync(carry_out, limiter=threads.get(cell))
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse(f"/?cell={cell}", status_code=HTTPStatus.SEE_OTHER)
     return JSONResponse(answer)

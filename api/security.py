@@ -378,7 +378,8 @@ class Guard:
     permission: Permission
     kinds: tuple[EventKind, ...] = ()
 
-    def __call__(self, request: Request) -> Session:
+    async def __call__(self, request: Request) -> Session:
+        """Return the session. It is looked at in memory alone, so no thread is taken, and none has to be free."""
         session = session_of(request)
         session.role_for(self.permission)
         return session

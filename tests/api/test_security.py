@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter
 
 from api import app as application
@@ -195,7 +196,7 @@ def test_stop_that_cannot_be_read_still_stops(bench: Any, body: bytes) -> None:
     assert bench.cell.asked == [("stop.quickstop", "operator")]
 
 
-def stop(bench: Any, messages: list[Any], *headers: tuple[bytes, bytes], wait_s: float = 20.0) -> list[Any]:
+async def asked_to_stop(bench: Any, messages: list[Any], *headers: tuple[bytes, bytes]) -> list[Any]:
     """Ask for STOP as a server hands it over; after the messages, nothing comes. Returns the answer's messages."""
     sent: list[Any] = []
 
@@ -218,10 +219,11 @@ def stop(bench: Any, messages: list[Any], *headers: tuple[bytes, bytes], wait_s:
         "client": ("127.0.0.1", 5),
         "server": ("localhost", 8080),
     }
-    asyncio.run(asyncio.wait_for(bench.client.app(scope, receive, send), wait_s))
+    await bench.client.app(scope, receive, send)
     return sent
 
 
+LAST = {"type": "http.request", "body": b"", "more_body": False}
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 
 
@@ -238,7 +240,7 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
 def test_stop_whose_body_does_not_come_still_stops(bench: Any, monkeypatch: Any, messages: list[Any], header: tuple[bytes, bytes]) -> None:
     monkeypatch.setattr(routes_devices, "_PATIENCE_S", 0.01)
     bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1"}
-    assert stop(bench, messages, header)[0]["status"] == 200
+    assert asyncio.run(asyncio.wait_for(asked_to_stop(bench, messages, header), 20))[0]["status"] == 200
     assert bench.cell.asked == [("stop.quickstop", "operator")]
 
 
@@ -251,6 +253,22 @@ def test_a_long_reason_does_not_make_a_stop_weaker(bench: Any, monkeypatch: Any)
     headers = {"Authorization": f"Bearer {bench.token('operator')}"}
     assert bench.client.post("/api/v1/cells/cell-1/stop", data=body, headers=headers).status_code == 200
     assert reasons == ["kill " + "x" * 500] * 2
+
+
+@pytest.mark.parametrize(("run", "status"), [("B00001-R1", 200), (None, 409)])
+def test_stop_waits_for_no_thread_that_other_requests_keep(bench: Any, run: str | None, status: int) -> None:
+    bench.token("operator")
+    bench.cell.status_now = {**bench.cell.status_now, "run": run}
+
+    async def with_all_threads_taken() -> None:
+        threads = current_default_thread_limiter()
+        for _ in range(int(threads.total_tokens)):
+            threads.acquire_on_behalf_of_nowait(object())
+        sent = await asked_to_stop(bench, [LAST])
+        assert sent[0]["status"] == status
+
+    asyncio.run(asyncio.wait_for(with_all_threads_taken(), 20))
+    assert bench.cell.asked == ([("stop.quickstop", "operator")] if run else [])
 
 
 def test_foreign_host_name_is_refused(bench: Any) -> None:

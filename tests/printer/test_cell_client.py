@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,54 @@ def test_a_cell_that_goes_before_it_has_greeted_leaves_nothing_open(greeting: by
         with pytest.raises(CellUnreachable):
             client.status()
     assert [connection.closed for connection in made] == [1, 1], "each try has a connection of its own"
+
+
+class Queue:
+    """A lock that says who comes to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.came = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.came.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_who_waits_behind_a_question_that_is_not_answered_is_not_kept_for_another(monkeypatch: Any) -> None:
+    over, made = threading.Event(), []
+
+    def connect(*_: object, **__: object) -> Connection:
+        made.append(Connection())
+        if not over.wait(30):
+            raise AssertionError("nobody let it go")
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(cell_client.socket, "create_connection", connect)
+    client = CellClient(CellAddress(host="h", port=1, name="cell-1", ca=Path("a"), certificate=Path("b"), key=Path("c")))
+    queue = client._lock = Queue()  # type: ignore[assignment]
+    refused: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(CellUnreachable) as caught:
+            client.status()
+        refused.append(caught.value.message)
+
+    askers = [threading.Thread(target=ask) for _ in range(5)]
+    for asker in askers:
+        asker.start()
+        assert queue.came.acquire(timeout=30)
+    over.set()
+    for asker in askers:
+        asker.join(30)
+    assert len(made) == 1, "the others are not asked"
+    assert len(refused) == 5 and sum("the question before" in message for message in refused) == 4
+    with pytest.raises(CellUnreachable):
+        client.status()
+    assert len(made) == 2, "who comes later asks"
 
 
 class Door:
