@@ -182,16 +182,21 @@ class Session:
                 f"{self.username} may not {permission.value}.",
                 remedy=f"It takes one of the roles: {', '.join(sorted(role.value for role in GRANTS[permission]))}.",
             )
-        if self.locked and permission not in _STANDING:
+        if permission not in _STANDING:
+            self.require_open()
+        return min(granted, key=lambda role: list(Role).index(role))
+
+    def require_open(self) -> None:
+        """Refuse what only a person does whose own password opened this session. Raises SessionLocked, PasswordChangeNeeded."""
+        if self.locked:
             raise SessionLocked(
                 "This session is locked: nobody used it for too long, or the workstation was started again.",
                 remedy=f"Give the password of {self.username} again. STOP works.",
             )
-        if self.must_change and permission not in _STANDING:
+        if self.must_change:
             raise PasswordChangeNeeded(
                 f"The password of {self.username} has to be changed: {self.must_change}.", remedy="Change it under Account."
             )
-        return min(granted, key=lambda role: list(Role).index(role))
 
 
 @dataclass(slots=True)

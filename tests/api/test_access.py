@@ -189,6 +189,46 @@ def test_second_factors_are_changed_at_the_site_only(outside: Outside, passkey_b
         assert outside.ask(token, "POST", path, body).json()["code"] == "AP-024", path
 
 
+def test_a_password_that_was_issued_enrols_no_second_factor(passkey_bench: Any) -> None:
+    """Who issued it knows it: what it enrolled would outlive its change."""
+    body = {"username": "newqp", "full_name": "New QP", "roles": ["qualified_person"]}
+    issued = passkey_bench.ask("administrator", "POST", "/people", body).json()["issued_password"]
+    passkey_bench.site.passwords["newqp"] = issued
+    device = Authenticator(HTTPS)
+    try:
+        for path, given in factor_changes(issued, device):
+            answer = passkey_bench.ask("newqp", "POST", path, given)
+            assert (answer.status_code, answer.json()["code"]) == (403, "AP-023"), path
+        own = {"password": issued, "new_password": "seven quiet lanterns over the harbour"}
+        assert passkey_bench.ask("newqp", "PUT", "/session/password", own).status_code == 200
+        assert passkey_bench.ask("newqp", "GET", "/session/factors").json() == []
+        passkey_bench.site.passwords["newqp"] = own["new_password"]
+        enrol_totp(passkey_bench, "newqp")
+    finally:
+        del passkey_bench.site.passwords["newqp"]
+
+
+def factor_changes(password: str, device: Authenticator) -> list[tuple[str, dict[str, Any]]]:
+    """Every change of an own second factor, with a body that can be read."""
+    made = device.create({"challenge": "A" * 43, "rp": {"id": "ward.example"}, "user": {"id": "AA"}})
+    return [
+        ("/session/factors/totp", {"password": password}),
+        ("/session/factors/totp/confirm", {"code": "000000"}),
+        ("/session/factors/passkey", {"password": password}),
+        ("/session/factors/passkey/confirm", {"credential": made}),
+        ("/session/factors/revoke", {"password": password, "factor": "newqp/totp-1", "reason": "x"}),
+    ]
+
+
+def test_a_locked_session_changes_no_second_factor(passkey_bench: Any) -> None:
+    enrol_totp(passkey_bench, "qp")
+    for opened in passkey_bench.workstation.sessions._open.values():
+        opened.seen -= 16 * MINUTE
+    for path, given in factor_changes(passkey_bench.site.passwords["qp"], Authenticator(HTTPS)):
+        answer = passkey_bench.ask("qp", "POST", path, given)
+        assert (answer.status_code, answer.json()["code"]) == (423, "AP-022"), path
+
+
 # Passkeys, with an authenticator written from the specification
 
 
