@@ -17,6 +17,7 @@ import os
 import re
 import sqlite3
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -33,6 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
 from api.security import API, STOP_PATH, Session
+from api.side_file import open_side_file
 from audit.clock import Clock
 
 HEADER = "idempotency-key"
@@ -42,6 +44,10 @@ _FORM = re.compile(r"[\x21-\x7e]{16,128}\Z")
 _SECRET = frozenset({"password", "new_password", "code", "pin"})
 _LARGEST_KEPT = 1 << 20
 _NONCE = 12
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS answers (person TEXT, key TEXT, fingerprint TEXT NOT NULL, at_us INTEGER NOT NULL, "
+    "status INTEGER, media_type TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (person, key))"
+)
 _REFUSED_FIRST = frozenset({HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
 """Answers that come before anything is done: the request may be corrected and sent again under its key."""
 # Log-in, passwords and STOP are never answered from memory.
@@ -65,24 +71,21 @@ class KeptAnswers:
     """
 
     def __init__(self, path: Path, clock: Clock, secret: bytes) -> None:
-        """`secret`: the site's key of patients' data, as its file has it."""
+        """`secret`: the site's key of patients' data, as its file has it. A file that is damaged is begun anew."""
         self._clock = clock
         self._cipher = AESGCM(HKDF(SHA256(), 32, None, b"dosewright kept answers").derive(secret))
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS answers (person TEXT, key TEXT, fingerprint TEXT NOT NULL, at_us INTEGER NOT NULL, "
-            "status INTEGER, media_type TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (person, key))"
-        )
+        self._connection = open_side_file(path, _TABLE)
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
 
     def begin(self, person: str, key: str, fingerprint: str) -> _Kept | None:
-        """Note that a request begins; return what is known of its key already, None where it is the first."""
+        """Note that a request begins; return what is known of its key already, None where it is the first.
+
+        Raises sqlite3.Error where it cannot be noted, as on a full disk.
+        """
         now = self._now_us()
         with self._lock:
             self._connection.execute("DELETE FROM answers WHERE at_us < ?", (now - KEPT_US,))
@@ -102,7 +105,7 @@ class KeptAnswers:
         return _Kept(known, status, media_type, body)
 
     def finish(self, person: str, key: str, status: int, media_type: str, body: bytes) -> None:
-        """Keep the answer of a request that has begun."""
+        """Keep the answer of a request that has begun. Raises sqlite3.Error."""
         with self._lock:
             (fingerprint,) = self._connection.execute(
                 "SELECT fingerprint FROM answers WHERE person = ? AND key = ?", (person, key)
@@ -115,7 +118,10 @@ class KeptAnswers:
             )
 
     def forget(self, person: str, key: str) -> None:
-        """Take a key back whose request was refused before anything was done, so that it may be corrected and sent again."""
+        """Take a key back whose request was refused before anything was done, so that it may be corrected and sent again.
+
+        Raises sqlite3.Error.
+        """
         with self._lock:
             self._connection.execute("DELETE FROM answers WHERE person = ? AND key = ? AND status IS NULL", (person, key))
 
@@ -150,7 +156,11 @@ class Idempotency:
     async def _once(self, person: str, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         body, again = await _body(receive)
         fingerprint = fingerprint_of(str(scope["method"]), str(scope["path"]), body)
-        known = await run_in_threadpool(self._answers.begin, person, key, fingerprint)
+        try:
+            known = await run_in_threadpool(self._answers.begin, person, key, fingerprint)
+        except sqlite3.Error as error:  # nothing is done under a key that nobody would know again
+            await _not_noted(error)(scope, receive, send)
+            return
         if known is not None:
             await _answer_again(known, fingerprint)(scope, receive, send)
             return
@@ -162,10 +172,12 @@ class Idempotency:
                 await self._keep(person, key, answer.status, answer)
 
     async def _keep(self, person: str, key: str, status: int, answer: _Captured) -> None:
-        if status in _REFUSED_FIRST:
-            await run_in_threadpool(self._answers.forget, person, key)
-        else:
-            await run_in_threadpool(self._answers.finish, person, key, status, answer.media_type, b"".join(answer.body))
+        # The answer has gone out. What is not kept of it, on a full disk, is not done again: the key has begun, and says so.
+        with suppress(sqlite3.Error):
+            if status in _REFUSED_FIRST:
+                await run_in_threadpool(self._answers.forget, person, key)
+            else:
+                await run_in_threadpool(self._answers.finish, person, key, status, answer.media_type, b"".join(answer.body))
 
 
 def fingerprint_of(method: str, path: str, body: bytes) -> str:
@@ -199,6 +211,15 @@ def _answer_again(known: _Kept, fingerprint: str) -> Response:
             remedy="Look at the object before you ask again with a new key.",
         )
     return Response(known.body, status_code=known.status, media_type=known.media_type or None, headers={"Idempotency-Replayed": "true"})
+
+
+def _not_noted(error: sqlite3.Error) -> Response:
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "HTTP-503",
+        f"The workstation cannot note the Idempotency-Key now ({error}); nothing was done.",
+        remedy="Look whether the disk is full (`dosewright doctor`), and send the request again.",
+    )
 
 
 async def _body(receive: Receive) -> tuple[bytes, Receive]:

@@ -135,6 +135,24 @@ def test_a_request_that_was_cut_off_is_not_carried_out_again(bench: Any) -> None
     assert orders(bench) == []
 
 
+def test_a_disk_that_takes_no_key_refuses_the_request_before_it_is_done(bench: Any) -> None:
+    bench.token("pharmacist")
+    bench.workstation.answers._connection.execute("PRAGMA query_only=1")
+    answer = post(bench, order(bench))
+    assert answer.status_code == 503 and "nothing was done" in answer.json()["detail"] and orders(bench) == []
+    bench.workstation.answers._connection.execute("PRAGMA query_only=0")
+    assert post(bench, order(bench)).status_code == 201
+
+
+def test_an_answer_that_the_disk_does_not_keep_goes_out_and_nothing_is_done_twice(bench: Any, monkeypatch: Any) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(bench.workstation.answers, "finish", full)
+    assert post(bench, order(bench)).status_code == 201
+    assert post(bench, order(bench)).status_code == 409 and orders(bench) == ["O00001"]
+
+
 @pytest.mark.parametrize("key", ["short", "x" * 129, "with a blank in the middle"])
 def test_a_key_that_is_none_is_refused(bench: Any, key: str) -> None:
     assert post(bench, order(bench), key=key).status_code == 422
