@@ -25,7 +25,7 @@ from api.security import GRANTS, MINUTE, Permission, Sessions
 from api.site import Site
 from api.wiring import build_workstation
 from audit.access_policy import AccessPolicy
-from audit.clock import SystemClock
+from audit.clock import SystemClock, UtcReading
 from audit.errors import RecordError
 from audit.identity import Role
 from audit.second_factor import code_at
@@ -402,6 +402,56 @@ def test_a_lock_holds_where_it_cannot_be_recorded(locked: Any, monkeypatch: pyte
         assert any("not on record yet" in item["text"] for item in locked.ask("quality", "GET", "/attention").json())
     locked.ask("operator", "GET", "/session")
     assert locked.workstation.sessions.ends() == () and "person.session.locked" in kinds(locked)
+
+
+def test_what_was_locked_is_recorded_once_however_many_ask(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    people, sessions = locked.workstation.people, locked.workstation.sessions
+    for opened in list(sessions._open):
+        sessions._open[opened].seen -= 16 * MINUTE
+    close = people._identity.close_session
+    others: list[bool] = []
+
+    def with_another(*arguments: Any) -> None:
+        monkeypatch.setattr(people._identity, "close_session", close)
+        with ThreadPoolExecutor(1) as pool:
+            others.append(pool.submit(people.record_ends).result(30))
+        close(*arguments)
+
+    monkeypatch.setattr(people._identity, "close_session", with_another)
+    for username in ("operator", "quality", "qp"):
+        assert sessions.find(locked.token(username)).locked
+    waiting = len(sessions.ends())
+    assert people.record_ends() is True
+    assert waiting == 3 == kinds(locked).count("person.session.locked") and others == [False]
+
+
+def test_a_role_that_was_lent_ends_with_its_day_in_open_sessions_too() -> None:
+    class Days(Virtual):
+        day = "2026-11-30"
+
+        def utc(self) -> UtcReading:
+            return UtcReading(f"{type(self).day}T22:59:59.000000Z", "Europe/Berlin", "unknown")
+
+    sessions = Sessions(Days(), 60)
+    lent = ((Role.QUALITY_ASSURANCE, "2026-11-30"), (Role.PHARMACIST, "2026-12-01"))
+    token = sessions.open("operator", "An operator", [Role.OPERATOR, Role.QUALITY_ASSURANCE, Role.PHARMACIST], lent=lent)
+    held = []
+    for Days.day in ("2026-11-30", "2026-12-01", "2026-12-02"):
+        found = sessions.find(token)
+        assert found is not None
+        held.append((found.may(Permission.HOLD), found.may(Permission.PACK), found.may(Permission.DISPENSE), found.may(Permission.RUN)))
+    assert held == [(True, True, True, True), (False, True, True, True), (False, True, False, True)]
+
+
+def test_a_lent_role_is_in_a_session_until_the_day_that_the_account_says(bench: Any) -> None:
+    until = bench.workstation.people._identity.today().isoformat()
+    for role in ("quality_assurance", "pharmacist"):  # the second is the person's own, which does not end
+        body = {"role": role, "until": until, "reason": "leave"}
+        assert bench.ask("administrator", "POST", "/people/second/deputy", body).status_code == 200
+    found = bench.workstation.sessions.find(bench.token("second"))
+    assert Role.QUALITY_ASSURANCE in found.roles and found.lent == ((Role.QUALITY_ASSURANCE, until),)
+    bench.workstation.sessions.resume(bench.token("second"), bench.workstation.people._identity.person("second"))
+    assert bench.workstation.sessions.find(bench.token("second")).lent == found.lent
 
 
 def test_an_issued_password_opens_nothing_but_its_change(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
