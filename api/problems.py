@@ -81,6 +81,16 @@ def problem(status: HTTPStatus, code: str, detail: str, *, remedy: str = "", rea
     return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
 
 
+def unforeseen() -> JSONResponse:
+    """Return the problem document of an error that nobody foresaw."""
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "DW-000",
+        "The workstation met an error that it did not foresee; the request was not carried out as far as is known.",
+        remedy="Look at the state of the object before you try again; the process log holds the details.",
+    )
+
+
 def problem_of(error: DosewrightError, connection: HTTPConnection) -> Response:
     """Return the problem document of an error, or a page where the request came from a form of a browser."""
     if "text/html" in connection.headers.get("accept", ""):
@@ -133,9 +143,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "DW-000",
-            "The workstation met an error that it did not foresee; the request was not carried out as far as is known.",
-            remedy="Look at the state of the object before you try again; the process log holds the details.",
-        )
+        return unforeseen()

@@ -283,6 +283,20 @@ def test_headers_of_every_answer(bench: Any) -> None:
         assert headers["cache-control"] == "no-store" and headers["referrer-policy"] == "same-origin"
 
 
+def test_an_error_that_nobody_foresaw_has_the_headers_of_every_answer(bench: Any, monkeypatch: Any) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault of our own")
+
+    monkeypatch.setattr(bench.workstation.people, "people", broken)
+    https = type(bench.client)(bench.client.app, base_url="https://localhost", client=("127.0.0.1", 5), raise_server_exceptions=False)
+    answer = https.get("/api/v1/people", headers={"Authorization": f"Bearer {bench.token('operator')}"})
+    assert answer.status_code == 500 and answer.json()["code"] == "DW-000" and "our own" not in answer.text
+    assert answer.headers["cache-control"] == "no-store" and answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"] and "strict-transport-security" in answer.headers
+    with pytest.raises(ZeroDivisionError):  # and the server's log has it
+        bench.ask("operator", "GET", "/people")
+
+
 def test_log_out_ends_the_session(bench: Any) -> None:
     assert bench.ask("operator", "GET", "/session").json()["username"] == "operator"
     assert bench.ask("operator", "DELETE", "/session").status_code == 204
