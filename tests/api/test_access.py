@@ -17,6 +17,7 @@ import pytest
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
+from api import challenges
 from api import cli as command
 from api.app import create_app, guards
 from api.demo_desk import Desk, Refused
@@ -25,7 +26,7 @@ from api.security import GRANTS, MINUTE, Permission, Sessions
 from api.site import Site
 from api.wiring import build_workstation
 from audit.access_policy import AccessPolicy
-from audit.clock import SystemClock, UtcReading
+from audit.clock import MICROSECONDS, SystemClock, UtcReading
 from audit.errors import RecordError
 from audit.identity import Role
 from audit.second_factor import code_at
@@ -634,3 +635,31 @@ def test_a_site_that_cannot_be_made_leaves_nothing(tmp_path: Path, cli: Any, arg
     answer = cli("site", "create", str(tmp_path / "ward"), *arguments)
     assert answer.status == 2 and says in answer.error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_questions_that_anybody_may_ask_push_out_no_challenge_of_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenges, "_MOST", 3)
+    Virtual.at = 0
+    asked = challenges.Challenges(Virtual())
+    of_signature = asked.issue("signature", "qp")
+    passkeys = [asked.issue("passkey", "nobody") for _ in range(5)]
+    assert [asked.take(text, "passkey", "nobody") for text in passkeys] == [False, False, True, True, True]
+    assert not asked.take(of_signature, "passkey", "qp"), "a challenge serves one purpose"
+    assert asked.take(of_signature, "signature", "qp") and not asked.take(of_signature, "signature", "qp")
+    late = asked.issue("signature", "qp")
+    Virtual.at = challenges.LIFETIME_S * MICROSECONDS
+    assert not asked.take(late, "signature", "qp")
+
+
+def test_nobody_judges_a_notice_about_themselves(bench: Any) -> None:
+    for _ in range(5):
+        bench.client.post("/api/v1/session", json={"username": "operator", "password": "wrong"})
+    identity = bench.workstation.people._identity
+    bench.workstation.store.append(identity.misuse("the last administrator was unlocked at the machine itself", "administrator"))
+    for notice in bench.ask("quality", "GET", "/attention").json():
+        own = "administrator" in notice["text"]
+        judged = bench.ask("administrator", "POST", f"/attention/{notice['id']}/judge", {"outcome": "looked at"})
+        assert judged.status_code == (403 if own else 200)
+        if own:
+            assert bench.ask("quality", "POST", f"/attention/{notice['id']}/judge", {"outcome": "looked at"}).status_code == 200
+    assert kinds(bench).count("access.misuse.judged") == 2
