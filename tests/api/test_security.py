@@ -11,14 +11,16 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter
 
 from api import app as application
-from api import routes_devices
+from api import routes_devices, routes_stores
 from api.app import create_app, guards
+from api.dependencies import today_of
 from api.errors import WorkstationError
 from api.frontier import Frontier
 from api.perimeter import Perimeter
 from api.security import COOKIE, GRANTS, Permission, Sessions
-from audit.clock import SystemClock
+from audit.clock import SystemClock, UtcReading
 from audit.identity import Role
+from audit.restore_test import Due
 
 INSIDE_ALL = Perimeter((ip_network("127.0.0.0/8"),))
 READING = {"GET", "HEAD"}
@@ -295,6 +297,16 @@ def test_an_error_that_nobody_foresaw_has_the_headers_of_every_answer(bench: Any
     assert "default-src 'none'" in answer.headers["content-security-policy"] and "strict-transport-security" in answer.headers
     with pytest.raises(ZeroDivisionError):  # and the server's log has it
         bench.ask("operator", "GET", "/people")
+
+
+@pytest.mark.parametrize(("zone", "day"), [("UTC", "2026-11-30"), ("Europe/Berlin", "2026-12-01"), ("America/New_York", "2026-11-30")])
+def test_the_day_of_a_route_is_that_of_the_site(bench: Any, monkeypatch: Any, zone: str, day: str) -> None:
+    bench.token("operator")
+    monkeypatch.setattr(SystemClock, "utc", lambda self: UtcReading("2026-11-30T23:30:00.000000Z", zone, "unknown"))
+    asked: list[str] = []
+    monkeypatch.setattr(routes_stores, "restore_due", lambda store, today: asked.append(today.isoformat()) or Due(None, False, "none"))
+    assert bench.ask("operator", "GET", "/stores/restore-test").status_code == 200
+    assert asked == [day] == [today_of(bench.workstation).isoformat()]
 
 
 def test_log_out_ends_the_session(bench: Any) -> None:
