@@ -185,10 +185,8 @@ class InkDesk:
         """Return a cartridge as it is now, with what is left in it, and every entry about it."""
         cartridge, state = self._shelf.cartridge(serial), self._store.state("cartridge", serial) or {}
         lot = self._shelf.ink(cartridge.ink_lot)
-        view = TrailView(list(self._store.lines()))
-        history: list[JsonObject] = [
-            {"at": entry.at, "kind": entry.kind, "by": entry.who["name"], "new": entry.new} for entry in view.of("cartridge", serial)
-        ]
+        entries = self._store.search(subject_type="cartridge", subject_id=serial, limit=self._store.size)
+        history: list[JsonObject] = [{"at": entry.at, "kind": entry.kind, "by": entry.actor.name, "new": entry.new} for entry in entries]
         return {
             **cartridge.as_record(),
             "remaining": str(cartridge.remaining),

@@ -69,7 +69,7 @@ def prepare(bench: Any, record: dict[str, Any], checker: str = "second", who: st
     return bench.ask(who, "POST", "/inks/prepared", {"ink": record, "checker": {**bench.signature(checker), "username": checker}})
 
 
-def test_a_lot_and_its_cartridge_are_received_once(bench: Any) -> None:
+def test_a_lot_and_its_cartridge_are_received_once(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.ask("operator", "POST", "/inks", LOT).status_code == 201
     again = bench.ask("operator", "POST", "/inks", LOT)
     assert again.status_code == 409 and "There is a ink lot CYC-2 already" in again.json()["detail"]
@@ -77,7 +77,9 @@ def test_a_lot_and_its_cartridge_are_received_once(bench: Any) -> None:
     assert bench.ask("operator", "POST", "/cartridges", {**filled, "used": "5 uL"}).status_code == 422
     assert bench.ask("operator", "POST", "/cartridges", {**filled, "ink_lot": "none"}).status_code == 404
     assert bench.ask("operator", "POST", "/cartridges", filled).status_code == 201
-    shown = bench.ask("administrator", "GET", "/cartridges/C-9").json()
+    with monkeypatch.context() as patch:  # what concerns one cartridge is looked up: the trail of years is not read for it
+        patch.setattr(bench.workstation.store, "lines", None)
+        shown = bench.ask("administrator", "GET", "/cartridges/C-9").json()
     assert shown["remaining"] == "9500 uL" and [entry["kind"] for entry in shown["history"]] == ["ink.cartridge.received"]
     assert shown["strength"] == "39.6 mg/g (assay of ink lot CYC-2)"
     assert bench.ask("administrator", "POST", "/inks", LOT).status_code == 403
