@@ -321,6 +321,7 @@ def test_ready_is_said_to_anybody_and_says_nothing_else(bench: Any, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(routes_process, "LEAST_FREE", 1 << 62)
         full = bench.client.get("/api/v1/ready")
+        assert full.json()["code"] == "AU-002", "the record refuses writes soon; no cell is the matter"
         assert full.status_code == 503 and str(bench.workstation.settings.folder) not in full.text
 
     store = bench.workstation.store
