@@ -257,11 +257,3 @@ class Kept(_Shown):
     because: str
     holds: list[str]
     due: bool
-
-
-class TrailFound(_Shown):
-    """Entries as they are on record; `cursor` continues the search, null: there is no more."""
-
-    entries: list[dict[str, JsonValue]]
-    cursor: str | None
-    looked_at: int

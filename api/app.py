@@ -118,6 +118,7 @@ def create_app(workstation: Workstation, *, page: bool = True) -> FastAPI:
     app.state.workstation = workstation
     app.state.metrics = metrics = Metrics(workstation)
     app.state.feed_places = FeedPlaces()
+    app.state.stop_threads = routes_devices.stop_threads(workstation.cells.names)
     problems.install(app)
     undeclared = sorted(
         f"{method} {route.path}"

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
+from api.security import STOP_PATH
 
 LARGEST_BODY = 8 << 20
 SLOWEST_BODY_S = 20.0
@@ -16,6 +17,8 @@ SLOWEST_BODY_S = 20.0
 
 class BodyLimits:
     """ASGI middleware: refuses a body that is announced or grows too large, or takes longer than its time to come.
+
+    STOP is not refused for its body: its route reads what it needs and no more.
 
     Concurrency: one event loop; nothing is shared between requests.
     """
@@ -26,7 +29,7 @@ class BodyLimits:
         self._slowest_s = slowest_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or STOP_PATH.match(scope["path"]):
             await self._app(scope, receive, send)
             return
         begun = False

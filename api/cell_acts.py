@@ -39,7 +39,7 @@ class CellActs:
 
         It is asked often, so the cell is not asked who is trained: the batch says that (`ProductionRules.run_acts`).
         """
-        status = self._cells.client(cell).status(max(0, trace_since_us))
+        status = self._cells.client(cell, watching=True).status(max(0, trace_since_us))
         said, purpose = status.get("allowed_actions"), status.get("purpose")
         acts: dict[str, JsonValue] = {}
         for name, act in (said if isinstance(said, dict) else {}).items():
@@ -49,7 +49,7 @@ class CellActs:
 
     def alarms(self, session: Session, cell: str) -> list[dict[str, JsonValue]]:
         """Return the alarms of the run on a cell, each with what this person may do about it."""
-        client = self._cells.client(cell)
+        client = self._cells.client(cell, watching=True)
         rows, said = client.status().get("alarms"), client.allowed().get("alarms")
         found: list[dict[str, JsonValue]] = []
         for row in rows if isinstance(rows, list) else ():
@@ -63,7 +63,7 @@ class CellActs:
 
     def readiness(self, session: Session, cell: str) -> dict[str, JsonValue]:
         """Return the gates that can be judged without a job, and what this person may do to care for the cell."""
-        client, role = self._cells.client(cell), _role(session, Permission.CARE)
+        client, role = self._cells.client(cell, watching=True), _role(session, Permission.CARE)
         heard = reasons_by_name(client.allowed(None if role else actor_record(actor_of(session, Permission.CARE))).get("care"))
         acts: dict[str, JsonValue] = {name: _act([*role, *heard.get(name, ())]) for name in _OF_CARE}
         return {**client.readiness(), "allowed_actions": acts}

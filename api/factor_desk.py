@@ -55,7 +55,10 @@ class FactorDesk:
         return [factor.as_record() for factor in self._factors.of(session.username)]
 
     def begin_totp(self, session: Session, password: str) -> JsonObject:
-        """Return a new secret with its QR code and recovery codes, after the password. Raises LoginFailed, RemoteRefused."""
+        """Return a new secret with its QR code and recovery codes, after the password.
+
+        Raises LoginFailed, RemoteRefused, SessionLocked, PasswordChangeNeeded, as every change of an own second factor does.
+        """
         self._again(session, password)
         enrolment = self._factors.begin_totp(session.username)
         picture, codes = qr_svg(enrolment.address), list(enrolment.recovery_codes)
@@ -63,7 +66,7 @@ class FactorDesk:
 
     def confirm_totp(self, session: Session, code: str) -> JsonObject:
         """Enrol the secret that was begun. Raises AccessDenied for a code that is not its."""
-        _inside(session)
+        _refuse_elsewhere(session)
         return self._factors.confirm_totp(self._person(session.username), code).as_record()
 
     def begin_passkey(self, session: Session, password: str) -> JsonObject:
@@ -84,7 +87,7 @@ class FactorDesk:
 
     def confirm_passkey(self, session: Session, label: str, credential: Mapping[str, JsonValue]) -> JsonObject:
         """Enrol the passkey that the browser made. Raises InputInvalid where the ceremony fails, AccessDenied where it is known."""
-        _inside(session)
+        _refuse_elsewhere(session)
         party, challenge = self._party(), _challenge_of(credential)
         if not self._challenges.take(challenge, "passkey enrolment", session.username):
             raise InputInvalid("This passkey answers no open question.", remedy="Begin the enrolment again.")
@@ -157,7 +160,7 @@ class FactorDesk:
 
     def _again(self, session: Session, password: str) -> Person:
         """Re-authenticate before a change of the person's own account."""
-        _inside(session)
+        _refuse_elsewhere(session)
         new: JsonObject = {}
         person, _ = self._identity.reauthenticate(
             session.username, password, purpose=EventKind.PERSON_SESSION_RESUMED, new=new, reason="change of an own second factor"
@@ -182,11 +185,16 @@ class FactorDesk:
         return hmac.digest(self._factors.key(), f"no passkey of {username}".encode(), "sha256")
 
 
-def _inside(session: Session) -> None:
+def _refuse_elsewhere(session: Session) -> None:
+    """Second factors are changed at the site, in a session that the person's own password opened: one that somebody issued enrols nothing.
+
+    Raises RemoteRefused, SessionLocked, PasswordChangeNeeded.
+    """
     if session.remote:
         raise RemoteRefused(
             "Second factors are enrolled and changed at the site only.", remedy="Come to a workstation inside the perimeter."
         )
+    session.require_open()
 
 
 def _encoded(value: bytes) -> str:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import CrossOrigin, NotLoggedIn, RemoteRefused
 from api.perimeter import Origin, Perimeter
-from api.problems import problem, problem_of
+from api.problems import problem, problem_of, unforeseen
 from api.security import API, Session, Sessions, token_of
 from api.workstation.places import CELL, PLACES
 
@@ -100,9 +100,15 @@ class Frontier:
     async def _http(
         self, connection: HTTPConnection, session: Session | None, from_cookie: bool, origin: Origin, receive: Receive, send: Send
     ) -> None:
-        scope = connection.scope
+        scope, begun = connection.scope, False
         path, method = str(scope["path"]), str(scope["method"])
-        sealed = _with_headers(send, path, encrypted=origin.encrypted)
+        with_headers = _with_headers(send, path, encrypted=origin.encrypted)
+
+        async def sealed(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await with_headers(message)
+
         if _host_name(connection.headers.get("host", "")) not in self._hosts:
             answer: ASGIApp = problem(HTTPStatus.MISDIRECTED_REQUEST, "AP-021", "This is not the name of this workstation.")
         elif not _private(origin):
@@ -119,7 +125,12 @@ class Frontier:
             answer = self._app
             if session is not None and _is_a_persons(connection):
                 self._sessions.touch(token_of(connection)[0])
-        await answer(scope, receive, sealed)
+        try:
+            await answer(scope, receive, sealed)
+        except Exception:  # it goes on to the server's log; who asked is answered here, under the same headers as always
+            if not begun:
+                await unforeseen()(scope, receive, sealed)
+            raise
 
     def _own_origin(self, connection: HTTPConnection, *, needed: bool) -> bool:
         """True where the Origin header names the host that was asked; without the header, where none is needed."""

@@ -54,14 +54,18 @@ class CartridgeWeighing(BaseModel):
 
 
 class InkDesk:
-    """Takes what people enter about inks. Lifetime: that of the workstation. Concurrency: safe for several threads, as the store is."""
+    """Takes what people enter about inks.
+
+    Lifetime: that of the workstation. Concurrency: safe for several threads; one lock for every change, so that of two who enter the same
+    lot or cartridge at once, the second is told, and no use and no weighing is lost to another.
+    """
 
     def __init__(self, store: TrailStore, people: People, shelf: Shelf) -> None:
         self._store = store
         self._people = people
         self._shelf = shelf
         self._returns = CartridgeReturns(store)
-        self._weighing = threading.Lock()
+        self._lock = threading.Lock()
 
     def receive_ink(self, session: Session, record: Mapping[str, object]) -> JsonObject:
         """Record an ink lot with its certificate of analysis. Raises InputInvalid, WrongState where the lot is known."""
@@ -71,8 +75,9 @@ class InkDesk:
             raise InputInvalid(
                 f"Ink lot {ink.lot} has a preparation record, not a certificate.", remedy="Enter it as prepared, with its check."
             )
-        self._unknown("ink_lot", ink.lot)
-        self._shelf.receive_ink(ink, actor)
+        with self._lock:
+            self._unknown("ink_lot", ink.lot)
+            self._shelf.receive_ink(ink, actor)
         return ink.as_record()
 
     def prepare_ink(self, session: Session, record: Mapping[str, object], checker: Credentials) -> JsonObject:
@@ -91,13 +96,14 @@ class InkDesk:
             )
         if signer == session.username:
             raise WrongState("Who prepared an ink cannot check it.", remedy="Let a second person sign the check: checker.")
-        self._unknown("ink_lot", ink.lot)
         subject = Subject("ink_lot", ink.lot)
-        signature = self._people.sign(
-            session, checker, permission=Permission.RECEIVE_INK, meaning=MEANING_CHECKED, digest=ink.digest, subject=subject
-        )
-        new: JsonObject = {**ink.as_record(), "checked": signature.as_record()}
-        self._store.append(EntryDraft(EventKind.INK_LOT_PREPARED, subject, new, actor, DEVICE))
+        with self._lock:
+            self._unknown("ink_lot", ink.lot)
+            signature = self._people.sign(
+                session, checker, permission=Permission.RECEIVE_INK, meaning=MEANING_CHECKED, digest=ink.digest, subject=subject
+            )
+            new: JsonObject = {**ink.as_record(), "checked": signature.as_record()}
+            self._store.append(EntryDraft(EventKind.INK_LOT_PREPARED, subject, new, actor, DEVICE))
         return {"lot": ink.lot, "strength": str(ink.assay), "strength_basis": made.strength_basis, "checked_by": signer}
 
     def receive_cartridge(self, session: Session, record: Mapping[str, object]) -> JsonObject:
@@ -110,8 +116,9 @@ class InkDesk:
         if cartridge.used.value or cartridge.warm is not None:
             raise InputInvalid("A new cartridge has nothing used.", remedy="Leave out `used` and `warm`; runs are counted here.")
         refuse(self._against_filling(session, cartridge.ink_lot))
-        self._unknown("cartridge", cartridge.serial)
-        self._shelf.receive_cartridge(cartridge, actor)
+        with self._lock:
+            self._unknown("cartridge", cartridge.serial)
+            self._shelf.receive_cartridge(cartridge, actor)
         return cartridge.as_record()
 
     def weigh_cartridge(self, session: Session, serial: str, weighing: CartridgeWeighing, batch: str | None = None) -> JsonObject:
@@ -122,7 +129,7 @@ class InkDesk:
         WrongState (weighed back already, used since), InputInvalid.
         """
         actor = actor_of(session, Permission.RECEIVE_INK)
-        with self._weighing:
+        with self._lock:
             cartridge, state = self._shelf.cartridge(serial), self._store.state("cartridge", serial) or {}
             gross, uncertainty = _mass(weighing.gross_mg, "gross mass in mg"), _mass(weighing.uncertainty_mg, "uncertainty in mg")
             settled = self._returns.settled_by(serial, batch)
@@ -178,10 +185,8 @@ class InkDesk:
         """Return a cartridge as it is now, with what is left in it, and every entry about it."""
         cartridge, state = self._shelf.cartridge(serial), self._store.state("cartridge", serial) or {}
         lot = self._shelf.ink(cartridge.ink_lot)
-        view = TrailView(list(self._store.lines()))
-        history: list[JsonObject] = [
-            {"at": entry.at, "kind": entry.kind, "by": entry.who["name"], "new": entry.new} for entry in view.of("cartridge", serial)
-        ]
+        entries = self._store.search(subject_type="cartridge", subject_id=serial, limit=self._store.size)
+        history: list[JsonObject] = [{"at": entry.at, "kind": entry.kind, "by": entry.actor.name, "new": entry.new} for entry in entries]
         return {
             **cartridge.as_record(),
             "remaining": str(cartridge.remaining),
@@ -207,7 +212,8 @@ class InkDesk:
         for head, (serial, part) in enumerate(zip(order.cartridges, parts, strict=False)):
             prime = part.parameters.prime_volume.set_point.value
             usage = usage_of(cell_trail, run, head=head, heads=len(parts), prime=prime)
-            self._count(serial, usage, by)
+            with self._lock:
+                self._count(serial, usage, by)
 
     def _count(self, serial: str, usage: Usage, by: Actor) -> None:
         cartridge, state = self._shelf.cartridge(serial), self._store.state("cartridge", serial) or {}

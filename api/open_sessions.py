@@ -26,10 +26,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from api.side_file import open_side_file
 from audit.roles import Role
 
 SESSIONS_FILE = Path("sessions.db")
 _NONCE = 12
+_TABLE = "CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, sealed BLOB NOT NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,10 @@ class OpenSessions:
     """
 
     def __init__(self, path: Path, secret: bytes) -> None:
-        """`secret`: the site's key of patients' data, as its file has it. A file that cannot be read is begun anew."""
+        """`secret`: the site's key of patients' data, as its file has it. A file that is damaged is begun anew."""
         self._cipher = AESGCM(HKDF(SHA256(), 32, None, b"dosewright open sessions").derive(secret))
         self._lock = threading.Lock()
-        try:
-            self._connection = _opened(path)
-        except sqlite3.DatabaseError:
-            for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-                name.unlink(missing_ok=True)
-            self._connection = _opened(path)
+        self._connection = open_side_file(path, _TABLE)
 
     def close(self) -> None:
         with self._lock:
@@ -108,11 +105,3 @@ class OpenSessions:
             )
         except (InvalidTag, ValueError, KeyError):
             return None
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    path.chmod(0o600)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, sealed BLOB NOT NULL)")
-    return connection

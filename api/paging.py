@@ -22,6 +22,7 @@ from api.errors import InputInvalid
 
 LARGEST, USUAL = 500, 100
 _LONGEST_CURSOR = 1000
+_LARGEST_NUMBER = 2**53 - 1  # of any number on record (RFC 8785)
 _T = TypeVar("_T")
 Key = tuple[str | int, ...]
 
@@ -122,9 +123,13 @@ def _read(cursor: str) -> Key:
         found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         raise _refused() from None
-    if not isinstance(found, list) or not all(isinstance(part, (str, int)) and not isinstance(part, bool) for part in found):
+    if not isinstance(found, list) or not all(_is_part(part) for part in found):
         raise _refused()
     return tuple(found)
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, str) or (isinstance(part, int) and not isinstance(part, bool) and abs(part) <= _LARGEST_NUMBER)
 
 
 def _fits(key: Sequence[str | int], other: Sequence[str | int]) -> bool:

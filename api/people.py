@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -65,6 +66,7 @@ class People:
         self._factors = factors
         self._challenges = challenges
         self._demonstration = demonstration
+        self._recording = threading.Lock()
 
     @property
     def policy(self) -> AccessPolicy:
@@ -81,7 +83,9 @@ class People:
             raise RemoteRefused("From outside, the way here is not encrypted.", remedy="Use the site's https address.")
         second = self._second(origin.remote, given or GivenFactor())
         person = self._identity.authenticate(username, password, second=second, remote=origin.remote)
-        token = self._sessions.open(person.username, person.name, person.roles, remote=origin.remote, must_change=person.must_change)
+        token = self._sessions.open(
+            person.username, person.name, person.roles, remote=origin.remote, must_change=person.must_change, lent=person.lent
+        )
         return token, person
 
     def log_out(self, session: Session, token: str) -> None:
@@ -102,13 +106,20 @@ class People:
         return person_record(person)
 
     def record_ends(self) -> bool:
-        """Put on record what time ended or locked. What the record does not take now stays to be recorded; returns whether all is."""
-        for end in self._sessions.ends():
-            try:
+        """Put on record what time ended or locked, each once; what the record does not take now stays to be recorded.
+
+        Returns whether all is. Where somebody is at it already, it is left to them.
+        """
+        if not self._recording.acquire(blocking=False):
+            return False
+        try:
+            for end in self._sessions.ends():
                 self._identity.close_session(end.username, end.reason, end.kind)
-            except RecordError:
-                return False
-            self._sessions.recorded(end)
+                self._sessions.recorded(end)
+        except RecordError:
+            return False
+        finally:
+            self._recording.release()
         return True
 
     def people(self) -> list[JsonObject]:

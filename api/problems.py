@@ -81,6 +81,16 @@ def problem(status: HTTPStatus, code: str, detail: str, *, remedy: str = "", rea
     return JSONResponse(body, status_code=int(status), media_type=MEDIA_TYPE, headers=headers)
 
 
+def unforeseen() -> JSONResponse:
+    """Return the problem document of an error that nobody foresaw."""
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "DW-000",
+        "The workstation met an error that it did not foresee; the request was not carried out as far as is known.",
+        remedy="Look at the state of the object before you try again; the process log holds the details.",
+    )
+
+
 def problem_of(error: DosewrightError, connection: HTTPConnection) -> Response:
     """Return the problem document of an error, or a page where the request came from a form of a browser."""
     if "text/html" in connection.headers.get("accept", ""):
@@ -105,34 +115,32 @@ def _validation(errors: Sequence[Mapping[str, object]]) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the application with a problem document; nothing internal is shown."""
+    """Answer every error of the application with a problem document; nothing internal is shown.
+
+    No thread is taken to say it: what is refused is refused at once, even where all threads wait for a cell.
+    """
 
     @app.exception_handler(DosewrightError)
-    def _dosewright(request: Request, error: DosewrightError) -> Response:
+    async def _dosewright(request: Request, error: DosewrightError) -> Response:
         return problem_of(error, request)
 
     @app.exception_handler(RequestValidationError)
-    def _request(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _request(request: Request, error: RequestValidationError) -> JSONResponse:
         return _validation(error.errors())
 
     @app.exception_handler(ValidationError)
-    def _value(request: Request, error: ValidationError) -> JSONResponse:
+    async def _value(request: Request, error: ValidationError) -> JSONResponse:
         return _validation([dict(item) for item in error.errors()])
 
     @app.exception_handler(QuantityError)
-    def _quantity(request: Request, error: QuantityError) -> JSONResponse:
+    async def _quantity(request: Request, error: QuantityError) -> JSONResponse:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "AP-014", str(error), remedy="Correct the value and send it again.")
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         return problem(status, f"HTTP-{error.status_code}", str(error.detail))
 
     @app.exception_handler(Exception)
-    def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "DW-000",
-            "The workstation met an error that it did not foresee; the request was not carried out as far as is known.",
-            remedy="Look at the state of the object before you try again; the process log holds the details.",
-        )
+    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+        return unforeseen()

@@ -29,6 +29,7 @@ from api.shelf import Shelf
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.store import TrailStore
+from printer.errors import CellUnreachable
 from printer.recipe_lock import DEVELOPMENT
 from recipes.dose import DoseResult, calculate
 from recipes.model import Cartridge, DoseOrder, InkLot, Prescription, Recipe
@@ -338,12 +339,23 @@ class Production(Ordered):
     def stop(self, session: Session, cell: str, strength: str, reason: str) -> JsonObject:
         """Stop whatever a cell does. Takes no lock and writes no entry here: the cell stops first and records it."""
         actor = actor_of(session, Permission.STOP)
-        client = self._cells.client(cell, urgent=True)
-        run = client.status().get("run")
+        client, run = self._run_on(cell)
         if not isinstance(run, str):
             raise WrongState(f"No run is on {cell}.", remedy="There is nothing to stop.")
         client.stop(run, strength, actor_record(actor), reason)
         return {"cell": cell, "run": run, "asked": f"stop: {strength}"}
+
+    def _run_on(self, cell: str) -> tuple[CellPort, Json]:
+        """Return the connection of STOP and the run on a cell. Raises NotFound, CellUnreachable.
+
+        Where the connection is lost as it is asked, it is asked once more: a question changes nothing, and no press of STOP is lost by it.
+        """
+        client = self._cells.client(cell, urgent=True)
+        try:
+            return client, client.status().get("run")
+        except CellUnreachable:
+            client = self._cells.client(cell, urgent=True)  # it may have come back elsewhere
+            return client, client.status().get("run")
 
     def acknowledge(self, session: Session, cell: str, alarm: str, comment: str) -> JsonObject:
         actor = actor_of(session, Permission.ACKNOWLEDGE)

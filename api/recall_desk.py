@@ -180,7 +180,7 @@ class RecallDesk:
         for name, state in self._store.objects("cell"):
             origin, key = text_of(state.get("origin")) or "", text_of(state.get("verifier_key")) or ""
             try:
-                views.append(TrailView(fetch_trail(self._cells.client(name, urgent=True), origin, key).lines))
+                views.append(TrailView(fetch_trail(self._cells.client(name, watching=True), origin, key).lines))
             except DosewrightError as error:
                 notes.append(f"{name} was not searched: {error.message}")
         for file in read_folder(self._archive):

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 from pydantic import ValidationError
 
@@ -34,6 +33,7 @@ from audit.events import Actor, EntryDraft, EventKind, Subject
 from audit.release.trail_view import count_of
 from audit.signatures import Signature
 from audit.store import TrailStore
+from printer.standing import local_day
 from recipes.bundle_file import read_bundle_file, write_bundle_file
 from recipes.effectivity import (
     EXEMPT,
@@ -368,8 +368,7 @@ class RecipeDesk:
         return statement
 
     def _today(self) -> date:
-        reading = self._store.clock.utc()
-        return datetime.fromisoformat(reading.at).replace(tzinfo=UTC).astimezone(ZoneInfo(reading.zone)).date()
+        return date.fromisoformat(local_day(self._store.clock.utc()))
 
     def _batch_status(self, name: str) -> str:
         return str((self._store.state("batch", name) or {}).get("status"))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.concurrency import run_in_threadpool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect
 
 from api import answers
 from api.dependencies import Answer, Services
@@ -21,6 +26,23 @@ from audit.events import EventKind
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 _LARGEST = 4096
+_PATIENCE_S = 1.0
+"""How long the body of a STOP may take to come; a browser sends it with the request."""
+_LONGEST_REASON = 500
+_STOPS_OF_A_CELL = 8
+
+
+def stop_threads(cells: Iterable[str]) -> Mapping[str, CapacityLimiter]:
+    """Return for each cell the threads that STOP of this cell alone takes.
+
+    All other requests share threads, which may all wait for a cell that hangs; a STOP for another one must not wait for them.
+    """
+    return {cell: CapacityLimiter(_STOPS_OF_A_CELL) for cell in cells}
+
+
+def _cut(reason: object) -> object:
+    """A reason that is too long is no reason to forget how strong the stop has to be."""
+    return reason[:_LONGEST_REASON] if isinstance(reason, str) else reason
 
 
 class Stop(BaseModel):
@@ -29,7 +51,7 @@ class Stop(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     strength: Literal["finish_unit", "quickstop", "kill"] = "quickstop"
-    reason: str = Field(default="STOP", max_length=500)
+    reason: Annotated[str, BeforeValidator(_cut)] = Field(default="STOP", max_length=_LONGEST_REASON)
 
 
 class Acknowledge(BaseModel):
@@ -70,7 +92,7 @@ def cells(services: Services, session: _See, page: Page) -> list[str]:
 
 @router.get("/cells/{cell}")
 def describe(services: Services, session: _See, cell: str) -> Answer:
-    return services.cells.client(cell).describe()
+    return services.cells.client(cell, watching=True).describe()
 
 
 @router.get("/cells/{cell}/status", responses={200: {"model": answers.RunStatus}})
@@ -115,26 +137,33 @@ def alarm_figures(services: Services, session: _See, cell: str, run: str | None 
 
 @router.post("/cells/{cell}/stop", responses=LEADS_ON, openapi_extra=body_of_route(Stop, required=False))
 async def stop(request: Request, services: Services, session: _Stop, cell: str) -> Response:
-    """Stop a cell. JSON, a plain HTML form or an empty body: whatever cannot be read means stop at once."""
+    """Stop a cell. JSON, a plain HTML form or an empty body: what cannot be read, or does not come in a second, means at once."""
     wanted = _read(await _body(request), request.headers.get("content-type", ""))
-    answer = await run_in_threadpool(services.production.stop, session, cell, wanted.strength, wanted.reason)
+    carry_out = partial(services.production.stop, session, cell, wanted.strength, wanted.reason)
+    threads: Mapping[str, CapacityLimiter] = request.app.state.stop_threads
+    answer = await run_sync(carry_out, limiter=threads.get(cell))
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse(f"/?cell={cell}", status_code=HTTPStatus.SEE_OTHER)
     return JSONResponse(answer)
 
 
 async def _body(request: Request) -> bytes:
+    """Return the body, empty where it is cut off, too slow or too long."""
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST:
-            return b""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _LARGEST:
+                    return b""
+    except (TimeoutError, ClientDisconnect):
+        return b""
     return body
 
 
 def _read(body: bytes, content_type: str) -> Stop:
     try:
-        if content_type.startswith("application/json"):
+        if content_type.lower().startswith("application/json"):
             return Stop.model_validate_json(body)
         return Stop.model_validate({name: values[0] for name, values in parse_qs(body.decode(), max_num_fields=8).items()})
     except (ValidationError, ValueError):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from api.dependencies import Answer, Services
+from api.dependencies import Answer, Services, today_of
 from api.errors import InputInvalid
 from api.interop.fhir_batch import batch_analysis, dispense
 from api.interop.fhir_request import LARGEST, Active, read_request
@@ -49,7 +48,7 @@ def read_prescription(services: Services, session: _Enter, body: Annotated[bytes
     `fields` go into the form, `findings` are what a person has to look at, `not_taken_over` names what else the request says; the
     second person enters the figures blind, as always.
     """
-    found = read_request(body, printed_here(services.shelf), today=_today(services))
+    found = read_request(body, printed_here(services.shelf), today=today_of(services))
     return {
         "fields": found.fields,
         "identity": found.identity,
@@ -77,7 +76,3 @@ def dispensed(
     moment = services.clock.utc().at
     record = services.release.review(batch)
     return Response(dispense(record, strength_mg, quantity, patient=patient, handed_over=moment), media_type=FHIR_JSON)
-
-
-def _today(services: Services) -> date:
-    return date.fromisoformat(services.clock.utc().at[:10])

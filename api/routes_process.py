@@ -40,7 +40,7 @@ def ready(services: Services) -> Response:
     except DosewrightError as error:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, error.code, "The record cannot be read.", remedy="Look at the workstation.")
     if shutil.disk_usage(services.settings.folder).free < LEAST_FREE:
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "AP-040", "The disk is nearly full.", remedy="Free space on the disk.")
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "AU-002", "The disk is nearly full.", remedy="Free space on the disk.")
     return JSONResponse({"status": "ready"})
 
 

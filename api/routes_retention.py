@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import answers
 from api.access import actor_of
-from api.dependencies import Answer, Answers, Services
+from api.dependencies import Answer, Answers, Services, today_of
 from api.paging import Page, by, paged
 from api.people import DEVICE
 from api.security import Permission, Session, guard
@@ -36,7 +35,7 @@ _Erase = Annotated[Session, Depends(guard(Permission.ERASE, EventKind.PATIENT_ID
 @router.get("/retention", responses=paged(answers.Kept))
 def kept(services: Services, session: _See, page: Page) -> Answers:
     """List until when the documents of each batch are kept, what holds them, and which are due. Nothing is deleted by this."""
-    today = _today(services)
+    today = today_of(services)
     rows = (
         {
             "batch": found.batch,
@@ -70,7 +69,7 @@ def lift(services: Services, session: _Lift, batch: str, name: str, body: Reason
 def ask(services: Services, session: _Request, pseudonym: str, body: Reason) -> Answer:
     """Ask, as the first of two people, that identifying data be erased. Refused, with every reason, while they must be kept."""
     actor = actor_of(session, Permission.ERASE)
-    entry = request_erasure(services.store, pseudonym, body.reason, actor, DEVICE, today=_today(services))
+    entry = request_erasure(services.store, pseudonym, body.reason, actor, DEVICE, today=today_of(services))
     return {"patient": pseudonym, "seq": entry.seq}
 
 
@@ -80,9 +79,5 @@ def erase(services: Services, session: _Erase, pseudonym: str) -> Answer:
 
     `overwritten` is false where somebody read the store at that moment, as a backup does: the row leaves the log with a later entry.
     """
-    entry = erase_identity(services.store, pseudonym, actor_of(session, Permission.ERASE), DEVICE, today=_today(services))
+    entry = erase_identity(services.store, pseudonym, actor_of(session, Permission.ERASE), DEVICE, today=today_of(services))
     return {"patient": pseudonym, "seq": entry.seq, "overwritten": services.store.is_wiped}
-
-
-def _today(services: Services) -> date:
-    return date.fromisoformat(services.store.clock.utc().at[:10])

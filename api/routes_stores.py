@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import actor_of
-from api.dependencies import Answer, Services
+from api.dependencies import Answer, Services, today_of
 from api.errors import InputInvalid
 from api.people import DEVICE
 from api.security import Permission, Session, guard
@@ -51,7 +51,7 @@ _LookAfter = Annotated[Session, Depends(guard(Permission.LOOK_AFTER_STORES, Even
 @router.get("/stores/restore-test")
 def due(services: Services, session: _See) -> Answer:
     """Say when the next restore test of the workstation's store is due, and whether it is overdue."""
-    found = restore_due(services.store, _today(services))
+    found = restore_due(services.store, today_of(services))
     return {"due": None if found.due is None else found.due.isoformat(), "overdue": found.overdue, "text": found.text}
 
 
@@ -67,8 +67,4 @@ def record(services: Services, session: _LookAfter, body: RestoreTest) -> Answer
     outcome = Outcome(body.origin, body.outcome.problem, said)
     actor = actor_of(session, Permission.LOOK_AFTER_STORES)
     entry = record_outcome(services.store, outcome, actor, DEVICE)
-    return {"seq": entry.seq, "text": restore_due(services.store, _today(services)).text}
-
-
-def _today(services: Services) -> date:
-    return date.fromisoformat(services.store.clock.utc().at[:10])
+    return {"seq": entry.seq, "text": restore_due(services.store, today_of(services)).text}

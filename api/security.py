@@ -9,6 +9,7 @@ a cookie must name this host as their origin; so must every websocket.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -26,9 +27,12 @@ from audit.clock import MICROSECONDS, Clock
 from audit.errors import RoleMissing
 from audit.events import EventKind
 from audit.identity import Person, Role
+from printer.standing import local_day
 
 COOKIE = "dosewright_session"
 API = "/api/v1"
+STOP_PATH = re.compile(rf"{API}/cells/[^/]+/stop\Z")
+"""Where STOP is asked for. It is refused for no fault of its body, and never answered from memory."""
 _ANYONE = frozenset(Role)
 _GMP = _ANYONE - {Role.ADMINISTRATOR}
 MINUTE = 60 * MICROSECONDS
@@ -139,10 +143,14 @@ _STANDING = frozenset({Permission.SEE, Permission.STOP})
 """What stays open to a session that is locked, or whose password has to be changed: to look, and to stop."""
 
 
+Lent = tuple[tuple[Role, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One log-in as it is at a moment. `expires` is process time in microseconds.
 
+    `roles` include those `lent`, each until the end of its day at the site (ISO, included).
     `remote`: it came from outside the controlled perimeter. `locked`: nobody has done anything for too long.
     `must_change`: why the password has to be changed first, or empty. `at_page`: the act comes from a page that this
     process serves, over its own websocket. `key` tells sessions of one person apart.
@@ -157,6 +165,7 @@ class Session:
     must_change: str = ""
     at_page: bool = False
     key: str = ""
+    lent: Lent = ()
 
     def may(self, permission: Permission) -> bool:
         """Whether this person has a permission now: a role for it, in a session that is neither locked nor waits for a new password."""
@@ -179,16 +188,21 @@ class Session:
                 f"{self.username} may not {permission.value}.",
                 remedy=f"It takes one of the roles: {', '.join(sorted(role.value for role in GRANTS[permission]))}.",
             )
-        if self.locked and permission not in _STANDING:
+        if permission not in _STANDING:
+            self.require_open()
+        return min(granted, key=lambda role: list(Role).index(role))
+
+    def require_open(self) -> None:
+        """Refuse what only a person does whose own password opened this session. Raises SessionLocked, PasswordChangeNeeded."""
+        if self.locked:
             raise SessionLocked(
                 "This session is locked: nobody used it for too long, or the workstation was started again.",
                 remedy=f"Give the password of {self.username} again. STOP works.",
             )
-        if self.must_change and permission not in _STANDING:
+        if self.must_change:
             raise PasswordChangeNeeded(
                 f"The password of {self.username} has to be changed: {self.must_change}.", remedy="Change it under Account."
             )
-        return min(granted, key=lambda role: list(Role).index(role))
 
 
 @dataclass(slots=True)
@@ -229,12 +243,12 @@ class Sessions:
         self._ends: list[End] = []
         self._lock = threading.Lock()
 
-    def open(self, username: str, name: str, roles: Iterable[Role], *, remote: bool = False, must_change: str = "") -> str:
+    def open(self, username: str, name: str, roles: Iterable[Role], *, remote: bool = False, must_change: str = "", lent: Lent = ()) -> str:
         """Open a session and return its token, which is shown this once."""
         token, now = secrets.token_urlsafe(32), self._clock.now()
         key = _fingerprint(token)
         expires = now + min(self._minutes, self._policy().session_minutes) * MINUTE
-        session = Session(username, name, frozenset(roles), expires, remote, must_change=must_change, key=key)
+        session = Session(username, name, frozenset(roles), expires, remote, must_change=must_change, key=key, lent=lent)
         with self._lock:
             # whose token nobody shows any more would never be found to have ended
             over = [found.session for found in self._open.values() if found.session.expires <= now]
@@ -266,7 +280,8 @@ class Sessions:
         if self._kept is None:
             return
         until = datetime.now(UTC) + timedelta(microseconds=session.expires - self._clock.now())
-        who = session.username, session.name, session.roles, session.remote, session.must_change
+        own = session.roles - {role for role, _ in session.lent}  # the password, which opens it again, brings what is lent then
+        who = session.username, session.name, own, session.remote, session.must_change
         self._kept.keep(KeptSession(session.key, *who, until))
 
     def _forget(self, *keys: str) -> None:
@@ -274,7 +289,10 @@ class Sessions:
             self._kept.forget(keys)
 
     def find(self, token: str) -> Session | None:
-        """Return the session as it is now, locked where nobody did anything for too long; None where there is none any more."""
+        """Return the session as it is now: locked where nobody did anything for too long, without roles that were lent until a day before.
+
+        None where there is none any more.
+        """
         with self._lock:
             found = self._open.get(_fingerprint(token))
             if found is None:
@@ -284,6 +302,8 @@ class Sessions:
                 self._end_by_time(session)
                 return None
             idle = self._policy().inactivity_minutes
+            if session.lent:
+                found.session = session = _without_ended(session, local_day(self._clock.utc()))
             if not session.locked and found.seen + idle * MINUTE <= now:
                 found.session = replace(session, locked=True)
                 self._ends.append(End(session.username, EventKind.PERSON_SESSION_LOCKED, f"nothing was done for {idle} minutes"))
@@ -307,7 +327,7 @@ class Sessions:
             found = self._open.get(_fingerprint(token))
             if found is not None:
                 roles, seen = frozenset(person.roles), self._clock.now()
-                found.session = replace(found.session, locked=False, roles=roles, must_change=person.must_change)
+                found.session = replace(found.session, locked=False, roles=roles, lent=person.lent, must_change=person.must_change)
                 found.seen, found.signed = seen, None
 
     def note_signature(self, session: Session) -> None:
@@ -348,6 +368,14 @@ class Sessions:
         self._forget(*closed)
 
 
+def _without_ended(session: Session, today: str) -> Session:
+    """Return a session without the roles that were lent until a day before today."""
+    ended = {role for role, until in session.lent if until < today}
+    if not ended:
+        return session
+    return replace(session, roles=session.roles - ended, lent=tuple(item for item in session.lent if item[0] not in ended))
+
+
 def _fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
@@ -375,7 +403,8 @@ class Guard:
     permission: Permission
     kinds: tuple[EventKind, ...] = ()
 
-    def __call__(self, request: Request) -> Session:
+    async def __call__(self, request: Request) -> Session:
+        """Return the session. It is looked at in memory alone, so no thread is taken, and none has to be free."""
         session = session_of(request)
         session.role_for(self.permission)
         return session

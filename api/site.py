@@ -18,7 +18,6 @@ recipes as drafts that nobody has signed, for people who go through a first day 
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from pathlib import Path
 from api.certificates import SealFiles, make_certificates, make_seal, write_private
 from api.demo_register import demonstration_register, sign_register
 from api.errors import InputInvalid, SiteExists, SiteIncomplete
-from api.people import DEVICE
+from api.people import DEVICE, issued_password
 from api.recipe_versions import TOML
 from api.settings import FILE_NAME
 from api.shelf import Shelf, recipe_fields
@@ -164,16 +163,10 @@ def _people(identity: Identity) -> tuple[dict[str, str], list[Person]]:
     people: list[Person] = []
     by = SYSTEM
     for account in DEMONSTRATION_ACCOUNTS:
-        passwords[account.username] = _password()
+        passwords[account.username] = issued_password()
         people.append(identity.create_person(account.username, account.name, sorted(account.roles), passwords[account.username], by))
         by = Actor(people[0].username, people[0].name, Role.ADMINISTRATOR.value)
     return passwords, people
-
-
-def _password() -> str:
-    """Return a random password of 96 bits in groups that can be typed; hexadecimal, so that no username is in it."""
-    text = secrets.token_hex(12)
-    return "-".join(text[start : start + 6] for start in range(0, len(text), 6))
 
 
 def enrol_cell(store: TrailStore, cell: str, cell_key: SigningKey) -> None:

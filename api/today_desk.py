@@ -182,13 +182,15 @@ class TodayDesk:
     def _read(self, size: int) -> _OnRecord:
         batches, orders = list(self._store.objects("batch")), list(self._store.objects("order"))
         made = {text_of(state.get("order")) for _, state in batches}
-        packs = [state for _, state in self._store.objects("pack")]
+        packs: dict[str, list[JsonObject]] = {}
+        for _, state in self._store.objects("pack"):
+            packs.setdefault(str(state.get("batch")), []).append(state)
         shelf = self._inks.overview()
         expires = {str(lot.get("lot")): str(lot.get("expires")) for lot in shelf["inks"]}
         return _OnRecord(
             size=size,
             orders=tuple(_open_order(name, state) for name, state in orders if name not in made),
-            batches=tuple(found for name, state in batches if (found := self._open_batch(name, state, packs)) is not None),
+            batches=tuple(found for name, state in batches if (found := self._open_batch(name, state, packs.get(name, []))) is not None),
             inks={str(item["serial"]): _mounted(item, expires) for item in shelf["cartridges"]},
             cartridges={
                 str(state.get("cell")): (name, tuple(str(state[key]) for key in ("cartridge", "second_cartridge") if state.get(key)))
@@ -198,15 +200,17 @@ class TodayDesk:
         )
 
     def _open_batch(self, name: str, state: JsonObject, packs: Sequence[JsonObject]) -> OpenBatch | None:
-        """Return a batch with what is left to do; None where nothing is."""
+        """Return a batch with what is left to do, its `packs` among it; None where nothing is."""
         status, left = str(state.get("status")), PacksLeft(closed=True)
-        held = self._holds.of_batch(name) or ""
         if status in _RELEASED:
-            left = self._packs_left(name, state, [pack for pack in packs if pack.get("batch") == name])
-            if held or (left.closed and not left.to_dispense):
-                return None  # what a recall has stopped is followed on its own page
+            left = self._packs_left(name, state, packs)
+            if left.closed and not left.to_dispense:
+                return None
         elif status not in _LIVE:
             return None
+        held = self._holds.of_batch(name) or ""
+        if held and status in _RELEASED:
+            return None  # what a recall has stopped is followed on its own page
         last = self._store.search(subject_type="batch", subject_id=name, newest_first=True, limit=1)
         asked = self._store.search(kind="batch.run.requested", subject_type="batch", subject_id=name, limit=20)
         return OpenBatch(

@@ -90,12 +90,14 @@ class AccessReviews:
         return tuple(found)
 
     def judge(self, notice: str, by: Actor, outcome: str) -> JsonObject:
-        """Record what a suspected misuse was found to be. Raises AccessDenied where it is unknown or was judged."""
+        """Record what a suspected misuse was found to be. Raises AccessDenied where it is unknown, judged, or about the judge."""
         if not outcome.strip():
             raise AccessDenied("An outcome is needed.", remedy="Say what was found.")
         state = self._store.state("misuse", notice)
         if state is None or state.get("judged") is True:
             raise AccessDenied(f"There is no notice {notice} to judge.", remedy="Look at the list again; somebody may have judged it.")
+        if state.get("account") == by.username:
+            raise AccessDenied("Nobody judges a notice about their own account.", remedy="Let another person judge it.")
         new: JsonObject = {"judged": True, "outcome": outcome.strip()}
         subject = Subject("misuse", notice)
         self._store.append(EntryDraft(EventKind.ACCESS_MISUSE_JUDGED, subject, new, by, self._identity.device, reason=outcome.strip()))

@@ -35,9 +35,9 @@ _UNKNOWN = Subject("access", "unknown-account")
 class Person:
     """An account as the trail has it at a moment.
 
-    `roles` include those lent for the time being, `lent` says until which day (ISO, included); `own_roles` are those held for
-    good. `password_issued`: an administrator knows the password. `must_change`: why the password must be changed before
-    anything else, or empty.
+    `roles` include those lent for the time being; `lent` says until which day (ISO, included), of those that are not the person's own;
+    `own_roles` are those held for good. `password_issued`: an administrator knows the password. `must_change`: why the password
+    must be changed before anything else, or empty.
     """
 
     username: str
@@ -419,8 +419,8 @@ class Identity:
     def _person(self, username: str, state: JsonObject) -> Person:
         lent, today = state.get("lent"), self.today().isoformat()
         lending = tuple((Role(role), str(until)) for role, until in sorted(lent.items())) if isinstance(lent, dict) else ()
-        lending = tuple((role, until) for role, until in lending if until >= today)
         own = {Role(role) for role in _texts(state.get("roles"))}
+        lending = tuple((role, until) for role, until in lending if until >= today and role not in own)
         issued, last, since = state.get("password_issued") is not False, state.get("last_log_in"), state.get("password_set")
         return Person(
             username=username,

@@ -31,9 +31,10 @@ class CellAddress(BaseModel):
 
 
 class CellClient:
-    """A connection to one cell, opened when first needed and again after a loss.
+    """A connection to one cell, opened when first needed and again after a loss, or after the cell closed it for having been idle.
 
-    Lifetime: until `close`. Concurrency: safe for use from several threads; one question at a time.
+    Lifetime: until `close`. Concurrency: safe for use from several threads; one question at a time. Where a question is not answered in its
+    time, those that wait behind it are not asked: a cell that hangs keeps whoever asks it for the time of one question, not of all.
     """
 
     def __init__(self, address: CellAddress, *, timeout_s: float = 5.0) -> None:
@@ -43,6 +44,7 @@ class CellClient:
         self._connection: ssl.SSLSocket | None = None
         self._nonce = ""
         self._counter = 0
+        self._unanswered = 0
 
     def describe(self) -> dict[str, JsonValue]:
         return _object(self._ask("describe", {}))
@@ -149,7 +151,10 @@ class CellClient:
         self._ask("command", {"operation": operation, "run": run, "actor": dict(actor), "reason": reason})
 
     def _ask(self, op: str, body: dict[str, JsonValue], timeout_s: float | None = None) -> JsonValue:
+        unanswered = self._unanswered
         with self._lock:
+            if self._unanswered != unanswered:
+                raise CellUnreachable(f"Cell {self._address.name} has not answered the question before this one.", remedy=_REMEDY)
             try:
                 connection = self._connected()
                 connection.settimeout(timeout_s or self._timeout_s)
@@ -162,12 +167,15 @@ class CellClient:
             except (OSError, FrameInvalid, ValidationError, ValueError) as error:
                 # Whether the cell took the request is unknown: it is never sent again by itself.
                 self._drop()
+                self._unanswered += isinstance(error, TimeoutError)
                 raise CellUnreachable(f"Cell {self._address.name} does not answer ({error}).", remedy=_REMEDY) from error
         return _result(reply)
 
     def _connected(self) -> ssl.SSLSocket:
         if self._connection is not None:
-            return self._connection
+            if _is_quiet(self._connection):
+                return self._connection
+            self._drop()
         address = self._address
         raw = socket.create_connection((address.host, address.port), timeout=self._timeout_s)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -187,6 +195,18 @@ class CellClient:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _is_quiet(connection: ssl.SSLSocket) -> bool:
+    """Whether nothing has come since the last answer. Between questions a cell never speaks: what comes then is the end."""
+    connection.setblocking(False)
+    try:
+        connection.recv(1)
+    except ssl.SSLWantReadError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _result(reply: Reply) -> JsonValue:

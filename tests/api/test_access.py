@@ -17,6 +17,7 @@ import pytest
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
+from api import challenges
 from api import cli as command
 from api.app import create_app, guards
 from api.demo_desk import Desk, Refused
@@ -25,7 +26,7 @@ from api.security import GRANTS, MINUTE, Permission, Sessions
 from api.site import Site
 from api.wiring import build_workstation
 from audit.access_policy import AccessPolicy
-from audit.clock import SystemClock
+from audit.clock import MICROSECONDS, SystemClock, UtcReading
 from audit.errors import RecordError
 from audit.identity import Role
 from audit.second_factor import code_at
@@ -187,6 +188,46 @@ def test_second_factors_are_changed_at_the_site_only(outside: Outside, passkey_b
         ("/session/factors/revoke", {**password, "factor": "qp/totp-1", "reason": "x"}),
     ):
         assert outside.ask(token, "POST", path, body).json()["code"] == "AP-024", path
+
+
+def test_a_password_that_was_issued_enrols_no_second_factor(passkey_bench: Any) -> None:
+    """Who issued it knows it: what it enrolled would outlive its change."""
+    body = {"username": "newqp", "full_name": "New QP", "roles": ["qualified_person"]}
+    issued = passkey_bench.ask("administrator", "POST", "/people", body).json()["issued_password"]
+    passkey_bench.site.passwords["newqp"] = issued
+    device = Authenticator(HTTPS)
+    try:
+        for path, given in factor_changes(issued, device):
+            answer = passkey_bench.ask("newqp", "POST", path, given)
+            assert (answer.status_code, answer.json()["code"]) == (403, "AP-023"), path
+        own = {"password": issued, "new_password": "seven quiet lanterns over the harbour"}
+        assert passkey_bench.ask("newqp", "PUT", "/session/password", own).status_code == 200
+        assert passkey_bench.ask("newqp", "GET", "/session/factors").json() == []
+        passkey_bench.site.passwords["newqp"] = own["new_password"]
+        enrol_totp(passkey_bench, "newqp")
+    finally:
+        del passkey_bench.site.passwords["newqp"]
+
+
+def factor_changes(password: str, device: Authenticator) -> list[tuple[str, dict[str, Any]]]:
+    """Every change of an own second factor, with a body that can be read."""
+    made = device.create({"challenge": "A" * 43, "rp": {"id": "ward.example"}, "user": {"id": "AA"}})
+    return [
+        ("/session/factors/totp", {"password": password}),
+        ("/session/factors/totp/confirm", {"code": "000000"}),
+        ("/session/factors/passkey", {"password": password}),
+        ("/session/factors/passkey/confirm", {"credential": made}),
+        ("/session/factors/revoke", {"password": password, "factor": "newqp/totp-1", "reason": "x"}),
+    ]
+
+
+def test_a_locked_session_changes_no_second_factor(passkey_bench: Any) -> None:
+    enrol_totp(passkey_bench, "qp")
+    for opened in passkey_bench.workstation.sessions._open.values():
+        opened.seen -= 16 * MINUTE
+    for path, given in factor_changes(passkey_bench.site.passwords["qp"], Authenticator(HTTPS)):
+        answer = passkey_bench.ask("qp", "POST", path, given)
+        assert (answer.status_code, answer.json()["code"]) == (423, "AP-022"), path
 
 
 # Passkeys, with an authenticator written from the specification
@@ -362,6 +403,56 @@ def test_a_lock_holds_where_it_cannot_be_recorded(locked: Any, monkeypatch: pyte
         assert any("not on record yet" in item["text"] for item in locked.ask("quality", "GET", "/attention").json())
     locked.ask("operator", "GET", "/session")
     assert locked.workstation.sessions.ends() == () and "person.session.locked" in kinds(locked)
+
+
+def test_what_was_locked_is_recorded_once_however_many_ask(locked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    people, sessions = locked.workstation.people, locked.workstation.sessions
+    for opened in list(sessions._open):
+        sessions._open[opened].seen -= 16 * MINUTE
+    close = people._identity.close_session
+    others: list[bool] = []
+
+    def with_another(*arguments: Any) -> None:
+        monkeypatch.setattr(people._identity, "close_session", close)
+        with ThreadPoolExecutor(1) as pool:
+            others.append(pool.submit(people.record_ends).result(30))
+        close(*arguments)
+
+    monkeypatch.setattr(people._identity, "close_session", with_another)
+    for username in ("operator", "quality", "qp"):
+        assert sessions.find(locked.token(username)).locked
+    waiting = len(sessions.ends())
+    assert people.record_ends() is True
+    assert waiting == 3 == kinds(locked).count("person.session.locked") and others == [False]
+
+
+def test_a_role_that_was_lent_ends_with_its_day_in_open_sessions_too() -> None:
+    class Days(Virtual):
+        day = "2026-11-30"
+
+        def utc(self) -> UtcReading:
+            return UtcReading(f"{type(self).day}T22:59:59.000000Z", "Europe/Berlin", "unknown")
+
+    sessions = Sessions(Days(), 60)
+    lent = ((Role.QUALITY_ASSURANCE, "2026-11-30"), (Role.PHARMACIST, "2026-12-01"))
+    token = sessions.open("operator", "An operator", [Role.OPERATOR, Role.QUALITY_ASSURANCE, Role.PHARMACIST], lent=lent)
+    held = []
+    for Days.day in ("2026-11-30", "2026-12-01", "2026-12-02"):
+        found = sessions.find(token)
+        assert found is not None
+        held.append((found.may(Permission.HOLD), found.may(Permission.PACK), found.may(Permission.DISPENSE), found.may(Permission.RUN)))
+    assert held == [(True, True, True, True), (False, True, True, True), (False, True, False, True)]
+
+
+def test_a_lent_role_is_in_a_session_until_the_day_that_the_account_says(bench: Any) -> None:
+    until = bench.workstation.people._identity.today().isoformat()
+    for role in ("quality_assurance", "pharmacist"):  # the second is the person's own, which does not end
+        body = {"role": role, "until": until, "reason": "leave"}
+        assert bench.ask("administrator", "POST", "/people/second/deputy", body).status_code == 200
+    found = bench.workstation.sessions.find(bench.token("second"))
+    assert Role.QUALITY_ASSURANCE in found.roles and found.lent == ((Role.QUALITY_ASSURANCE, until),)
+    bench.workstation.sessions.resume(bench.token("second"), bench.workstation.people._identity.person("second"))
+    assert bench.workstation.sessions.find(bench.token("second")).lent == found.lent
 
 
 def test_an_issued_password_opens_nothing_but_its_change(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,3 +635,31 @@ def test_a_site_that_cannot_be_made_leaves_nothing(tmp_path: Path, cli: Any, arg
     answer = cli("site", "create", str(tmp_path / "ward"), *arguments)
     assert answer.status == 2 and says in answer.error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_questions_that_anybody_may_ask_push_out_no_challenge_of_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenges, "_MOST", 3)
+    Virtual.at = 0
+    asked = challenges.Challenges(Virtual())
+    of_signature = asked.issue("signature", "qp")
+    passkeys = [asked.issue("passkey", "nobody") for _ in range(5)]
+    assert [asked.take(text, "passkey", "nobody") for text in passkeys] == [False, False, True, True, True]
+    assert not asked.take(of_signature, "passkey", "qp"), "a challenge serves one purpose"
+    assert asked.take(of_signature, "signature", "qp") and not asked.take(of_signature, "signature", "qp")
+    late = asked.issue("signature", "qp")
+    Virtual.at = challenges.LIFETIME_S * MICROSECONDS
+    assert not asked.take(late, "signature", "qp")
+
+
+def test_nobody_judges_a_notice_about_themselves(bench: Any) -> None:
+    for _ in range(5):
+        bench.client.post("/api/v1/session", json={"username": "operator", "password": "wrong"})
+    identity = bench.workstation.people._identity
+    bench.workstation.store.append(identity.misuse("the last administrator was unlocked at the machine itself", "administrator"))
+    for notice in bench.ask("quality", "GET", "/attention").json():
+        own = "administrator" in notice["text"]
+        judged = bench.ask("administrator", "POST", f"/attention/{notice['id']}/judge", {"outcome": "looked at"})
+        assert judged.status_code == (403 if own else 200)
+        if own:
+            assert bench.ask("quality", "POST", f"/attention/{notice['id']}/judge", {"outcome": "looked at"}).status_code == 200
+    assert kinds(bench).count("access.misuse.judged") == 2

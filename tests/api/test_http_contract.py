@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -118,6 +118,38 @@ def test_a_key_is_of_one_request_and_one_person(bench: Any) -> None:
     assert "idempotency-replayed" not in post(bench, body, username="operator").headers
 
 
+def test_a_key_is_of_one_query_and_a_file_keeps_its_name(bench: Any) -> None:
+    asked = {"reason": "asked for by the inspector", "format": "csv"}
+    first, again, other = (post(bench, asked, username="quality", path=f"/trail/export{query}") for query in ("?a=1", "?a=1", "?a=2"))
+    assert first.status_code == 200, first.text
+    assert again.headers["idempotency-replayed"] == "true" and again.content == first.content
+    assert again.headers["content-disposition"] == first.headers["content-disposition"]
+    assert other.status_code == 422 and "another request" in other.json()["detail"]
+
+
+def test_a_locked_session_is_given_no_kept_answer(bench: Any) -> None:
+    assert post(bench, order(bench)).status_code == 201
+    (opened,) = bench.workstation.sessions._open.values()
+    for changed in ({"locked": True}, {"must_change": "it was issued"}):
+        before, opened.session = opened.session, replace(opened.session, **changed)
+        refused = post(bench, order(bench))
+        assert refused.status_code in (423, 403) and "idempotency-replayed" not in refused.headers
+        assert post(bench, order(bench), key=KEY + "2").status_code in (423, 403)
+        opened.session = before
+    assert post(bench, order(bench)).headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in post(bench, order(bench), key=KEY + "2").headers, "a refusal was kept"
+
+
+def test_a_password_that_was_issued_is_in_no_kept_answer(bench: Any) -> None:
+    made = {"username": "newone", "full_name": "New One", "roles": ["operator"]}
+    for path, body in (("/people", made), ("/people/newone/password", {"reason": "forgotten"})):
+        first, again = (post(bench, body, username="administrator", path=path) for _ in range(2))
+        assert "issued_password" in first.json(), first.text
+        assert again.json().get("issued_password") != first.json()["issued_password"]
+    rows = bench.workstation.answers._connection.execute("SELECT count(*) FROM answers").fetchone()
+    assert rows == (0,)
+
+
 def test_what_was_refused_may_be_corrected_under_its_key(bench: Any) -> None:
     assert post(bench, order(bench, height_cm="eleven")).status_code == 422
     assert post(bench, order(bench)).status_code == 201
@@ -133,6 +165,24 @@ def test_a_request_that_was_cut_off_is_not_carried_out_again(bench: Any) -> None
     answer = post(bench, order(bench))
     assert answer.status_code == 409 and "Look at the object" in answer.json()["remedy"]
     assert orders(bench) == []
+
+
+def test_a_disk_that_takes_no_key_refuses_the_request_before_it_is_done(bench: Any) -> None:
+    bench.token("pharmacist")
+    bench.workstation.answers._connection.execute("PRAGMA query_only=1")
+    answer = post(bench, order(bench))
+    assert answer.status_code == 503 and "nothing was done" in answer.json()["detail"] and orders(bench) == []
+    bench.workstation.answers._connection.execute("PRAGMA query_only=0")
+    assert post(bench, order(bench)).status_code == 201
+
+
+def test_an_answer_that_the_disk_does_not_keep_goes_out_and_nothing_is_done_twice(bench: Any, monkeypatch: Any) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(bench.workstation.answers, "finish", full)
+    assert post(bench, order(bench)).status_code == 201
+    assert post(bench, order(bench)).status_code == 409 and orders(bench) == ["O00001"]
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 129, "with a blank in the middle"])
@@ -271,6 +321,7 @@ def test_ready_is_said_to_anybody_and_says_nothing_else(bench: Any, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(routes_process, "LEAST_FREE", 1 << 62)
         full = bench.client.get("/api/v1/ready")
+        assert full.json()["code"] == "AU-002", "the record refuses writes soon; no cell is the matter"
         assert full.status_code == 503 and str(bench.workstation.settings.folder) not in full.text
 
     store = bench.workstation.store

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
+from api.idempotency import ANSWERS_FILE
 from api.open_sessions import SESSIONS_FILE, KeptSession, OpenSessions
 from api.security import Sessions
 from api.wiring import build_workstation
@@ -139,6 +140,24 @@ def test_a_file_that_cannot_be_read_is_begun_anew(tmp_path: Path, found: bytes) 
     again.bring_back(lambda username: True)
     assert (session := again.find(token)) is not None and session.locked
     assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", [SESSIONS_FILE, ANSWERS_FILE])
+@pytest.mark.parametrize("first", [0, 4096], ids=["whole", "all but its first page"])
+def test_a_damaged_side_file_does_not_keep_the_site_from_starting(bench: Any, name: Path, first: int) -> None:
+    folder = bench.workstation.settings.folder
+    hour = datetime.now(UTC) + timedelta(hours=1)
+    for number in range(60):
+        bench.workstation.open_sessions.keep(kept(f"{number:064x}", hour))
+        bench.workstation.answers.begin("operator", f"{number:020d}", "f" * 64)
+    with sqlite3.connect(folder / name) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file.close()
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:first] + b"\xa5" * (path.stat().st_size - first))
+    with started_again(bench) as again:
+        assert again.ask("qp", "GET", "/session").status_code == 200
+        assert again.workstation.answers.begin("operator", "f" * 20, "f" * 64) is None
 
 
 def test_a_disk_that_takes_nothing_costs_a_log_in_later_and_not_now(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_what_is_no_page_is_refused(bench: Any, query: str) -> None:
     assert answer.status_code == 422 and answer.json()["code"] == "AP-014"
 
 
+@pytest.mark.parametrize("path", ["/trail?", "/trail?order=oldest&", "/cells/cell-1/equipment/history?what=checks&"])
+@pytest.mark.parametrize("place", [2**53, 10**30, -(10**30)])
+def test_a_place_that_no_record_has_is_refused(bench: Any, path: str, place: int) -> None:
+    answer = bench.ask("operator", "GET", f"{path}cursor={write_cursor((place,))}")
+    assert answer.status_code == 422 and answer.json()["code"] == "AP-014"
+
+
 def test_the_trail_goes_on_by_its_link(bench: Any) -> None:
     answer = bench.ask("qp", "GET", "/trail?limit=2&order=oldest&kind=person.")
     (first, second) = (entry["seq"] for entry in answer.json()["entries"])

@@ -12,6 +12,7 @@ from api.repeats import printed_before
 from audit.events import EventKind
 from audit.signatures import verify_signature
 from printer import admission
+from printer.errors import CellUnreachable
 from recipes.library import recipe_bytes
 from recipes.order import DoseOrder
 
@@ -323,3 +324,20 @@ def test_what_was_rejected_was_not_supplied(bench: Any) -> None:
 def test_an_order_that_cannot_be_believed_is_refused_with_the_likely_slip(bench: Any, changes: dict[str, str], words: str) -> None:
     answer = enter(bench, **changes)
     assert answer.status_code == 422 and words in answer.json()["detail"], answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("lost", "status", "stopped"), [(1, 200, ["stop.quickstop"]), (2, 503, [])])
+def test_stop_asks_once_more_where_the_connection_is_lost_and_commands_once(
+    bench: Any, monkeypatch: Any, lost: int, status: int, stopped: list[str]
+) -> None:
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1"}
+    answers = iter([CellUnreachable("The cell closed the connection.", remedy="")] * lost)
+
+    def asked(trace_since_us: int = 0) -> Any:
+        if (error := next(answers, None)) is not None:
+            raise error
+        return bench.cell.status_now
+
+    monkeypatch.setattr(bench.cell, "status", asked)
+    assert bench.ask("operator", "POST", "/cells/cell-1/stop", {}).status_code == status
+    assert [what for what, _ in bench.cell.asked] == stopped

@@ -59,6 +59,19 @@ def test_a_search_leads_from_anything_to_units_packs_and_patients(
     assert JANE["name"] not in str(found)
 
 
+def test_a_search_leaves_the_connection_of_stop_alone(bench: Any, monkeypatch: Any) -> None:
+    asked: list[tuple[str, bool]] = []
+    client = bench.workstation.cells.client
+
+    def noting(name: str, *, urgent: bool = False, watching: bool = False) -> Any:
+        asked.append((name, urgent))
+        return client(name, urgent=urgent, watching=watching)
+
+    monkeypatch.setattr(bench.workstation.cells, "client", noting)
+    assert bench.ask("quality", "POST", "/recalls/search", {"ink_lot": LOT}).status_code == 200
+    assert asked == [("cell-1", False)]
+
+
 def test_only_those_who_may_search_and_open(bench: Any, dispensed: tuple[str, str]) -> None:
     assert bench.ask("operator", "POST", "/recalls/search", {"ink_lot": LOT}).status_code == 403
     assert open_recall(bench, "quality").status_code == 403

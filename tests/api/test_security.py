@@ -7,16 +7,20 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter
 
 from api import app as application
+from api import routes_devices, routes_stores
 from api.app import create_app, guards
+from api.dependencies import today_of
 from api.errors import WorkstationError
 from api.frontier import Frontier
 from api.perimeter import Perimeter
 from api.security import COOKIE, GRANTS, Permission, Sessions
-from audit.clock import SystemClock
+from audit.clock import SystemClock, UtcReading
 from audit.identity import Role
+from audit.restore_test import Due
 
 INSIDE_ALL = Perimeter((ip_network("127.0.0.0/8"),))
 READING = {"GET", "HEAD"}
@@ -194,6 +198,81 @@ def test_stop_that_cannot_be_read_still_stops(bench: Any, body: bytes) -> None:
     assert bench.cell.asked == [("stop.quickstop", "operator")]
 
 
+async def asked_to_stop(bench: Any, messages: list[Any], *headers: tuple[bytes, bytes]) -> list[Any]:
+    """Ask for STOP as a server hands it over; after the messages, nothing comes. Returns the answer's messages."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/api/v1/cells/cell-1/stop",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost:8080"), (b"authorization", f"Bearer {bench.token('operator')}".encode()), *headers],
+        "client": ("127.0.0.1", 5),
+        "server": ("localhost", 8080),
+    }
+    await bench.client.app(scope, receive, send)
+    return sent
+
+
+LAST = {"type": "http.request", "body": b"", "more_body": False}
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("messages", "header"),
+    [
+        ([{"type": "http.request", "body": b"strength=ki", "more_body": True}, {"type": "http.disconnect"}], FORM),
+        ([{"type": "http.request", "body": b"", "more_body": True}], FORM),
+        ([{"type": "http.request", "body": b"", "more_body": True}], (b"content-length", b"9000000")),
+        ([{"type": "http.request", "body": b"x" * 5000, "more_body": True}], FORM),
+    ],
+    ids=["cut off", "never whole", "announced too long", "too long"],
+)
+def test_stop_whose_body_does_not_come_still_stops(bench: Any, monkeypatch: Any, messages: list[Any], header: tuple[bytes, bytes]) -> None:
+    monkeypatch.setattr(routes_devices, "_PATIENCE_S", 0.01)
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1"}
+    assert asyncio.run(asyncio.wait_for(asked_to_stop(bench, messages, header), 20))[0]["status"] == 200
+    assert bench.cell.asked == [("stop.quickstop", "operator")]
+
+
+def test_a_long_reason_does_not_make_a_stop_weaker(bench: Any, monkeypatch: Any) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr(bench.cell, "stop", lambda run, strength, actor, reason: reasons.append(f"{strength} {reason}"))
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00001-R1"}
+    body = {"strength": "kill", "reason": "x" * 501}
+    assert bench.ask("operator", "POST", "/cells/cell-1/stop", body).status_code == 200
+    headers = {"Authorization": f"Bearer {bench.token('operator')}"}
+    assert bench.client.post("/api/v1/cells/cell-1/stop", data=body, headers=headers).status_code == 200
+    assert reasons == ["kill " + "x" * 500] * 2
+
+
+@pytest.mark.parametrize(("run", "status"), [("B00001-R1", 200), (None, 409)])
+def test_stop_waits_for_no_thread_that_other_requests_keep(bench: Any, run: str | None, status: int) -> None:
+    bench.token("operator")
+    bench.cell.status_now = {**bench.cell.status_now, "run": run}
+
+    async def with_all_threads_taken() -> None:
+        threads = current_default_thread_limiter()
+        for _ in range(int(threads.total_tokens)):
+            threads.acquire_on_behalf_of_nowait(object())
+        sent = await asked_to_stop(bench, [LAST])
+        assert sent[0]["status"] == status
+
+    asyncio.run(asyncio.wait_for(with_all_threads_taken(), 20))
+    assert bench.cell.asked == ([("stop.quickstop", "operator")] if run else [])
+
+
 def test_foreign_host_name_is_refused(bench: Any) -> None:
     assert bench.client.get("/login", headers={"Host": "evil.example"}).status_code == 421
 
@@ -204,6 +283,30 @@ def test_headers_of_every_answer(bench: Any) -> None:
         assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
         assert "unsafe-eval" not in headers["content-security-policy"] and "default-src 'none'" in headers["content-security-policy"]
         assert headers["cache-control"] == "no-store" and headers["referrer-policy"] == "same-origin"
+
+
+def test_an_error_that_nobody_foresaw_has_the_headers_of_every_answer(bench: Any, monkeypatch: Any) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault of our own")
+
+    monkeypatch.setattr(bench.workstation.people, "people", broken)
+    https = type(bench.client)(bench.client.app, base_url="https://localhost", client=("127.0.0.1", 5), raise_server_exceptions=False)
+    answer = https.get("/api/v1/people", headers={"Authorization": f"Bearer {bench.token('operator')}"})
+    assert answer.status_code == 500 and answer.json()["code"] == "DW-000" and "our own" not in answer.text
+    assert answer.headers["cache-control"] == "no-store" and answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"] and "strict-transport-security" in answer.headers
+    with pytest.raises(ZeroDivisionError):  # and the server's log has it
+        bench.ask("operator", "GET", "/people")
+
+
+@pytest.mark.parametrize(("zone", "day"), [("UTC", "2026-11-30"), ("Europe/Berlin", "2026-12-01"), ("America/New_York", "2026-11-30")])
+def test_the_day_of_a_route_is_that_of_the_site(bench: Any, monkeypatch: Any, zone: str, day: str) -> None:
+    bench.token("operator")
+    monkeypatch.setattr(SystemClock, "utc", lambda self: UtcReading("2026-11-30T23:30:00.000000Z", zone, "unknown"))
+    asked: list[str] = []
+    monkeypatch.setattr(routes_stores, "restore_due", lambda store, today: asked.append(today.isoformat()) or Due(None, False, "none"))
+    assert bench.ask("operator", "GET", "/stores/restore-test").status_code == 200
+    assert asked == [day] == [today_of(bench.workstation).isoformat()]
 
 
 def test_log_out_ends_the_session(bench: Any) -> None:

@@ -259,6 +259,19 @@ def test_what_is_left_of_a_released_batch(packs: PacksLeft, acts: list[Act]) -> 
     assert [line.act for line in found] == acts and all(line.yours for line in found)
 
 
+def test_what_is_done_with_is_not_asked_whether_a_recall_holds_it(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site has few open batches and many that are done with: the day is read again after every entry."""
+    desk, asked = bench.workstation.today, list[str]()
+    monkeypatch.setattr(desk._holds, "of_batch", lambda name: asked.append(name) or "recall R00001")
+    packed = {"status": "released", "packing": "closed", "cell": "cell-1"}
+    assert desk._open_batch("B1", {"status": "rejected"}, []) is None
+    assert desk._open_batch("B2", packed, [{"state": "dispensed"}]) is None
+    assert asked == []
+    assert desk._open_batch("B3", packed, [{"state": "labelled"}]) is None, "it is followed on the recall's own page"
+    assert desk._open_batch("B4", {"status": "created", "cell": "cell-1"}, []).held == "recall R00001"
+    assert asked == ["B3", "B4"]
+
+
 def test_a_recalled_batch_calls_nobody() -> None:
     (line,) = lines(OPERATOR, replace(BATCH, status="created", held="batch B00001 is recalled by RC-1"))
     assert not line.yours and "recalled by RC-1" in str(line.as_record()["next"])

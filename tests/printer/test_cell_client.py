@@ -1,16 +1,23 @@
-"""How a client of a cell gives up: nothing stays open of a connection to a cell that goes before it has greeted."""
+"""A client of a cell and its connection: how it gives up, and that it opens another where the cell closed the one it kept."""
 
 from __future__ import annotations
 
+import selectors
+import ssl
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from api.certificates import make_certificates
 from printer import cell_client
 from printer.cell_client import CellAddress, CellClient
 from printer.errors import CellUnreachable
+from printer.frames import server_context
+from printer.server import CellServer, Handler, _shutdown
 
 
 class Connection:
@@ -44,3 +51,120 @@ def test_a_cell_that_goes_before_it_has_greeted_leaves_nothing_open(greeting: by
         with pytest.raises(CellUnreachable):
             client.status()
     assert [connection.closed for connection in made] == [1, 1], "each try has a connection of its own"
+
+
+class Queue:
+    """A lock that says who comes to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.came = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.came.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_who_waits_behind_a_question_that_is_not_answered_is_not_kept_for_another(monkeypatch: Any) -> None:
+    over, made = threading.Event(), []
+
+    def connect(*_: object, **__: object) -> Connection:
+        made.append(Connection())
+        if not over.wait(30):
+            raise AssertionError("nobody let it go")
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(cell_client.socket, "create_connection", connect)
+    client = CellClient(CellAddress(host="h", port=1, name="cell-1", ca=Path("a"), certificate=Path("b"), key=Path("c")))
+    queue = client._lock = Queue()  # type: ignore[assignment]
+    refused: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(CellUnreachable) as caught:
+            client.status()
+        refused.append(caught.value.message)
+
+    askers = [threading.Thread(target=ask) for _ in range(5)]
+    for asker in askers:
+        asker.start()
+        assert queue.came.acquire(timeout=30)
+    over.set()
+    for asker in askers:
+        asker.join(30)
+    assert len(made) == 1, "the others are not asked"
+    assert len(refused) == 5 and sum("the question before" in message for message in refused) == 4
+    with pytest.raises(CellUnreachable):
+        client.status()
+    assert len(made) == 2, "who comes later asks"
+
+
+class Door:
+    """A cell's door on this computer, and the client that knocks."""
+
+    def __init__(self, folder: Path) -> None:
+        make_certificates(folder, site="test", workstation="workstation", cells=("cell-1",))
+        self.asked: list[object] = []
+        handlers: dict[str, Handler] = {"status": lambda _: {"run": "R"}, "command": lambda body: self.asked.append(body["operation"])}
+        context = server_context(folder / "ca.pem", folder / "cell-1.pem", folder / "cell-1.key")
+        self.server = CellServer(cell="cell-1", host="127.0.0.1", port=0, context=context, handlers=handlers)
+        self.server.start()
+        host, port = self.server.address
+        files = {"ca": folder / "ca.pem", "certificate": folder / "workstation.pem", "key": folder / "workstation.key"}
+        self.client = CellClient(CellAddress(host=host, port=port, name="cell-1", **files), timeout_s=30.0)
+
+    def idle_for_too_long(self) -> None:
+        """Close the connections as the cell does that were idle for too long."""
+        with self.server._lock:
+            for connection in self.server._open:
+                _shutdown(connection)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the end of the connection is here."""
+        kept = self.client._connection
+        assert kept is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(kept, selectors.EVENT_READ)
+            assert selector.select(30.0)
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    opened = Door(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_the_first_stop_after_the_cell_closed_the_connection_reaches_it(door: Door) -> None:
+    assert door.client.status() == {"run": "R"}
+    door.idle_for_too_long()
+    door.client.stop("R", "quickstop", {}, "seen")
+    assert door.asked == ["stop.quickstop"]
+
+
+def test_a_connection_that_is_open_is_kept(door: Door) -> None:
+    door.client.status()
+    kept = door.client._connection
+    door.client.stop("R", "kill", {}, "seen")
+    door.client.status()
+    assert door.client._connection is kept and door.asked == ["stop.kill"]
+
+
+@pytest.mark.parametrize(
+    ("comes", "quiet"),
+    [(ssl.SSLWantReadError(), True), (b"", False), (b"\0", False), (ConnectionResetError("reset"), False), (ssl.SSLEOFError(), False)],
+)
+def test_a_connection_is_quiet_where_nothing_came_unasked(comes: bytes | Exception, quiet: bool) -> None:
+    def received(_: int) -> bytes:
+        if isinstance(comes, Exception):
+            raise comes
+        return comes
+
+    assert cell_client._is_quiet(SimpleNamespace(setblocking=lambda _: None, recv=received)) is quiet  # type: ignore[arg-type]
