@@ -181,7 +181,7 @@ class ModelsPage:
         ui.html(f"<p><b>{escape(title[0].upper() + title[1:])}.</b> {escape(told(_MEANS[step]))} {content}</p>", sanitize=False)
 
         async def sign() -> None:
-            credentials = Credentials(password=str(password.value or ""))
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code))
             password.value = ""
             why = str(reason.value or "") if reason is not None else ""
             if await self._visitor.act(self._act(reference, step, credentials, why), said("Signed: {step}.", step=told(step))):
@@ -190,7 +190,7 @@ class ModelsPage:
         with forms.form(sign):
             reason = forms.text_field(said("Reason"), wide=True) if step in _NEEDS_REASON else None
             forms.named_account(session.username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit(said("Sign: {step}", step=told(step)))
 
     def _suspend_form(self, reference: str) -> None:

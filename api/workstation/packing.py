@@ -156,7 +156,9 @@ class PackingPanel:
         async def print_label(form: _Form) -> None:
             approval = None
             if not first:
-                approval = Credentials(username=str(username.value or "").strip() or None, password=str(password.value or ""))
+                approval = Credentials(
+                    username=str(username.value or "").strip() or None, password=str(password.value or ""), code=forms.text_of(code)
+                )
                 password.value = ""
             wanted = LabelPrint(form=form, reason="" if first else str(reason.value or "")[:500], approval=approval)
             found: list[Printed] = []
@@ -171,6 +173,7 @@ class PackingPanel:
             if not first:
                 reason = forms.text_field(said("Why is it printed again?"), wide=True)
                 username, password = forms.account_field(said("Second person")), forms.password_field(said("Their password"))
+                code = forms.code_field(self._visitor)
             forms.submit(said("Print (PDF)"))
             ui.button(said("Print (ZPL, 203 dpi)"), on_click=functools.partial(print_label, "zpl")).props(
                 "unelevated no-caps color=secondary type=button"

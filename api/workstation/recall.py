@@ -104,7 +104,7 @@ class RecallPage:
                     )
                     self._reason = forms.text_field(said("Reason"), wide=True)
                     forms.named_account(session.username)
-                    self._password = forms.password_field()
+                    self._password, self._code = forms.password_field(), forms.code_field(self._visitor)
                     forms.submit(said("Sign and open the recall"))
                 self._opening.set_visibility(False)
 
@@ -143,7 +143,7 @@ class RecallPage:
 
     async def _open(self) -> None:
         wanted, reason = self._searched, str(self._reason.value or "").strip()
-        credentials = Credentials(password=str(self._password.value or ""))
+        credentials = Credentials(password=str(self._password.value or ""), code=forms.text_of(self._code))
         self._password.value = ""
         if wanted is None or not reason:
             ui.notify(said("Search, look at what was found, and state the reason."), type="warning", position="bottom")
@@ -230,7 +230,8 @@ class RecallPage:
 
     def _closing(self, name: str, username: str) -> None:
         async def close() -> None:
-            why, credentials = str(comment.value or "").strip(), Credentials(password=str(password.value or ""))
+            why = str(comment.value or "").strip()
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code))
             password.value = ""
             if not why:
                 ui.notify(said("State how the recall ended."), type="warning", position="bottom")
@@ -243,7 +244,7 @@ class RecallPage:
         with forms.form(close).classes("dw-many"):
             comment = forms.text_field(said("How it ended"), wide=True)
             forms.named_account(username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit(said("Sign and close"))
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_page import drawn
+from drawn_page import DrawnPage, drawn
 
+from api.recall_desk import RecallSearch
 from api.status import CellStatus
+from api.workstation.models import ModelsPage
+from api.workstation.packing import PackingPanel
 from api.workstation.people import PeoplePage
+from api.workstation.recall import RecallPage
 from api.workstation.weighing import WeighingPanel
 from audit.identity import Role
 
@@ -49,3 +56,74 @@ def test_a_role_that_is_lent_has_to_be_chosen(bench: Any, told: list[str]) -> No
         page.field("Reason for what follows").value = "holiday"
         page.press("Lend the role")
     assert told == ["No role is chosen. Choose the role that is lent."]
+
+
+CODE = "One-time or recovery code"
+AT_THE_SITE = {"account.py": {"_factors", "_begin_totp", "_passkey"}}
+"""Forms about a second factor itself: they are open at the site only, where no code is asked for."""
+
+
+def _open_recall(page: DrawnPage) -> None:
+    built = RecallPage(page.visitor, "")
+    built._searched = RecallSearch(cell="cell-1")
+    page.field("Reason").value = "glass"
+
+
+def _close_recall(page: DrawnPage) -> None:
+    RecallPage(page.visitor, "")._closing("R00001", "qa")
+    page.field("How it ended").value = "all back"
+
+
+def _model_step(page: DrawnPage) -> None:
+    ModelsPage(page.visitor, "")._sign_form(page.visitor.session(), "m@1", "approve", "0" * 64)
+
+
+def _label_again(page: DrawnPage) -> None:
+    PackingPanel(page.visitor)._printing("B00001-P1", first=False)
+    page.field("Why is it printed again?").value = "torn"
+
+
+@pytest.mark.parametrize(
+    ("build", "desk", "act", "password", "words"),
+    [
+        (_open_recall, "recalls", "open", "Your password", "Sign and open the recall"),
+        (_close_recall, "recalls", "close", "Your password", "Sign and close"),
+        (_model_step, "models", "approve", "Your password", "Sign: approve"),
+        (_label_again, "labels", "print_label", "Their password", "Print (PDF)"),
+    ],
+)
+def test_from_outside_a_signature_takes_the_code_with_the_password(
+    build: Callable[[DrawnPage], None], desk: str, act: str, password: str, words: str, bench: Any, told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    given: list[Any] = []
+
+    def refuse(session: object, *arguments: Any, **_: Any) -> None:
+        given.extend(arguments)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(getattr(bench.workstation, desk), act, refuse)
+    for remote in (True, False):
+        with drawn(bench, "qp", Role.QUALIFIED_PERSON, remote=remote) as page:
+            build(page)
+            codes = [field for field in page.client.layout.descendants() if field.props.get("label") == CODE]
+            for field in codes:
+                field.value = "123456"  # type: ignore[attr-defined]
+            field = (signed := [item for item in page.client.layout.descendants() if item.props.get("label") == password])[-1]
+            field.value = "secret"  # type: ignore[attr-defined]
+            page.press(words)
+        assert signed and (len(codes) > 0) is remote
+    signatures = [getattr(item, "approval", item) for item in given]
+    assert [item.code for item in signatures if hasattr(item, "password")] == ["123456", None]
+
+
+def test_every_form_with_a_password_asks_for_the_code_beside_it() -> None:
+    bare = []
+    for path in (Path(__file__).parents[2] / "api" / "workstation").glob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef) or function.name in AT_THE_SITE.get(path.name, ()):
+                continue
+            called = {node.func.attr for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
+            if called & {"password_field", "secret"} and not called & {"code_field", "code"}:
+                bare.append(f"{path.name}: {function.name}")
+    assert bare == []
