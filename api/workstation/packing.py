@@ -86,6 +86,9 @@ class PackingPanel:
 
     def update(self, status: CellStatus) -> None:
         """Show the packs of a batch that has a disposition under which something may be packed."""
+        if status.state == "UNKNOWN":
+            self._parts.hold()
+            return
         batch = status.batch or ""
         state = self._visitor.workstation.store.state("batch", batch) or {}
         released = state.get("disposition") in ("released", "partly released")
@@ -97,6 +100,7 @@ class PackingPanel:
             return
         now = (batch, self._visitor.workstation.store.head.size)
         if now == self._shown:
+            self._parts.release()
             return  # nothing is on record since it was drawn
         self._shown = now
         try:

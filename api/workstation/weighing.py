@@ -50,7 +50,10 @@ class WeighingPanel:
         self._left: Changing | None = None
 
     def update(self, status: CellStatus) -> None:
-        """Build the form anew when another entry is awaited; what a person types stays while nothing changes."""
+        """Build the form anew when another entry is awaited; what a person types stays while nothing changes, or nothing is known."""
+        if status.state == "UNKNOWN":
+            self._parts.hold()
+            return
         waiting, batch = status.external_weighing, status.batch
         if waiting is None or batch is None:
             self._parts.show([])

@@ -39,9 +39,13 @@ class DrawnPage:
         assert len(found) == 1, f"{label!r}: {len(found)} fields of {[e.props.get('label') for e in self.client.layout.descendants()]}"
         return found[0]
 
+    def button(self, words: str) -> ui.button:
+        (found,) = [element for element in self.elements(ui.button) if element.text == words]
+        return found
+
     def press(self, words: str) -> None:
         """Press a button; one of a form carries out the form."""
-        (button,) = [element for element in self.elements(ui.button) if element.text == words]
+        button = self.button(words)
         sender, event = button, "click"
         if button.props.get("type") == "submit":
             sender, event = self.form_of(button), "submit.prevent"

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from drawn_page import DrawnPage, drawn
+from nicegui import ui
 
 from api.recall_desk import RecallSearch
-from api.status import CellStatus
+from api.status import AlarmStatus, CellStatus
+from api.workstation.closing import ClosingPanel
 from api.workstation.models import ModelsPage
 from api.workstation.packing import PackingPanel
 from api.workstation.people import PeoplePage
@@ -127,3 +129,74 @@ def test_every_form_with_a_password_asks_for_the_code_beside_it() -> None:
             if called & {"password_field", "secret"} and not called & {"code_field", "code"}:
                 bare.append(f"{path.name}: {function.name}")
     assert bare == []
+
+
+UNKNOWN = CellStatus(cell="cell-1", state="UNKNOWN")
+
+
+def test_a_cell_that_is_silent_for_a_moment_takes_no_weight_out_of_the_form(bench: Any, told: list[str]) -> None:
+    status = CellStatus.model_validate({"cell": "cell-1", "batch": "B00001", "run": "B00001-R1", "external_weighing": WAITING})
+    with drawn(bench, "operator", Role.OPERATOR) as page:
+        panel = WeighingPanel(page.visitor)
+        panel.update(status)
+        page.field("Net mass of unit 7, mg").value = "49.91"
+        panel.update(UNKNOWN)
+        assert page.field("Net mass of unit 7, mg").value == "49.91" and not page.button("Enter").enabled
+        panel.update(status)
+        assert page.field("Net mass of unit 7, mg").value == "49.91" and page.button("Enter").enabled
+        panel.update(status.model_copy(update={"external_weighing": None}))
+        assert not page.elements(ui.button)
+
+
+def test_packs_stay_while_the_cell_is_silent(bench: Any, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = {"pack": "B00001-P01", "state": "dispensed", "dispensed_to": "ward", "units": [1], "strengths": ["1 mg"], "use_by": "2027-01-01"}
+    monkeypatch.setattr(bench.workstation.packs, "overview", lambda batch: {"packs": [pack], "waits_for": ["labels"]})
+    monkeypatch.setattr(bench.workstation.store, "state", lambda *_: {"disposition": "released"})
+    status = CellStatus(cell="cell-1", state="AWAITING_REVIEW", batch="B00001", run="B00001-R1")
+    with drawn(bench, "pharmacist", Role.PHARMACIST) as page:
+        panel = PackingPanel(page.visitor)
+        panel.update(status)
+        page.field("Reason").value = "the ward sent it back"
+        panel.update(UNKNOWN)
+        assert page.field("Reason").value == "the ward sent it back" and not page.button("Take it back").enabled
+        panel.update(status)
+        assert page.field("Reason").value == "the ward sent it back" and page.button("Take it back").enabled
+
+
+def _alarm(state: str) -> AlarmStatus:
+    return AlarmStatus(alarm="A01", name="mass.low", state=state)
+
+
+def test_a_cause_that_is_typed_stays_while_others_act_and_the_cell_is_silent(
+    bench: Any, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[dict[str, str]] = [{"exception": "reject-rate", "finding": "23 %"}, {"exception": "gap", "finding": "2 s"}]
+    record = {"disposition": "held", "proposal": {"disposition": "released", "open": ["released"]}, "evidence": []}
+    monkeypatch.setattr(bench.workstation.exceptions, "exceptions", lambda batch: list(found))
+    monkeypatch.setattr(bench.workstation.release, "review", lambda batch: dict(record))
+    monkeypatch.setattr(bench.workstation.store, "state", lambda *_: {"status": "awaiting review"})
+    status = CellStatus(cell="cell-1", state="AWAITING_REVIEW", batch="B00001", run="B00001-R1", alarms=(_alarm("unacknowledged"),))
+    with drawn(bench, "qa", Role.QUALITY_ASSURANCE) as page:
+        panel = ClosingPanel(page.visitor)
+
+        def causes() -> list[ui.input]:
+            return [field for field in page.elements(ui.input) if str(field.props.get("label")).startswith("Cause, and why")]
+
+        panel.update(status)
+        page.press("Show the review")
+        panel.update(status)
+        first, second = causes()
+        second.value = "an air bubble in the cartridge"
+        assert "Proposed" in page.html() and page.button("Sign").enabled
+        panel.update(UNKNOWN)
+        assert causes() == [first, second] and not page.button("Sign").enabled
+        # somebody else acknowledges an alarm: the review is of before, the cause is not
+        panel.update(status.model_copy(update={"alarms": (_alarm("acknowledged"),)}))
+        assert causes() == [first, second] and "Proposed" not in page.html() and "Show it again" in page.html()
+        # somebody else resolves the first exception
+        del found[0]
+        page.press("Show the review")
+        panel.update(status.model_copy(update={"alarms": (_alarm("acknowledged"),)}))
+        assert causes() == [second] and second.value == "an air bubble in the cartridge"
+        panel.update(status.model_copy(update={"batch": "B00002", "run": "B00002-R1"}))
+        assert causes() == []
