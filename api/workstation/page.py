@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from api.security import session_of, token_of
 from api.wiring import Workstation
 from api.workstation.account import AccountPage
+from api.workstation.batches import BatchesPage
 from api.workstation.equipment import EquipmentPage
 from api.workstation.inks import InksPage
 from api.workstation.models import ModelsPage
@@ -44,6 +45,7 @@ Build = Callable[[Visitor, Mapping[str, str]], Awaitable[object] | object]
 _BUILDERS: dict[str, Build] = {
     "/today": lambda visitor, query: TodayPage(visitor).build(),
     "/new": lambda visitor, query: NewBatchPage(visitor, query).build(),
+    "/batches": lambda visitor, query: BatchesPage(visitor, query.get("batch", "")).build(),
     "/inks": lambda visitor, query: InksPage(visitor, query.get("cartridge", "")),
     "/recipes": lambda visitor, query: RecipesPage(visitor, query.get("version", "")),
     "/equipment": lambda visitor, query: EquipmentPage(visitor, query).build(),

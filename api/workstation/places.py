@@ -27,6 +27,7 @@ TODAY = Place("/today", marked("Today"), marked("Today"))
 PLACES = (
     TODAY,
     Place("/new", marked("New batch"), marked("New batch")),
+    Place("/batches", marked("Batches"), marked("Batches")),
     Place("/inks", marked("Inks"), marked("Inks and cartridges")),
     Place("/recipes", marked("Recipes"), marked("Recipes")),
     Place("/equipment", marked("Equipment"), marked("Equipment")),

@@ -205,6 +205,7 @@ class RunningPage:
         if view is not None:
             self._show(view)
             await self._pictures.refresh(view.status)
+            await self._packing.refresh()
 
     async def _look_after_access(self) -> None:
         """Record what time ended or locked, and show what needs attention to those who may see it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -51,6 +51,15 @@ class DrawnPage:
             sender, event = self.form_of(button), "submit.prevent"
         (listener,) = [item for item in sender._event_listeners.values() if item.type == event]
         asyncio.run(_carried_out(listener.handler))
+
+    def wait(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Have the page do something by itself, and wait for it."""
+
+        async def on_page() -> None:
+            with self.client:
+                await work()
+
+        asyncio.run(on_page())
 
     @staticmethod
     def form_of(element: Element) -> Element:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import ast
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import released
 from drawn_page import DrawnPage, drawn
 from nicegui import ui
 
 from api.recall_desk import RecallSearch
 from api.status import AlarmStatus, CellStatus
+from api.today import Act, Line, Stage
+from api.workstation.batches import BatchesPage, status_of, way_to_batch
 from api.workstation.closing import ClosingPanel
 from api.workstation.models import ModelsPage
 from api.workstation.packing import PackingPanel
 from api.workstation.people import PeoplePage
 from api.workstation.recall import RecallPage
+from api.workstation.today_parts import line_way
 from api.workstation.weighing import WeighingPanel
+from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.identity import Role
 
 WAITING = {
@@ -148,19 +154,57 @@ def test_a_cell_that_is_silent_for_a_moment_takes_no_weight_out_of_the_form(benc
         assert not page.elements(ui.button)
 
 
-def test_packs_stay_while_the_cell_is_silent(bench: Any, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    pack = {"pack": "B00001-P01", "state": "dispensed", "dispensed_to": "ward", "units": [1], "strengths": ["1 mg"], "use_by": "2027-01-01"}
-    monkeypatch.setattr(bench.workstation.packs, "overview", lambda batch: {"packs": [pack], "waits_for": ["labels"]})
+DISPENSED = {"pack": "B00001-P01", "state": "dispensed", "dispensed_to": "ward", "units": [1], "strengths": ["1"], "use_by": "2027-01-01"}
+
+
+@pytest.fixture
+def overviews(bench: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of which batches the packs were read, in a thread of its own; each is released, with one pack that was dispensed."""
+    read: list[str] = []
+
+    def overview(batch: str) -> dict[str, Any]:
+        assert threading.current_thread() is not threading.main_thread()
+        read.append(batch)
+        return {"packs": [DISPENSED], "waits_for": ["labels"]}
+
+    monkeypatch.setattr(bench.workstation.packs, "overview", overview)
     monkeypatch.setattr(bench.workstation.store, "state", lambda *_: {"disposition": "released"})
+    return read
+
+
+def test_packs_stay_while_the_cell_is_silent(bench: Any, overviews: list[str], told: list[str]) -> None:
     status = CellStatus(cell="cell-1", state="AWAITING_REVIEW", batch="B00001", run="B00001-R1")
     with drawn(bench, "pharmacist", Role.PHARMACIST) as page:
         panel = PackingPanel(page.visitor)
         panel.update(status)
+        page.wait(panel.refresh)
         page.field("Reason").value = "the ward sent it back"
         panel.update(UNKNOWN)
         assert page.field("Reason").value == "the ward sent it back" and not page.button("Take it back").enabled
         panel.update(status)
+        page.wait(panel.refresh)
         assert page.field("Reason").value == "the ward sent it back" and page.button("Take it back").enabled
+        panel.update(CellStatus(cell="cell-1", state="PRINTING", batch="B00002", run="B00002-R1"))
+        page.wait(panel.refresh)
+        assert "B00001-P01" not in page.html()
+
+
+def test_packs_are_read_once_for_each_entry_however_many_pages_show_them(bench: Any, overviews: list[str], told: list[str]) -> None:
+    status = CellStatus(cell="cell-1", state="AWAITING_REVIEW", batch="B00001", run="B00001-R1")
+    for _ in range(3):
+        with drawn(bench, "pharmacist", Role.PHARMACIST) as page:
+            panel = PackingPanel(page.visitor)
+            for _ in range(3):
+                panel.update(status)
+                page.wait(panel.refresh)
+            assert "B00001-P01" in page.html()
+    assert overviews == ["B00001"]
+    bench.workstation.store.append(EntryDraft(EventKind.BATCH_RECORD_CREATED, Subject("batch", "B00009"), {}, SYSTEM, "workstation"))
+    with drawn(bench, "pharmacist", Role.PHARMACIST) as page:
+        panel = PackingPanel(page.visitor)
+        panel.update(status)
+        page.wait(panel.refresh)
+    assert overviews == ["B00001", "B00001"]
 
 
 def _alarm(state: str) -> AlarmStatus:
@@ -200,3 +244,80 @@ def test_a_cause_that_is_typed_stays_while_others_act_and_the_cell_is_silent(
         assert causes() == [second] and second.value == "an air bubble in the cartridge"
         panel.update(status.model_copy(update={"batch": "B00002", "run": "B00002-R1"}))
         assert causes() == []
+
+
+def test_a_batch_that_its_cell_has_left_behind_is_reviewed_packed_labelled_and_handed_out_on_its_own_page(
+    bench: Any, told: list[str]
+) -> None:
+    batch = released.release(bench)
+    bench.cell.status_now = {**bench.cell.status_now, "run": "B00002-R1", "batch": "B00002", "state": "PRINTING", "units": []}
+    ways = [line_way(line) for line in _lines(bench, batch)]
+    assert ways == [way_to_batch(batch)]
+    with drawn(bench, "pharmacist", Role.PHARMACIST) as page:
+        shown = BatchesPage(page.visitor, batch)
+        page.wait(shown.build)
+        assert page.button("Show the review").enabled
+        page.press("Pack 3 released units")
+        page.wait(shown._refresh)
+        pack = f"{batch}-P01"
+        page.press("Print (PDF)")
+        page.wait(shown._refresh)
+        page.field("Scan the label on the pack").value = released.code_of(bench, pack)
+        page.press("Check the scan")
+        page.wait(shown._refresh)
+        page.press("Close packing")
+        page.wait(shown._refresh)
+        page.field("Dispense to").value = "ward"
+        page.field("Scan the pack").value = released.code_of(bench, pack)
+        page.press("Check the scan")
+        page.wait(shown._refresh)
+        page.field("Reason").value = "the ward sent it back"
+        page.press("Take it back")
+        page.wait(shown._refresh)
+        page.field("Reason").value = "past its use-by"
+        page.press("It is destroyed")
+        page.wait(shown._refresh)
+        assert f"{pack}: destroyed" in page.html()
+    assert bench.workstation.packs.state(pack)["state"] == "destroyed"
+
+
+def _lines(bench: Any, batch: str) -> list[Line]:
+    services = bench.workstation
+    session = services.sessions.find(bench.token("pharmacist"))
+    today = services.today.today(session, services.feeds.views(), services.readiness.views())
+    return [line for line in today.lines if line.subject == batch]
+
+
+@pytest.mark.parametrize(
+    ("stage", "here", "way"),
+    [
+        (Stage.ENDED, True, "/?cell=cell-1"), (Stage.ENDED, False, "/batches?batch=B00001"), (Stage.REVIEW, True, "/?cell=cell-1"),
+        (Stage.REVIEW, False, "/batches?batch=B00001"), (Stage.EXCEPTIONS, False, "/batches?batch=B00001"),
+        (Stage.PACKING, True, "/batches?batch=B00001"), (Stage.DISPENSING, False, "/batches?batch=B00001"),
+        (Stage.PRINTING, True, "/?cell=cell-1"), (Stage.UNKNOWN, False, "/?cell=cell-1"),
+    ],
+)  # fmt: skip
+def test_a_line_of_the_day_leads_to_a_page_that_shows_its_batch(stage: Stage, here: bool, way: str) -> None:
+    assert line_way(Line(stage, Act.SIGN, "B00001", "cell-1", "2026-11-30T00:00:00Z", 0, here=here)) == way
+
+
+def test_a_run_that_its_cell_has_left_behind_is_over(bench: Any) -> None:
+    other = CellStatus(cell="cell-1", state="PRINTING", batch="B00002", run="B00002-R1")
+    assert status_of(other, "B00001", "B00001-R1").ended and status_of(other, "B00001", "B00001-R1").batch == "B00001"
+    assert status_of(other, "B00002", "B00002-R1") is other and status_of(UNKNOWN, "B00001", "B00001-R1") is UNKNOWN
+
+
+@pytest.mark.parametrize("named", ["batch", "pack", "code"])
+def test_a_batch_is_found_by_its_number_and_by_a_pack(bench: Any, told: list[str], monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    batch = released.release(bench)
+    pack = bench.ask("operator", "POST", f"/batches/{batch}/packs", {}).json()["packs"][0]
+    gone: list[str] = []
+    monkeypatch.setattr("nicegui.ui.navigate.to", gone.append)
+    with drawn(bench, "pharmacist", Role.PHARMACIST) as page:
+        page.wait(BatchesPage(page.visitor, "").build)
+        for typed in ("B09999", {"batch": batch, "pack": pack, "code": released.code_of(bench, pack)}[named]):
+            page.field("Batch, or scan a pack").value = typed
+            page.press("Look for it")
+    assert gone == [way_to_batch(batch)] and told == [
+        "No batch and no pack is called so. Scan the code on the pack, or type the number of its batch."
+    ]

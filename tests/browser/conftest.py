@@ -133,7 +133,7 @@ class Workplace:
         finally:
             desk.close()
 
-    def order(self, days: int, cartridge_number: int = 1) -> str:
+    def order(self, days: int, cartridge_number: int = 1, prescription: str = "") -> str:
         """Have an order entered and confirmed over the interface; return its number."""
         _, ink, cartridge = load_demonstration(self.stack.case, today())
         entry = load_case(self.stack.case, Changes(), datetime.now(UTC).date()).entry
@@ -144,7 +144,7 @@ class Workplace:
             "ink_lot": ink.lot,
             "cartridge": serial,
             "days": str(days),
-            "number": f"RX-{cartridge_number}",
+            "number": prescription or f"RX-{cartridge_number}",
         }
         again = {name: getattr(entry, name) for name in ("height_cm", "weight_kg", "sex", "age_years", "prescribed")}
         with self.desk("pharmacist") as first, self.desk("second") as second:
