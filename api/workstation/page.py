@@ -15,6 +15,7 @@ from api.security import session_of, token_of
 from api.wiring import Workstation
 from api.workstation.account import AccountPage
 from api.workstation.batches import BatchesPage
+from api.workstation.cards import page_head
 from api.workstation.equipment import EquipmentPage
 from api.workstation.inks import InksPage
 from api.workstation.models import ModelsPage
@@ -75,7 +76,7 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         ui.colors(primary=_COLOUR)
         settle()
         ui.page_title(f"{chosen}: Dosewright" if len(names) > 1 else "Dosewright")
-        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen), drawn)
+        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen, f"/?cell={chosen}"), drawn)
         await page.refresh()
         await page.add_plain_parts()
         page.keep_right()
@@ -89,11 +90,18 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
 
 def _put(place: Place, build: Build, workstation: Workstation) -> None:
     async def page(request: Request) -> None:
-        session_of(request).role_for(place.permission)
+        session = session_of(request)
+        hidden = session.locked and not place.stays and place.permission in session.permissions
+        if not hidden:
+            session.role_for(place.permission)
         ui.colors(primary=_COLOUR)
         settle()
         ui.page_title(f"Dosewright: {said(place.title)}")
-        visitor = Visitor(workstation, token_of(request)[0], (workstation.cells.names or (_NO_CELL,))[0])
+        address = f"{place.path}?{request.url.query}" if request.url.query else place.path
+        visitor = Visitor(workstation, token_of(request)[0], (workstation.cells.names or (_NO_CELL,))[0], address)
+        if hidden:
+            page_head(visitor, place.path)
+            return
         built = build(visitor, dict(request.query_params))
         if inspect.isawaitable(built):
             await built

@@ -148,7 +148,7 @@ class RunningPage:
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
             ui.html(panels.ways(), sanitize=False)
-        self._lock = LockBar(visitor, f"/?cell={visitor.cell}")
+        self._lock = LockBar(visitor, stays=True)
         self._attention = Changing("dw-attention")
         self._attention_due = 0.0
         self._banner = Changing("dw-banner")

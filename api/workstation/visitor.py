@@ -26,14 +26,15 @@ _TELLS_S = 9.0
 
 
 class Visitor:
-    """Who looks at a page, and the only way in which a page does anything.
+    """Who looks at a page, and the only way in which a page does anything. `address` is the path of the page and what was asked of it.
 
     Lifetime: that of the page. Concurrency: the event loop's thread; acts run in worker threads.
     """
 
-    def __init__(self, workstation: Workstation, token: str, cell: str) -> None:
+    def __init__(self, workstation: Workstation, token: str, cell: str, address: str = "/") -> None:
         self.workstation = workstation
         self.cell = cell
+        self.address = address
         self._token = token
         # an act may remove the very element it began on; what it came to is said to the page
         self._client = context.client
@@ -71,6 +72,11 @@ class Visitor:
         """Go to the log-in, as whoever opens the page without a session does."""
         with self._client:
             ui.navigate.to("/login")
+
+    def load_anew(self) -> None:
+        """Have the browser ask for the page again; nothing of this one stays."""
+        with self._client:
+            ui.navigate.reload()
 
     def change_password(self, session: Session, password: str, new_password: str, given: GivenFactor) -> None:
         """Set an own new password; this page's session goes on with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from api.status import AlarmStatus, CellStatus
 from api.today import Act, Line, Stage
 from api.workstation.batches import BatchesPage, status_of, way_to_batch
 from api.workstation.closing import ClosingPanel
+from api.workstation.lock_bar import LockBar
 from api.workstation.models import ModelsPage
 from api.workstation.packing import PackingPanel
 from api.workstation.people import PeoplePage
+from api.workstation.places import LONGEST_WAY, way_back
 from api.workstation.recall import RecallPage
 from api.workstation.today_parts import line_way
 from api.workstation.weighing import WeighingPanel
@@ -321,3 +324,40 @@ def test_a_batch_is_found_by_its_number_and_by_a_pack(bench: Any, told: list[str
     assert gone == [way_to_batch(batch)] and told == [
         "No batch and no pack is called so. Scan the code on the pack, or type the number of its batch."
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "back"),
+    [
+        ("/?cell=cell-1", "/?cell=cell-1"), ("/new?order=O00012", "/new?order=O00012"), ("/today", "/today"),
+        ("/trail?words=a+b&kind=batch.", "/trail?words=a+b&kind=batch."), ("/batches?batch=B%2F1", "/batches?batch=B%2F1"),
+        (f"/recall?recall={'x' * 500}", "/recall"), ("/new?order=\r\nX: y", "/new"), ("//evil.example", "/"),
+        ("https://evil.example/new", "/"),
+        ("/new/../api", "/"), ("/nowhere?order=1", "/"), ("", "/"), ("/new?next=//evil.example", "/new"), ("/new#x", "/"),
+    ],
+)  # fmt: skip
+def test_the_way_back_leads_to_the_page_that_was_left_and_nowhere_else(address: str, back: str) -> None:
+    assert way_back(address) == back and len(back) <= LONGEST_WAY
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_page_that_may_show_what_is_for_one_persons_eyes_is_loaded_anew_when_it_is_locked(
+    bench: Any, told: list[str], monkeypatch: pytest.MonkeyPatch, stays: bool
+) -> None:
+    anew: list[bool] = []
+    monkeypatch.setattr("nicegui.ui.navigate.reload", lambda: anew.append(True))
+    with drawn(bench, "pharmacist", Role.PHARMACIST) as page:
+        page.visitor.address = "/new?order=O00012"
+        bar = LockBar(page.visitor, stays=stays)
+        bar.look()
+        assert anew == [] and "dw-locked" not in page.html()
+        session = page.visitor.session()
+        monkeypatch.setattr(page.visitor, "session", lambda: replace(session, locked=True))
+        bar.look()
+        assert anew == [True] * (not stays) and "dw-locked" in page.html() and 'value="/new?order=O00012"' in page.html()
+        # built locked, it waits for the password
+        built = LockBar(page.visitor, stays=stays)
+        assert anew == [True] * (not stays)
+        monkeypatch.setattr(page.visitor, "session", lambda: session)
+        built.look()
+        assert anew == [True, True] * (not stays)
