@@ -23,6 +23,21 @@ from audit.release.trail_view import as_list, as_object
 from recipes.lifecycle import Step
 
 _SUSPEND, _REINSTATE = "suspend", marked("reinstate")
+_EVENTS = {
+    "model.version.drafted": marked("written down"),
+    "model.test.completed": marked("tested on independent data"),
+    "model.version.submitted": marked("handed in, signed by its author"),
+    "model.version.returned": marked("returned"),
+    "model.version.approved": marked("approved"),
+    "model.version.effective": marked("made effective"),
+    "model.version.superseded": marked("superseded"),
+    "model.version.retired": marked("withdrawn"),
+    "model.version.suspended": marked("suspended"),
+    "model.version.reinstated": marked("reinstated"),
+    "model.reference.checked": marked("checked against the reference method"),
+    "model.prediction.recorded": marked("used for a prediction"),
+    "model.request.refused": marked("a step was refused"),
+}
 _MEANS = {
     Step.SUBMIT.value: marked("You sign as the author: this content, with the test that stands here."),
     Step.APPROVE.value: marked("You approve what another person wrote and tested."),
@@ -117,9 +132,13 @@ def monitoring_html(found: JsonObject) -> str:
     )
 
 
+def _event(kind: str) -> str:
+    return told_html(_EVENTS.get(kind, kind))
+
+
 def life_html(view: JsonObject) -> str:
     rows = "".join(
-        f"<li>{_text(entry.get('at'))[:16].replace('T', ' ')} UTC: <code>{_text(entry.get('kind'))}</code>, {_text(entry.get('name'))} "
+        f"<li>{_text(entry.get('at'))[:16].replace('T', ' ')} UTC: {_event(str(entry.get('kind')))}, {_text(entry.get('name'))} "
         f'<span class="dw-quiet">{_text(entry.get("reason"))}</span></li>'
         for entry in map(as_object, as_list(view.get("life")))
     )

@@ -14,19 +14,24 @@ import released
 from drawn_page import DrawnPage, drawn
 from nicegui import ui
 
+from api.access import Credentials
+from api.cli_errors import problem
+from api.people import Shown
 from api.recall_desk import RecallSearch
+from api.security import Permission
 from api.status import AlarmStatus, CellStatus
 from api.today import Act, Line, Stage
 from api.workstation.batches import BatchesPage, status_of, way_to_batch
 from api.workstation.closing import ClosingPanel
 from api.workstation.lock_bar import LockBar
-from api.workstation.models import ModelsPage
+from api.workstation.models import ModelsPage, life_html
 from api.workstation.packing import PackingPanel
 from api.workstation.people import PeoplePage
 from api.workstation.places import LONGEST_WAY, way_back
 from api.workstation.recall import RecallPage
 from api.workstation.today_parts import line_way
 from api.workstation.weighing import WeighingPanel
+from audit.errors import SignatureRefused, VerificationError
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.identity import Role
 
@@ -361,3 +366,58 @@ def test_a_page_that_may_show_what_is_for_one_persons_eyes_is_loaded_anew_when_i
         monkeypatch.setattr(page.visitor, "session", lambda: session)
         built.look()
         assert anew == [True, True] * (not stays)
+
+
+TERMINAL = (
+    "api/cli",
+    "api/doctor/",
+    "api/demo",
+    "api/settings.py",
+    "api/routes_",
+    "printer/replay_check.py",
+    "audit/witness",
+    "audit/anchors.py",
+)
+"""What is read at a terminal, or by who looks after the machine: commands are named there."""
+
+
+def test_what_a_page_may_show_names_no_command() -> None:
+    root, found = Path(__file__).parents[2], []
+    for path in (item for package in ("api", "printer", "recipes", "audit") for item in (root / package).rglob("*.py")):
+        name = str(path.relative_to(root))
+        if name.startswith(TERMINAL):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = [
+            node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented
+        ]
+        found += [f"{name}:{node.lineno}" for node in texts if "`dosewright" in node.value]
+    assert found == []
+
+
+@pytest.mark.parametrize("digest", [None, "0" * 64])
+def test_who_signs_at_a_page_is_sent_to_the_page_and_a_program_to_the_route(bench: Any, digest: str | None) -> None:
+    people, session = bench.workstation.people, bench.workstation.sessions.find(bench.token("qp"))
+    shown = Shown("1" * 64, "Show the review on the page", "GET /api/v1/batches/B00001/to-sign")
+    given = Credentials(password="wrong", digest=digest, challenge=people.signing_challenge(session)["challenge"])
+    for at_page in (True, False):
+        with pytest.raises(SignatureRefused) as refused:
+            people.sign(
+                replace(session, at_page=at_page), given, permission=Permission.DISPOSE, meaning="m", digest="2" * 64,
+                subject=Subject("batch", "B00001"), shown=shown,
+            )  # fmt: skip
+        assert "Show the review on the page" in refused.value.remedy and ("/api/" in refused.value.remedy) is not at_page
+
+
+def test_the_life_of_a_model_is_told_in_words() -> None:
+    told = life_html(
+        {"life": [{"at": "2026-11-30T00:00:00Z", "kind": kind.value} for kind in EventKind if kind.value.startswith("model.")]}
+    )
+    assert "model." not in told and "<code>" not in told
+
+
+def test_at_the_terminal_a_record_that_fails_names_the_command_that_examines_it() -> None:
+    failed, other = VerificationError("The store fails.", remedy="Have it verified."), SignatureRefused("No.", remedy="Sign again.")
+    assert problem(failed)["remedy"] == "Have it verified. `dosewright verify` says what is wrong."
+    assert problem(other)["remedy"] == "Sign again."
