@@ -12,7 +12,7 @@ from api.access import Credentials
 from api.life_steps import may, steps_here
 from api.security import Session
 from api.workstation import forms
-from api.workstation.cards import page_head, steps_html
+from api.workstation.cards import card, page_head, steps_html
 from api.workstation.pieces import INERT
 from api.workstation.refusal import refusal_html
 from api.workstation.visitor import Visitor
@@ -156,7 +156,7 @@ class ModelsPage:
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
                 self._one(session, chosen)
-            with ui.element("div").classes("dw-col").props(INERT), _card(said("Process models")):
+            with ui.element("div").classes("dw-col").props(INERT), card(said("Process models")):
                 ui.html(list_html(self._desk.register.states(), chosen), sanitize=False).classes("w-full")
 
     def _one(self, session: Session, chosen: str) -> None:
@@ -167,7 +167,7 @@ class ModelsPage:
             ui.html(f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>', sanitize=False)
             return
         if view is None:
-            with _card(said("One version")):
+            with card(said("One version")):
                 ui.html(f'<p class="dw-quiet">{said("Choose a version in the list.")}</p>', sanitize=False)
             return
         for title, html in (
@@ -176,9 +176,9 @@ class ModelsPage:
             (said("Monitoring"), monitoring_html(watched)),
             (said("Its life"), life_html(view)),
         ):
-            with _card(title):
+            with card(title):
                 ui.html(html, sanitize=False).classes("w-full")
-        with _card(said("Steps from here")):
+        with card(said("Steps from here")):
             self._steps(session, chosen, view)
 
     def _steps(self, session: Session, reference: str, view: JsonObject) -> None:
@@ -235,10 +235,3 @@ class ModelsPage:
             _REINSTATE: lambda session: desk.reinstate(session, reference, credentials, reason),
         }
         return acts[step]
-
-
-def _card(title: str) -> ui.element:
-    card = ui.element("section").classes("dw-card dw-stack")
-    with card:
-        ui.html(f"<h2>{escape(title)}</h2>", sanitize=False)
-    return card
