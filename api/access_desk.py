@@ -46,7 +46,7 @@ class AccessDesk:
                 meaning=MEANING_REVIEWED,
                 digest=digest,
                 subject=REVIEW,
-                shown=Shown(digest, "GET /api/v1/access-review, or the page People"),
+                shown=Shown(digest, "the page People", "GET /api/v1/access-review"),
             )
             return self._reviews.sign(report, signature, actor)
 

@@ -45,7 +45,7 @@ class CellKeys:
         if history.problems or history.present is None or history.present.text != named:
             words = "; ".join(f"entry {seq} {problem}" for seq, problem in history.problems) or "it does not name this key"
             raise CellTrailInvalid(
-                f"The key of {cell} cannot be relied on: {words}.", remedy="Stop using the cell, run `dosewright verify` on its store."
+                f"The key of {cell} cannot be relied on: {words}.", remedy="Stop using the cell; its store has to be verified."
             )
         continuous = history.present in history.vouched([VerifierKey.parse(enrolled)])
         return {"cell": cell, "origin": origin, "believed": enrolled, "present": named, "continuous": continuous}

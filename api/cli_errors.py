@@ -11,6 +11,8 @@ import typer
 from audit.errors import DosewrightError
 from audit.quantities import QuantityError
 
+_EXAMINED = frozenset({"AU-010", "AP-041"})
+"""Codes of records that are not what they claim to be: the command that examines them is named where a person is at a terminal."""
 _VALUE = "AP-014"
 """The code of a value that cannot be read, also where it is the call of the command itself."""
 UNANSWERED = {
@@ -27,6 +29,11 @@ def _code(error: DosewrightError | QuantityError) -> str:
     return answered or error.code
 
 
+def _at_a_terminal(error: DosewrightError | QuantityError) -> str:
+    """Return which command goes on from an error; the error itself names none, for pages show it too."""
+    return "`dosewright verify` says what is wrong." if _code(error) in _EXAMINED else ""
+
+
 def report(error: DosewrightError | QuantityError, *, as_json: bool = False) -> None:
     """Write one error: code, what is wrong, what to do."""
     if as_json:
@@ -34,7 +41,7 @@ def report(error: DosewrightError | QuantityError, *, as_json: bool = False) -> 
         return
     from rich.console import Console
 
-    text = " ".join(str(error).split())
+    text = " ".join(f"{error} {_at_a_terminal(error)}".split())
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"error {_code(error)}: {text}", markup=False)
 
 
@@ -42,7 +49,8 @@ def problem(error: DosewrightError | QuantityError) -> dict[str, object]:
     """Return an error as data: `code`, `detail`, `remedy` (may be empty), and `reasons` where there are several."""
     if not isinstance(error, DosewrightError):
         return {"code": _VALUE, "detail": " ".join(str(error).split()), "remedy": ""}
-    found: dict[str, object] = {"code": _code(error), "detail": error.message, "remedy": error.remedy}
+    remedy = f"{error.remedy} {_at_a_terminal(error)}".strip()
+    found: dict[str, object] = {"code": _code(error), "detail": error.message, "remedy": remedy}
     reasons = getattr(error, "reasons", ())
     return {**found, "reasons": list(reasons)} if reasons else found
 

@@ -45,7 +45,10 @@ class LabelSource:
             raise WrongState(f"Batch {batch_id} has no disposition yet.", remedy="Labels are printed after release.")
         record: JsonObject = json.loads(self._store.blob(sha256))
         if record_sha256(record) != state.get("record_sha256"):
-            raise VerificationError(f"The record of batch {batch_id} is not the one that was signed.", remedy="Run `dosewright verify`.")
+            raise VerificationError(
+                f"The record of batch {batch_id} is not the one that was signed.",
+                remedy="Tell whoever looks after the workstation: the store has to be verified.",
+            )
         return record
 
     def compose(self, batch_id: str, pack: str, units: Sequence[ReleasedUnit]) -> Label:
@@ -83,5 +86,8 @@ class LabelSource:
         state = self._store.state("recipe", reference) or {}
         sha256 = text_of(state.get("bundle_sha256")) or text_of(state.get("development_sha256"))
         if sha256 is None:
-            raise NotFound(f"The text of recipe {reference} is not on record ({BUNDLE}).", remedy="Run `dosewright verify`.")
+            raise NotFound(
+                f"The text of recipe {reference} is not on record ({BUNDLE}).",
+                remedy="Tell whoever looks after the workstation: the store has to be verified.",
+            )
         return parse_recipe(str(json.loads(self._store.blob(sha256))["recipe_toml"]).encode())

@@ -48,10 +48,15 @@ def issued_password() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a signer must have seen, where it is not all in the request: its digest, and where it is shown."""
+    """What a signer must have seen, where it is not all in the request: its digest, and where it is shown: a page, and a route."""
 
     digest: str
-    where: str
+    page: str
+    route: str
+
+    def where(self, session: Session) -> str:
+        """Say it to a person at a page in the page's words, and to a program by the route, the page beside it."""
+        return self.page if session.at_page else f"{self.route}, or {self.page}"
 
 
 class People:
@@ -263,10 +268,10 @@ class People:
                 remedy="Ask POST /api/v1/session/signing-challenge for one, and send each request once.",
             )
         if shown is not None and credentials.digest is None:
-            raise SignatureRefused("Nothing says what you were shown.", remedy=f"Look at it first: {shown.where}.")
+            raise SignatureRefused("Nothing says what you were shown.", remedy=f"Look at it first: {shown.where(session)}.")
         if shown is not None and credentials.digest != shown.digest:
             raise SignatureRefused(
-                "What would be signed is not what was shown: it has changed since.", remedy=f"Look at it again: {shown.where}."
+                "What would be signed is not what was shown: it has changed since.", remedy=f"Look at it again: {shown.where(session)}."
             )
         sequence = self._sessions.in_sequence(session) and credentials.username in (None, session.username)
         if not sequence and credentials.username is None and not session.at_page:

@@ -193,7 +193,7 @@ class Production(Ordered):
                 meaning=MEANING_ENTERED,
                 digest=order.sha256,
                 subject=subject,
-                shown=Shown(_shown(recipe, result), "POST /api/v1/doses, or Show the dose on the page"),
+                shown=Shown(_shown(recipe, result), "Show the dose on the page", "POST /api/v1/doses"),
             )
             new: JsonObject = {
                 "status": "entered",

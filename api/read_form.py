@@ -18,8 +18,13 @@ def read_form(model: type[M], fields: Mapping[str, object]) -> M:
     try:
         return model.model_validate(typed)
     except ValidationError as error:
-        places = [f"{'.'.join(str(part) for part in item['loc']).replace('_', ' ')}: {_plain(item)}" for item in error.errors()]
-        raise InputInvalid(f"{'; '.join(places)}.", remedy="Correct these fields.") from error
+        raise does_not_fit(error) from error
+
+
+def does_not_fit(error: ValidationError) -> InputInvalid:
+    """Return the refusal that names every field that does not fit."""
+    places = [f"{'.'.join(str(part) for part in item['loc']).replace('_', ' ')}: {_plain(item)}" for item in error.errors()]
+    return InputInvalid(f"{'; '.join(places)}.", remedy="Correct these fields.")
 
 
 def _plain(item: Mapping[str, object]) -> str:
@@ -29,4 +34,6 @@ def _plain(item: Mapping[str, object]) -> str:
         return "nothing is entered"
     if kind == "string_pattern_mismatch":
         return f"{item['input']!r} cannot be read; write a day as 2027-06-30"
+    if kind == "string_too_long" and isinstance(limits := item.get("ctx"), dict):
+        return f"at most {limits['max_length']} characters"
     return str(item["msg"])

@@ -414,7 +414,7 @@ class RecipeDesk:
         if credentials.username not in (None, session.username):
             raise InputInvalid("A step is signed by the person who is logged in.", remedy="Log in as the person who signs.")
         subject = Subject("recipe", reference)
-        shown = Shown(self.versions.get(reference).recipe.digest, f"GET /api/v1/recipe-versions/{reference}")
+        shown = Shown(self.versions.get(reference).recipe.digest, "the page Recipes", f"GET /api/v1/recipe-versions/{reference}")
         return self._people.sign(session, credentials, permission=permission, meaning=meaning, digest=digest, subject=subject, shown=shown)
 
     def _person(self, session: Session) -> str:

@@ -64,7 +64,7 @@ def fetch_trail(cell: CellPort, origin: str, verifier_key: str) -> CellTrail:
     except NoteInvalid as error:
         raise CellTrailInvalid(
             f"The cell's trail cannot be relied on: its checkpoint is not signed by the key that is believed: {error.message}",
-            remedy="If its key was replaced, quality assurance accepts the new one (`dosewright key accept`); if not, stop using the cell.",
+            remedy="If its key was replaced, let quality assurance accept the new one; if not, stop using the cell.",
         ) from error
     if stated.origin != origin:
         raise _invalid(f"its checkpoint is of {stated.origin}, it was enrolled as {origin}")
@@ -87,9 +87,7 @@ def fetch_trail(cell: CellPort, origin: str, verifier_key: str) -> CellTrail:
 
 
 def _invalid(what: str) -> CellTrailInvalid:
-    return CellTrailInvalid(
-        f"The cell's trail cannot be relied on: {what}.", remedy="Stop using the cell, run `dosewright verify` on its store."
-    )
+    return CellTrailInvalid(f"The cell's trail cannot be relied on: {what}.", remedy="Stop using the cell; its store has to be verified.")
 
 
 def shown_sha256(record: JsonObject) -> str:
@@ -246,7 +244,7 @@ class ReleaseDesk:
                 meaning=batch_record.disposition_meaning(record),
                 digest=batch_record.record_sha256(record),
                 subject=subject,
-                shown=Shown(seen, f"GET /api/v1/batches/{batch_id}/to-sign, or Show the review on the page"),
+                shown=Shown(seen, "Show the review on the page", f"GET /api/v1/batches/{batch_id}/to-sign"),
             )
             new, attachments = batch_record.disposition_entry(record, signature.as_record())
             self._store.append(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from http import HTTPStatus
 from typing import Annotated
 
@@ -24,13 +23,12 @@ from api.perimeter import Origin
 from api.problem_responses import FORM_REFUSED, LEADS_ON
 from api.security import COOKIE, Permission, Session, guard, token_of
 from api.workstation.login import login_page
-from api.workstation.places import PLACES, TODAY
+from api.workstation.places import LONGEST_WAY, TODAY, way_back
 from audit.errors import LoginFailed
 from audit.events import EventKind
 from audit.identity import Role
 
 router = APIRouter(tags=["people"])
-_BACK_TO_CELL = re.compile(r"/(?:\?cell=[a-z0-9-]{1,40})?\Z")
 
 
 class LogIn(GivenFactor):
@@ -44,7 +42,7 @@ class Resume(GivenFactor):
     """The password again; `back` is the page to return to, for the form of a locked page."""
 
     password: str = Field(min_length=1, max_length=256)
-    back: str = Field(default="/", max_length=80)
+    back: str = Field(default="/", max_length=LONGEST_WAY)
 
 
 class PasskeyFor(BaseModel):
@@ -88,11 +86,6 @@ class Reason(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(min_length=1, max_length=500)
-
-
-def _is_page(back: str) -> bool:
-    """Whether a way back leads to a page of this workstation and nowhere else."""
-    return _BACK_TO_CELL.match(back) is not None or any(place.path == back for place in PLACES)
 
 
 def _origin(request: Request) -> Origin:
@@ -194,7 +187,7 @@ async def resume(request: Request, services: Services, session: ResumeSession) -
     person = await run_in_threadpool(services.people.resume, session, token, given.password, given)
     if not is_form:
         return JSONResponse(person)
-    return RedirectResponse(given.back if _is_page(given.back) else "/", status_code=HTTPStatus.SEE_OTHER)
+    return RedirectResponse(way_back(given.back), status_code=HTTPStatus.SEE_OTHER)
 
 
 @router.post("/api/v1/session/signing-challenge")

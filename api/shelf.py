@@ -109,7 +109,7 @@ class Shelf:
         if not isinstance(found, str):
             raise NotFound(
                 f"Recipe {recipe_id}@{newest.get('version')} has no signed bundle, though its row says effective.",
-                remedy="Run `dosewright verify` on the store of the workstation.",
+                remedy="Tell whoever looks after the workstation: the store has to be verified.",
             )
         bundle: JsonObject = json.loads(self._store.blob(found))
         return bundle
@@ -129,7 +129,10 @@ class Shelf:
                 recipe = parse_recipe(str(json.loads(self._store.blob(found))["recipe_toml"]).encode())
                 if recipe.digest == digest:
                     return recipe
-        raise NotFound(f"No signed content of recipe {name} has the digest {digest}.", remedy="Run `dosewright verify` on the store.")
+        raise NotFound(
+            f"No signed content of recipe {name} has the digest {digest}.",
+            remedy="Tell whoever looks after the workstation: the store has to be verified.",
+        )
 
     def printable(self, name: str) -> JsonObject:
         """Return what a cell is handed of a recipe: the effective bundle, or what a process engineer signed for development."""

@@ -137,7 +137,8 @@ class Line:
     """One line of the queue.
 
     `who`: the roles that may take the act; `reasons`: why this person may not, empty where they may. `count`: how many units, packs or
-    exceptions it is about, and `of` of how many. `left_s`: seconds until a run is over, where the cell knows it.
+    exceptions it is about, and `of` of how many. `left_s`: seconds until a run is over, where the cell knows it. `here`: the cell shows the
+    batch still.
     """
 
     stage: Stage
@@ -152,6 +153,7 @@ class Line:
     of: int = 0
     left_s: int | None = None
     held: str = ""
+    here: bool = False
 
     @property
     def yours(self) -> bool:
@@ -241,6 +243,7 @@ class _Batch:
             of=of,
             left_s=left_s,
             held=batch.held,
+            here=self.here is not None,
         )
 
     def _of_run(self) -> Line:

@@ -34,6 +34,7 @@ from api.model_desk import ModelDesk
 from api.model_use import ModelUse
 from api.open_sessions import SESSIONS_FILE, OpenSessions
 from api.pack_desk import PackDesk
+from api.pack_views import PackViews
 from api.patient_desk import PatientDesk
 from api.people import People
 from api.perimeter import Perimeter
@@ -114,6 +115,7 @@ class Workstation:
     model_use: ModelUse
     patients: PatientDesk
     packs: PackDesk
+    pack_views: PackViews
     labels: LabelDesk
     recalls: RecallDesk
     readiness: ReadinessFeeds
@@ -226,6 +228,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         cell_acts=CellActs(cells),
         patients=patients,
         packs=packs,
+        pack_views=PackViews(store, packs),
         labels=LabelDesk(store, people, packs, patients, holds, settings.pharmacy, demonstration=settings.demonstration),
         recalls=RecallDesk(store, people, cells, packs, patients, settings.path(settings.archive)),
         readiness=ReadinessFeeds(cells),

@@ -42,7 +42,7 @@ _MEANING: tuple[tuple[str, type[RecordError], str, str], ...] = (
     ("3F", RecordError, "is not a trail store", "Give the schema of the store, or restore it from the backup."),
     ("42", RecordError, "is not a trail store", "Give the schema of the store, or restore it from the backup."),
     ("XX", RecordError, "is damaged", _KEEP),
-    ("23", RecordError, "refused the row", "Run `dosewright verify` on the store before anything else."),
+    ("23", RecordError, "refused the row", "Have the store verified before anything else."),
 )
 # The session sees the trail's schema alone; temporary tables, which any role can make, come last instead of first.
 _OPTIONS = (

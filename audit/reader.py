@@ -135,7 +135,7 @@ class TrailReader:
         with self._pool.borrow() as connection:
             row = connection.execute("SELECT size, digest, checkpoints FROM head WHERE id = 0").fetchone()
         if row is None:
-            raise RecordError(f"The store {self.database} has no head.", remedy="Run `dosewright verify` on it.")
+            raise RecordError(f"The store {self.database} has no head.", remedy="Have it verified before anything else.")
         return Head(*row)
 
     @property
@@ -216,7 +216,7 @@ class TrailReader:
         with self._pool.borrow() as connection:
             row: tuple[bytes] | None = connection.execute(query, (key,)).fetchone()
         if row is None:
-            raise RecordError(f"The store {self.database} holds no {what} {key}.", remedy="Run `dosewright verify` on the store.")
+            raise RecordError(f"The store {self.database} holds no {what} {key}.", remedy="Have the store verified before anything else.")
         return row[0]
 
 

@@ -29,7 +29,7 @@ _MEANING: tuple[tuple[str, type[RecordError], str, str], ...] = (
     ("SQLITE_BUSY", RecordError, "is in use by another writer", "Stop the other process: a trail has one writer."),
     ("SQLITE_NOTADB", RecordError, "is not a trail store", "Give the path of the store, or restore it from the backup."),
     ("SQLITE_CORRUPT", RecordError, "is damaged", _RESTORE),
-    ("SQLITE_CONSTRAINT", RecordError, "refused the row", "Run `dosewright verify` on the store before anything else."),
+    ("SQLITE_CONSTRAINT", RecordError, "refused the row", "Have the store verified before anything else."),
 )
 
 

@@ -46,7 +46,7 @@ _PUT_SEALED = {
     "patients": "INSERT INTO patients (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
 }
 _INSERT_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (?, ?)"
-_EVIDENCE = "Do not print and do not sign; run `dosewright verify` on the store, keep it as evidence, restore the backup."
+_EVIDENCE = "Do not print and do not sign; have the store verified, keep it as evidence, restore the backup."
 
 
 def checkpoint_link(previous: str, note: str) -> str:

@@ -177,7 +177,7 @@ def check_gate(register: EquipmentRegister, standing: Standing) -> Gate:
     serial = register.balance.serial
     if not isinstance(rule, CheckRule):
         return Gate(name, True, f"not required: a choice of the signed equipment register {register.reference}")
-    do = "do the daily check: workstation page, or `dosewright check balance`"
+    do = "do the daily check on the page of the cell"
     weight = rule.weight
     if weight.valid_until < today:
         text = f"the certificate {weight.certificate} of check weight {weight.identification} ended on {weight.valid_until}"

@@ -31,7 +31,7 @@ def page_head(visitor: Visitor, here: str) -> None:
         ui.html(panels.ways(here), sanitize=False)
     if visitor.workstation.settings.demonstration:
         ui.html(panels.demonstration_banner(""), sanitize=False).classes("w-full dw-banner")
-    LockBar(visitor, here).watch()
+    LockBar(visitor, stays=place_of(here).stays).watch()
 
 
 def card(title: str) -> ui.element:

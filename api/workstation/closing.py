@@ -60,7 +60,7 @@ class ClosingPanel:
         self._facts: tuple[JsonValue, ...] = ()
         self._status = CellStatus(cell=visitor.cell)
         self._record: JsonObject | None = None
-        self._exceptions: list[JsonObject] = []
+        self._causes: exceptions.Offers = []
         self._fetched = 0
         with ui.element("section").classes("dw-card dw-stack") as self._card:
             ui.html(f"<h2>{said('Review and disposition')}</h2>", sanitize=False)
@@ -68,14 +68,21 @@ class ClosingPanel:
         self._card.set_visibility(False)
 
     def update(self, status: CellStatus) -> None:
-        """Show what is open at the end of the run; a review is of the moment: it goes when a removal, an alarm or the batch has changed."""
+        """Show what is open at the end of the run; a review is of the moment: it goes when a removal, an alarm or the batch has changed.
+
+        A cause that a person is stating stays as long as its exception may be open: it is about one finding, and not about the review.
+        """
+        if status.state == "UNKNOWN":
+            self._parts.hold()
+            return
         over = status.ended and status.batch is not None
         self._card.set_visibility(over)
+        if not over or status.batch != self._status.batch:
+            self._facts, self._record, self._causes = (), None, []
+        self._status = status
         if not over:
-            self._facts, self._record = (), None
             self._parts.show([])
             return
-        self._status = status
         if (facts := self._facts_now()) != self._facts:
             self._facts, self._record = facts, None  # a review fetched before is out of date
         self._parts.show(self._offers(status, str(facts[0])))
@@ -94,16 +101,16 @@ class ClosingPanel:
             return [*offered, (("close", batch), functools.partial(_close_button, self._closer(batch)))]
         offered.append((("review", batch), functools.partial(_review_button, self._reviewer(batch))))
         if record is not None:
-            offered.append((("record", batch, self._fetched), functools.partial(self._reviewed, record, batch, batch_status)))
+            offered.append((("record", batch, self._fetched), functools.partial(_show_review, review_html(record))))
+        elif self._causes:
+            offered.append((("changed", batch), _say_changed))
+        if batch_status == _OPEN:
+            offered += self._causes
+            if record is not None:
+                offered.append((("sign", batch, self._fetched), functools.partial(self._signing, record, batch)))
         if batch_status != _OPEN and self._visitor.session().roles & GRANTS[Permission.EXPORT]:
             offered.append((("package", batch), functools.partial(_package_forms, batch)))
         return offered
-
-    def _reviewed(self, record: JsonObject, batch: str, batch_status: str) -> None:
-        ui.html(review_html(record), sanitize=False).classes("w-full")
-        if batch_status == _OPEN:
-            exceptions.offer(self._visitor, batch, self._exceptions, record, self._reviewer(batch))
-            self._signing(record, batch)
 
     def _facts_now(self) -> tuple[JsonValue, ...]:
         """Return what a review depends on: the state of the batch now, removals and alarms as last seen."""
@@ -124,9 +131,12 @@ class ClosingPanel:
         release, desk = self._visitor.workstation.release, self._visitor.workstation.exceptions
 
         def fetch(session: Session) -> None:
-            facts = self._facts_now()
-            self._exceptions = desk.exceptions(batch)
-            self._facts, self._record = facts, release.review(batch)
+            facts, found = self._facts_now(), desk.exceptions(batch)
+            record = release.review(batch)
+            if self._status.batch != batch:
+                return  # the cell has gone on to another meanwhile
+            self._causes = exceptions.offers(self._visitor, batch, found, record, review)
+            self._facts, self._record = facts, record
             self._fetched += 1
 
         async def review() -> None:
@@ -171,7 +181,7 @@ class ClosingPanel:
                 lambda session: release.dispose(session, batch, disposition, credentials),
                 said("Signed: {disposition}.", disposition=told(disposition)),
             ):
-                self._record = None
+                self._record, self._causes = None, []
 
         with forms.form(sign).classes("mt-3"):
             chosen = (
@@ -194,6 +204,14 @@ def _package_forms(batch: str) -> None:
         f'<button class="dw-plain">{whole}</button></form>',
         sanitize=False,
     )
+
+
+def _show_review(html: str) -> None:
+    ui.html(html, sanitize=False).classes("w-full")
+
+
+def _say_changed() -> None:
+    ui.html(f'<p role="status">{said("Something has changed since the review was shown. Show it again.")}</p>', sanitize=False)
 
 
 def _close_button(close: Callable[[], object]) -> None:

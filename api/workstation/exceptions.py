@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 
 from nicegui import ui
 
@@ -19,10 +20,11 @@ from audit.release.exceptions import ReasonCode
 NOT_WEIGHED_BACK = "it was not weighed back"
 
 Done = Callable[[], Awaitable[object]]
+Offers = list[tuple[Hashable, Callable[[], object]]]
 
 
 class ExceptionForm:
-    """One open exception with its finding; the cause is signed over exactly the finding shown. Lifetime: that of the review shown."""
+    """One open exception with its finding; the cause is signed over exactly the finding shown. Lifetime: while it is open with it."""
 
     def __init__(self, visitor: Visitor, batch: str, exception: str, finding: str, done: Done) -> None:
         self._visitor, self._batch, self._exception, self._finding, self._done = visitor, batch, exception, finding, done
@@ -57,7 +59,7 @@ class ExceptionForm:
 
 
 class CartridgeForm:
-    """The cartridge that comes back from a batch, weighed. Lifetime: that of the review shown."""
+    """The cartridge that comes back from a batch, weighed. Lifetime: as long as the weighing is missing."""
 
     def __init__(self, visitor: Visitor, batch: str, done: Done) -> None:
         self._visitor, self._batch, self._done = visitor, batch, done
@@ -98,11 +100,14 @@ def exception_html(exception: str, finding: str) -> str:
     return f"<p><b>{name}</b> {told_html(finding)}. {who}</p>"
 
 
-def offer(visitor: Visitor, batch: str, exceptions: Sequence[JsonObject], record: JsonObject, done: Done) -> None:
-    """Show a form for the cartridge where it is missing, and one for each open exception."""
+def offers(visitor: Visitor, batch: str, exceptions: Sequence[JsonObject], record: JsonObject, done: Done) -> Offers:
+    """Offer a form for the cartridge where it is missing, and one for each open exception, keyed by what is judged in it."""
     evidence = record.get("evidence")
     items = [item for item in evidence if isinstance(item, dict)] if isinstance(evidence, list) else []
+    offered: Offers = []
     if any(NOT_WEIGHED_BACK in str(item.get("detail")) for item in items):
-        CartridgeForm(visitor, batch, done)
+        offered.append((("cartridge", batch), functools.partial(CartridgeForm, visitor, batch, done)))
     for found in exceptions:
-        ExceptionForm(visitor, batch, str(found["exception"]), str(found["finding"]), done)
+        what = batch, str(found["exception"]), str(found["finding"])
+        offered.append((("cause", *what), functools.partial(ExceptionForm, visitor, *what, done)))
+    return offered

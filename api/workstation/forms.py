@@ -25,12 +25,6 @@ def text_field(label: str, value: str = "", *, wide: bool = False) -> ui.input:
     return ui.input(label, value=value).props(_FIELD).classes("w-full" if wide else "dw-field-medium" if len(label) > _SHORT else "")
 
 
-def scan_fields(heads: int) -> Callable[[], tuple[str, ...]]:
-    """Show a field for the cartridge in each head, where there are several; return how the scanned serials are read."""
-    fields = [text_field(said("Scan the cartridge in head {number}", number=number)) for number in range(1, heads + 1)]
-    return lambda: tuple(str(field.value or "").strip() for field in fields)
-
-
 def named_account(username: str) -> None:
     """Say within a form, unseen, whose password it asks for."""
     ui.html(f'<input type="text" autocomplete="username" value="{escape(username)}" readonly hidden>', sanitize=False).classes("hidden")

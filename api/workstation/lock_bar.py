@@ -1,4 +1,4 @@
-"""The bar of a locked session: what the page shows stays, STOP works, and the password opens it again.
+"""The bar of a locked session: STOP works, and the password opens it again. What shows the run stays; any other page shows nothing more.
 
 A plain form, like STOP: it needs neither script nor websocket. As long as it is there, columns and dialogs are inert
 (`connection.js`), and every act is refused by the services besides.
@@ -13,6 +13,7 @@ from nicegui import ui
 from api.errors import NotLoggedIn
 from api.security import Session
 from api.workstation.pieces import Changing
+from api.workstation.places import way_back
 from api.workstation.visitor import Visitor
 from api.workstation.words import said
 
@@ -31,7 +32,7 @@ def locked_html(session: Session, back: str) -> str:
     return (
         f'<section class="dw-locked" role="alert"><b>'
         f"{said('Locked: nobody used this session for too long, or the workstation started again.')}</b> "
-        f"{said('It shows the run, and STOP works. To go on, give the password again.')}</section>"
+        f"{said('STOP works. To go on, give the password again.')}</section>"
         '<form class="dw-unlock" method="post" action="/api/v1/session/resume">'
         f'<input type="hidden" name="back" value="{escape(back)}">'
         f'<input type="text" autocomplete="username" value="{escape(session.username)}" readonly hidden>'
@@ -42,11 +43,17 @@ def locked_html(session: Session, back: str) -> str:
 
 
 class LockBar:
-    """Shows the bar when the session is locked. Lifetime: that of the page; `watch` begins to look by itself."""
+    """Shows the bar when the session is locked. Lifetime: that of the page; `watch` begins to look by itself.
 
-    def __init__(self, visitor: Visitor, back: str) -> None:
+    `stays`: what the page shows may be seen by whoever comes by. Any other is loaded anew when the session is locked, and when it is opened
+    again elsewhere: what it is built with says what it may show.
+    """
+
+    def __init__(self, visitor: Visitor, *, stays: bool) -> None:
         self._visitor = visitor
-        self._back = back
+        self._back = way_back(visitor.address)
+        self._stays = stays
+        self._built_locked = visitor.session().locked
         self._bar = Changing("dw-lockbar")
         self.look()
 
@@ -58,6 +65,8 @@ class LockBar:
             self._visitor.leave()
             return
         self._bar.show(locked_html(session, self._back))
+        if not self._stays and session.locked != self._built_locked:
+            self._visitor.load_anew()
 
     def watch(self) -> None:
         """Look again and again, on a page that does not refresh itself."""

@@ -12,7 +12,7 @@ from api.access import Credentials
 from api.life_steps import may, steps_here
 from api.security import Session
 from api.workstation import forms
-from api.workstation.cards import page_head, steps_html
+from api.workstation.cards import card, page_head, steps_html
 from api.workstation.pieces import INERT
 from api.workstation.refusal import refusal_html
 from api.workstation.visitor import Visitor
@@ -23,6 +23,21 @@ from audit.release.trail_view import as_list, as_object
 from recipes.lifecycle import Step
 
 _SUSPEND, _REINSTATE = "suspend", marked("reinstate")
+_EVENTS = {
+    "model.version.drafted": marked("written down"),
+    "model.test.completed": marked("tested on independent data"),
+    "model.version.submitted": marked("handed in, signed by its author"),
+    "model.version.returned": marked("returned"),
+    "model.version.approved": marked("approved"),
+    "model.version.effective": marked("made effective"),
+    "model.version.superseded": marked("superseded"),
+    "model.version.retired": marked("withdrawn"),
+    "model.version.suspended": marked("suspended"),
+    "model.version.reinstated": marked("reinstated"),
+    "model.reference.checked": marked("checked against the reference method"),
+    "model.prediction.recorded": marked("used for a prediction"),
+    "model.request.refused": marked("a step was refused"),
+}
 _MEANS = {
     Step.SUBMIT.value: marked("You sign as the author: this content, with the test that stands here."),
     Step.APPROVE.value: marked("You approve what another person wrote and tested."),
@@ -117,9 +132,13 @@ def monitoring_html(found: JsonObject) -> str:
     )
 
 
+def _event(kind: str) -> str:
+    return told_html(_EVENTS.get(kind, kind))
+
+
 def life_html(view: JsonObject) -> str:
     rows = "".join(
-        f"<li>{_text(entry.get('at'))[:16].replace('T', ' ')} UTC: <code>{_text(entry.get('kind'))}</code>, {_text(entry.get('name'))} "
+        f"<li>{_text(entry.get('at'))[:16].replace('T', ' ')} UTC: {_event(str(entry.get('kind')))}, {_text(entry.get('name'))} "
         f'<span class="dw-quiet">{_text(entry.get("reason"))}</span></li>'
         for entry in map(as_object, as_list(view.get("life")))
     )
@@ -137,7 +156,7 @@ class ModelsPage:
         with ui.element("div").classes("dw-body"):
             with ui.element("div").classes("dw-col").props(INERT):
                 self._one(session, chosen)
-            with ui.element("div").classes("dw-col").props(INERT), _card(said("Process models")):
+            with ui.element("div").classes("dw-col").props(INERT), card(said("Process models")):
                 ui.html(list_html(self._desk.register.states(), chosen), sanitize=False).classes("w-full")
 
     def _one(self, session: Session, chosen: str) -> None:
@@ -148,7 +167,7 @@ class ModelsPage:
             ui.html(f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>', sanitize=False)
             return
         if view is None:
-            with _card(said("One version")):
+            with card(said("One version")):
                 ui.html(f'<p class="dw-quiet">{said("Choose a version in the list.")}</p>', sanitize=False)
             return
         for title, html in (
@@ -157,9 +176,9 @@ class ModelsPage:
             (said("Monitoring"), monitoring_html(watched)),
             (said("Its life"), life_html(view)),
         ):
-            with _card(title):
+            with card(title):
                 ui.html(html, sanitize=False).classes("w-full")
-        with _card(said("Steps from here")):
+        with card(said("Steps from here")):
             self._steps(session, chosen, view)
 
     def _steps(self, session: Session, reference: str, view: JsonObject) -> None:
@@ -181,7 +200,7 @@ class ModelsPage:
         ui.html(f"<p><b>{escape(title[0].upper() + title[1:])}.</b> {escape(told(_MEANS[step]))} {content}</p>", sanitize=False)
 
         async def sign() -> None:
-            credentials = Credentials(password=str(password.value or ""))
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code))
             password.value = ""
             why = str(reason.value or "") if reason is not None else ""
             if await self._visitor.act(self._act(reference, step, credentials, why), said("Signed: {step}.", step=told(step))):
@@ -190,7 +209,7 @@ class ModelsPage:
         with forms.form(sign):
             reason = forms.text_field(said("Reason"), wide=True) if step in _NEEDS_REASON else None
             forms.named_account(session.username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit(said("Sign: {step}", step=told(step)))
 
     def _suspend_form(self, reference: str) -> None:
@@ -216,10 +235,3 @@ class ModelsPage:
             _REINSTATE: lambda session: desk.reinstate(session, reference, credentials, reason),
         }
         return acts[step]
-
-
-def _card(title: str) -> ui.element:
-    card = ui.element("section").classes("dw-card dw-stack")
-    with card:
-        ui.html(f"<h2>{escape(title)}</h2>", sanitize=False)
-    return card

@@ -8,17 +8,17 @@ from html import escape
 from typing import Literal, get_args
 from urllib.parse import quote
 
-from nicegui import ui
+from nicegui import run, ui
 
 from api.access import Credentials
 from api.interop.scan_code import read_scan
 from api.label_desk import LabelPrint, Printed
 from api.pack_desk import Dispensing, Recipient, Scan
-from api.security import Session
+from api.security import GRANTS, Permission, Session
 from api.status import CellStatus
 from api.workstation import forms
 from api.workstation.pieces import Parts
-from api.workstation.refusal import refusal_text
+from api.workstation.refusal import refusal_html
 from api.workstation.visitor import Visitor
 from api.workstation.words import marked, said, said_n, told, told_html
 from audit.canonical import JsonObject, JsonValue
@@ -73,11 +73,12 @@ def _objects(value: JsonValue) -> list[JsonObject]:
 
 
 class PackingPanel:
-    """Shown when the batch on the cell has been released. Lifetime: that of the page."""
+    """Shown when the batch on the cell, or that which was chosen, has been released. Lifetime: that of the page."""
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
-        self._shown: tuple[str, int] = ("", -1)
+        self._batch: str | None = None
+        self._read_at = -1
         self._scan_fields: dict[str, ui.input] = {}
         with ui.element("section").classes("dw-card dw-stack") as self._card:
             ui.html(f"<h2>{said('Packs and labels')}</h2>", sanitize=False)
@@ -85,32 +86,43 @@ class PackingPanel:
         self._card.set_visibility(False)
 
     def update(self, status: CellStatus) -> None:
-        """Show the packs of a batch that has a disposition under which something may be packed."""
-        batch = status.batch or ""
-        state = self._visitor.workstation.store.state("batch", batch) or {}
-        released = state.get("disposition") in ("released", "partly released")
-        over = status.ended and released
-        self._card.set_visibility(over)
-        if not over:
+        """Choose the batch whose run has ended on the cell; what is shown stays while nothing is known."""
+        if status.state == "UNKNOWN":
+            self._parts.hold()
+        else:
+            self.choose(status.batch if status.ended else None)
+
+    def choose(self, batch: str | None) -> None:
+        """Show the packs of this batch from the next `refresh` on, and of no other."""
+        self._parts.release()
+        if batch != self._batch:
+            self._batch, self._read_at = batch, -1
+            self._card.set_visibility(False)
             self._parts.show([])
-            self._shown = ("", -1)
+
+    async def refresh(self) -> None:
+        """Show the packs of a batch that has a disposition under which something may be packed, when something new is on record."""
+        batch, size = self._batch, self._visitor.workstation.pack_views.size
+        if batch is None or size == self._read_at:
             return
-        now = (batch, self._visitor.workstation.store.head.size)
-        if now == self._shown:
-            return  # nothing is on record since it was drawn
-        self._shown = now
+        self._read_at = size
+        offered = await run.io_bound(self._read, batch)
+        if batch == self._batch and not self._parts.gone:
+            self._card.set_visibility(bool(offered))
+            self._parts.show(offered or [])
+
+    def _read(self, batch: str) -> list[tuple[Hashable, Callable[[], object]]]:
         try:
-            overview = self._visitor.workstation.packs.overview(batch)
+            overview = self._visitor.workstation.pack_views.of(batch)
         except DosewrightError as error:
-            self._parts.show([(("problem", str(error)), functools.partial(_problem, refusal_text(error)))])
-            return
-        self._parts.show(self._offers(batch, overview))
+            return [(("problem", str(error)), functools.partial(_show_refusal, error))]
+        return [] if overview is None else self._offers(batch, overview)
 
     def _offers(self, batch: str, overview: JsonObject) -> list[tuple[Hashable, Callable[[], object]]]:
         held, unpacked = overview.get("held"), overview.get("unpacked")
         offered: list[tuple[Hashable, Callable[[], object]]] = []
         if isinstance(held, str):
-            offered.append((("held", held), functools.partial(_problem, told(held))))
+            offered.append((("held", held), functools.partial(_problem, held)))
         if isinstance(unpacked, list) and unpacked and not held:
             offered.append((("pack", batch, tuple(unpacked)), functools.partial(self._pack_button, batch, len(unpacked))))
         for pack in _objects(overview.get("packs")):
@@ -147,8 +159,12 @@ class PackingPanel:
             self._scanning(name, said("Scan the label on the pack"), self._applier(name))
         if not held and state is Pack.LABELLED:
             self._dispensing(name)
+        packs = self._visitor.workstation.packs
         if (state, Act.RETURN) in TRANSITIONS:
-            self._moving(name, said("Take it back"), self._visitor.workstation.packs.take_back)
+            self._moving(name, said("Take it back"), packs.take_back, said("{pack} is taken back.", pack=name))
+        if (state, Act.DESTROY) in TRANSITIONS and self._visitor.session().roles & GRANTS[Permission.DESTROY_PACK]:
+            with ui.expansion(said("Destroy it")).classes("w-full"):
+                self._moving(name, said("It is destroyed"), packs.destroy, said("{pack} is destroyed.", pack=name))
 
     def _printing(self, pack: str, *, first: bool) -> None:
         desk = self._visitor.workstation.labels
@@ -156,7 +172,9 @@ class PackingPanel:
         async def print_label(form: _Form) -> None:
             approval = None
             if not first:
-                approval = Credentials(username=str(username.value or "").strip() or None, password=str(password.value or ""))
+                approval = Credentials(
+                    username=str(username.value or "").strip() or None, password=str(password.value or ""), code=forms.text_of(code)
+                )
                 password.value = ""
             wanted = LabelPrint(form=form, reason="" if first else str(reason.value or "")[:500], approval=approval)
             found: list[Printed] = []
@@ -171,6 +189,7 @@ class PackingPanel:
             if not first:
                 reason = forms.text_field(said("Why is it printed again?"), wide=True)
                 username, password = forms.account_field(said("Second person")), forms.password_field(said("Their password"))
+                code = forms.code_field(self._visitor)
             forms.submit(said("Print (PDF)"))
             ui.button(said("Print (ZPL, 203 dpi)"), on_click=functools.partial(print_label, "zpl")).props(
                 "unelevated no-caps color=secondary type=button"
@@ -204,6 +223,10 @@ class PackingPanel:
             field = forms.text_field(label).props(f'data-scan="{escape(pack)}"')
             self._scan_fields[pack] = field
             forms.submit(said("Check the scan"))
+
+    @property
+    def waits_for_scan(self) -> bool:
+        return any(not field.is_deleted for field in self._scan_fields.values())
 
     def scanned(self, text: str, pack: str) -> None:
         """Put a scan into the field that has the focus, else of the pack that it names, else the first; checking is a person's press."""
@@ -245,13 +268,13 @@ class PackingPanel:
             )
             self._scanning(pack, said("Scan the pack"), dispense)
 
-    def _moving(self, pack: str, text: str, move: Callable[[Session, str, str], object]) -> None:
+    def _moving(self, pack: str, text: str, move: Callable[[Session, str, str], object], done: str) -> None:
         async def act() -> None:
             why = str(reason.value or "").strip()
             if not why:
                 ui.notify(said("State the reason."), type="warning", position="bottom")
                 return
-            await self._visitor.act(lambda session: move(session, pack, why[:500]), said("{pack} is taken back.", pack=pack))
+            await self._visitor.act(lambda session: move(session, pack, why[:500]), done)
 
         with forms.form(act):
             reason = forms.text_field(said("Reason"))
@@ -277,4 +300,8 @@ def _pack_of(scanned: str) -> str:
 
 
 def _problem(text: str) -> None:
-    ui.html(f'<p class="dw-problem" role="alert">▲ {escape(text)}</p>', sanitize=False)
+    ui.html(f'<p class="dw-problem" role="alert">▲ {told_html(text)}</p>', sanitize=False)
+
+
+def _show_refusal(error: DosewrightError) -> None:
+    ui.html(f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>', sanitize=False)

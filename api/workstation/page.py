@@ -14,6 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from api.security import session_of, token_of
 from api.wiring import Workstation
 from api.workstation.account import AccountPage
+from api.workstation.batches import BatchesPage
+from api.workstation.cards import page_head
 from api.workstation.equipment import EquipmentPage
 from api.workstation.inks import InksPage
 from api.workstation.models import ModelsPage
@@ -44,6 +46,7 @@ Build = Callable[[Visitor, Mapping[str, str]], Awaitable[object] | object]
 _BUILDERS: dict[str, Build] = {
     "/today": lambda visitor, query: TodayPage(visitor).build(),
     "/new": lambda visitor, query: NewBatchPage(visitor, query).build(),
+    "/batches": lambda visitor, query: BatchesPage(visitor, query.get("batch", "")).build(),
     "/inks": lambda visitor, query: InksPage(visitor, query.get("cartridge", "")),
     "/recipes": lambda visitor, query: RecipesPage(visitor, query.get("version", "")),
     "/equipment": lambda visitor, query: EquipmentPage(visitor, query).build(),
@@ -73,7 +76,7 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
         ui.colors(primary=_COLOUR)
         settle()
         ui.page_title(f"{chosen}: Dosewright" if len(names) > 1 else "Dosewright")
-        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen), drawn)
+        page = RunningPage(Visitor(workstation, token_of(request)[0], chosen, f"/?cell={chosen}"), drawn)
         await page.refresh()
         await page.add_plain_parts()
         page.keep_right()
@@ -87,11 +90,18 @@ def mount(app: FastAPI, workstation: Workstation) -> None:
 
 def _put(place: Place, build: Build, workstation: Workstation) -> None:
     async def page(request: Request) -> None:
-        session_of(request).role_for(place.permission)
+        session = session_of(request)
+        hidden = session.locked and not place.stays and place.permission in session.permissions
+        if not hidden:
+            session.role_for(place.permission)
         ui.colors(primary=_COLOUR)
         settle()
         ui.page_title(f"Dosewright: {said(place.title)}")
-        visitor = Visitor(workstation, token_of(request)[0], (workstation.cells.names or (_NO_CELL,))[0])
+        address = f"{place.path}?{request.url.query}" if request.url.query else place.path
+        visitor = Visitor(workstation, token_of(request)[0], (workstation.cells.names or (_NO_CELL,))[0], address)
+        if hidden:
+            page_head(visitor, place.path)
+            return
         built = build(visitor, dict(request.query_params))
         if inspect.isawaitable(built):
             await built

@@ -134,6 +134,8 @@ class PeoplePage:
                 until = forms.text_field(said("until, for example 2027-06-30"))
 
                 def lend(session: Session) -> object:
+                    if lent.value is None:
+                        raise InputInvalid("No role is chosen.", remedy="Choose the role that is lent.")
                     return people.lend_role(session, chosen, Role(lent.value), str(until.value or ""), why())
 
                 ui.button(said("Lend the role"), on_click=self._doer(lend, chosen)).props("outline no-caps color=primary")

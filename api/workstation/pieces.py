@@ -47,6 +47,7 @@ class Parts:
     def __init__(self, classes: str = "dw-stack") -> None:
         self._place = ui.element("div").classes(classes)
         self._parts: dict[Hashable, ui.element] = {}
+        self._held: list[ui.button] = []
 
     @property
     def gone(self) -> bool:
@@ -57,6 +58,7 @@ class Parts:
         """Show these parts, each a key with what builds it, and no others; nothing on a page that was left meanwhile."""
         if self.gone:
             return
+        self.release()
         parts = dict(wanted)
         for key in [key for key in self._parts if key not in parts]:
             self._parts.pop(key).delete()
@@ -67,3 +69,18 @@ class Parts:
                 self._parts[key] = part
             if self._place.default_slot.children[at] is not self._parts[key]:
                 self._parts[key].move(target_index=at)
+
+    def hold(self) -> None:
+        """Keep what is shown while it is not known what is offered: what is typed stays, and no button takes a press until `release`."""
+        if self.gone or self._held:
+            return
+        self._held = [button for button in self._place.descendants() if isinstance(button, ui.button) and button.enabled]
+        for button in self._held:
+            button.disable()
+
+    def release(self) -> None:
+        """Let the buttons take presses again: what is shown is what is offered."""
+        for button in self._held:
+            if not button.is_deleted:
+                button.enable()
+        self._held = []

@@ -16,7 +16,7 @@ from api.errors import InputInvalid
 from api.recall_desk import Contact, RecallSearch
 from api.security import Permission, Session
 from api.workstation import forms
-from api.workstation.cards import page_head
+from api.workstation.cards import card, page_head
 from api.workstation.pieces import INERT
 from api.workstation.refusal import refusal_html
 from api.workstation.role_words import words_of
@@ -77,7 +77,7 @@ class RecallPage:
         session = visitor.session()
         page_head(visitor, "/recall")
         with ui.element("div").classes("dw-body"):
-            if not _may(session, Permission.SEARCH_RECALL):
+            if not session.may(Permission.SEARCH_RECALL):
                 who = said("Pharmacists, QPs and quality assurance search for a recall.")
                 ui.html(f'<p class="dw-quiet">{who}</p>', sanitize=False)
                 return
@@ -89,12 +89,12 @@ class RecallPage:
                     self._one(session, chosen)
 
     def _search_card(self, session: Session) -> None:
-        with _card(said("Search")):
+        with card(said("Search")):
             with forms.form(self._search).classes("dw-many"):
                 self._fields = {name: forms.text_field(told(label)) for name, label in _LABELS.items()}
                 forms.submit(said("Search every trail"))
             self._found = ui.html("", sanitize=False).classes("w-full")
-            if _may(session, Permission.RECALL):
+            if session.may(Permission.RECALL):
                 with forms.form(self._open).classes("dw-many") as self._opening:
                     ui.html(
                         f"<p><b>{said('Open a recall of what was found.')}</b> "
@@ -104,12 +104,12 @@ class RecallPage:
                     )
                     self._reason = forms.text_field(said("Reason"), wide=True)
                     forms.named_account(session.username)
-                    self._password = forms.password_field()
+                    self._password, self._code = forms.password_field(), forms.code_field(self._visitor)
                     forms.submit(said("Sign and open the recall"))
                 self._opening.set_visibility(False)
 
     def _list_card(self, chosen: str) -> None:
-        with _card(said("Recalls")):
+        with card(said("Recalls")):
             rows = ""
             for recall in self._desk.recalls():
                 name, criteria = str(recall.get("recall")), recall.get("criteria")
@@ -143,7 +143,7 @@ class RecallPage:
 
     async def _open(self) -> None:
         wanted, reason = self._searched, str(self._reason.value or "").strip()
-        credentials = Credentials(password=str(self._password.value or ""))
+        credentials = Credentials(password=str(self._password.value or ""), code=forms.text_of(self._code))
         self._password.value = ""
         if wanted is None or not reason:
             ui.notify(said("Search, look at what was found, and state the reason."), type="warning", position="bottom")
@@ -160,13 +160,13 @@ class RecallPage:
         except DosewrightError as error:
             ui.html(f'<p class="dw-problem" role="alert">▲ {refusal_html(error)}</p>', sanitize=False)
             return
-        with _card(said("Recall {name}: {state}", name=name, state=told(str(view.get("status"))))):
+        with card(said("Recall {name}: {state}", name=name, state=told(str(view.get("status"))))):
             waits = "".join(f"<li>○ {told_html(str(reason))}</li>" for reason in _list(view.get("waits_for")))
             ui.html(
                 f'{found_html(view)}<p>{said("Packs:")} {escape(_packs_text(view))}</p><ul class="dw-list">{waits}</ul>',
                 sanitize=False,
             )
-            if view.get("status") != "open" or not _may(session, Permission.RECALL):
+            if view.get("status") != "open" or not session.may(Permission.RECALL):
                 return
             for patient in _list(view.get("patients")):
                 if isinstance(patient, dict):
@@ -230,7 +230,8 @@ class RecallPage:
 
     def _closing(self, name: str, username: str) -> None:
         async def close() -> None:
-            why, credentials = str(comment.value or "").strip(), Credentials(password=str(password.value or ""))
+            why = str(comment.value or "").strip()
+            credentials = Credentials(password=str(password.value or ""), code=forms.text_of(code))
             password.value = ""
             if not why:
                 ui.notify(said("State how the recall ended."), type="warning", position="bottom")
@@ -243,7 +244,7 @@ class RecallPage:
         with forms.form(close).classes("dw-many"):
             comment = forms.text_field(said("How it ended"), wide=True)
             forms.named_account(username)
-            password = forms.password_field()
+            password, code = forms.password_field(), forms.code_field(self._visitor)
             forms.submit(said("Sign and close"))
 
 
@@ -262,18 +263,3 @@ def _packs_text(view: JsonObject) -> str:
 
 def _choices(kind: object) -> dict[str, str]:
     return {choice: told(choice) for choice in get_args(kind)}
-
-
-def _may(session: Session, permission: Permission) -> bool:
-    try:
-        session.role_for(permission)
-    except DosewrightError:
-        return False
-    return True
-
-
-def _card(title: str) -> ui.element:
-    card = ui.element("section").classes("dw-card dw-stack")
-    with card:
-        ui.html(f"<h2>{escape(title)}</h2>", sanitize=False)
-    return card

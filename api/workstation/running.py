@@ -148,7 +148,7 @@ class RunningPage:
         with ui.element("header").classes("dw-top"):
             self._head = Changing()
             ui.html(panels.ways(), sanitize=False)
-        self._lock = LockBar(visitor, f"/?cell={visitor.cell}")
+        self._lock = LockBar(visitor, stays=True)
         self._attention = Changing("dw-attention")
         self._attention_due = 0.0
         self._banner = Changing("dw-banner")
@@ -206,6 +206,7 @@ class RunningPage:
         if view is not None:
             self._show(view)
             await self._pictures.refresh(view.status)
+            await self._packing.refresh()
 
     async def _look_after_access(self) -> None:
         """Record what time ended or locked, and show what needs attention to those who may see it."""

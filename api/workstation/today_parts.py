@@ -58,6 +58,10 @@ def line_way(line: Line) -> str:
             return f"/new?order={subject}"
         case Stage.PREPARED:
             return f"/new?batch={subject}"
+        case Stage.PACKING | Stage.LABELLING | Stage.DISPENSING:
+            return f"/batches?batch={subject}"
+        case Stage.ENDED | Stage.REVIEW | Stage.EXCEPTIONS if not line.here:
+            return f"/batches?batch={subject}"  # its cell has gone on to another batch, or is silent
     return f"/?cell={quote(line.cell)}" if line.cell else "/"
 
 

@@ -11,6 +11,7 @@ from html import escape
 from nicegui import ui
 
 from api.access import Credentials
+from api.read_form import read_form
 from api.status import CellStatus, ExternalWeighingStatus
 from api.weighing_desk import ReadWeight
 from api.workstation import forms
@@ -49,7 +50,10 @@ class WeighingPanel:
         self._left: Changing | None = None
 
     def update(self, status: CellStatus) -> None:
-        """Build the form anew when another entry is awaited; what a person types stays while nothing changes."""
+        """Build the form anew when another entry is awaited; what a person types stays while nothing changes, or nothing is known."""
+        if status.state == "UNKNOWN":
+            self._parts.hold()
+            return
         waiting, batch = status.external_weighing, status.batch
         if waiting is None or batch is None:
             self._parts.show([])
@@ -70,10 +74,11 @@ class WeighingPanel:
         desk = self._visitor.workstation.weighing
 
         async def enter() -> None:
-            read = ReadWeight(value_mg=str(value.value or "-").strip(), balance_serial=str(serial.value or "-").strip())
+            typed = {"value_mg": value.value, "balance_serial": serial.value}
             if password is None:
                 await self._visitor.act(
-                    lambda session: desk.enter_first(session, batch, waiting.n, read), said("Entered. A second person follows.")
+                    lambda session: desk.enter_first(session, batch, waiting.n, read_form(ReadWeight, typed)),
+                    said("Entered. A second person follows."),
                 )
                 return
             credentials = Credentials(
@@ -81,7 +86,8 @@ class WeighingPanel:
             )
             password.value = ""
             await self._visitor.act(
-                lambda session: desk.enter_second(session, batch, waiting.n, read, credentials), said("Entered and signed.")
+                lambda session: desk.enter_second(session, batch, waiting.n, read_form(ReadWeight, typed), credentials),
+                said("Entered and signed."),
             )
 
         with forms.form(enter):

@@ -215,7 +215,7 @@ def _attachments(wanted: Mapping[str, str], blob: Callable[[str], bytes]) -> Ite
         data = blob(sha256)
         if sha256_hex(data) != sha256:
             raise RecordError(
-                f"The attachment {name} is not the one that the cell's trail names.", remedy="Run `dosewright verify` on the cell's store."
+                f"The attachment {name} is not the one that the cell's trail names.", remedy="The cell's store has to be verified."
             )
         yield name, data
 

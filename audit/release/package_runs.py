@@ -20,7 +20,7 @@ from audit.release.package_trails import check_checkpoint
 from audit.release.stretches import in_memory
 from audit.release.trail_view import as_list, as_object, text_of
 
-_AGAIN = "Run `dosewright verify` on it, and get it again from its site."
+_AGAIN = "Have it verified, and get it again from its site."
 
 
 @dataclass(frozen=True, slots=True)

@@ -365,6 +365,9 @@ def test_the_password_opens_a_locked_session_again(locked: Any) -> None:
     headers = {"Authorization": f"Bearer {locked.token('quality')}"}
     answer = locked.client.post("/api/v1/session/resume", data=form, headers=headers, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    form["back"] = "/new?order=O00012"
+    answer = locked.client.post("/api/v1/session/resume", data=form, headers=headers, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/new?order=O00012")
 
 
 def test_a_desk_that_was_locked_goes_on_with_its_password(locked: Any) -> None:

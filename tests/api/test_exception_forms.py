@@ -12,7 +12,7 @@ from nicegui import Client
 from nicegui.page import page
 
 from api.workstation import exceptions as forms_of_exceptions
-from api.workstation.exceptions import CartridgeForm, ExceptionForm, exception_html, offer
+from api.workstation.exceptions import CartridgeForm, ExceptionForm, exception_html, offers
 from audit.errors import DosewrightError
 
 FINDING = "3 of 13 printed units rejected or scrapped, 23.1 %, limit 20 %"
@@ -130,7 +130,10 @@ def test_the_cartridge_is_asked_for_where_it_is_missing(detail: str, count: int,
     monkeypatch.setattr(forms_of_exceptions, "CartridgeForm", lambda *_: shown.append("cartridge"))
     monkeypatch.setattr(forms_of_exceptions, "ExceptionForm", lambda *given: shown.append(given[2]))
     record: Any = {"evidence": [{"detail": detail}]}
-    offer(FakeVisitor(), "B1", [{"exception": "reject-rate", "finding": FINDING}], record, None)  # type: ignore[arg-type]
+    offered = offers(FakeVisitor(), "B1", [{"exception": "reject-rate", "finding": FINDING}], record, None)  # type: ignore[arg-type]
+    assert len({key for key, _ in offered}) == len(offered)
+    for _, build in offered:
+        build()
     assert shown == ["cartridge"] * count + ["reject-rate"]
 
 

@@ -88,6 +88,15 @@ def test_german_and_spanish_are_no_copies_of_english() -> None:
         assert same == []
 
 
+def test_a_stop_is_no_pause_and_the_last_day_of_use_is_included() -> None:
+    german, spanish = words.languages()["de"], words.languages()["es"]
+    for stop in ("Stop the printer now", "Stop the printer of {cell} now"):
+        assert "anhalten" not in german.words[stop], "that is the word of the pause"
+    assert "anhalten" in german.words["Pause after this unit"]
+    assert spanish.words["use by {day}"] == "usar hasta el {day}"
+    assert "hasta el {day}" in spanish.sentences["Pack {pack} was to be used by {day}."]
+
+
 def test_every_error_code_has_a_kind_and_a_way_on() -> None:
     codes = set(re.findall(r"^\| ([A-Z]{2}-\d{3}) \|", error_codes(), re.MULTILINE))
     assert len(codes) > 50

@@ -66,6 +66,33 @@ def test_what_is_asked_for_a_page_that_was_left_meanwhile_is_shown_nowhere() -> 
     assert not client.elements
 
 
+def test_while_nothing_is_known_what_is_typed_stays_and_no_button_takes_a_press(canvas: Client) -> None:
+    parts = Parts()
+
+    def build() -> None:
+        ui.input("Net mass")
+        ui.button("Enter")
+        ui.button("Not open").disable()
+
+    def found() -> tuple[ui.input, list[bool]]:
+        elements = list(canvas.layout.descendants())
+        (field,) = [element for element in elements if isinstance(element, ui.input)]
+        return field, [element.enabled for element in elements if isinstance(element, ui.button)]
+
+    parts.show([("unit 7", build)])
+    field, _ = found()
+    field.value = "49.9"
+    for _ in range(2):
+        parts.hold()
+        assert found() == (field, [False, False]) and field.enabled
+    parts.show([("unit 7", build)])
+    assert found() == (field, [True, False]) and field.value == "49.9"
+    parts.hold()
+    parts.show([])
+    parts.show([("unit 8", build)])
+    assert found()[0] is not field and found()[1] == [True, False]
+
+
 def test_rows_change_what_they_say_and_keep_their_links(canvas: Client) -> None:
     rows = _Rows("dw-rows")
 

@@ -134,7 +134,7 @@ class Workplace:
         finally:
             desk.close()
 
-    def order(self, days: int, cartridge_number: int = 1) -> str:
+    def order(self, days: int, cartridge_number: int = 1, prescription: str = "") -> str:
         """Have an order entered and confirmed over the interface; return its number."""
         _, ink, cartridge = load_demonstration(self.stack.case, today())
         entry = load_case(self.stack.case, Changes(), datetime.now(UTC).date()).entry
@@ -145,7 +145,7 @@ class Workplace:
             "ink_lot": ink.lot,
             "cartridge": serial,
             "days": str(days),
-            "number": f"RX-{cartridge_number}",
+            "number": prescription or f"RX-{cartridge_number}",
         }
         again = {name: str(order[name]) for name in SecondEntry.model_fields}
         with self.desk("pharmacist") as first, self.desk("second") as second:

@@ -200,6 +200,9 @@ def the_rest(browser: Browser, camera: Camera, folder: Path) -> None:
         camera.take(qp, "review")
         for listed in PLACES:
             page = guide.page(_PERSON.get(listed.path, "quality"), listed.path)
+            if listed.path == "/batches":
+                page.get_by_role("link", name="B00001", exact=True).click()
+                settled(page)
             if listed.path == "/recipes":
                 page.get_by_role("link", name=re.compile(f"^{_CASE}@")).click()
                 settled(page)

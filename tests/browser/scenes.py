@@ -39,6 +39,7 @@ SCENES = (
 _OF_PLACES = {
     "/today": "What needs you, the queue, the cells and their readiness.",
     "/new": "Seven steps from a prescription to the start.",
+    "/batches": "One batch after its print, whatever its cell does now: review, disposition, packs, labels.",
     "/inks": "What is left of each cartridge, lots with their certificates, and what is received.",
     "/recipes": "Versions of recipes: state, difference, signatures, and the steps from here.",
     "/equipment": "What stands in a cell and until when it is in date.",

@@ -88,6 +88,19 @@ def test_a_whole_day_calls_the_right_person_and_no_other(workplace: Any, visit: 
     with workplace.desk("operator") as desk:
         desk.post(f"/batches/{batch}/packs", {})
     called(batch, "Print and scan the label of 1 pack.", "pharmacist", "second", "operator")
+    # the cell goes on to the next batch; what is left to do with this one is still done
+    number = workplace.order(1, prescription="RX-78")
+    with workplace.desk("operator") as desk:
+        other = str(desk.post("/batches", {"order": number, "cell": "cell-1"})["batch"])
+        desk.post(f"/batches/{other}/run")
+        workplace.until(lambda status: status.may("start").allowed)
+        desk.post(f"/batches/{other}/start")
+    mine(operator, batch).locator("xpath=ancestor::div[contains(@class,'dw-row')][1]").get_by_role("link", name="Open").click()
+    operator.wait_for_url(f"{workplace.base}/batches?batch={batch}")
+    expect(operator.get_by_role("button", name="Print (PDF)")).to_be_visible()
+    operator.goto(f"{workplace.base}/?cell=cell-1")
+    expect(operator.locator(".dw-state h1")).to_have_text("Preparing")
+    expect(operator.get_by_role("button", name="Print (PDF)")).to_have_count(0)
     watch.assert_quiet()
 
 

@@ -52,10 +52,12 @@ def asleep(page: Page) -> Iterator[None]:
 
 @pytest.mark.parametrize("workplace", [{}], indirect=True)
 def test_the_page_comes_back_by_itself_when_the_workstation_is_killed_during_a_print(workplace: Any, visit: Visit) -> None:
-    page = visit("operator")
+    page, other = visit("operator"), visit("pharmacist")
     workplace.begin(days=8)
     workplace.until(lambda status: status.judged == 1)
     expect(page.locator(".dw-unit.dw-is-accepted")).to_have_count(1)
+    other.goto(f"{workplace.base}/batches?batch=B00001")
+    expect(other.locator(".dw-col")).to_contain_text(["Batch B00001", "Look for it"])
     masses = [unit.mass_mg for unit in workplace.status().units[:1]]
     workplace.kill_workstation()
     expect(page.locator("#popup")).to_be_visible()
@@ -69,6 +71,14 @@ def test_the_page_comes_back_by_itself_when_the_workstation_is_killed_during_a_p
     expect(page.get_by_role("button", name=STOP)).to_be_visible()
     workplace.until(lambda status: status.judged == 3)
     expect(page.locator(".dw-unit.dw-is-accepted")).to_have_count(3)
+    # a page that shows more than the run shows nothing of it while it is locked, and comes back as it was
+    expect(other.locator(".dw-locked")).to_be_visible()
+    expect(other.locator(".dw-col")).to_have_count(0)
+    expect(other.get_by_role("button", name=STOP)).to_be_visible()
+    other.get_by_label("Password of pharmacist").fill(workplace.password("pharmacist"))
+    other.get_by_role("button", name="Go on").click()
+    other.wait_for_url(f"{workplace.base}/batches?batch=B00001")
+    expect(other.locator(".dw-col")).to_contain_text(["Batch B00001", "Look for it"])
     page.get_by_label("Password of operator").fill(workplace.password("operator"))
     page.get_by_role("button", name="Go on").click()
     expect(page.locator(".dw-locked")).to_have_count(0)

@@ -88,8 +88,7 @@ def checks(stack: Stack) -> list[dict[str, JsonValue]]:
 
 def test_no_print_before_a_check_has_passed_today(stack: Stack) -> None:
     assert refused(stack) == [
-        "daily balance check: no check of the balance B000000001 is on record; do the daily check: workstation page, or "
-        "`dosewright check balance`"
+        "daily balance check: no check of the balance B000000001 is on record; do the daily check on the page of the cell"
     ]
     failed = carry_out(stack, mass="50000.9")
     assert failed["passed"] is False
