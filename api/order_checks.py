@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from api.errors import PrintedBefore
-from api.repeats import printed_before
+from api.repeats import printed_before, repeated
 from audit.canonical import JsonObject
 from audit.store import TrailStore
 from printer.standing import local_day
@@ -21,6 +22,7 @@ class OrderChecks:
     def __init__(self, store: TrailStore, batches: Callable[[], list[JsonObject]]) -> None:
         self._store = store
         self._batches = batches
+        self._asking: dict[str, Prescription] = {}
 
     @property
     def today(self) -> str:
@@ -39,10 +41,27 @@ class OrderChecks:
 
     def printed_once(self, prescription: Prescription, but: str = "") -> None:
         """Raise PrintedBefore where another batch (`but` is this one) was printed from the same prescription."""
-        others = [batch for batch in self._batches() if batch["batch"] != but]
-        found = printed_before(prescription, others, dict(self._store.objects("order")))
+        for batch, asked in dict(self._asking).items():
+            if batch != but and (what := repeated(asked, prescription)) is not None:
+                found: str | None = f"{what} is being asked for at a cell, as batch {batch}"
+                break
+        else:
+            others = [batch for batch in self._batches() if batch["batch"] != but]
+            found = printed_before(prescription, others, dict(self._store.objects("order")))
         if found is not None:
             raise PrintedBefore(f"{found[:1].upper()}{found[1:]}.", remedy="A second course needs a new prescription, with its own number.")
+
+    @contextmanager
+    def asking(self, batch: str, prescription: Prescription) -> Iterator[None]:
+        """Count a prescription as printed from when its run is judged until that is on record: the cell compiles in between.
+
+        Entered under the lock under which the run was judged.
+        """
+        self._asking[batch] = prescription
+        try:
+            yield
+        finally:
+            del self._asking[batch]
 
 
 def not_held(serials: Sequence[str], held: Callable[[str], str | None]) -> None:

@@ -277,9 +277,11 @@ class Production(Ordered):
             batch = self.batch(batch_id)
             state = self.order(str(batch["order"]))
             order = DoseOrder.model_validate(state["order"])
-            with self._lock:
-                refuse(self.rules.run(session, batch_id))
             with ExitStack() as held:
+                with self._lock:
+                    refuse(self.rules.run(session, batch_id))
+                    if state.get("purpose") is None:
+                        held.enter_context(self.rules.checks.asking(batch_id, order.prescription))
                 for cartridge in order.cartridges:
                     held.enter_context(self.rules.mounted(cartridge, str(batch["cell"])))
                 answer = self._cell(batch).create_run(json_tree({**self._job(batch_id, state, order, actor), "mounted": list(mounted)}))

@@ -25,13 +25,20 @@ def printed_before(prescription: Prescription, batches: Iterable[JsonObject], or
         state = orders.get(str(batch.get("order")))
         if state is None or _patient(state) != prescription.patient:
             continue
-        earlier = DoseOrder.model_validate(state["order"]).prescription
-        what = f"as order {batch.get('order')}, batch {batch.get('batch')}"
-        if earlier.number is not None and earlier.number == prescription.number:
-            return f"prescription {prescription.number} of this patient was printed already, {what}"
-        if _same_content(earlier, prescription) and (prescription.number is None or prescription.number == earlier.number):
-            return f"the same course was printed for this patient already, {what}"
+        found = repeated(DoseOrder.model_validate(state["order"]).prescription, prescription)
+        if found is not None:
+            return f"{found} was printed already, as order {batch.get('order')}, batch {batch.get('batch')}"
     return None
+
+
+def repeated(earlier: Prescription, prescription: Prescription) -> str | None:
+    """Say in what a prescription is an earlier one, None where it is another."""
+    if earlier.patient != prescription.patient:
+        return None
+    if earlier.number is not None and earlier.number == prescription.number:
+        return f"prescription {prescription.number} of this patient"
+    same = _same_content(earlier, prescription) and (prescription.number is None or prescription.number == earlier.number)
+    return "the same course of this patient" if same else None
 
 
 def _patient(state: JsonObject) -> str | None:

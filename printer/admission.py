@@ -255,6 +255,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
     units = tuple(planned_unit(unit, recipe, machine, sources=_sources(job)) for unit in program.units)
     purges = tuple(planned_purge(unit, program, recipe, machine) for unit in program.purges)
     supplies = _supplies(admission, recipe)
+    external = external_balance(recipe, program, machine, register)
     return RunPlan(
         run=admission.run,
         batch=job.batch,
@@ -281,7 +282,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
                 else {"second_concentration_rsd_validation": _number(recipe.second_ink.concentration_rsd_validation)}
             ),
             "partial_release_permitted": recipe.control.partial_release,
-            "release": release_facts(recipe, program, _sources(job), machine, admission.today),
+            "release": release_facts(recipe, program, _sources(job), machine, admission.today, external),
             **({"purpose": DEVELOPMENT} if job.development else {}),
             **_release_facts(recipe),
             "demonstration": admission.demonstration,
@@ -308,7 +309,7 @@ def _plan(admission: Admission, recipe: Recipe, program: PrintProgram) -> RunPla
         balance_driver=machine.balance.driver,
         pressure=pressure_source(machine),
         static_gates=static_gates(admission, recipe, program, found, purges + units),
-        external=external_balance(recipe, program, machine, register),
+        external=external,
         balance_serial=None if register is None else register.balance.serial,
         correction=correction_rule(recipe, job.ink_lot),
         purges=purges,

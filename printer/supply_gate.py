@@ -63,5 +63,5 @@ def supply_gate(sources: Sequence[tuple[InkLot, Cartridge]], supplies: Sequence[
     short = [f"{supply.what}, which is {minutes(supply.life_us)} more" for supply in supplies if needed > supply.life_us]
     if short:
         text = f"{' and '.join(short)}, and the run needs about {minutes(needed)}"
-        return Gate(_NAME, False, f"{text}; take a cartridge of a lot that may be used longer, or split the course")
+        return Gate(_NAME, False, f"{text}; take a cartridge of a lot that may be used longer, or have a shorter course prescribed")
     return Gate(_NAME, True, f"{evidence}; the run needs about {minutes(needed)}, {' and '.join(supply.what for supply in supplies)}")

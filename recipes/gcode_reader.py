@@ -79,7 +79,7 @@ class ProgramReader:
                 self._other_motion(text)
             else:
                 self._command(text)
-            if len(text) > LONGEST_LINE:
+            if len(text) > LONGEST_LINE and not text.startswith(";"):  # a comment is not sent, and those of the header name things in full
                 self._refuse(f"the line has {len(text)} bytes; a printer takes {LONGEST_LINE}")
         if self._section is not None:
             self._refuse(f"{self._section.name} is never closed")

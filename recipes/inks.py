@@ -115,7 +115,7 @@ def course_reasons(recipe: Recipe, sources: Sequence[tuple[InkLot, Cartridge]], 
     fitting = days_between(today, end.day) + 1
     if days <= fitting:
         return ()
-    rest = f"print {fitting} days at most" if fitting > 0 else "nothing can be printed from it"
+    rest = f"have at most {fitting} days prescribed" if fitting > 0 else "nothing can be printed from it"
     return (f"a course of {days} days runs past the use-by of the batch, {end.day} ({end.because}); {rest}, or take a fresher cartridge",)
 
 
@@ -179,7 +179,7 @@ def _too_small(what: str, recipe: Recipe, usable: Microlitre, need: Microlitre, 
     largest = max(units, default=Microlitre(1))
     room = usable - prime
     fitting = int(room.ratio(largest).to_integral_value(rounding=ROUND_FLOOR)) if room.value > 0 else 0
-    split = f" or split the course into runs of at most {fitting} units" if fitting else ""
+    split = f", or have a course of at most {fitting} units prescribed" if fitting else ""
     return (
         f"{what} has {usable.rounded(1)} to give, {len(units)} units and {prime} of {before} need {need.rounded(1)}; "
         f"one cartridge serves one run: take a fuller cartridge{split}"

@@ -35,14 +35,14 @@ def lay_out(plate: Plate, counts: Sequence[int], kept_free: int = 0) -> tuple[tu
         raise CompileRefused(
             [
                 f"{sum(counts)} units in {len(counts)} strength(s) need {row} rows of the plate, it has {plate.rows} "
-                f"({room} places; each strength begins a row); {fits} of them fit: split the course into runs"
+                f"({room} places; each strength begins a row); {fits} of them fit: have a shorter course prescribed"
             ]
         )
     if used > len(places) - kept_free:
         raise CompileRefused(
             [
                 f"the units reach place {used} of {len(places)} on the plate, of which the last {kept_free} are kept free for purge units; "
-                f"{fits} of the units fit: split the course into runs"
+                f"{fits} of the units fit: have a shorter course prescribed"
             ]
         )
     return tuple(groups)

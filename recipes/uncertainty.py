@@ -61,14 +61,18 @@ class DoseUncertainty:
         )
 
 
-def dose_uncertainty(plan: StrengthPlan, ink: InkLot, machine: MachineProfile) -> DoseUncertainty:
-    """Return the uncertainty of the dose in a unit of this plan from this ink on this machine."""
+def dose_uncertainty(plan: StrengthPlan, ink: InkLot, machine: MachineProfile, weighing: Milligram | None = None) -> DoseUncertainty:
+    """Return the uncertainty of the dose in a unit of this plan from this ink on this machine.
+
+    `weighing`: expanded uncertainty (k = 2) of the balance that the units are judged on, where it is not the one under the plate.
+    """
     step = EXACT.divide(machine.e_area.value, machine.steps_per_mm.value)
     half_step = EXACT.divide(step, EXACT.multiply(_TWO, EXACT.sqrt(Decimal(3))))
     concentration = _relative(EXACT.divide(ink.assay_uncertainty.value, _TWO), ink.assay.value)
     density = _relative(EXACT.divide(ink.density_uncertainty.value, _TWO), ink.density.value)
     volume_step = _relative(half_step, plan.target_volume.value)
-    balance = _relative(EXACT.divide(machine.balance.expanded_uncertainty.value, _TWO), plan.target_mass.value)
+    judged_on = machine.balance.expanded_uncertainty if weighing is None else weighing
+    balance = _relative(EXACT.divide(judged_on.value, _TWO), plan.target_mass.value)
     return DoseUncertainty(
         label=plan.label,
         concentration=concentration,
@@ -80,10 +84,15 @@ def dose_uncertainty(plan: StrengthPlan, ink: InkLot, machine: MachineProfile) -
     )
 
 
-def uncertainties(dose: DoseResult, inks: Iterable[InkLot], machine: MachineProfile) -> tuple[DoseUncertainty, ...]:
-    """Return the uncertainty of each strength of each active, in the order of the dose; `inks` in the order of the heads."""
+def uncertainties(
+    dose: DoseResult, inks: Iterable[InkLot], machine: MachineProfile, weighing: Milligram | None = None
+) -> tuple[DoseUncertainty, ...]:
+    """Return the uncertainty of each strength of each active, in the order of the dose; `inks` in the order of the heads.
+
+    `weighing` as for `dose_uncertainty`.
+    """
     parts = zip(dose.parts, inks, machine.heads, strict=False)
-    return tuple(dose_uncertainty(plan, ink, head) for part, ink, head in parts for plan in part.strengths)
+    return tuple(dose_uncertainty(plan, ink, head, weighing) for part, ink, head in parts for plan in part.strengths)
 
 
 def _relative(standard: Decimal, value: Decimal) -> Percent:

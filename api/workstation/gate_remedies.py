@@ -42,7 +42,9 @@ REMEDIES: Mapping[str, Remedy] = {
     "daily balance check": Remedy("Do the daily check of the balance. It takes about a minute.", _CELL, "Do the daily check"),
     "cleaning": Remedy("Clean the cell by its procedure and record it.", _CELL, "Record the cleaning"),
     "line clearance": Remedy("Look at plate, purge tray and cell, empty and clean them, and confirm it with the button below."),
-    "ink lot and cartridge": Remedy("Take a cartridge of a lot that may be used longer, or split the course.", "/inks", "Look at the inks"),
+    "ink lot and cartridge": Remedy(
+        "Take a cartridge that may be used longer, or have a shorter course prescribed.", "/inks", "Look at the inks"
+    ),
     "cartridge in each head": Remedy("Put each cartridge into its head and scan both again, above."),
     "recipe effective": Remedy(
         "Have the recipe made effective, or write the order for the version that is.", "/recipes", "Look at the recipes"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.errors import PrintedBefore
 from api.production import MEANING_CONFIRMED, MEANING_ENTERED, OrderRequest, SecondEntry
 from api.repeats import printed_before
 from audit.events import EventKind
@@ -287,6 +288,32 @@ def test_a_batch_opened_twice_is_run_once(bench: Any) -> None:
     assert bench.ask("operator", "POST", f"/batches/{batches[0]}/run").status_code == 200
     refused = bench.ask("operator", "POST", f"/batches/{batches[1]}/run")
     assert refused.status_code == 409 and refused.json()["code"] == "AP-013" and len(bench.cell.jobs) == 1
+
+
+def test_a_prescription_counts_from_when_its_run_is_asked_for(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two orders of it, on two cells: while the first cell compiles, the second is not asked."""
+    batches, orders = [], []
+    for _ in range(2):
+        orders.append(enter(bench).json()["order"])
+        assert confirm(bench, orders[-1]).status_code == 200
+        batches.append(bench.ask("operator", "POST", "/batches", {"order": orders[-1], "cell": "cell-1"}).json()["batch"])
+    checks, create_run = bench.workstation.production.rules.checks, bench.cell.create_run
+    prescription = OrderRequest.model_validate(ORDER).prescription()
+
+    def compiling(job: Any) -> Any:
+        checks.printed_once(prescription, but=batches[0])
+        with pytest.raises(PrintedBefore, match=f"RX-1 of this patient is being asked for at a cell, as batch {batches[0]}"):
+            checks.printed_once(prescription, but=batches[1])
+        return create_run(job)
+
+    monkeypatch.setattr(bench.cell, "create_run", compiling)
+    bench.cell.refusal = ("dose: no",)
+    assert bench.ask("operator", "POST", f"/batches/{batches[0]}/run").status_code == 409
+    checks.printed_once(prescription, but=batches[1])  # nothing came of it
+    bench.cell.refusal = ()
+    assert bench.ask("operator", "POST", f"/batches/{batches[0]}/run").status_code == 200
+    with pytest.raises(PrintedBefore, match="was printed already"):
+        checks.printed_once(prescription, but=batches[1])
 
 
 def test_what_was_rejected_was_not_supplied(bench: Any) -> None:

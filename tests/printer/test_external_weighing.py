@@ -82,6 +82,16 @@ def test_the_gate_is_met_by_the_external_balance_and_says_so() -> None:
     assert found[CALIBRATED].met and "2027-11-19" in found[CALIBRATED].text
 
 
+def test_the_uncertainty_on_record_is_that_of_the_balance_that_judges() -> None:
+    plan = case.admitted().plan
+    stated = plan.created["release"]["uncertainty"]  # type: ignore[index, call-overload]
+    masses = {unit.strength.text: unit.target_mass.value for unit in plan.units}
+    assert {row["strength_mg"] for row in stated} == masses.keys()
+    for row in stated:
+        share = case.ENTRY.expanded_uncertainty.value / 2 / masses[row["strength_mg"]] * 100
+        assert float(row["standard"]["balance_percent"]) == pytest.approx(float(share), abs=0.0006)
+
+
 def test_without_an_external_balance_in_the_register_it_is_not_met_and_the_run_is_refused_at_its_gates() -> None:
     hand = case.simulated(standing=case.standing_with(None))
     found = {gate.name: gate for gate in hand.cell.machine.plan.static_gates}

@@ -191,6 +191,12 @@ def test_a_pressure_limit_that_the_sensor_cannot_show_is_refused(high):
         compiled("cyclophosphamide", recipe=recipe, machine=blind)
 
 
+def test_a_recipe_with_a_long_name_is_printed():
+    named = load_recipe("cyclophosphamide").model_copy(update={"id": "cyclophosphamide-paediatric-suspension-printlet"})
+    program = compiled("cyclophosphamide", recipe=named)
+    assert b";RECIPE cyclophosphamide-paediatric-suspension-printlet@1 " in program.planned
+
+
 def test_too_many_units_for_the_plate():
     machine = load_machine("sse-20g-10ml")
     small = machine.model_copy(update={"plate": machine.plate.model_copy(update={"rows": 2})})

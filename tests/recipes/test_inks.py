@@ -100,7 +100,7 @@ def test_a_course_that_needs_more_than_a_cartridge_is_refused_with_the_split():
     units = [plan.target_volume] * plan.units
     assert batch_need(RECIPE, units).rounded(0) == Microlitre("11905")
     [reason] = found(cartridge(filled="10000 uL"), units)
-    assert "runs of at most 11 units" in reason
+    assert "a course of at most 11 units" in reason
     assert found(cartridge(filled="10000 uL"), units[:11]) == ()
     assert found(cartridge(filled="10000 uL"), units[:12])
 

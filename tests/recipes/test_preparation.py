@@ -121,7 +121,7 @@ def test_a_course_fits_exactly_up_to_its_use_by(life, days):
     fitting = min(life, 7) + 1
     assert (reasons == ()) == (days <= fitting)
     if reasons:
-        assert f"print {fitting} days at most" in reasons[0]
+        assert f"have at most {fitting} days prescribed" in reasons[0]
 
 
 def test_without_a_pack_nothing_is_known_and_nothing_judged():

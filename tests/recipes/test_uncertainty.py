@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.quantities import Milligram
 from recipes.dose import calculate
 from recipes.library import load_demonstration, load_machine, load_recipe, load_second
 from recipes.model import InkLot
@@ -32,6 +33,14 @@ def test_the_worked_prescription_by_hand():
     record = found.as_record()
     assert record["expanded"]["by_mass_percent"] == "1.016" and record["expanded"]["by_mass_mg"] == "0.188"
     assert "± 0.188 mg (1.02 %) once weighed" in found.text
+
+
+def test_units_that_are_weighed_elsewhere_have_the_uncertainty_of_that_balance():
+    recipe, (prescription, ink, _) = load_recipe("cyclophosphamide"), load_demonstration("cyclophosphamide", TODAY)
+    dose = calculate(recipe, prescription, ink)
+    (found,) = uncertainties(dose, (ink,), load_machine(recipe.machine), Milligram("0.3"))
+    assert float(found.balance.value) == pytest.approx(0.15 / 467.1717 * 100, rel=1e-5)
+    assert found.by_volume == uncertainties(dose, (ink,), load_machine(recipe.machine))[0].by_volume
 
 
 def test_each_strength_of_each_active_has_its_own():

@@ -37,7 +37,7 @@ def facts_of(route: str, authorised: tuple[str, ...]) -> Any:
     order = DoseOrder.create("T", recipe=recipe, ink=ink, cartridge=cartridge, prescription=prescription)
     machine = load_machine(recipe.machine)
     program = compile_program(order=order, recipe=recipe, ink=ink, cartridge=cartridge, machine=machine, today=TODAY, demonstration=True)
-    return release_facts(recipe, program, [(ink, cartridge)], machine, TODAY)
+    return release_facts(recipe, program, [(ink, cartridge)], machine, TODAY, None)
 
 
 def text_of(record: Any) -> str:
