@@ -26,9 +26,9 @@ from api.doctor.rights import AccountFacts, FolderFacts
 LOCK = Path(__file__).resolve().parent.parent.parent / "requirements.lock"
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)\s*(;)?", re.MULTILINE)
 NEEDED = (
-    "alembic", "argon2", "biip", "cryptography", "fastapi", "fhir.resources", "httpx", "nicegui", "numpy", "orjson", "prometheus_client",
-    "pydantic", "pydantic_settings", "pyhanko", "pyotp", "pystrich", "rfc3161_client", "rich", "serial", "shapely", "sqlalchemy", "trimesh",
-    "typer", "typst", "uvicorn", "webauthn",
+    "alembic", "anyio", "argon2", "biip", "cryptography", "fastapi", "fhir.resources", "httpx", "nicegui", "numpy", "orjson",
+    "prometheus_client", "pydantic", "pydantic_settings", "pyhanko", "pyotp", "pystrich", "rfc3161_client", "rich", "serial", "shapely",
+    "sqlalchemy", "trimesh", "typer", "typst", "uvicorn", "webauthn",
 )  # fmt: skip
 """The modules of the packages that the product asks for by itself."""
 _SERIAL_GROUPS = ("dialout", "uucp")

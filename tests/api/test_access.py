@@ -658,7 +658,7 @@ def test_nobody_judges_a_notice_about_themselves(bench: Any) -> None:
     for _ in range(5):
         bench.client.post("/api/v1/session", json={"username": "operator", "password": "wrong"})
     identity = bench.workstation.people._identity
-    bench.workstation.store.append(identity.misuse("the last administrator was unlocked at the machine itself", "administrator"))
+    bench.workstation.store.append(identity._misuse("the last administrator was unlocked at the machine itself", "administrator"))
     for notice in bench.ask("quality", "GET", "/attention").json():
         own = "administrator" in notice["text"]
         judged = bench.ask("administrator", "POST", f"/attention/{notice['id']}/judge", {"outcome": "looked at"})
