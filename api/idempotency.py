@@ -239,7 +239,7 @@ def _not_noted(error: sqlite3.Error) -> Response:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "HTTP-503",
         f"The workstation cannot note the Idempotency-Key now ({error}); nothing was done.",
-        remedy="Look whether the disk is full (`dosewright doctor`), and send the request again.",
+        remedy="Look whether the disk is full, and send the request again.",
     )
 
 

@@ -51,7 +51,7 @@ def test_a_cell_tidies_up_only_when_nothing_can_move(tmp_path: Path, machine: bo
     cell: Any = Cell(
         store=store, clock=SystemClock(), ports=Ports(places, SystemClock()), bench=None, data_dir=tmp_path, tidy=lambda: calls.append(None)
     )
-    cell._machine = None if machine is None else SimpleNamespace(active=machine, over=False, plan=None)
+    cell._machine = None if machine is None else SimpleNamespace(active=machine, over=False, plan=SimpleNamespace(run="B-1-R1"))
     cell.end()
     cell.run()
     cell.close()
