@@ -15,7 +15,7 @@ from api.errors import InputInvalid, NotFound, RemoteRefused
 from api.factor_desk import FactorDesk
 from api.perimeter import INSIDE, Origin
 from api.security import Permission, Session, Sessions
-from audit.access_policy import AccessPolicy
+from audit.access_policy import AccessPolicy, is_common
 from audit.canonical import JsonObject
 from audit.errors import LoginFailed, RecordError, SignatureRefused
 from audit.events import EventKind, Subject
@@ -41,9 +41,15 @@ def person_record(person: Person) -> JsonObject:
 
 
 def issued_password() -> str:
-    """Return a random password of 96 bits in groups that can be typed; hexadecimal, so that no name is in it."""
-    text = secrets.token_hex(12)
-    return "-".join(text[start : start + 6] for start in range(0, len(text), 6))
+    """Return a random password of 96 bits in groups that can be typed; hexadecimal, so that no name is in it.
+
+    One in twenty thousand has so few letters that they spell a common word, which the policy refuses: it is drawn anew.
+    """
+    while True:
+        text = secrets.token_hex(12)
+        issued = "-".join(text[start : start + 6] for start in range(0, len(text), 6))
+        if not is_common(issued):
+            return issued
 
 
 @dataclass(frozen=True, slots=True)

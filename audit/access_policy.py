@@ -113,15 +113,17 @@ def _blocked(password: str, words: tuple[str, ...]) -> list[str]:
     named = sorted({word.casefold() for word in words if len(word) >= _SHORTEST_NAME and word.casefold() in folded})
     if named:
         reasons.append("it contains a name or a word of this site: " + ", ".join(named))
-    if _is_common(folded):
+    if is_common(folded):
         reasons.append("it is a common password, or one with digits and signs around it")
     if len(set(folded)) <= _FEW or _is_run(folded):
         reasons.append("it is one run or repetition of a few characters")
     return reasons
 
 
-def _is_common(folded: str) -> bool:
-    """True where nothing but listed words is left once look-alikes are read as letters and all other signs are dropped."""
+def is_common(folded: str) -> bool:
+    """Return whether a case-folded password is a common one: nothing but listed words is left of it once look-alikes are read as
+    letters and all other signs are dropped.
+    """
     words, core = common_words(), re.sub(r"^[^a-z]+|[^a-z]+$", "", folded)
     for text in (core.translate(_LOOKALIKES), folded.translate(_LOOKALIKES), folded):
         letters = re.sub(r"[^a-z]", "", text)

@@ -21,6 +21,7 @@ from api import challenges
 from api import cli as command
 from api.app import create_app, guards
 from api.demo_desk import Desk, Refused
+from api.people import issued_password
 from api.perimeter import Origin, Perimeter
 from api.security import GRANTS, MINUTE, Permission, Sessions
 from api.site import Site
@@ -456,6 +457,14 @@ def test_a_lent_role_is_in_a_session_until_the_day_that_the_account_says(bench: 
     assert Role.QUALITY_ASSURANCE in found.roles and found.lent == ((Role.QUALITY_ASSURANCE, until),)
     bench.workstation.sessions.resume(bench.token("second"), bench.workstation.people._identity.person("second"))
     assert bench.workstation.sessions.find(bench.token("second")).lent == found.lent
+
+
+def test_no_password_is_issued_that_the_policy_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three that were drawn by chance: the letters of each are the beginning of the alphabet."""
+    drawn = iter(["9a182811589b87c783540de9", "440869a86530b144888416cd", "31a89b9c597d125406e7f759", "f3b1c07a95d2e8640bac11de"])
+    monkeypatch.setattr("api.people.secrets.token_hex", lambda count: next(drawn))
+    assert issued_password() == "f3b1c0-7a95d2-e8640b-ac11de"
+    assert not list(drawn)
 
 
 def test_an_issued_password_opens_nothing_but_its_change(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,10 @@ class Devices:
             if not select.select([self._masters["printer"]], [], [], _PATIENCE_S)[0]:
                 return -1
             seen = time.monotonic_ns()
-            data = data[-len(STOP) :] + self._read("printer")
+            came = self._read("printer")
+            data = data[-len(STOP) :] + came
+            self._bench.receive("printer", came)
+        self._send(self._bench.step(self._bench.now + SAMPLE_US))  # it halts and says so, by which the cell knows that it was heard
         return seen - sent
 
     def _tick(self, due: float, pace: int = FAST) -> float:

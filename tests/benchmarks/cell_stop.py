@@ -177,7 +177,8 @@ def _watching(children: Children, folder: Path, passwords: dict[str, str], brows
             page.get_by_label("User name").fill("operator")
             page.get_by_label("Password").fill(passwords["operator"])
             page.get_by_role("button", name="Log in").click()
-            page.wait_for_url(f"http://127.0.0.1:{port}/")
+            page.wait_for_url(f"http://127.0.0.1:{port}/today")
+            page.goto(f"http://127.0.0.1:{port}/?cell={CELL}")
             page.locator(".dw-state h1").wait_for()
         yield
         browser.close()
