@@ -41,15 +41,20 @@ class OrderChecks:
 
     def printed_once(self, prescription: Prescription, but: str = "") -> None:
         """Raise PrintedBefore where another batch (`but` is this one) was printed from the same prescription."""
-        for batch, asked in dict(self._asking).items():
-            if batch != but and (what := repeated(asked, prescription)) is not None:
-                found: str | None = f"{what} is being asked for at a cell, as batch {batch}"
-                break
-        else:
+        # First what is being asked for: it is on record before it is asked for no more, so that one of the two looks finds it.
+        found = self._asked_elsewhere(prescription, but)
+        if found is None:
             others = [batch for batch in self._batches() if batch["batch"] != but]
             found = printed_before(prescription, others, dict(self._store.objects("order")))
         if found is not None:
             raise PrintedBefore(f"{found[:1].upper()}{found[1:]}.", remedy="A second course needs a new prescription, with its own number.")
+
+    def _asked_elsewhere(self, prescription: Prescription, but: str) -> str | None:
+        """Say for which batch this prescription is being asked for at a cell now, None where it is not."""
+        for batch, asked in dict(self._asking).items():
+            if batch != but and (what := repeated(asked, prescription)) is not None:
+                return f"{what} is being asked for at a cell, as batch {batch}"
+        return None
 
     @contextmanager
     def asking(self, batch: str, prescription: Prescription) -> Iterator[None]:

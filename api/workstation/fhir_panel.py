@@ -24,6 +24,7 @@ from api.workstation.refusal import refusal_text
 from api.workstation.visitor import Visitor
 from api.workstation.words import marked, said, told, told_html
 from audit.errors import DosewrightError
+from printer.standing import local_day
 
 NAMES = {
     "moiety": marked("Active moiety"),
@@ -142,7 +143,7 @@ class FhirPanel:
 
     async def _fhir(self, data: bytes) -> None:
         workstation = self._visitor.workstation
-        today = date.fromisoformat(workstation.clock.utc().at[:10])
+        today = date.fromisoformat(local_day(workstation.clock.utc()))
         try:
             self._visitor.session()
             found = await run.io_bound(lambda: read_request(data, printed_here(workstation.shelf), today=today))
