@@ -177,19 +177,30 @@ class CellClient:
                 return self._connection
             self._drop()
         address = self._address
-        raw = socket.create_connection((address.host, address.port), timeout=self._timeout_s)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            context = client_context(address.ca, address.certificate, address.key)
-            connection = context.wrap_socket(raw, server_hostname=address.name)
-        except (OSError, ValueError):
-            raw.close()
-            raise
-        self._connection = connection  # `_drop` closes it where the cell goes before it has greeted
+        context = client_context(address.ca, address.certificate, address.key)
+        connection = self._connection = self._reached(context)  # `_drop` closes it where the cell goes before it has greeted
         data = receive_frame(connection, REPLY_LIMIT)
         greeting = Greeting.model_validate(json.loads(data or b"{}"))
         self._nonce, self._counter = greeting.nonce, 0
         return connection
+
+    def _reached(self, context: ssl.SSLContext) -> ssl.SSLSocket:
+        """Return a connection on which each has shown its certificate."""
+        address = self._address
+        last: OSError | ValueError = OSError(f"{address.host} has no address")
+        for family, kind, protocol, _, where in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+            # Wrapped first and connected then: where the other side goes in between, `wrap_socket` leaves a connected socket open.
+            connection = context.wrap_socket(socket.socket(family, kind, protocol), server_hostname=address.name)
+            try:
+                connection.settimeout(self._timeout_s)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.connect(where)
+            except (OSError, ValueError) as error:
+                connection.close()
+                last = error
+            else:
+                return connection
+        raise last
 
     def _drop(self) -> None:
         if self._connection is not None:

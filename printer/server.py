@@ -71,6 +71,7 @@ class CellServer:
         try:
             raw.settimeout(_HANDSHAKE_S)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.getpeername()  # who has gone by now is let go here: `wrap_socket` would leave the descriptor open
             connection = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
         except (OSError, ValueError):
             raw.close()  # it has gone again, or spoke before it was asked

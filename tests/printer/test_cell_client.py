@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import selectors
+import socket
 import ssl
+import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +28,6 @@ class Connection:
     def __init__(self) -> None:
         self.closed = 0
 
-    def setsockopt(self, *_: object) -> None: ...
-
     def close(self) -> None:
         self.closed += 1
 
@@ -39,18 +41,49 @@ def test_a_cell_that_goes_before_it_has_greeted_leaves_nothing_open(greeting: by
             raise greeting
         return greeting
 
-    def wrap(raw: object, server_hostname: str) -> Connection:
+    def reached(*_: object) -> Connection:
         made.append(Connection())
         return made[-1]
 
-    monkeypatch.setattr(cell_client.socket, "create_connection", lambda *_, **__: Connection())
-    monkeypatch.setattr(cell_client, "client_context", lambda *_: SimpleNamespace(wrap_socket=wrap))
+    monkeypatch.setattr(CellClient, "_reached", reached)
+    monkeypatch.setattr(cell_client, "client_context", lambda *_: None)
     monkeypatch.setattr(cell_client, "receive_frame", receive)
     client = CellClient(CellAddress(host="h", port=1, name="cell-1", ca=Path("a"), certificate=Path("b"), key=Path("c")))
     for _ in range(2):
         with pytest.raises(CellUnreachable):
             client.status()
     assert [connection.closed for connection in made] == [1, 1], "each try has a connection of its own"
+
+
+def test_a_cell_that_resets_the_connection_before_the_handshake_leaves_nothing_open(tmp_path: Path) -> None:
+    make_certificates(tmp_path, site="test", workstation="workstation", cells=("cell-1",))
+    files = {"ca": tmp_path / "ca.pem", "certificate": tmp_path / "workstation.pem", "key": tmp_path / "workstation.key"}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        gone = threading.Event()
+
+        def reset() -> None:
+            while True:
+                connection, _ = listener.accept()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()  # lingering for no time at all: it is reset
+                if gone.is_set():
+                    return
+
+        resetting = threading.Thread(target=reset)
+        resetting.start()
+        client = CellClient(CellAddress(host=host, port=port, name="cell-1", **files))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", ResourceWarning)
+            for _ in range(50):
+                with pytest.raises(CellUnreachable):
+                    client.status()
+            gone.set()
+            with pytest.raises(CellUnreachable):
+                client.status()
+            resetting.join(30)
+            gc.collect()
+    assert [str(warning.message) for warning in said] == []
 
 
 class Queue:
@@ -71,13 +104,14 @@ class Queue:
 def test_who_waits_behind_a_question_that_is_not_answered_is_not_kept_for_another(monkeypatch: Any) -> None:
     over, made = threading.Event(), []
 
-    def connect(*_: object, **__: object) -> Connection:
+    def reached(*_: object) -> Connection:
         made.append(Connection())
         if not over.wait(30):
             raise AssertionError("nobody let it go")
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(cell_client.socket, "create_connection", connect)
+    monkeypatch.setattr(CellClient, "_reached", reached)
+    monkeypatch.setattr(cell_client, "client_context", lambda *_: None)
     client = CellClient(CellAddress(host="h", port=1, name="cell-1", ca=Path("a"), certificate=Path("b"), key=Path("c")))
     queue = client._lock = Queue()  # type: ignore[assignment]
     refused: list[str] = []
