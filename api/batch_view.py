@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.allowed import against, allowed_actions
+from api.cancel_desk import CancelDesk
 from api.exception_desk import ExceptionDesk
 from api.model_use import ModelUse
 from api.pack_desk import PackDesk
@@ -26,12 +27,14 @@ class BatchView:
     exceptions: ExceptionDesk
     packs: PackDesk
     model_use: ModelUse
+    cancelling: CancelDesk
 
     def batch(self, session: Session, batch_id: str) -> JsonObject:
         """Return a batch with its acts. Raises NotFound."""
         state = self.production.batch(batch_id)
         acts = {
             **self.production.rules.run_acts(session, batch_id),
+            **self.cancelling.allowed(session, batch_id),
             **self.release.allowed(session, batch_id),
             **self.packs.allowed_of_batch(session, batch_id),
             **self.model_use.allowed(session, batch_id),

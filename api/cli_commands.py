@@ -72,6 +72,7 @@ _TABLE = (
     Listed("check", "api.cli_check:app", "Checks and care before the first print of a day."),
     Listed("ink", "api.cli_inks:ink", "Ink lots: with a certificate, or prepared on site."),
     Listed("cartridge", "api.cli_inks:cartridge", "Cartridges: filled, weighed, used."),
+    Listed("batch", "api.cli_batch:app", "Batches: cancel one whose run was never asked for."),
     Listed("recipe", "api.cli_recipe:app", "Recipes: versions, differences, life cycle, signed bundles."),
     Listed("fhir", "api.cli_fhir:app", "FHIR: a prescription in, a batch analysis or a dispense out."),
     Listed("anchor", "api.cli_anchor:app", "Checkpoints at a witness and a time-stamping authority."),

@@ -65,6 +65,7 @@ class ProductionRules:
         order = DoseOrder.model_validate(state["order"])
         return found + against(
             lambda: self._printed_once(order, state),
+            lambda: self._none_stands(order_id),
             lambda: self._fits(order_id, order, cell, description),
         )
 
@@ -176,6 +177,15 @@ class ProductionRules:
         if state.get("purpose") is None:
             self.checks.printed_once(order.prescription, but=but)
 
+    def _none_stands(self, order_id: str) -> None:
+        """An order is made in one batch at a time: two that wait would have two people print it."""
+        for batch in self._ordered.underway.look().of(order_id):
+            if batch.is_open:
+                raise WrongState(
+                    f"Order {order_id} has a batch already: {batch.batch} on {batch.cell} is {batch.status}.",
+                    remedy="Go on with that batch; or, where its run was not asked for, cancel it on page Batches and open another.",
+                )
+
     def _fits(self, order_id: str, order: DoseOrder, cell: str | None, description: Mapping[str, JsonValue] | None) -> None:
         recipe = self._ordered.recipe_of(order_id)
         if description is not None and (reasons := machine_reasons(recipe, machine_of(description))):
@@ -183,6 +193,8 @@ class ProductionRules:
         self._holds.refuse_new(batch_facts(order, recipe, cell), "A new batch")
 
     def _may_be_asked(self, batch_id: str, batch: JsonObject) -> None:
+        if batch.get("status") == "cancelled":
+            raise WrongState(f"Batch {batch_id} is cancelled.", remedy="Open another batch for its order.")
         if batch.get("status") != "created" and not self._refused_at_its_gates(batch):
             remedy = "A run is requested once; again only where the gates before the print refused it."
             raise WrongState(f"Batch {batch_id} is {batch.get('status')}.", remedy=remedy)

@@ -64,6 +64,7 @@ _ScanCartridge = Annotated[
     Session, Depends(guard(Permission.CREATE_BATCH, EventKind.ORDER_CARTRIDGE_SCANNED, EventKind.ORDER_CARTRIDGE_REFUSED))
 ]
 _Create = Annotated[Session, Depends(guard(Permission.CREATE_BATCH, EventKind.BATCH_RECORD_CREATED))]
+_Cancel = Annotated[Session, Depends(guard(Permission.CANCEL_BATCH, EventKind.BATCH_RECORD_CANCELLED))]
 _Request = Annotated[Session, Depends(guard(Permission.RUN, EventKind.BATCH_RUN_REQUESTED))]
 _Weigh = Annotated[Session, Depends(guard(Permission.RUN, EventKind.UNIT_WEIGHT_ENTERED))]
 _WeighAgain = Annotated[Session, Depends(guard(Permission.CONFIRM_WEIGHT, EventKind.UNIT_WEIGHT_ENTERED))]
@@ -161,6 +162,12 @@ def solid(services: Services, session: _See, batch: str, name: str) -> Response:
 def create_batch(services: Services, session: _Create, body: NewBatch) -> Answer:
     """Open a batch for a confirmed order on a cell."""
     return services.production.create_batch(session, body.order, body.cell)
+
+
+@router.post("/batches/{batch}/cancel")
+def cancel_batch(services: Services, session: _Cancel, batch: str, body: Reason) -> Answer:
+    """Cancel a batch whose run was never asked for, with the reason; its order may be made in another."""
+    return services.cancelling.cancel(session, batch, body.reason)
 
 
 @router.post("/batches/{batch}/run")

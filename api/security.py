@@ -45,6 +45,7 @@ class Permission(StrEnum):
     ENTER_ORDER = "enter an order"
     CONFIRM_ORDER = "confirm an order"
     CREATE_BATCH = "create a batch"
+    CANCEL_BATCH = "cancel a batch"
     RUN = "run a batch"
     CARE = "check or clean a cell"
     RECEIVE_INK = "receive, prepare or weigh ink"
@@ -93,6 +94,8 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
     Permission.ENTER_ORDER: frozenset({Role.PHARMACIST, Role.OPERATOR, Role.PROCESS_ENGINEER}),
     Permission.CONFIRM_ORDER: frozenset({Role.PHARMACIST, Role.OPERATOR}),
     Permission.CREATE_BATCH: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
+    # a pharmacist's for every batch; anybody else's for what they opened themselves, as `api.cancel_desk` has it
+    Permission.CANCEL_BATCH: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.PROCESS_ENGINEER}),
     Permission.RUN: frozenset({Role.OPERATOR, Role.PROCESS_ENGINEER}),
     Permission.CARE: frozenset({Role.OPERATOR, Role.PHARMACIST}),
     Permission.RECEIVE_INK: frozenset({Role.OPERATOR, Role.PHARMACIST, Role.QUALITY_ASSURANCE}),

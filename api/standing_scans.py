@@ -12,7 +12,7 @@ def standing(short: InShort, order: str, cells: Sequence[str]) -> tuple[str, ...
 
     A scan stands while it is the newest of its head: a newer one that named another cartridge says that this one was taken out. The
     cell is that of an order's batch, or the only one of the site; where that of the other scan is not known, it may be this one. The
-    run of a batch that was closed ends the scans that it was asked for with.
+    run of a batch that was closed ends the scans that it was asked for with, a batch that was cancelled those made until then.
     """
     found = short.orders.get(order)
     if found is None:

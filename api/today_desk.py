@@ -181,7 +181,8 @@ class TodayDesk:
 
     def _read(self, size: int) -> _OnRecord:
         batches, orders = list(self._store.objects("batch")), list(self._store.objects("order"))
-        made = {text_of(state.get("order")) for _, state in batches}
+        standing = [(name, state) for name, state in batches if state.get("status") != "cancelled"]
+        made = {text_of(state.get("order")) for _, state in standing}
         packs: dict[str, list[JsonObject]] = {}
         for _, state in self._store.objects("pack"):
             packs.setdefault(str(state.get("batch")), []).append(state)
@@ -190,11 +191,11 @@ class TodayDesk:
         return _OnRecord(
             size=size,
             orders=tuple(_open_order(name, state) for name, state in orders if name not in made),
-            batches=tuple(found for name, state in batches if (found := self._open_batch(name, state, packs.get(name, []))) is not None),
+            batches=tuple(found for name, state in standing if (found := self._open_batch(name, state, packs.get(name, []))) is not None),
             inks={str(item["serial"]): _mounted(item, expires) for item in shelf["cartridges"]},
             cartridges={
                 str(state.get("cell")): (name, tuple(str(state[key]) for key in ("cartridge", "second_cartridge") if state.get(key)))
-                for name, state in batches
+                for name, state in standing
             },
             recalls=tuple(name for name, state in self._store.objects("recall") if state.get("status") != "closed"),
         )

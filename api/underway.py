@@ -34,7 +34,7 @@ class OrderInShort:
 
 @dataclass(frozen=True, slots=True)
 class BatchInShort:
-    """`scanned`: the highest number of the scans that its run was asked for with."""
+    """`scanned`: the highest number of the scans that its run was asked for with, or that its cancelling ended."""
 
     batch: str
     order: str
@@ -50,6 +50,11 @@ class BatchInShort:
     def is_open(self) -> bool:
         """Whether it may still be printed, or is being printed."""
         return self.status in _OPEN
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was given up before its run was asked for: nothing was made in it."""
+        return self.status == "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from api.allocation import Allocation
 from api.anchor_desk import AnchorDesk, AnchorWorker, http_client, outside_of
 from api.batch_view import BatchView
 from api.bench_register import BenchRegisters
+from api.cancel_desk import CancelDesk
 from api.care import Care
 from api.cartridge_scan import CartridgeScans
 from api.cell_acts import CellActs
@@ -91,6 +92,7 @@ class Workstation:
     cells: CellDirectory
     feeds: CellFeeds
     production: Production
+    cancelling: CancelDesk
     care: Care
     bench_registers: BenchRegisters
     release: ReleaseDesk
@@ -169,6 +171,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
     shelf, cells = Shelf(store), CellDirectory(settings, connector)
     holds, feeds = RecallHolds(store), CellFeeds(cells)
     production = Production(store, people, shelf, cells, holds, demonstration=settings.demonstration)
+    cancelling = CancelDesk(store, production, cells)
     inks = InkDesk(store, people, shelf)
     anchors = AnchorDesk(store, cells, outside)
     anchor_worker, site_clock = AnchorWorker(anchors, clock), SiteClock(store)
@@ -202,6 +205,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         cells=cells,
         feeds=feeds,
         production=production,
+        cancelling=cancelling,
         care=Care(cells, people),
         bench_registers=BenchRegisters(settings, people, identity),
         release=release,
@@ -224,7 +228,7 @@ def build_workstation(folder: Path, *, connector: Connector = connect, http: htt
         open_sessions=open_sessions,
         answers=KeptAnswers(settings.path(ANSWERS_FILE), clock, settings.path(settings.patients_key).read_bytes()),
         exceptions=exceptions,
-        batch_view=BatchView(production, release, weighing, exceptions, packs, model_use),
+        batch_view=BatchView(production, release, weighing, exceptions, packs, model_use, cancelling),
         cell_acts=CellActs(cells),
         patients=patients,
         packs=packs,

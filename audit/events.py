@@ -65,6 +65,7 @@ class EventKind(StrEnum):
     ORDER_CARTRIDGE_SCANNED = "order.cartridge.scanned"
     ORDER_CARTRIDGE_REFUSED = "order.cartridge.refused"
     BATCH_RECORD_CREATED = "batch.record.created"
+    BATCH_RECORD_CANCELLED = "batch.record.cancelled"
     BATCH_RUN_REQUESTED = "batch.run.requested"
     BATCH_RUN_CLOSED = "batch.run.closed"
     BATCH_EXCEPTION_RESOLVED = "batch.exception.resolved"
@@ -226,6 +227,7 @@ MEANINGS: Mapping[EventKind, tuple[str, str]] = MappingProxyType(
         EventKind.ORDER_CARTRIDGE_SCANNED: ("order", "the cartridge in a head was scanned and is the one of the order"),
         EventKind.ORDER_CARTRIDGE_REFUSED: ("order", "what was scanned is not a cartridge that this order may be printed from now"),
         EventKind.BATCH_RECORD_CREATED: ("batch", "a batch was opened for an order"),
+        EventKind.BATCH_RECORD_CANCELLED: ("batch", "a batch whose run was never asked for was given up, with the reason"),
         EventKind.BATCH_RUN_REQUESTED: ("batch", "a cell was asked for a run"),
         EventKind.BATCH_RUN_CLOSED: ("batch", "a run ended; the cell's origin, size and root tie the two trails"),
         EventKind.BATCH_EXCEPTION_RESOLVED: ("exception", "a person other than the operator assigned a cause to an exception and signed"),

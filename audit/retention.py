@@ -20,6 +20,8 @@ from audit.store import TrailStore
 
 _YEARS_AFTER_EXPIRY, _YEARS_AFTER_CERTIFICATION, _MOST_YEARS = 1, 5, 100
 _ALL = 1_000_000
+_ENDS = (EventKind.BATCH_DISPOSITION_SIGNED, EventKind.BATCH_RECORD_CANCELLED)
+"""From these on, the documents of a batch are kept for their years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,11 @@ def kept_batches(reader: TrailReader, policy: Policy, *, patient: str | None = N
     for id_, state in reader.objects("hold"):
         if state.get("held") is True:
             holds.setdefault(str(state.get("batch")), []).append(f"{id_.rpartition('/')[2]}: {state.get('because')}")
-    signed = {entry.subject.id: entry for entry in reader.search(kind=EventKind.BATCH_DISPOSITION_SIGNED.value, limit=_ALL)}
+    ended = {entry.subject.id: entry for kind in _ENDS for entry in reader.search(kind=kind.value, limit=_ALL)}
     for batch, state in reader.objects("batch"):
         whose = _patient_of(reader, str(state.get("order")))
         if patient is None or whose == patient:
-            yield _kept(reader, batch, whose, signed.get(batch), policy, tuple(holds.get(batch, ())))
+            yield _kept(reader, batch, whose, ended.get(batch), policy, tuple(holds.get(batch, ())))
 
 
 def _kept(reader: TrailReader, batch: str, patient: str | None, signed: Entry | None, policy: Policy, holds: tuple[str, ...]) -> Kept:
@@ -87,13 +89,15 @@ def _kept(reader: TrailReader, batch: str, patient: str | None, signed: Entry | 
     if expires is None:
         return Kept(batch, patient, certified, None, None, holds, "its record states no expiry: a person decides")
     until = policy.until(certified, expires)
+    if signed.kind == EventKind.BATCH_RECORD_CANCELLED:
+        return Kept(batch, patient, certified, expires, until, holds, "counted from its cancellation")
     longer = "certification" if until == _years_later(certified, policy.after_certification) else "expiry"
     return Kept(batch, patient, certified, expires, until, holds, f"counted from its {longer}")
 
 
 def _expiry(reader: TrailReader, signed: Entry) -> date | None:
-    """Return the use-by of the record that was signed; of what was rejected, the day of rejection: it was never given to anybody."""
-    if signed.new.get("disposition") == "rejected":
+    """Return the use-by of the record that was signed; of what was rejected or cancelled, that day: it was never given to anybody."""
+    if signed.kind == EventKind.BATCH_RECORD_CANCELLED or signed.new.get("disposition") == "rejected":
         return date.fromisoformat(signed.at[:10])
     for item in signed.attachments:
         if item["name"] == "record.json":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from html import escape
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from api.workstation import forms
 from api.workstation.cards import card, page_head, table, text
 from api.workstation.closing import ClosingPanel
 from api.workstation.packing import PackingPanel
-from api.workstation.pieces import INERT, Changing
+from api.workstation.pieces import INERT, Changing, Parts
 from api.workstation.scans import Scans
 from api.workstation.visitor import Visitor
 from api.workstation.words import said, told_html
@@ -88,6 +89,8 @@ class BatchesPage:
         cell = str(state.get("cell"))
         with card(said("Batch {batch}", batch=self._batch)):
             self._state = Changing()
+            self._cancel = Parts()
+            self._dialogs = ui.element("div")
             ui.link(said("Open {what}", what=cell), f"/?cell={quote(cell)}").classes("dw-plain dw-way")
         self._closing = ClosingPanel(self._visitor)
         self._packing = PackingPanel(self._visitor)
@@ -108,7 +111,36 @@ class BatchesPage:
         silent = view is not None and view.status.state == "UNKNOWN"
         where = f'<p class="dw-quiet">○ {said("Not known: the cell does not answer.")}</p>' if silent else ""
         self._state.show(f"<p><b>{told_html(str(state.get('disposition') or state.get('status')))}</b></p>{where}")
+        self._cancel.show(await run.io_bound(self._cancelling, str(state.get("status"))) or [])
         await self._packing.refresh()
+
+    def _cancelling(self, status: str) -> list[tuple[Hashable, Callable[[], object]]]:
+        """Offer to cancel a batch that was not begun; to whom it is not open, say whose it is."""
+        if status != "created":
+            return []
+        if self._visitor.workstation.cancelling.against_cancelling(self._visitor.session(), self._batch):
+            return [("not yours", lambda: text(f'<p class="dw-quiet">{said("Whoever opened it cancels it, or a pharmacist.")}</p>'))]
+        return [("cancel", lambda: ui.button(said("Cancel this batch"), on_click=self._ask).props("outline no-caps color=primary"))]
+
+    def _ask(self) -> None:
+        """Ask for the reason, and whether it is meant."""
+        with self._dialogs, ui.dialog() as dialog, ui.card().style("min-width:26rem"):
+            ui.label(said("Cancel batch {batch}?", batch=self._batch)).classes("text-lg font-semibold")
+            ui.label(said("It is never printed; its order may be made in another batch, and cartridges are scanned anew. It is on record."))
+            reason = ui.input(said("Why is it cancelled?")).props("outlined autofocus").classes("w-full")
+
+            async def confirm() -> None:
+                why, desk, batch = str(reason.value or ""), self._visitor.workstation.cancelling, self._batch
+                if await self._visitor.act(
+                    lambda session: desk.cancel(session, batch, why), said("Batch {batch} is cancelled.", batch=batch)
+                ):
+                    dialog.close()
+
+            with ui.row().classes("w-full justify-end"):
+                ui.button(said("Leave it"), on_click=dialog.close).props("flat no-caps")
+                ui.button(said("Cancel this batch"), on_click=confirm).props("unelevated no-caps color=secondary")
+        dialog.on("hide", dialog.delete)
+        dialog.open()
 
     def _scanned(self, scanned: str, field: str) -> None:
         """Put a scan where it waits for one: at a pack of this batch, else into the field that looks for a batch."""

@@ -30,7 +30,7 @@ class Waiting:
 def waiting(production: Production, username: str) -> tuple[Waiting, ...]:
     """Return what waits, the oldest first, as this person sees it. No figure of an order is in it."""
     underway = production.underway.look()
-    batches = {batch.order: batch for batch in underway.batches.values()}
+    batches = {batch.order: batch for batch in underway.batches.values() if not batch.is_cancelled}
     found = []
     for name, order in underway.orders.items():
         batch = batches.get(name)

@@ -125,6 +125,8 @@ def search(criteria: Criteria, trails: Iterable[TrailView]) -> Recalled:
         packs = _by_batch(view, EventKind.PACK_RECORD_CREATED)
         for created in view.of_kind(EventKind.BATCH_RECORD_CREATED):
             batch = _Batch(view, by_origin, created.subject[1], runs, packs)
+            if batch.was_cancelled:
+                continue
             if batch.runs_unknown:
                 missing.add(batch.cell_origin or text_of(batch.state.get("cell")) or "a cell without a name")
             if (touched := _touched(batch, asked)) is not None:
@@ -184,6 +186,11 @@ class _Batch:
         order = text_of(self.view.state("order", text_of(self.state.get("order")) or "").get("order_sha256"))
         ran = text_of(cell.state("run", run).get("order_sha256"))
         return order is None or ran is None or order == ran
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether it was given up before its run: nothing was made in it, and nothing can be."""
+        return self.state.get("status") == "cancelled" and not self.runs
 
     @property
     def runs_unknown(self) -> bool:

@@ -65,6 +65,9 @@ def find_batches(workstation: TrailView, cells: Iterable[TrailView]) -> Found:
         if created.kind != EventKind.BATCH_RECORD_CREATED:
             continue
         batch = created.subject[1]
+        if workstation.state("batch", batch).get("status") == "cancelled":
+            left_out.append((batch, "it was cancelled before its print"))
+            continue
         name = text_of(created.new.get("cell")) or ""
         cell = by_origin.get(text_of(workstation.state("cell", name).get("origin")))
         if cell is None:

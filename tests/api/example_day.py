@@ -170,6 +170,10 @@ def orders(day: Day) -> None:
     for path in ("/orders", "/orders/O00001", "/orders/O00001/cells"):
         ask("operator", "GET", path)
     ask("operator", "POST", "/batches", {"order": "O00001", "cell": "cell-1"})
+    PRODUCTION.enter(day.bench, number="RX-2")
+    PRODUCTION.confirm(day.bench, "O00002", number="RX-2")
+    ask("operator", "POST", "/batches", {"order": "O00002", "cell": "cell-1"})
+    ask("operator", "POST", "/batches/B00002/cancel", {"reason": "the prescription was withdrawn"})
 
 
 def run(day: Day) -> None:

@@ -60,6 +60,7 @@ ORDER_ACTS: dict[str, Callable[[Any, str], tuple[str, Any]]] = {
 }
 BATCH_ACTS: dict[str, Callable[[Any, str], tuple[str, Any]]] = {
     "run": lambda bench, who: ("run", None),
+    "cancel": lambda bench, who: ("cancel", WHY),
     "start": lambda bench, who: ("start", None),
     "pause": lambda bench, who: ("pause", WHY),
     "resume": lambda bench, who: ("resume", WHY),
@@ -200,7 +201,7 @@ def test_orders_and_batches_through_a_day(bench: Any) -> None:
     assert judge(bench, f"/orders/{order}", ORDER_ACTS) == 0
     assert judge_opening(bench, order, opening) == 3
     batch = bench.ask("operator", "POST", "/batches", {"order": order, "cell": "cell-1"}).json()["batch"]
-    assert judge(bench, f"/batches/{batch}", BATCH_ACTS) == 1 + 2, "run by the operator; two may hold its documents"
+    assert judge(bench, f"/batches/{batch}", BATCH_ACTS) == 1 + 3 + 2, "run by the operator, cancelled by three, held by two"
     bench.cell.barred = {"operator": ("training: not trained for cyclophosphamide",)}
     assert bench.ask("operator", "POST", f"/batches/{batch}/run").status_code == 200
     printing = {name: {"allowed": name != "resume", "reasons": [] if name != "resume" else ["the run is printing"]} for name in COMMANDS}
@@ -246,7 +247,7 @@ def test_a_recall_shuts_what_it_holds(bench: Any) -> None:
     assert open_recall(bench).status_code == 201
     opening = {"batches": lambda bench, who: ("", {"order": order, "cell": "cell-1"})}
     assert judge_opening(bench, order, opening) == 0
-    assert judge(bench, f"/batches/{batch}", BATCH_ACTS) == 2, "its documents may be held, and no more"
+    assert judge(bench, f"/batches/{batch}", BATCH_ACTS) == 3 + 2, "it may be cancelled, its documents may be held, and no more"
     shown = bench.ask("pharmacist", "GET", "/cartridges/CYC-DEMO-01-A").json()["allowed_actions"]["orders"]
     assert not shown["allowed"] and "recall R00001" in shown["reasons"][0]
 

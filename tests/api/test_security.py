@@ -113,6 +113,7 @@ def test_table_of_grants() -> None:
         Permission.ENTER_ORDER: production | {Role.PROCESS_ENGINEER},
         Permission.CONFIRM_ORDER: production,
         Permission.CREATE_BATCH: production | {Role.PROCESS_ENGINEER},
+        Permission.CANCEL_BATCH: production | {Role.PROCESS_ENGINEER},
         Permission.RUN: {Role.OPERATOR, Role.PROCESS_ENGINEER},
         Permission.CARE: production,
         Permission.ACKNOWLEDGE: production | {Role.PROCESS_ENGINEER},

@@ -16,7 +16,7 @@ from audit.clock import SystemClock, UtcReading
 from audit.errors import EntryInvalid, RecordError, RetentionRefused
 from audit.events import Actor, EntryDraft, EventKind, SealedRow, Subject
 from audit.patients import PatientVault
-from audit.retention import Policy, erase_identity, kept_batches, lift_hold, place_hold, request_erasure
+from audit.retention import Policy, erase_identity, erasure_refusals, kept_batches, lift_hold, place_hold, request_erasure
 from audit.store import TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import KEY, ORIGIN
@@ -110,6 +110,14 @@ def test_the_report_lists_what_is_due(store: TrailStore) -> None:
     assert "states no expiry" in list(kept_batches(store, Policy()))[1].because
     disposed(store, "B-2", None, "rejected")
     assert list(kept_batches(store, Policy()))[1].until == date(2031, 11, 20)
+
+
+def test_what_was_cancelled_is_kept_from_then_on(store: TrailStore) -> None:
+    gone: JsonObject = {"status": "cancelled"}
+    store.append(EntryDraft(EventKind.BATCH_RECORD_CANCELLED, Subject("batch", "B-2"), gone, QUALITY, "ws", reason="why"))
+    _, two = kept_batches(store, Policy())
+    assert (two.until, two.because) == (date(2031, 11, 20), "counted from its cancellation")
+    assert two.is_due(DUE) and erasure_refusals(store, "P-2", Policy(), DUE) == []
 
 
 def test_a_hold_keeps_them_until_it_is_lifted(store: TrailStore) -> None:
