@@ -128,7 +128,7 @@ def root(leaves: Iterable[bytes]) -> bytes:
     return tree.root()
 
 
-def _split(size: int) -> int:
+def split_of(size: int) -> int:
     """Return the largest power of two below `size` (size > 1)."""
     return 1 << ((size - 1).bit_length() - 1)
 
@@ -153,7 +153,7 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
 def _path(index: int, hashes: Sequence[bytes]) -> list[bytes]:
     if len(hashes) == 1:
         return []
-    middle = _split(len(hashes))
+    middle = split_of(len(hashes))
     if index < middle:
         return [*_path(index, hashes[:middle]), _subroot(hashes[middle:])]
     return [*_path(index - middle, hashes[middle:]), _subroot(hashes[:middle])]
@@ -173,7 +173,7 @@ def consistency_proof(leaves: Sequence[bytes], size1: int) -> list[bytes]:
 def _subproof(size1: int, hashes: Sequence[bytes], whole: bool) -> list[bytes]:
     if size1 == len(hashes):
         return [] if whole else [_subroot(hashes)]
-    middle = _split(len(hashes))
+    middle = split_of(len(hashes))
     if size1 <= middle:
         return [*_subproof(size1, hashes[:middle], whole), _subroot(hashes[middle:])]
     return [*_subproof(size1 - middle, hashes[middle:], False), _subroot(hashes[:middle])]
@@ -207,7 +207,7 @@ def _proof_ranges(size1: int, size2: int) -> list[tuple[int, int]]:
     ranges: list[tuple[int, int]] = []
     begin, end, whole = 0, size2, True
     while size1 != end - begin:
-        middle = begin + _split(end - begin)
+        middle = begin + split_of(end - begin)
         if size1 <= middle - begin:
             ranges.append((middle, end))
             end = middle

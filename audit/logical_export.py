@@ -34,7 +34,6 @@ from audit.store import checkpoint_link
 
 FORMAT = "dosewright-export/1"
 _LONGEST_LINE = 1 << 28
-_PAGE = 512
 
 
 def export_lines(place: Place) -> Iterator[bytes]:

@@ -13,15 +13,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from audit.chain import HASH_BYTES, MerkleTree, leaf_hash, node_hash
+from audit.chain import HASH_BYTES, MerkleTree, leaf_hash, node_hash, split_of
 from audit.errors import VerificationError
 
 _CHUNK = 1024
-
-
-def _split(count: int) -> int:
-    """Return the largest power of two below `count` (count > 1)."""
-    return 1 << ((count - 1).bit_length() - 1)
 
 
 class _Marks:
@@ -44,7 +39,7 @@ def gaps(size: int, chosen: Sequence[int], sizes: Sequence[int]) -> Iterator[tup
         if not marks.inside(low, high):
             yield low, high
         elif high - low > 1:
-            middle = low + _split(high - low)
+            middle = low + split_of(high - low)
             waiting += [(middle, high), (low, middle)]
 
 
@@ -86,7 +81,7 @@ def roots(size: int, leaves: Mapping[int, bytes], sizes: Sequence[int], proof: S
         elif high - low == 1:
             value = leaves[low]
         else:
-            middle = low + _split(high - low)
+            middle = low + split_of(high - low)
             value = node_hash(node(low, middle), node(middle, high))
         nodes[low, high] = value
         return value
@@ -95,7 +90,7 @@ def roots(size: int, leaves: Mapping[int, bytes], sizes: Sequence[int], proof: S
         """Return the root over low ≤ i < high where `high` is one of the sizes."""
         if (low, high) in nodes:
             return nodes[low, high]
-        middle = low + _split(high - low)
+        middle = low + split_of(high - low)
         return node_hash(nodes[low, middle], front(middle, high))
 
     node(0, size)

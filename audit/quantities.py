@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import re
 from decimal import (
-    ROUND_CEILING,
-    ROUND_FLOOR,
     ROUND_HALF_EVEN,
     ROUND_HALF_UP,
     Context,
@@ -102,16 +100,6 @@ def round_to(value: Decimal, places: int, rounding: str = ROUND_HALF_UP) -> Deci
 def round_to_grid(value: Decimal, grid: Decimal) -> Decimal:
     """Round to the nearest multiple of `grid`, a tie going away from zero."""
     steps = EXACT.divide(value, grid).quantize(Decimal(1), rounding=ROUND_HALF_UP, context=EXACT)
-    return EXACT.multiply(steps, grid)
-
-
-def floor_to_grid(value: Decimal, grid: Decimal) -> Decimal:
-    steps = EXACT.divide(value, grid).quantize(Decimal(1), rounding=ROUND_FLOOR, context=EXACT)
-    return EXACT.multiply(steps, grid)
-
-
-def ceiling_to_grid(value: Decimal, grid: Decimal) -> Decimal:
-    steps = EXACT.divide(value, grid).quantize(Decimal(1), rounding=ROUND_CEILING, context=EXACT)
     return EXACT.multiply(steps, grid)
 
 

@@ -14,7 +14,6 @@ from decimal import ROUND_FLOOR
 from audit.quantities import EXACT, Microlitre
 from audit.release.legal_routes import REAL_TIME
 from recipes.civil_days import added, days_between
-from recipes.errors import InkRefused
 from recipes.figures import Q
 from recipes.model import Cartridge, InkLot, MachineProfile, Parameter, Recipe
 
@@ -162,15 +161,6 @@ def cartridge_reasons(
     if need > usable:
         reasons.append(_too_small(what, recipe, usable, need, units))
     return tuple(reasons)
-
-
-def require_ink(
-    recipe: Recipe, ink: InkLot, cartridge: Cartridge, machine: MachineProfile, units: Sequence[Microlitre], today: str
-) -> None:
-    """Refuse an ink lot or cartridge that may not serve the run. Raises InkRefused with every reason."""
-    reasons = ink_reasons(recipe, ink, today) + cartridge_reasons(recipe, ink, cartridge, machine, units, today)
-    if reasons:
-        raise InkRefused(reasons)
 
 
 def _too_small(what: str, recipe: Recipe, usable: Microlitre, need: Microlitre, units: Sequence[Microlitre]) -> str:

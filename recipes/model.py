@@ -349,11 +349,6 @@ class Recipe(Document):
                 found = band
         return found.tolerance
 
-    def mass_limits(self, target: Milligram) -> tuple[Milligram, Milligram]:
-        """Return the lowest and the highest accepted mass of a unit with this target mass, unrounded."""
-        half = target * self.tolerance(target).fraction
-        return target - half, target + half
-
 
 def _two_ink_reasons(recipe: Recipe, second: SecondInk) -> list[str]:
     """Return what of a recipe does not go with a second ink."""

@@ -15,6 +15,7 @@ from api.doctor.trails import Anchor, TrailFacts, WriterFacts
 from api.quiet_store import connect_quietly, is_at_rest
 from audit.anchors import AnchorState, anchor_states
 from audit.canonical import sha256_hex
+from audit.chain import GENESIS
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
 from audit.database import Connection, Database, record_errors
 from audit.errors import NoteInvalid, RecordError, StoreMissing
@@ -23,8 +24,6 @@ from audit.places import Place, database_at
 from audit.reader import TrailReader
 from audit.sqlite_file import BUSY_SECONDS, SqliteFile, record_error, require_file
 from audit.store_format import REVISION
-
-_EMPTY = "0" * 64
 
 
 class QuietFile(SqliteFile):
@@ -111,7 +110,7 @@ def _read(name: str, database: Database, connection: Connection) -> TrailLook:
         origin=meta["origin"],
         size=size,
         head_digest=str(head[1]),
-        last_digest=_EMPTY if line is None else sha256_hex(line),
+        last_digest=GENESIS if line is None else sha256_hex(line),
         checkpoint_size=signed,
         checkpoint_problem=problem,
         demonstration=meta["demonstration"] == "true",

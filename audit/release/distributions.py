@@ -59,11 +59,6 @@ def normal_below(z: Decimal) -> Decimal:
     return EXACT.add(_HALF, half) if z >= 0 else EXACT.subtract(_HALF, half)
 
 
-def student_t_quantile(probability: Decimal, degrees: int) -> Decimal:
-    """Return t with P(T ≤ t) = probability, to twelve decimals; 0 < probability < 1."""
-    return _quantile(lambda t: student_t_below(t, degrees), probability, lowest=None)
-
-
 def chi_square_quantile(probability: Decimal, degrees: int) -> Decimal:
     """Return x with P(χ² ≤ x) = probability, to twelve decimals; 0 < probability < 1."""
     return _quantile(lambda x: chi_square_below(x, degrees), probability, lowest=Decimal(0))

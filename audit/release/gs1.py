@@ -10,7 +10,6 @@ Sources: GS1 General Specifications 24.0, sections 3.2 (element strings), 7.8.2 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from audit.errors import LabelRefused
@@ -105,12 +104,6 @@ def is_code(scanned: str, code: PackCode) -> bool:
     """
     text = _normal(scanned)
     return text == code.text or text == "".join(code.segments)
-
-
-def find_code(scanned: str, known: Iterable[PackCode]) -> PackCode | None:
-    """Return which of these codes was scanned; None where it is none of them, or where a scan without separators may be several."""
-    found = {code for code in known if is_code(scanned, code)}
-    return found.pop() if len(found) == 1 else None
 
 
 def _normal(scanned: str) -> str:

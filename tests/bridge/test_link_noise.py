@@ -18,7 +18,7 @@ import pytest
 
 from firmware_bridge.firmware_profile import MARLIN_2_0, MARLIN_2_1
 from firmware_bridge.gcode_link import Drained, GcodeLink, Identified, LineAcknowledged, LinkState, OutLine, PositionReport, StopStrength
-from firmware_bridge.reconciliation import differences, expected_totals
+from tests.bridge.dead_reckoning import differences, expected_totals
 
 CAPS = ["Cap:AUTOREPORT_TEMP:1", "Cap:EMERGENCY_PARSER:1"]
 OWN = re.compile(rb"(?:M105|M111 S1|M155 S1|M110 N0)\Z|M115(?![0-9])")

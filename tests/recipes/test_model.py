@@ -114,10 +114,6 @@ def test_tolerance_band_of_a_mass(mass, percent):
     assert load_recipe("sildenafil").tolerance(Milligram(mass)) == Percent(percent)
 
 
-def test_mass_limits():
-    assert load_recipe("sildenafil").mass_limits(Milligram(200)) == (Milligram(185), Milligram(215))
-
-
 def test_records_read_back_to_the_same_digest():
     prescription, ink, cartridge = load_demonstration("hydrocortisone", "2026-11-20")
     recipe = load_recipe("hydrocortisone")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from firmware_bridge.gcode_lines import Position, parse_reply
 from firmware_bridge.gcode_link import PositionReport
-from firmware_bridge.reconciliation import ExpectedTotals, differences, expected_totals
 from hil_tests.cases import CASES
 from hil_tests.plant import Heater
 from hil_tests.virtual_printer import PrinterConfig, VirtualPrinter
+from tests.bridge.dead_reckoning import ExpectedTotals, differences, expected_totals
 
 ZERO = PositionReport(D(0), D(0), D(0), D(0))
 

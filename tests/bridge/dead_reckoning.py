@@ -1,4 +1,4 @@
-"""Where the axes must be after a program, and whether they are there: the second witness beside the read-back. Pure.
+"""Where the axes must be after a program, and whether they are there: an oracle beside the read-back. Pure.
 
 Dead reckoning through `G90`/`G91`, `M82`/`M83`, `G92`, `G0`/`G1` and `G28`, by Marlin's rules: `G90` and `G91` set E as well,
 `M82` and `M83` set E alone. What `M114` reports is the queued position. A reply has no checksum: where it differs, ask once
