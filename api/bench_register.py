@@ -23,6 +23,7 @@ from audit.canonical import JsonObject
 from audit.identity import Identity, Person, Role
 from printer.admission import read_trusted_people
 from printer.register_file import judge_register, read_register_file
+from printer.standing import local_day
 from recipes.library import load_recipe, recipe_ids
 
 
@@ -78,7 +79,7 @@ class BenchRegisters:
             found = judge_register(self._file(cell), cell=cell, trusted=self._trusted(cell)).register
             register = demonstration_register(
                 cell,
-                today=self._identity.clock.utc().at[:10],
+                today=local_day(self._identity.clock.utc()),
                 recipes=[load_recipe(recipe_id).reference for recipe_id in recipe_ids()],
                 people=[person.username for person in believed if set(person.own_roles) & TRAINED],
                 daily_check=True if found is None else found.daily_check != "not required",

@@ -44,6 +44,7 @@ from audit.sealed_keys import KdfCost
 from audit.signatures import sign
 from audit.store import TrailStore
 from audit.version import SOFTWARE
+from printer.standing import local_day
 from recipes.effectivity import MEANING_EFFECTIVE, SignedStatement, demonstration_statement
 from recipes.library import load_recipe, recipe_bytes, recipe_ids
 from recipes.lifecycle import RecipeState
@@ -132,7 +133,7 @@ def create_site(
         else:
             _recipes(store, identity, passwords)
             for name in cell_keys:
-                path, today = folder / name / EQUIPMENT, clock.utc().at[:10]
+                path, today = folder / name / EQUIPMENT, local_day(clock.utc())
                 _equipment(path, name, identity, passwords["quality"], today, daily_check=daily_check)
         for ink in {ink.lot: ink for ink, _ in inks}.values():
             Shelf(store).receive_ink(ink, SYSTEM)
@@ -183,7 +184,7 @@ def enrol_cell(store: TrailStore, cell: str, cell_key: SigningKey) -> None:
 
 def _recipes(store: TrailStore, identity: Identity, passwords: Mapping[str, str]) -> None:
     """Have every recipe of the library signed by its author and its approver, and make it effective: a demonstration, without batches."""
-    shelf, today = Shelf(store), store.clock.utc().at[:10]
+    shelf, today = Shelf(store), local_day(store.clock.utc())
     for recipe_id in recipe_ids():
         recipe = load_recipe(recipe_id)
         statement = demonstration_statement(recipe, today)

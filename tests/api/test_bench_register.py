@@ -10,19 +10,22 @@ from typing import Any
 
 import pytest
 
-from api import cli
+from api import bench_register, cli
+from api import site as sites
 from api.access import Credentials
 from api.bench_register import BenchRegisters
 from api.errors import WrongState
 from api.security import Session
 from api.site import create_site
 from api.wiring import Workstation, build_workstation
+from audit.clock import SystemClock, UtcReading
 from audit.errors import RoleMissing
 from audit.events import SYSTEM, Actor
 from audit.identity import Identity, Role
 from printer.admission import read_trusted_people
 from printer.register_file import judge_register, read_register_file
 from recipes.library import recipe_ids
+from tests.audit.conftest import CHEAP
 
 PASSWORDS = {name: f"{name[::-1]} walked to the harbour" for name in ("administrator", "operator", "quality")}
 
@@ -103,6 +106,42 @@ def test_a_lent_role_is_no_role_at_the_cell(empty: Workstation) -> None:
     empty.close()
     assert cli.run(["site", "trust", str(folder), "--cell", "cell-1"]) == 0
     assert listed() == held
+
+
+ZONES = [("UTC", "2026-11-30"), ("Europe/Berlin", "2026-12-01"), ("America/New_York", "2026-11-30")]
+
+
+def days_asked(monkeypatch: pytest.MonkeyPatch, module: Any, zone: str, *names: str) -> list[str]:
+    """Set the clock to half an hour before midnight UTC, at a site in this zone; return the days of what is made."""
+    days: list[str] = []
+
+    def heard(real: Any) -> Any:
+        def made(*given: Any, **named: Any) -> Any:
+            days.append(named.get("today") or given[1])
+            return real(*given, **named)
+
+        return made
+
+    monkeypatch.setattr(SystemClock, "utc", lambda self: UtcReading("2026-11-30T23:30:00.000000Z", zone, "unknown"))
+    for name in names:
+        monkeypatch.setattr(module, name, heard(getattr(module, name)))
+    return days
+
+
+@pytest.mark.parametrize(("zone", "day"), ZONES)
+def test_it_is_of_the_day_at_the_site(empty: Workstation, monkeypatch: pytest.MonkeyPatch, zone: str, day: str) -> None:
+    with_people(empty)
+    quality = session(empty, "quality")
+    days = days_asked(monkeypatch, bench_register, zone, "demonstration_register")
+    empty.bench_registers.sign(quality, "cell-1", Credentials(password=PASSWORDS["quality"]))
+    assert days == [day]
+
+
+@pytest.mark.parametrize(("zone", "day"), ZONES)
+def test_a_site_is_laid_out_on_the_day_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, day: str) -> None:
+    days = days_asked(monkeypatch, sites, zone, "demonstration_register", "demonstration_statement")
+    create_site(tmp_path / "other", cost=CHEAP)
+    assert len(days) == 1 + len(recipe_ids()) and set(days) == {day}
 
 
 def test_nobody_else_signs_it_and_a_wrong_password_writes_nothing(empty: Workstation) -> None:
