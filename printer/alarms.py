@@ -203,7 +203,9 @@ DEFINITIONS: dict[AlarmName, AlarmDefinition] = {
         AlarmDefinition(
             AlarmName.BALANCE_FAULT, _C, "the balance gives no stable weight, is overloaded or reports an error",
             "the unit cannot be weighed", "Check draught and contact with the plate; adjust the balance; start a new run.", 120,
-            AlarmClass.VERDICT, Setting("an error of the balance, or no stable weight within the recipe's timeout"), Suppression.AXES_MOVE,
+            AlarmClass.VERDICT,
+            Setting("an error of the balance, or no stable weight within the recipe's timeout; while no unit is weighed, it stops at once"),
+            Suppression.AXES_MOVE,
         ),
         AlarmDefinition(
             AlarmName.BALANCE_DRIFT, _C, "draught, temperature, touch or a failing balance",

@@ -323,9 +323,8 @@ class UnitCycle:
             self._totals_told += [] if told is None else [told]
             self._ask_total_before(now)
         else:
-            unit = "the unit" if self.unit is None else self.unit.name
             self.step = Step.NONE
-            self._run.refuse_units(AlarmName.VOLUME_MISMATCH, f"the printer's extruder total before {unit} cannot be read", now)
+            self._run.refuse_units(AlarmName.VOLUME_MISMATCH, _total_unread(self.unit), now)
 
     def _weigh_before(self, now: int) -> None:
         if self._before is not None:
@@ -531,3 +530,14 @@ class UnitCycle:
         self.whole_parts[whole.n] = dict(whole.parts)
         self._run.drafts.whole_ended(kind, whole.n, {**known, **whole_record(verdict, mass, reasons)})
         self.whole = None
+
+
+def _total_unread(unit: PlannedUnit | None) -> str:
+    """Say that the total before a unit cannot be read; each kind of unit in a sentence of its own, as it is translated."""
+    if unit is None:
+        return "the printer's extruder total before the unit cannot be read"
+    if unit.purge:
+        return f"the printer's extruder total before purge unit {unit.n} cannot be read"
+    if unit.part:
+        return f"the printer's extruder total before unit {unit.n} part {unit.part} cannot be read"
+    return f"the printer's extruder total before unit {unit.n} cannot be read"

@@ -134,13 +134,20 @@ def event_kinds() -> str:
     return f"{MADE}# Kinds of trail entries\n\n| kind | subject | meaning |\n|---|---|---|\n" + "\n".join(lines) + "\n"
 
 
+_EXCEPTIONS = {
+    AlarmClass.VERDICT: "A *balance fault* ends the run in order where the balance weighs a unit; at any other moment from READY until the "
+    "last unit is judged, it stops at once.\n\n"
+}
+"""Where a class does not say all that its alarms do."""
+
+
 def alarm_list() -> str:
     parts = [f"{MADE}# Alarms\n\nThe rationalised list (ISA-18.2 clause 9); what each part means is in [alarms](../alarms.md).\n"]
     for kind in AlarmClass:
         found = [d for d in DEFINITIONS.values() if d.alarm_class is kind]
         head = "| alarm | priority | cause | consequence | action | respond within |\n|---|---|---|---|---|---|\n"
         rows = [f"| {d.name} | {d.priority} | {d.cause} | {d.consequence} | {d.action} | {d.respond_within_s} s |" for d in found]
-        parts.append(f"## Class: {kind}\n\n{head}" + "\n".join(rows) + "\n")
+        parts.append(f"## Class: {kind}\n\n{_EXCEPTIONS.get(kind, '')}{head}" + "\n".join(rows) + "\n")
     head = "| alarm | set point | delay | off-delay | latched | may be shelved | suppressed by design |\n|---|---|---|---|---|---|---|\n"
     rows = [_setting(definition) for definition in DEFINITIONS.values()]
     parts.append("## Settings\n\n" + head + "\n".join(rows) + "\n")

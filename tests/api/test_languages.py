@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from api.workstation.running import Drawn
 from audit.errors import DosewrightError, ReleaseBlocked
 from audit.quantities import Milligram, MilligramPerSquareMetre
 from printer.alarms import DEFINITIONS, AlarmName
+from printer.unit_cycle import _total_unread
 from recipes.dose import calculate
 from recipes.errors import DoseRefused
 from recipes.library import CASES, load_demonstration, load_recipe, load_second
@@ -356,3 +358,11 @@ def test_why_a_dose_is_refused_is_read_in_the_language(changes: dict[str, Any], 
     for reason in refused.value.reasons:
         found, whole = words.languages()[code].in_parts(reason)
         assert whole and found != reason, (reason, found)
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("which", [{"purge": True}, {"part": 2}, {}])
+def test_a_total_that_cannot_be_read_is_said_in_every_language(code: str, which: dict[str, Any]) -> None:
+    unit: Any = SimpleNamespace(**{"n": 3, "part": 0, "purge": False, **which})
+    found, whole = words.languages()[code].in_parts(_total_unread(unit))
+    assert whole and "3" in found and "extruder" not in found
