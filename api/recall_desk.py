@@ -21,12 +21,14 @@ from api.security import Permission, Session
 from api.trail_files import read_folder
 from audit.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from audit.errors import DosewrightError
-from audit.events import Actor, EntryDraft, EventKind, Subject
+from audit.events import LONGEST_ENTRY, Actor, EntryDraft, EventKind, Subject
 from audit.release.packs import SETTLED, TRANSITIONS, Act, Pack
 from audit.release.recall import Criteria, Progress, Recalled, made_of, progress, search
 from audit.release.trail_view import TrailView, as_list, as_object, text_of
 from audit.store import TrailStore
 
+_BESIDE = 1 << 16
+"""Room in an entry for what stands in it beside what was found: signature, reason, names."""
 MEANING_OPENED, MEANING_CLOSED = "recall opened", "recall closed: every pack and patient accounted for"
 
 
@@ -59,20 +61,24 @@ class RecallDesk:
     def search(self, session: Session, wanted: RecallSearch) -> JsonObject:
         """Return what meets the criteria; nothing is written."""
         session.role_for(Permission.SEARCH_RECALL)
-        found, notes = self._search(wanted.criteria())
+        views, notes = self._elsewhere()
+        found = self._search(wanted.criteria(), views)
         return {"criteria": wanted.criteria().as_record(), **found.as_record(), "notes": list(notes)}
 
     def open(self, session: Session, wanted: RecallSearch, reason: str, credentials: Credentials) -> JsonObject:
         """Sign and open a recall: packs found are recalled, ink lots and cartridges named are held, all in one act.
 
-        Raises InputInvalid, what a signature may. A recall that finds nothing is opened too: it holds what is still to be made.
+        Raises InputInvalid, also where it finds more than one entry holds, and what a signature may. A recall that finds nothing is opened
+        too: it holds what is still to be made.
         """
         actor = actor_of(session, Permission.RECALL)
         _own(session, credentials)
         criteria = wanted.criteria()
-        self._search(criteria)  # what a cell's trail takes to be fetched is waited for outside the lock
+        # What a cell's trail takes to be fetched is waited for outside the lock. Packs are in the workstation's trail, which is read
+        # under it; a run that is not in a cell's trail as fetched is found with all its units.
+        views, notes = self._elsewhere()
         with self._packs.lock:
-            found, notes = self._search(criteria)
+            found = self._search(criteria, views)
             name = f"R{sum(1 for _ in self._store.objects('recall')) + 1:05d}"
             body: JsonObject = {
                 "criteria": criteria.as_record(),
@@ -80,6 +86,7 @@ class RecallDesk:
                 "found": found.as_record(),
                 "notes": list(notes),
             }
+            _fits(found, body)
             signature = self._people.sign(
                 session,
                 credentials,
@@ -175,8 +182,13 @@ class RecallDesk:
             self._store.append(EntryDraft(EventKind.RECALL_RECORD_CLOSED, Subject("recall", name), new, actor, DEVICE, reason=comment))
         return self.recall(name)
 
-    def _search(self, criteria: Criteria) -> tuple[Recalled, tuple[str, ...]]:
-        views, notes = [TrailView(list(self._store.lines()))], list[str]()
+    def _search(self, criteria: Criteria, elsewhere: Sequence[TrailView]) -> Recalled:
+        """Search the workstation's trail as it is now, and those from elsewhere."""
+        return search(criteria, [TrailView(list(self._store.lines())), *elsewhere])
+
+    def _elsewhere(self) -> tuple[list[TrailView], list[str]]:
+        """Fetch the trails of cells and archive; return them, and what is to be said of those that could not be had."""
+        views, notes = list[TrailView](), list[str]()
         for name, state in self._store.objects("cell"):
             origin, key = text_of(state.get("origin")) or "", text_of(state.get("verifier_key")) or ""
             try:
@@ -186,7 +198,7 @@ class RecallDesk:
         for file in read_folder(self._archive):
             views.append(file.view)
             notes += [f"{file.name}: {file.problem}; searched all the same"] if file.problem else []
-        return search(criteria, views), tuple(notes)
+        return views, notes
 
     def _stopped(self, name: str, found: Recalled, criteria: Criteria, actor: Actor, reason: str) -> Sequence[EntryDraft]:
         """Return the entries that recall the packs and hold the cartridge and the ink named, and every ink made of it."""
@@ -253,6 +265,15 @@ class RecallDesk:
 def _own(session: Session, credentials: Credentials) -> None:
     if credentials.username not in (None, session.username):
         raise InputInvalid("A recall is signed by the person who is logged in.", remedy="Log in as the person who signs.")
+
+
+def _fits(found: Recalled, body: JsonObject) -> None:
+    """Refuse what one entry cannot hold, before anything is signed or written. Raises InputInvalid."""
+    if len(canonical(body)) > LONGEST_ENTRY - _BESIDE:
+        raise InputInvalid(
+            f"This recall finds {len(found.batches)} batches with {len(found.units)} units: more than one entry holds.",
+            remedy="Open one recall for each stretch of time (since, until); the last one, without an end, holds what is still to be made.",
+        )
 
 
 def _digest(name: str, body: JsonObject, reason: str) -> str:

@@ -396,6 +396,9 @@ class Actor:
 
 SYSTEM = Actor("system", "Dosewright", "system")
 
+LONGEST_ENTRY = 1 << 22
+"""The bytes of the longest entry that whoever checks a package reads."""
+
 CREDENTIALS_TABLE = "credentials"
 PATIENTS_TABLE = "patients"
 COMMITMENT_FIELD: Mapping[str, tuple[str, str]] = MappingProxyType(

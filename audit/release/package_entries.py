@@ -14,7 +14,7 @@ from audit.canonical import JsonObject, JsonValue, canonical, parse_canonical
 from audit.chain import GENESIS, entry_digest, leaf_hash
 from audit.checkpoint import VerifierKey, parse_checkpoint, split_note, verify_note
 from audit.errors import EntryInvalid, NoteInvalid, VerificationError
-from audit.events import EntryBody
+from audit.events import LONGEST_ENTRY, EntryBody
 from audit.multiproof import roots
 from audit.release.object_states import ObjectStates
 from audit.release.package import KEYS, checkpoint_name, proof_name, trail_name
@@ -24,7 +24,6 @@ from audit.release.trail_view import SelectedView, TrailView, as_list, as_object
 from audit.report import Finding
 
 _MEMBERS = frozenset(EntryBody.__required_keys__)
-_LONGEST_LINE = 1 << 22
 # A package is from a stranger: what is parsed is bounded, so that no file can take the memory or the day of whoever checks it.
 _LARGEST_JSON = 1 << 24
 _SHORTEST_LINE = 200
@@ -225,8 +224,8 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: ObjectStates) -
 
 def _body(line: bytes) -> JsonObject | str:
     """Return the entry in a line, or what is wrong with its form."""
-    if len(line) > _LONGEST_LINE:
-        return f"is longer than {_LONGEST_LINE} bytes"
+    if len(line) > LONGEST_ENTRY:
+        return f"is longer than {LONGEST_ENTRY} bytes"
     try:
         body = parse_canonical(line)
     except EntryInvalid as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from released import PRODUCTION, RUN, code_of, release
 from test_packs import JANE, labelled, pack_all, print_label
 
+from api import recall_desk
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
 from audit.signatures import verify_signature
 
@@ -113,6 +115,42 @@ def test_the_whole_recall(bench: Any, dispensed: tuple[str, str]) -> None:
     assert bench.ask("qp", "POST", f"/recalls/{recall}/close", close).json()["status"] == "closed"
     assert bench.ask("qp", "POST", f"/recalls/{recall}/close", close).status_code == 409
     assert all(text.encode() not in b"".join(bench.workstation.store.lines()) for text in JANE.values())
+
+
+def test_a_recall_that_no_entry_can_hold_is_refused_before_anything_is_written(
+    bench: Any, dispensed: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.token("qp")
+    before = bench.workstation.store.size
+    monkeypatch.setattr(recall_desk, "LONGEST_ENTRY", recall_desk._BESIDE + 100)
+    answer = open_recall(bench)
+    assert answer.status_code == 422 and answer.json()["detail"].startswith("This recall finds 1 batches"), answer.text
+    assert "since, until" in answer.json()["remedy"] and bench.workstation.store.size == before
+    monkeypatch.undo()
+    assert open_recall(bench).status_code == 201
+
+
+def test_cells_are_asked_once_and_not_while_packs_are_held(bench: Any, dispensed: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    held, asked = bench.workstation.packs.lock, list[bool]()
+    checkpoint = bench.cell.checkpoint
+    free = threading.Event()
+
+    def try_lock() -> None:
+        if held.acquire(blocking=False):
+            free.set()
+            held.release()
+
+    def signed() -> Any:
+        thread = threading.Thread(target=try_lock)
+        thread.start()
+        thread.join(20)
+        asked.append(free.is_set())
+        free.clear()
+        return checkpoint()
+
+    monkeypatch.setattr(bench.cell, "checkpoint", signed)
+    assert open_recall(bench).status_code == 201
+    assert asked == [True]
 
 
 def test_a_pack_that_was_used_up_is_written_off_with_its_reason(bench: Any, dispensed: tuple[str, str]) -> None:
