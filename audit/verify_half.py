@@ -5,16 +5,18 @@ Run as a module (`python -m audit.verify_half STORE BEGIN END BATCH`) it walks t
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import orjson
 
 from audit.database import Connection, Database
 from audit.places import database_at
 from audit.trail_walk import BATCH, Batch, Kept, ObjectState, TrailWalk
+
+if TYPE_CHECKING:
+    import subprocess
 
 _WORTH_A_PROCESS = 50_000
 _SHARE = 0.44
@@ -48,10 +50,17 @@ class OtherHalf:
 
     @classmethod
     def start(cls, database: Database, connection: Connection) -> Self | None:
-        """Begin the walk; None where the trail is too short to be worth it, or its numbers have gaps."""
-        count, last = connection.execute("SELECT count(*), max(seq) FROM entries").fetchall()[0]
-        if count < _WORTH_A_PROCESS or last != count - 1:
+        """Begin the walk; None where the trail is too short to be worth it.
+
+        How long it is, its last number says: to count the entries would read them all before either half begins. Where numbers are left
+        out, the halves do not fit together.
+        """
+        ((last,),) = connection.execute("SELECT max(seq) FROM entries").fetchall()
+        count = 0 if last is None else last + 1
+        if count < _WORTH_A_PROCESS:
             return None
+        import subprocess  # only for who starts a half: the half itself is the sooner at work
+
         begins = int(count * _SHARE) // BATCH * BATCH
         command = [sys.executable, "-m", "audit.verify_half", str(database), str(begins), str(count), str(BATCH)]
         try:

@@ -340,6 +340,24 @@ def test_two_processes_find_what_one_finds(engine: Engine, full: Place) -> None:
     assert verify_store(full, [KEY.verifier], workers=2) == alone
 
 
+@pytest.mark.usefixtures("in_halves")
+def test_an_entry_that_is_missing_anywhere_is_named_by_two_processes_as_by_one(engine: Engine, full: Place) -> None:
+    """Where a trail is cut in halves its last number alone tells: the edges are the end of the first and the start of the second."""
+    database = database_at(full)
+    connection = database.connect_checker()
+    other = verify_half.OtherHalf.start(database, connection)
+    assert other is not None
+    other.close()
+    ((last,),) = connection.execute("SELECT max(seq) FROM entries").fetchall()
+    connection.close()
+    for seq in (0, 1, other.begins - 1, other.begins, other.begins + 1, last):
+        copy = engine.copy(full, f"without_{seq}")
+        alone = tamper(engine, copy, lambda changed, seq=seq: changed.execute("DELETE FROM entries WHERE seq = ?", (seq,)))
+        assert alone.status is VerificationStatus.FAILED
+        assert named(alone, f"entries row seq={seq}") or seq == last, [str(finding) for finding in alone.findings]
+        assert verify_store(copy, [KEY.verifier], workers=2) == alone
+
+
 def test_a_first_half_does_not_join_what_does_not_follow_from_it(engine: Engine, full: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (trail_walk, verify_half):
         monkeypatch.setattr(module, "BATCH", 4)
