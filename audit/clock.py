@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 MICROSECONDS = 1_000_000
+_REAL = Decimal(1)
 
 
 def seconds(value: Decimal | int | str) -> int:
@@ -21,8 +22,7 @@ def seconds(value: Decimal | int | str) -> int:
     return int(Decimal(value) * MICROSECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class UtcReading:
+class UtcReading(NamedTuple):
     """Real UTC with what is known of it: IANA zone of the site and whether the clock is synchronised."""
 
     at: str
@@ -43,7 +43,8 @@ class Clock(Protocol):
 
 def utc_text(moment: datetime) -> str:
     """Return RFC 3339 in UTC with microseconds, as in trail entries."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    utc = moment.astimezone(UTC)
+    return f"{utc.year:04}-{utc.month:02}-{utc.day:02}T{utc.hour:02}:{utc.minute:02}:{utc.second:02}.{utc.microsecond:06}Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class SystemClock:
 
     @property
     def rate(self) -> Decimal:
-        return Decimal(1)
+        return _REAL
 
     def now(self) -> int:
         return time.monotonic_ns() // 1000

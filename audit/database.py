@@ -55,6 +55,8 @@ class Database(Protocol):
 
     begin: str
     """The statement that opens a writing transaction."""
+    takes_steps: bool
+    """Whether a writing connection takes INSERT_STEP: a whole transaction in one statement."""
     errors: tuple[type[Exception], ...]
     """What the driver raises."""
 

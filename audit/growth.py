@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from audit.canonical import JsonObject, canonical, sha256_hex
-from audit.chain import MerkleTree, leaf_hash
+from audit.chain import MerkleTree
 from audit.checkpoint import Signer
 from audit.clock import Clock
+from audit.database import Value
 from audit.errors import EntryInvalid
 from audit.events import COMMITMENT_FIELD, ERASED_FIELD, Entry, EntryDraft, EventKind
 from audit.reader import Head
@@ -33,21 +34,14 @@ class StoredObject:
     last_seq: int
     state: JsonObject
 
+    @property
+    def text(self) -> str:
+        """The state as it is stored."""
+        return canonical(self.state).decode()
 
-@dataclass(slots=True)
-class Tail:
-    """Entries after the last checkpoint: their leaf hashes and their rows of the search index to be, in order."""
 
-    leaves: list[bytes] = field(default_factory=list)
-    index: list[IndexRow] = field(default_factory=list)
-
-    def add(self, line: bytes, row: IndexRow) -> None:
-        self.leaves.append(leaf_hash(line))
-        self.index.append(row)
-
-    def extend(self, other: Tail) -> None:
-        self.leaves += other.leaves
-        self.index += other.index
+TailEntry: TypeAlias = tuple[bytes, IndexRow]
+"""An entry after the last checkpoint: its canonical bytes and its row of the search index to be."""
 
 
 @dataclass(slots=True)
@@ -59,7 +53,7 @@ class Growth:
     checkpoints: str
     objects: dict[tuple[str, str], StoredObject] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
-    tail: Tail = field(default_factory=Tail)
+    tail: list[TailEntry] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     sealed: list[tuple[str, str, bytes]] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
@@ -72,6 +66,13 @@ class Growth:
     @property
     def head(self) -> Head:
         return Head(self.size, self.digest, self.checkpoints)
+
+    def step(self, before: Head) -> tuple[Value, ...] | None:
+        """Return the values of `INSERT_STEP` where the transaction is one entry that brings nothing else with it."""
+        if len(self.entries) != 1 or self.blobs or self.sealed or self.erased or self.checkpoint is not None:
+            return None
+        ((key, changed),) = self.objects.items()
+        return *self.head, *before, self.entries[0].canonical, *key, changed.version, changed.text
 
     def add(self, draft: EntryDraft, present: Callable[[tuple[str, str]], StoredObject], stamp: Stamp) -> None:
         """Make the next entry of a draft. `present` gives an object as it stands before this transaction. Raises EntryInvalid."""
@@ -92,7 +93,7 @@ class Growth:
         body["attachments"] = attachments
         entry = Entry(canonical(body))
         self.entries.append(entry)
-        self.tail.add(entry.canonical, (seq, str(body["at"]), draft.kind.value, draft.actor.username, *key))
+        self.tail.append((entry.canonical, (seq, str(body["at"]), str(body["kind"]), draft.actor.username, *key)))
         for row in draft.sealed:
             self.sealed.append((row.table, subject.id, row.sealed))
         if draft.erased:

@@ -103,6 +103,7 @@ class PostgresSchema:
     """A trail store as a schema."""
 
     begin = "BEGIN"
+    takes_steps = False
     errors: tuple[type[Exception], ...] = (psycopg.Error, UnicodeDecodeError)
 
     def __init__(self, url: PostgresUrl) -> None:

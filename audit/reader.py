@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from audit.canonical import JsonObject
 from audit.database import Connection, Database, Value
@@ -20,8 +20,7 @@ from audit.sqlite_file import SqliteFile
 _PAGE = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Where a trail ends: number of entries, digest of the last one, running digest of the checkpoints."""
 
     size: int

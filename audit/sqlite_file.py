@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from audit.append_statements import SQLITE_STEP
 from audit.database import Connection, Value
 from audit.errors import RecordError, StoreExists, StoreMissing, StoreReadOnly
 from audit.store_format import SQLITE_SCHEMA_QUERY, normal_sql
@@ -84,6 +85,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
             connection.execute("PRAGMA recursive_triggers=ON")
             connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            for statement in SQLITE_STEP:
+                connection.execute(statement)
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
         except BaseException:
@@ -174,6 +178,7 @@ class SqliteFile:
     """A trail store as a file of its own on a local disk."""
 
     begin = "BEGIN IMMEDIATE"
+    takes_steps = True
     errors: tuple[type[Exception], ...] = _ERRORS
 
     def __init__(self, path: Path) -> None:

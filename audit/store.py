@@ -2,8 +2,9 @@
 
 One transaction holds the entries, the object states they lead to, their attachments and sealed rows, and the head;
 either all of it is on the disk when `append` returns, or nothing is. Everything is composed first; the transaction then begins
-with the head, compared with the one known here and swapped, so that a second writer is found at its first word. A commit that
-fails leaves open whether it took hold: the head is read back, and says. SQLAlchemy owns the schema; the append path is driver SQL.
+with the head, compared with the one known here and swapped, so that a second writer is found at its first word. Where the engine
+can, an entry by itself is one statement that is all of this. A commit that fails leaves open whether it took hold: the head is read
+back, and says. SQLAlchemy owns the schema; the append path is driver SQL.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import json
 from contextlib import suppress
 from threading import RLock
 
-from audit.canonical import JsonObject, canonical, sha256_hex
+from audit.append_statements import INSERT_ENTRY, INSERT_STEP, PUT_OBJECT, SWAP_HEAD
+from audit.canonical import JsonObject, sha256_hex
 from audit.chain import GENESIS, MerkleTree, leaf_hash
 from audit.checkpoint import LostKey, Signer, VerifierKey, format_checkpoint, parse_checkpoint, sign_note, verify_note
 from audit.clock import Clock
 from audit.database import Connection, Database, Lock, record_errors
 from audit.errors import HeadMoved, NoteInvalid, RecordError, VerificationError
 from audit.events import SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
-from audit.growth import Growth, IndexRow, Stamp, StoredObject, Tail, index_row
+from audit.growth import Growth, IndexRow, Stamp, StoredObject, TailEntry, index_row
 from audit.key_rotation import rotation_entry
 from audit.places import Place, database_at
 from audit.reader import Head, TrailReader
@@ -30,15 +32,9 @@ __all__ = ["CHECKPOINT_INTERVAL", "SYSTEM", "Actor", "Entry", "EntryDraft", "Eve
 CHECKPOINT_INTERVAL = 256
 _KNOWN_OBJECTS = 1024
 _PAGE = 1024
-_SWAP_HEAD = "UPDATE head SET size = ?, digest = ?, checkpoints = ? WHERE id = 0 AND size = ? AND digest = ? AND checkpoints = ?"
 _READ_HEAD = "SELECT size, digest, checkpoints FROM head WHERE id = 0"
-_INSERT_ENTRY = "INSERT INTO entries (seq, canonical, digest) VALUES (?, ?, ?)"
 _INSERT_INDEX = (
     "INSERT INTO entry_index (seq, at, kind, actor, subject_type, subject_id) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seq) DO NOTHING"
-)
-_PUT_OBJECT = (
-    "INSERT INTO objects (type, id, version, last_seq, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (type, id) DO UPDATE SET "
-    "version = excluded.version, last_seq = excluded.last_seq, state = excluded.state"
 )
 _INSERT_BLOB = "INSERT INTO blobs (sha256, bytes, data) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE sha256 = ?)"
 _PUT_SEALED = {
@@ -76,7 +72,7 @@ class TrailStore(TrailReader):
         self._key = key
         self._stamp = Stamp(clock, self.demonstration, software)
         self._anchored = MerkleTree()
-        self._tail = Tail()
+        self._tail: list[TailEntry] = []
         self._head = Head(0, GENESIS, GENESIS)
         self._known: dict[tuple[str, str], StoredObject] = {}
         self._doubt: tuple[Growth, tuple[EntryDraft, ...]] | None = None
@@ -256,17 +252,16 @@ class TrailStore(TrailReader):
         database, writer = self.database, self._writer
         database.rollback(writer)
         try:
-            try:
-                writer.execute(database.begin)
-                self._swap_head(growth)
-                self._write_rows(growth)
-            except BaseException:
-                database.rollback(writer)
-                raise
+            step = growth.step(self._head) if database.takes_steps else None
+            if step is None:
+                self._begin(growth)
             self._doubt = growth, drafts
             self._wiped = self._wiped and not growth.erased
             try:
-                writer.execute("COMMIT")
+                if step is None:
+                    writer.execute("COMMIT")
+                else:
+                    writer.execute(INSERT_STEP, step)
             except database.errors:
                 if not self._settle():
                     raise
@@ -278,8 +273,21 @@ class TrailStore(TrailReader):
             with suppress(*database.errors):  # the entries are committed; what is left of a row is tried again with the next ones
                 self._wiped = database.wipe(writer)
 
+    def _begin(self, growth: Growth) -> None:
+        """Begin a transaction and write in it what has grown; after an error none is open."""
+        try:
+            self._writer.execute(self.database.begin)
+            self._swap_head(growth)
+            self._write_rows(growth)
+        except BaseException:
+            self.database.rollback(self._writer)
+            raise
+
     def _settle(self) -> bool:
-        """Find out whether the last commit, if it failed, took hold after all; say so. Raises RecordError where the head cannot be read."""
+        """Find out whether the last commit, if it failed, took hold after all; say so.
+
+        Raises HeadMoved where another wrote, RecordError where the head cannot be read.
+        """
         if self._doubt is None:
             return False
         growth, _ = self._doubt
@@ -294,8 +302,10 @@ class TrailStore(TrailReader):
                 f"{growth.size - 1} may or may not be in it.",
                 remedy="Nothing may move on their strength. The next append finds out; if it cannot, check the disk or the server.",
             ) from error
-        if found != (growth.size, growth.digest, growth.checkpoints):
+        if found != growth.head:
             self._doubt = None
+            if found != self._head:
+                raise self._head_moved()
             return False
         self._adopt()
         return True
@@ -330,9 +340,9 @@ class TrailStore(TrailReader):
         self._doubt = None
         self._head, self._key = growth.head, growth.key or self._key
         if growth.checkpoint is not None:
-            self._anchored, self._tail = growth.checkpoint[0], Tail()
+            self._anchored, self._tail = growth.checkpoint[0], []
         else:
-            self._tail.extend(growth.tail)
+            self._tail += growth.tail
         known = self._known
         for subject, changed in growth.objects.items():
             known.pop(subject, None)
@@ -354,9 +364,9 @@ class TrailStore(TrailReader):
     def _write_rows(self, growth: Growth) -> None:
         execute, first = self._writer.execute, growth.size - len(growth.entries)
         for seq, entry in enumerate(growth.entries, first):
-            execute(_INSERT_ENTRY, (seq, entry.canonical, entry.digest))
+            execute(INSERT_ENTRY, (seq, entry.canonical, entry.digest))
         for key, known in growth.objects.items():
-            execute(_PUT_OBJECT, (*key, known.version, known.last_seq, canonical(known.state).decode()))
+            execute(PUT_OBJECT, (*key, known.version, known.last_seq, known.text))
         for sha, data in growth.blobs.items():
             execute(_INSERT_BLOB, (sha, len(data), data, sha))
         for table, id_, sealed in growth.sealed:
@@ -365,12 +375,12 @@ class TrailStore(TrailReader):
             self.database.delete_patient(self._writer, id_)
         if growth.checkpoint is not None:
             execute(_INSERT_CHECKPOINT, (growth.size, growth.checkpoint[1]))
-            for row in (*self._tail.index, *growth.tail.index):
+            for _, row in (*self._tail, *growth.tail):
                 execute(_INSERT_INDEX, row)
 
     def _sign_checkpoint(self, growth: Growth) -> str:
         tree = self._anchored.copy()
-        tree.extend(self._tail.leaves + growth.tail.leaves)
+        tree.extend([leaf_hash(line) for line, _ in (*self._tail, *growth.tail)])
         note = sign_note(growth.key or self._key, format_checkpoint(self.origin, growth.size, tree.root()))
         growth.checkpoint = tree, note
         growth.checkpoints = checkpoint_link(growth.checkpoints, note)
@@ -378,15 +388,14 @@ class TrailStore(TrailReader):
 
     def _swap_head(self, growth: Growth) -> None:
         """Compare the head on the disk with the one known here, and swap it."""
-        head = self._head
-        changed = self._writer.execute(
-            _SWAP_HEAD, (growth.size, growth.digest, growth.checkpoints, head.size, head.digest, head.checkpoints)
-        ).rowcount
-        if changed != 1:
-            raise HeadMoved(
-                f"The store {self.database} was written by another process: its head is not entry {head.size - 1} as known here.",
-                remedy="Stop the other writer, then open the store again.",
-            )
+        if self._writer.execute(SWAP_HEAD, (*growth.head, *self._head)).rowcount != 1:
+            raise self._head_moved()
+
+    def _head_moved(self) -> HeadMoved:
+        return HeadMoved(
+            f"The store {self.database} was written by another process: its head is not entry {self._head.size - 1} as known here.",
+            remedy="Stop the other writer, then open the store again.",
+        )
 
     def _load(self) -> None:
         """Walk the entries once: links, head, the root at the last checkpoint, and the tail after it."""
@@ -400,10 +409,10 @@ class TrailStore(TrailReader):
             before = max(0, anchored - self._anchored.size)
             self._anchored.extend([leaf_hash(line) for _, line in rows[:before]])
             for seq, line in rows[before:] if row is not None else ():
-                self._tail.add(line, self._index_row(seq, line))
+                self._tail.append((line, self._index_row(seq, line)))
             last, following = sha256_hex(rows[-1][1]), rows[-1][0] + 1
         self._head = super().head
-        if (self._head.size, self._head.digest) != (self._anchored.size + len(self._tail.leaves), last):
+        if (self._head.size, self._head.digest) != (self._anchored.size + len(self._tail), last):
             raise VerificationError(f"The head of the store {self.database} is not its last entry.", remedy=_EVIDENCE)
         if note is None or self._anchored.size != anchored:
             raise VerificationError(f"The store {self.database} lacks entries that its last checkpoint counts.", remedy=_EVIDENCE)

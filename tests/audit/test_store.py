@@ -280,7 +280,20 @@ def test_a_second_writer_is_found_at_its_first_word(engine: Engine, store: Trail
     assert store.append(judged(3))[0].seq == 2
 
 
-def test_two_writers_in_a_race_never_share_a_number(engine: Engine, store: TrailStore) -> None:
+def test_a_second_writer_of_entries_by_themselves_is_found_as_well(engine: Engine, store: TrailStore) -> None:
+    other = second_writer(engine, store)
+    one, two = (EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": n}, SYSTEM, "cell") for n in (1, 2))
+    store.append(one)
+    for _ in range(2):
+        with pytest.raises(HeadMoved, match="written by another process: its head is not entry 0"):
+            other.append(two)
+    other.close()
+    assert store.state("run", "R1") == {"n": 1}
+    assert store.append(two)[0].seq == 2
+
+
+@pytest.mark.parametrize("draft", [judged(1), EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": 1}, SYSTEM, "cell")])
+def test_two_writers_in_a_race_never_share_a_number(engine: Engine, store: TrailStore, draft: EntryDraft) -> None:
     other = second_writer(engine, store)
     outcomes: list[object] = []
     start = threading.Barrier(2)
@@ -288,7 +301,7 @@ def test_two_writers_in_a_race_never_share_a_number(engine: Engine, store: Trail
     def write(writer: TrailStore) -> None:
         start.wait()
         try:
-            outcomes.extend(writer.append(judged(1)))
+            outcomes.extend(writer.append(draft))
         except HeadMoved as error:
             outcomes.append(error)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.append_statements import INSERT_STEP
 from audit.clock import UtcReading
 from audit.database import Connection, Cursor, Value
 from audit.errors import EntryInvalid, RecordError
@@ -63,6 +64,16 @@ class FaultyConnection:
         self.connection.close()
 
 
+def alone(n: int) -> EntryDraft:
+    """An entry that brings nothing else with it: SQLite takes it as one statement."""
+    return EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", f"R{n % 3}"), {"n": n}, SYSTEM, "cell")
+
+
+def last_word(store: TrailStore) -> str:
+    """Return the statement that commits an entry by itself."""
+    return INSERT_STEP if store.database.takes_steps else "COMMIT"
+
+
 def sound(store: TrailStore) -> None:
     store.checkpoint()
     assert verify_store(place_of(store), [KEY.verifier]).findings == ()
@@ -97,6 +108,48 @@ def test_whichever_statement_fails_an_append_is_whole_or_not_there(
     assert len(written) == (4 if persisted else 2), "the last call, and the one whose commit took hold"
     store.append(judged(99))
     assert states(store) == [*written, 99]
+    sound(store)
+
+
+@pytest.mark.parametrize("persisted", [False, True])
+def test_whichever_statement_fails_an_entry_by_itself_is_whole_or_not_there(
+    engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool
+) -> None:
+    written: list[int] = []
+    statements: list[str] = []
+    for n in itertools.count(1):
+        with monkeypatch.context() as patch:
+            faulty = FaultyConnection(store._writer, engine.error, n, persisted)
+            patch.setattr(store, "_writer", faulty)
+            try:
+                (entry,) = store.append(alone(n))
+            except RecordError as error:
+                assert "may or may not" not in error.message
+                assert (store.size, states(store)) == (1 + len(written), written)
+            else:
+                assert entry.seq == len(written) + 1
+                written.append(n)
+        statements.append(faulty.failed)
+        if not faulty.failed:
+            break
+    assert last_word(store) in statements
+    assert len(written) == (2 if persisted else 1), "the last call, and the one whose commit took hold"
+    store.append(alone(99))
+    assert states(store) == [*written, 99]
+    sound(store)
+
+
+@pytest.mark.parametrize("persisted", [False, True])
+def test_an_entry_by_itself_of_which_nobody_could_tell_is_not_written_twice(
+    engine: Engine, store: TrailStore, monkeypatch: pytest.MonkeyPatch, persisted: bool
+) -> None:
+    draft = alone(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_writer", FaultyConnection(store._writer, engine.error, last_word(store), persisted, blind=1))
+        with pytest.raises(RecordError, match="entries 1 to 1 may or may not be in it"):
+            store.append(draft)
+    assert [entry.seq for entry in store.append(draft)] == [1]
+    assert states(store) == [1]
     sound(store)
 
 
@@ -172,7 +225,8 @@ def campaign(engine: Engine, seed: int, rounds: int) -> None:
     reported: list[int] = []
     owed: list[tuple[EntryDraft, ...]] = []
     for n in range(rounds):
-        owed.append(tuple(judged(n * 10 + k) for k in range(generator.randrange(1, 4))))
+        make = generator.choice((judged, alone))
+        owed.append(tuple(make(n * 10 + k) for k in range(generator.randrange(1, 4))))
         while owed:
             connection = store._writer
             # The append that crosses a checkpoint brings the search index up to date: some three hundred statements instead of ten.
