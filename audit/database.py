@@ -6,7 +6,7 @@ with `?` for a value, in the SQL that both speak.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeAlias
 
@@ -40,6 +40,8 @@ class Connection(Protocol):
     def in_transaction(self) -> bool: ...
 
     def execute(self, sql: str, parameters: tuple[Value, ...] = ..., /) -> Cursor: ...
+
+    def executemany(self, sql: str, rows: Iterable[tuple[Value, ...]], /) -> object: ...
 
     def close(self) -> None: ...
 

@@ -8,7 +8,7 @@ holds it. The driver (psycopg 3) is loaded by this module alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
@@ -78,6 +78,11 @@ class _Session:
         if sql == "COMMIT" and cursor.statusmessage != "COMMIT":
             raise psycopg.OperationalError("the server answered COMMIT by undoing the transaction")
         return cast("Cursor", cursor)
+
+    def executemany(self, sql: str, rows: Iterable[tuple[Value, ...]], /) -> None:
+        """Carry out a statement for each row; all of them go to the server in one way there and back."""
+        with self.raw.cursor() as cursor:
+            cursor.executemany(sql.replace("?", "%s"), rows)
 
     def close(self) -> None:
         for reader in self._open:

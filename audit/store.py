@@ -375,8 +375,7 @@ class TrailStore(TrailReader):
             self.database.delete_patient(self._writer, id_)
         if growth.checkpoint is not None:
             execute(_INSERT_CHECKPOINT, (growth.size, growth.checkpoint[1]))
-            for _, row in (*self._tail, *growth.tail):
-                execute(_INSERT_INDEX, row)
+            self._writer.executemany(_INSERT_INDEX, [row for _, row in (*self._tail, *growth.tail)])
 
     def _sign_checkpoint(self, growth: Growth) -> str:
         tree = self._anchored.copy()

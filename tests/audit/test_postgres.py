@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -288,6 +288,9 @@ class CutCable:
             raw.pgconn.finish()
             raise psycopg.OperationalError("consuming input failed: the connection was cut")
         return self.session.execute(sql)
+
+    def executemany(self, sql: str, rows: Iterable[tuple[Value, ...]], /) -> None:
+        self.session.executemany(sql, rows)
 
     def close(self) -> None:
         self.session.close()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -355,10 +355,17 @@ class FailingConnection:
         return self.connection.in_transaction
 
     def execute(self, sql: str, parameters: tuple[Value, ...] = ()) -> Cursor:
+        self._count(sql)
+        return self.connection.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[tuple[Value, ...]]) -> object:
+        self._count(sql)
+        return self.connection.executemany(sql, rows)
+
+    def _count(self, sql: str) -> None:
         self.remaining -= 1
         if self.remaining == 0 and sql != "ROLLBACK":
             raise self.error("disk I/O error")
-        return self.connection.execute(sql, parameters)
 
     def close(self) -> None:
         self.connection.close()

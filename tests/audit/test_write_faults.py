@@ -9,9 +9,11 @@ import itertools
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -24,6 +26,8 @@ from audit.store import CHECKPOINT_INTERVAL, TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import KEY, ORIGIN, judged, new_store, open_store, place_of
 from tests.audit.engines import Engine
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,16 +52,22 @@ class FaultyConnection:
         return self.connection.in_transaction
 
     def execute(self, sql: str, parameters: tuple[Value, ...] = ()) -> Cursor:
+        return self._carried_out(sql, lambda: self.connection.execute(sql, parameters))
+
+    def executemany(self, sql: str, rows: Iterable[tuple[Value, ...]]) -> object:
+        return self._carried_out(sql, lambda: self.connection.executemany(sql, rows))
+
+    def _carried_out(self, sql: str, carry_out: Callable[[], T]) -> T:
         if self.failed and self.blind and sql.startswith("SELECT"):
             self.blind -= 1
             raise self.error("disk I/O error")
         if isinstance(self.fail_at, int):
             self.fail_at -= 1
         if self.failed or (self.fail_at != 0 and sql != self.fail_at) or sql == "ROLLBACK":
-            return self.connection.execute(sql, parameters)
+            return carry_out()
         self.failed = sql
         if self.persisted:
-            self.connection.execute(sql, parameters)
+            carry_out()
         raise self.error("disk I/O error")
 
     def close(self) -> None:
