@@ -32,6 +32,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--js-flags=--no-maglev --no-turbofan",  # no page lives long enough to gain what it costs to optimise its scripts
 ]
 WAIT_MS = 30_000
 _DRIVER = "GL Driver Message (OpenGL, Performance"
