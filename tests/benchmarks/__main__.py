@@ -81,6 +81,8 @@ FIGURES: tuple[Callable[[], list[Row]], ...] = (
             trail.group_append,
             trail.verify_rate,
             trail.verify_rate_two,
+            trail.verify_entries,
+            trail.verify_entries_two,
             cell.simulate,
         )
     ),
