@@ -38,6 +38,27 @@ class WeighFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class BalanceAdjusted:
+    """A zero, a tare or an adjustment was carried out."""
+
+    action: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceCapabilities:
+    """What the balance says it can do: its commands, each with its level, and the levels and versions it implements."""
+
+    commands: tuple[tuple[int, str], ...]
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """A stream of weights was ended, and whatever was on the way is thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
 class BalanceFault:
     """The balance can no longer be relied on; only `identify` leads out of it."""
 
@@ -45,7 +66,7 @@ class BalanceFault:
     text: str
 
 
-BalanceEvent = BalanceIdentified | WeighResult | WeighFailed | BalanceFault
+BalanceEvent = BalanceIdentified | BalanceCapabilities | WeighResult | WeighFailed | BalanceAdjusted | StreamEnded | BalanceFault
 
 NOT_STABLE = "FB-210"
 NOT_NOW = "FB-211"

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from audit.quantities import Milligram
 from firmware_bridge.balance import (
+    BalanceAdjusted,
+    BalanceCapabilities,
     BalanceDriver,
     BalanceEvent,
     BalanceFault,
     BalanceIdentified,
+    StreamEnded,
     WeighFailed,
     WeighResult,
 )
@@ -93,6 +96,134 @@ def test_mt_replies_cut_at_every_position(command: str, reply: bytes, expected: 
         assert not balance.busy
 
 
+MT_ADJUSTMENTS = [
+    ("Z", b"Z A", BalanceAdjusted("zero", b"Z A")),
+    ("T", b"T S     100.00 g", BalanceAdjusted("tare", b"T S     100.00 g")),
+    ("C3", b"C3 A", BalanceAdjusted("internal adjustment", b"C3 A")),
+    ("T", b"T S     100.00 oz", "FB-216"),
+    *((ask, b"%s %s" % (ask.encode(), letter), code) for ask in ("Z", "T", "C3") for letter, code in
+      ((b"I", "FB-211"), (b"L", "FB-215"), (b"+", "FB-212"), (b"-", "FB-213"))),
+    *((ask, letters, "FB-215") for ask in ("Z", "T", "C3") for letters in (b"ES", b"ET", b"EL")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "reply", "expected"), MT_ADJUSTMENTS)
+def test_mt_zero_tare_and_adjustment_cut_at_every_position(ask: str, reply: bytes, expected: BalanceAdjusted | str) -> None:
+    wire = reply + b"\r\n"
+    for cut in range(len(wire) + 1):
+        balance = mt()
+        {"Z": balance.request_zero, "T": balance.request_tare, "C3": balance.request_adjustment}[ask](0)
+        assert balance.bytes_to_send() == ask.encode() + b"\r\n"
+        balance.receive(wire[:cut], 0)
+        balance.receive(wire[cut:], 0)
+        (event,) = events(balance)
+        assert event == expected if isinstance(expected, BalanceAdjusted) else isinstance(event, WeighFailed) and event.reason == expected
+        assert not balance.busy
+
+
+def test_mt_adjustment_says_first_that_it_has_begun() -> None:
+    balance = mt()
+    balance.request_adjustment(0)
+    balance.receive(b"C3 B\r\n", 5_000_000)
+    assert balance.busy and events(balance) == [] and balance.next_deadline() == 5_000_000 + balance.adjustment_timeout_us
+    balance.receive(b"C3 A\r\n", 60_000_000)
+    assert events(balance) == [BalanceAdjusted("internal adjustment", b"C3 A")]
+    balance.request_zero(0)
+    balance.receive(b"S S     100.00 g\r\n", 0)
+    assert balance.bytes_to_send().endswith(b"I4\r\n") and events(balance) == []
+
+
+# I0 as balances give it: every command a part with B, the last with A, which may name a command or nothing.
+DISCOVERY = [
+    (b'I0 B 0 "I0"\r\nI0 B 0 "S"\r\nI0 B 1 "T"\r\nI0 A 3 "SM4"\r\n', ((0, "I0"), (0, "S"), (1, "T"), (3, "SM4"))),
+    (b'I0 B 0 "I0"\r\nI0 B 0 "@"\r\nI0 A\r\n', ((0, "I0"), (0, "@"))),
+]
+
+
+@pytest.mark.parametrize(("listed", "commands"), DISCOVERY)
+def test_mt_discovery_cut_at_every_position(listed: bytes, commands: tuple[tuple[int, str], ...]) -> None:
+    wire = listed + b'I1 A "0123" "2.00" "2.20" "1.00" "1.50"\r\nI2 A "XPE204"\r\nI3 A "5.20"\r\nI4 A "B021002593"\r\n'
+    for cut in range(len(wire) + 1):
+        balance = MtSics()
+        balance.discover(0)
+        balance.receive(wire[:cut], 0)
+        balance.receive(wire[cut:], 0)
+        assert balance.bytes_to_send() == b"I0\r\nI1\r\nI2\r\nI3\r\nI4\r\n"
+        assert events(balance) == [
+            BalanceCapabilities(commands, ("0123", "2.00", "2.20", "1.00", "1.50")),
+            BalanceIdentified("XPE204", "B021002593", "5.20"),
+        ]
+
+
+@pytest.mark.parametrize("asked", [b"I0", b"I1", b"I2", b"I3", b"I4"])
+@pytest.mark.parametrize("letters", [b"ES", b"ET", b"EL", b"%s I", b"%s L"])
+def test_mt_every_error_letter_ends_discovery(asked: bytes, letters: bytes) -> None:
+    balance = MtSics()
+    balance.discover(0)
+    answers = {b"I0": b"I0 A", b"I1": b'I1 A "0"', b"I2": b'I2 A "X"', b"I3": b'I3 A "1"'}
+    while (now_asked := balance.bytes_to_send().strip()) != asked:
+        balance.receive(answers[now_asked] + b"\r\n", 0)
+    balance.receive((letters % asked if b"%" in letters else letters) + b"\r\n", 0)
+    assert balance.fault is not None and balance.fault.code == "FB-211" and asked.decode() in balance.fault.text
+
+
+def test_mt_a_list_without_end_is_bounded() -> None:
+    balance = MtSics()
+    balance.discover(0)
+    for _ in range(5000):
+        balance.receive(b'I0 B 0 "X"\r\n', 0)
+    balance.receive(b'I0 A\r\nI1 A "0"\r\nnoise\r\n', 0)
+    (found,) = events(balance)
+    assert isinstance(found, BalanceCapabilities) and len(found.commands) == 512 and balance.unexpected_lines == 1
+
+
+def streaming() -> MtSics:
+    balance = mt()
+    balance.request_stream(0)
+    assert balance.bytes_to_send() == b"SIR\r\n" and balance.busy
+    return balance
+
+
+def test_mt_stream_gives_weights_until_it_is_stopped() -> None:
+    wire = b"S D     129.07 g\r\nS S     129.08 g\r\nS I\r\nS +\r\nS -\r\nS S 1.0 lb\r\nS S Error 10b\r\nS Q 1\r\nS S     129.09 g\r\n"
+    for cut in range(len(wire) + 1):
+        balance = streaming()
+        balance.receive(wire[:cut], 0)
+        balance.receive(wire[cut:], 0)
+        found = events(balance)
+        assert [(e.value.text, e.stable) for e in found if isinstance(e, WeighResult)] == [
+            ("129070.00", False), ("129080.00", True), ("129090.00", True),
+        ]  # fmt: skip
+        assert [e.reason for e in found if isinstance(e, WeighFailed)] == ["FB-211", "FB-212", "FB-213", "FB-216", "FB-217", "FB-214"]
+        with pytest.raises(LocalProtocolError):
+            balance.request_weight(0)
+    balance.stop_stream(5)
+    assert balance.bytes_to_send() == b"SI\r\n"
+    balance.receive(b"S S     129.10 g\r\n", 6)
+    assert balance.bytes_to_send() == b"I4\r\n"
+    balance.receive(b'S S     129.11 g\r\nS D 5 g\r\nI4 A "B021002593"\r\n', 7)
+    assert events(balance) == [StreamEnded()] and not balance.busy
+    with pytest.raises(LocalProtocolError):
+        balance.stop_stream(8)
+
+
+@pytest.mark.parametrize("letters", [b"ES", b"ET", b"EL", b"SIR I", b"SIR L", b"S L"])
+def test_mt_stream_refused(letters: bytes) -> None:
+    balance = streaming()
+    balance.receive(letters + b"\r\n", 0)
+    (event,) = events(balance)
+    assert isinstance(event, WeighFailed) and not balance.busy
+
+
+def test_mt_stream_that_stops_by_itself_is_a_fault_and_a_fast_one_is_bounded() -> None:
+    balance = streaming()
+    for index in range(1000):
+        balance.receive(b"S D %d g\r\n" % index, index)
+    assert balance.dropped_events == 1000 - 256 and len(events(balance)) == 256
+    balance.tick(999 + balance.answer_timeout_us)
+    assert balance.fault is not None and balance.fault.code == "FB-201"
+
+
 def test_mt_damaged_answer_is_resynchronised_and_a_late_weight_thrown_away() -> None:
     balance = mt()
     balance.request_weight(0)
@@ -102,6 +233,9 @@ def test_mt_damaged_answer_is_resynchronised_and_a_late_weight_thrown_away() -> 
     balance.receive(b'S S     100.00 g\r\nI4 A "B021002593"\r\n', 1)
     (event,) = events(balance)
     assert isinstance(event, WeighFailed) and event.reason == "FB-214" and event.raw == b"S Q   1\x000.00 g"
+    balance.request_tare(2)
+    balance.receive(b"S S     100.00 g\r\n", 2)
+    assert balance.bytes_to_send().endswith(b"I4\r\n")
 
 
 def test_mt_another_balance_answers_after_damage() -> None:
@@ -132,18 +266,6 @@ def test_mt_silence_is_a_fault() -> None:
     balance.tick(balance.stable_timeout_us)
     (event,) = events(balance)
     assert isinstance(event, BalanceFault) and event.code == "FB-201"
-
-
-@pytest.mark.parametrize("asked", [b"I2", b"I3", b"I4"])
-@pytest.mark.parametrize("letters", [b"ES", b"ET", b"EL", b"%s I", b"%s L"])
-def test_mt_every_error_letter_ends_the_identification(asked: bytes, letters: bytes) -> None:
-    balance = MtSics()
-    balance.identify(0)
-    answers = {b"I2": b'I2 A "X"', b"I3": b'I3 A "1"'}
-    while (now_asked := balance.bytes_to_send().strip()) != asked:
-        balance.receive(answers[now_asked] + b"\r\n", 0)
-    balance.receive((letters % asked if b"%" in letters else letters) + b"\r\n", 0)
-    assert balance.fault is not None and balance.fault.code == "FB-211" and asked.decode() in balance.fault.text
 
 
 @pytest.mark.parametrize("answer", [b"ES", b"EL", b"I2 I"])

@@ -8,7 +8,7 @@ import pytest
 
 from audit.canonical import canonical
 from audit.quantities import Milligram
-from firmware_bridge.balance import BalanceFault, BalanceIdentified, WeighFailed, WeighResult
+from firmware_bridge.balance import BalanceAdjusted, BalanceFault, BalanceIdentified, WeighFailed, WeighResult
 from firmware_bridge.mt_sics import MtSics
 from printer.daily_check import CheckPlan, CheckRequest, CheckStep, CheckWeight, DailyCheck
 from printer.errors import CellConfiguration
@@ -130,6 +130,7 @@ def test_another_balance_a_fault_and_abandoning_end_it() -> None:
 def test_weights_that_nobody_asked_for_are_not_taken() -> None:
     check = started()
     check.event(weight("0.0"))
+    check.event(BalanceAdjusted("zero", b"Z A"))
     check.event(BALANCE)
     assert check.step is CheckStep.EMPTY_BEFORE and check.result is None
 

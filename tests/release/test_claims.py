@@ -120,11 +120,30 @@ def test_a_row_that_is_not_held_is_never_guessed(n: int) -> None:
         large.row_for(99)
 
 
-def test_as_many_as_the_row_allows_may_lie_outside_l2() -> None:
-    assert large.parametric(spread(400, "100", "5")).met and not large.parametric(spread(400, "100", "8")).met
-    far = [*([D(100)] * 397), *([D(126)] * 3)]
-    assert large.parametric(far).outside_l2 == 3 and large.parametric(far).met
-    assert not large.parametric([*far[1:], D(126)]).met
+TABLE = "n,k,c1,c2\n100,2.15,3,0\n120,2.16,4,0\n200,2.19,7,1\n"
+"""Made up beyond its first row: the form of the chapter's table, not its figures."""
+
+
+def test_both_alternatives_with_a_table_of_the_site() -> None:
+    table = large.read_table(TABLE)
+    assert [(row.first, row.last) for row in table] == [(100, 119), (120, 199), (200, None)]
+    good = spread(100, "100", "5")
+    assert large.parametric(good, table=table).met and large.counting(good, table=table).met
+    far = [*([D(100)] * 199), D("126")]
+    assert large.parametric(far, table=table).outside_l2 == 1 and large.parametric(far, table=table).met
+    assert not large.parametric([*far[:-2], D(126), D(126)], table=table).met
+    three = [*([D(100)] * 97), *([D("115.1")] * 3)]
+    assert large.counting(three, table=table).met and not large.counting([*three[1:], D("84.9")], table=table).met
+    with pytest.raises(ValueError, match="c1"):
+        large.counting(spread(400, "100", "1"))
+
+
+@pytest.mark.parametrize(
+    "text", ["n,k,c1,c2\n", "n,k,c1,c2\n120,2.1,3,0\n", TABLE + "150,2.2,8,1\n", TABLE + "300,2.1,9,1\n", TABLE + "x,y,z,0\n"]
+)
+def test_a_table_that_cannot_be_the_chapters_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="table"):
+        large.read_table(text)
 
 
 def test_large_batches_say_would_and_only_where_the_row_is_held() -> None:
