@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -267,6 +267,9 @@ class CommitBlind:
             if self._commits == 2:
                 raise sqlite3.OperationalError("disk I/O error")
         return found
+
+    def executemany(self, sql: str, rows: Iterable[tuple[object, ...]]) -> sqlite3.Cursor:
+        return self._connection.executemany(sql, rows)
 
     def close(self) -> None:
         self._connection.close()
