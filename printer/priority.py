@@ -70,10 +70,10 @@ class Priority:
         """Give real time up for every thread of the process, until it is started anew."""
         if not self.real_time:
             return
-        self.real_time = False
-        self._note("real-time priority was given up: the cell took more than half a processor; report this and restart the cell")
         for thread in _threads():
             step_down(thread)
+        self._note("real-time priority was given up: the cell took more than half a processor; report this and restart the cell")
+        self.real_time = False  # last: who sees it sees the rest as well
 
     def _watch(self) -> None:
         used, late = _used_ns(), 0
