@@ -113,11 +113,11 @@ class NewBatchPage:
 
     def _find_batch(self) -> None:
         """Find the batch of an order that has one by now; one that was cancelled is left, and its order goes on without it."""
-        if self._batch is not None and (self._visitor.workstation.store.state("batch", self._batch) or {}).get("status") == "cancelled":
+        underway = self._visitor.workstation.production.underway.look()
+        if self._batch is not None and (known := underway.batches.get(self._batch)) is not None and known.is_cancelled:
             self._missing, self._batch = said("Batch {batch} is cancelled.", batch=self._batch), None
         if self._batch is None and self._order is not None:
-            batches = self._visitor.workstation.production.underway.look().of(self._order)
-            self._batch = next((batch.batch for batch in batches if not batch.is_cancelled), None)
+            self._batch = next((batch.batch for batch in underway.of(self._order) if not batch.is_cancelled), None)
 
     @property
     def _address(self) -> str:
