@@ -8,7 +8,8 @@ that gives it, and what it costs beside a bare commit is less.
 from __future__ import annotations
 
 SWAP_HEAD = "UPDATE head SET size = ?, digest = ?, checkpoints = ? WHERE id = 0 AND size = ? AND digest = ? AND checkpoints = ?"
-INSERT_ENTRY = "INSERT INTO entries (seq, canonical, digest) VALUES (?, ?, ?)"
+INSERT_ENTRY = "INSERT INTO entries (seq, canonical) VALUES (?, ?)"
+INSERT_INDEX = "INSERT INTO entry_index (term, block) VALUES (?, ?) ON CONFLICT (term, block) DO NOTHING"
 PUT_OBJECT = (
     "INSERT INTO objects (type, id, version, last_seq, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT (type, id) DO UPDATE SET "
     "version = excluded.version, last_seq = excluded.last_seq, state = excluded.state"
@@ -31,7 +32,7 @@ SQLITE_STEP: tuple[str, ...] = (
     "CREATE TEMP TRIGGER step_taken INSTEAD OF INSERT ON step BEGIN "
     f"{_filled(SWAP_HEAD, *_STEP[:6])}; "
     "SELECT RAISE(ABORT, 'the head is another') WHERE changes() <> 1; "
-    f"{_filled(INSERT_ENTRY, 'seq', 'canonical', 'digest')}; "
+    f"{_filled(INSERT_ENTRY, 'seq', 'canonical')}; "
     f"{_filled(PUT_OBJECT, 'type', 'id', 'version', 'seq', 'state')}; END",
 )
 """What the writing connection needs for INSERT_STEP; it is gone with the connection, and no part of the store."""

@@ -1,8 +1,9 @@
 """The shape of a trail: links between entries, and the Merkle tree over them.
 
-Each entry names the SHA-256 of the one before it; the entries are also the leaves of an RFC 6962 tree, whose root a
-checkpoint signs and whose proofs let an outsider check one entry, or that a longer trail extends a shorter one.
-Hashes are 32 bytes, digests in entries are lower-case hex. Pure. Source: RFC 6962 §2.1, RFC 9162 §2.1.
+Each entry names the digest of the one before it; the entries are also the leaves of an RFC 6962 tree, whose root a
+checkpoint signs and whose proofs let an outsider check one entry, or that a longer trail extends a shorter one. The digest of an
+entry is its leaf hash: chain, tree and proofs name an entry by one value. Hashes are 32 bytes, digests in entries are lower-case hex.
+Pure. Source: RFC 6962 §2.1, RFC 9162 §2.1.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
 def entry_digest(canonical_bytes: bytes) -> str:
-    """Return the link of an entry: SHA-256 hex of its canonical bytes, which the next entry holds as `prev`."""
-    return hashlib.sha256(canonical_bytes).hexdigest()
+    """Return the digest of an entry: the hex of its leaf hash, which the next entry holds as `prev`."""
+    return hashlib.sha256(b"\x00" + canonical_bytes).hexdigest()
 
 
 def leaf_hash(data: bytes) -> bytes:

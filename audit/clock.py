@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 MICROSECONDS = 1_000_000
@@ -43,8 +44,18 @@ class Clock(Protocol):
 
 def utc_text(moment: datetime) -> str:
     """Return RFC 3339 in UTC with microseconds, as in trail entries."""
-    utc = moment.astimezone(UTC)
-    return f"{utc.year:04}-{utc.month:02}-{utc.day:02}T{utc.hour:02}:{utc.minute:02}:{utc.second:02}.{utc.microsecond:06}Z"
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+@lru_cache(maxsize=4)
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
+
+
+def utc_now() -> str:
+    """Return the time of the machine's clock as `utc_text` does. An append asks for it each time, most often in the same second."""
+    second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second_text(second)}.{nanosecond // 1000:06}Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class SystemClock:
         return time.monotonic_ns() // 1000
 
     def utc(self) -> UtcReading:
-        return UtcReading(at=utc_text(datetime.now(UTC)), zone=self.zone, sync=self.sync)
+        return UtcReading(utc_now(), self.zone, self.sync)
 
 
 @dataclass(slots=True)
@@ -90,4 +101,4 @@ class GrantedClock:
         return self._now
 
     def utc(self) -> UtcReading:
-        return UtcReading(at=utc_text(datetime.now(UTC)), zone=self.zone, sync=self.sync)
+        return UtcReading(utc_now(), self.zone, self.sync)

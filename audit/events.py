@@ -6,12 +6,13 @@ readable. `MEANINGS` states for each kind the type of its subject and what the e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TypedDict
+
+import orjson
 
 from audit.canonical import JsonObject, JsonValue
 from audit.chain import entry_digest
@@ -481,17 +482,23 @@ class EntryBody(TypedDict):
 class Entry:
     """One entry of a trail, as its canonical bytes. Immutable; the body is a fresh reading of the bytes."""
 
-    __slots__ = ("_body", "canonical", "digest")
+    __slots__ = ("_body", "_digest", "canonical")
 
     def __init__(self, canonical: bytes) -> None:
         self.canonical = canonical
-        self.digest = entry_digest(canonical)
+        self._digest: str | None = None
         self._body: EntryBody | None = None
+
+    @property
+    def digest(self) -> str:
+        if self._digest is None:
+            self._digest = entry_digest(self.canonical)
+        return self._digest
 
     @property
     def body(self) -> EntryBody:
         if self._body is None:
-            self._body = json.loads(self.canonical)
+            self._body = orjson.loads(self.canonical)
         return self._body
 
     def __eq__(self, other: object) -> bool:

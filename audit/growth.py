@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from audit.canonical import JsonObject, canonical, sha256_hex
+from audit.canonical import JsonObject, canonical_of_plain, sha256_hex
 from audit.chain import MerkleTree
 from audit.checkpoint import Signer
 from audit.clock import Clock
@@ -19,15 +19,12 @@ from audit.database import Value
 from audit.errors import EntryInvalid
 from audit.events import COMMITMENT_FIELD, ERASED_FIELD, Entry, EntryDraft, EventKind
 from audit.reader import Head
+from audit.search_index import Terms
 
 _TYPE = re.compile(r"[a-z][a-z_]*\Z")
 
-IndexRow: TypeAlias = tuple[int, str, str, str, str, str]
-"""seq, at, kind, actor, subject type and id: a row of the search index."""
 
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """The state of an object: how many entries made it, the last of them, and the merge of their `new`."""
 
     version: int
@@ -36,12 +33,12 @@ class StoredObject:
 
     @property
     def text(self) -> str:
-        """The state as it is stored."""
-        return canonical(self.state).decode()
+        """The state as it is stored: what entries said, so that it is plain."""
+        return canonical_of_plain(self.state).decode()
 
 
-TailEntry: TypeAlias = tuple[bytes, IndexRow]
-"""An entry after the last checkpoint: its canonical bytes and its row of the search index to be."""
+TailEntry: TypeAlias = tuple[str, Terms]
+"""An entry after the last checkpoint: its digest, and what the search index will find it by."""
 
 
 @dataclass(slots=True)
@@ -72,7 +69,8 @@ class Growth:
         if len(self.entries) != 1 or self.blobs or self.sealed or self.erased or self.checkpoint is not None:
             return None
         ((key, changed),) = self.objects.items()
-        return *self.head, *before, self.entries[0].canonical, *key, changed.version, changed.text
+        line = self.entries[0].canonical
+        return self.size, self.digest, self.checkpoints, *before, line, *key, changed.version, changed.text
 
     def add(self, draft: EntryDraft, present: Callable[[tuple[str, str]], StoredObject], stamp: Stamp) -> None:
         """Make the next entry of a draft. `present` gives an object as it stands before this transaction. Raises EntryInvalid."""
@@ -91,9 +89,11 @@ class Growth:
         body["old"] = {name: state.get(name) for name in new}
         body["new"] = new
         body["attachments"] = attachments
-        entry = Entry(canonical(body))
+        actor = draft.actor
+        said = [actor.username, actor.name, actor.role, draft.device, draft.reason]
+        entry = Entry(canonical_of_plain(body, new, body["unit"], said))
         self.entries.append(entry)
-        self.tail.append((entry.canonical, (seq, str(body["at"]), str(body["kind"]), draft.actor.username, *key)))
+        self.tail.append((entry.digest, (seq, str(draft.kind), *key, str(body["at"]))))
         for row in draft.sealed:
             self.sealed.append((row.table, subject.id, row.sealed))
         if draft.erased:
@@ -123,7 +123,7 @@ class Stamp:
             "name": draft.actor.name,
             "role": draft.actor.role,
             "device": draft.device,
-            "kind": draft.kind.value,
+            "kind": str(draft.kind),
             "subject": {"type": draft.subject.type, "id": draft.subject.id},
             "unit": dict(draft.unit),
             "reason": draft.reason,
@@ -132,10 +132,10 @@ class Stamp:
         }
 
 
-def index_row(entry: Entry) -> IndexRow:
-    """Return an entry's row of the search index."""
+def terms_of_entry(entry: Entry) -> Terms:
+    """Return what an entry is found by."""
     body = entry.body
-    return body["seq"], body["at"], body["kind"], body["actor"], body["subject"]["type"], body["subject"]["id"]
+    return body["seq"], body["kind"], body["subject"]["type"], body["subject"]["id"], body["at"]
 
 
 def check_draft(draft: EntryDraft) -> None:

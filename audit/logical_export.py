@@ -22,13 +22,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from audit.append_statements import INSERT_ENTRY, INSERT_INDEX
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import parse_checkpoint, split_note
 from audit.database import record_errors as driver_errors
 from audit.errors import BackupInvalid, DosewrightError
 from audit.events import Entry
+from audit.growth import terms_of_entry
 from audit.places import Place, database_at
+from audit.search_index import BLOCK, rows_of
 from audit.sqlite_file import new_store_file, record_errors
 from audit.store import checkpoint_link
 
@@ -112,7 +115,7 @@ class _Rebuilding:
     """The rows of a store as they are read. Lifetime and concurrency: those of its connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._execute = connection.execute
+        self._connection, self._execute = connection, connection.execute
         self._objects: dict[tuple[str, str], tuple[int, int, JsonObject]] = {}
         self._size, self._digest, self._checkpoints = 0, GENESIS, GENESIS
 
@@ -122,8 +125,7 @@ class _Rebuilding:
                 self._row(word, row)
             except (KeyError, ValueError, TypeError, binascii.Error, RecursionError, sqlite3.IntegrityError, DosewrightError) as error:
                 raise _bad(number, f"is no row of a store ({error})") from error
-        # The search index reaches to the last checkpoint, as the store that signs the next one expects.
-        self._execute("DELETE FROM entry_index WHERE seq >= (SELECT coalesce(max(size), 0) FROM checkpoints)")
+        self._write_index()
         for (type_, id_), (version, last, state) in self._objects.items():
             self._execute(
                 "INSERT INTO objects (type, id, version, last_seq, state) VALUES (?, ?, ?, ?, ?)",
@@ -158,15 +160,19 @@ class _Rebuilding:
 
     def _entry(self, row: bytes) -> None:
         entry = Entry(row)
-        subject, body = (entry.subject.type, entry.subject.id), entry.body
-        self._execute("INSERT INTO entries (seq, canonical, digest) VALUES (?, ?, ?)", (self._size, row, entry.digest))
-        self._execute(
-            "INSERT INTO entry_index (seq, at, kind, actor, subject_type, subject_id) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._size, body["at"], body["kind"], body["actor"], *subject),
-        )
+        subject = (entry.subject.type, entry.subject.id)
+        self._execute(INSERT_ENTRY, (self._size, row))
         version, _, state = self._objects.get(subject, (0, 0, {}))
         self._objects[subject] = (version + 1, self._size, {**state, **entry.new})
         self._size, self._digest = self._size + 1, entry.digest
+
+    def _write_index(self) -> None:
+        """Write the search index up to the last checkpoint, as the store that signs the next one expects it."""
+        ((reach,),) = self._execute("SELECT coalesce(max(size), 0) FROM checkpoints").fetchall()
+        rows = self._execute("SELECT canonical FROM entries WHERE seq < ? ORDER BY seq", (reach,))
+        while lines := rows.fetchmany(BLOCK):
+            terms = [terms_of_entry(Entry(line)) for (line,) in lines]
+            self._connection.executemany(INSERT_INDEX, rows_of(terms))
 
 
 def lines_in(blocks: Iterable[bytes]) -> Iterator[bytes]:

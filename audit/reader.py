@@ -9,12 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from audit.canonical import JsonObject
-from audit.database import Connection, Database, Value
+from audit.canonical import JsonObject, canonical
+from audit.database import Connection, Database
 from audit.errors import RecordError
 from audit.events import Entry
 from audit.places import Place, database_at
 from audit.reader_pool import ReaderPool
+from audit.search_index import BLOCK, LAST, NEXT, hour_term, id_term, kind_term, type_term
 from audit.sqlite_file import SqliteFile
 
 _PAGE = 512
@@ -30,10 +31,9 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SearchConditions:
-    """What an entry must meet to be found: those before the last checkpoint are in the search index, the later ones are read."""
+    """What an entry must meet to be found. The search index says in which blocks to look for those before the last checkpoint."""
 
     kind: str | None
-    actor: str | None
     subject_type: str | None
     subject_id: str | None
     after_seq: int | None
@@ -42,25 +42,30 @@ class SearchConditions:
     until: str | None
 
     def look_up(self, connection: Connection, reach: int, limit: int, newest_first: bool) -> list[Entry]:
-        """Return the entries before `reach` that are met, at most `limit`, from the index."""
-        conditions: list[tuple[str, Value]] = [
-            ("substr(i.kind, 1, length(?)) = ?", self.kind),
-            ("i.actor = ?", self.actor),
-            ("i.subject_type = ?", self.subject_type),
-            ("i.subject_id = ?", self.subject_id),
-            ("i.seq > ?", self.after_seq),
-            ("i.seq < ?", self.before_seq),
-            ("i.at >= ?", self.since),
-            ("i.at < ?", self.until),
-            ("i.seq < ?", reach),
-        ]
-        given = [(text, value) for text, value in conditions if value is not None]
-        values = [value for text, value in given for _ in range(text.count("?"))]
+        """Return the entries before `reach` that are met, at most `limit`."""
+        first = 0 if self.after_seq is None else self.after_seq + 1
+        end = reach if self.before_seq is None else min(reach, self.before_seq)
         order = "DESC" if newest_first else "ASC"
-        # Only the fixed texts above go into the statement; every value is bound.
-        where = " AND ".join(text for text, _ in given)
-        query = f"SELECT e.canonical FROM entry_index i JOIN entries e ON e.seq = i.seq WHERE {where} ORDER BY i.seq {order} LIMIT ?"  # noqa: S608
-        return [Entry(row[0]) for row in connection.execute(query, (*values, limit))]
+        terms = self._terms()
+        if not terms:
+            page = f"SELECT canonical FROM entries WHERE seq >= ? AND seq < ? ORDER BY seq {order} LIMIT ?"  # noqa: S608
+            return [Entry(row[0]) for row in connection.execute(page, (first, end, limit))]
+        # Only fixed texts go into the statements; every value is bound.
+        having = " INTERSECT ".join(["SELECT block FROM entry_index WHERE term >= ? AND term < ?"] * len(terms))
+        within = f"SELECT DISTINCT block FROM ({having}) AS found WHERE block >= ? AND block <= ? ORDER BY block {order}"  # noqa: S608
+        bounds = [bound for pair in terms for bound in pair]
+        blocks = connection.execute(within, (*bounds, first // BLOCK, (end - 1) // BLOCK)).fetchall()
+        found: list[Entry] = []
+        lines = f"SELECT canonical FROM entries WHERE seq >= ? AND seq < ? ORDER BY seq {order}"  # noqa: S608
+        parts = self._parts()
+        for (block,) in blocks:
+            rows = connection.execute(lines, (max(first, block * BLOCK), min(end, (block + 1) * BLOCK))).fetchall()
+            for part in parts:
+                rows = [row for row in rows if part in row[0]]
+            found += [entry for (line,) in rows if self._meets(entry := Entry(line))]
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def scan(self, connection: Connection, reach: int) -> list[Entry]:
         """Return the entries from `reach` on that are met, oldest first."""
@@ -68,11 +73,34 @@ class SearchConditions:
         rows = connection.execute("SELECT canonical FROM entries WHERE seq >= ? ORDER BY seq", (first,)).fetchall()
         return [entry for entry in (Entry(row[0]) for row in rows) if self._meets(entry)]
 
+    def _terms(self) -> list[tuple[str, str]]:
+        """Return for each condition that the index knows the term from which, and the term before which a block must have one."""
+        found: list[tuple[str, str]] = []
+        if self.kind is not None:
+            found.append((kind_term(self.kind), kind_term(self.kind) + LAST))
+        if self.subject_type is not None:
+            found.append((type_term(self.subject_type), type_term(self.subject_type) + NEXT))
+        if self.subject_id is not None:
+            found.append((id_term(self.subject_id), id_term(self.subject_id) + NEXT))
+        if self.since is not None or self.until is not None:
+            found.append((hour_term(self.since or ""), hour_term(self.until or "") + LAST))
+        return found
+
+    def _parts(self) -> list[bytes]:
+        """Return what stands in the bytes of every entry that is met, among others: most that are not need not be read then."""
+        parts = []
+        if self.subject_id is not None:
+            parts.append(b'"id":' + canonical(self.subject_id))
+        if self.subject_type is not None:
+            parts.append(b'"type":' + canonical(self.subject_type))
+        if self.kind is not None:
+            parts.append(b'"kind":' + canonical(self.kind)[:-1])
+        return parts
+
     def _meets(self, entry: Entry) -> bool:
         body = entry.body
         return (
             (self.kind is None or body["kind"].startswith(self.kind))
-            and (self.actor is None or body["actor"] == self.actor)
             and (self.subject_type is None or body["subject"]["type"] == self.subject_type)
             and (self.subject_id is None or body["subject"]["id"] == self.subject_id)
             and (self.before_seq is None or body["seq"] < self.before_seq)
@@ -172,7 +200,6 @@ class TrailReader:
         self,
         *,
         kind: str | None = None,
-        actor: str | None = None,
         subject_type: str | None = None,
         subject_id: str | None = None,
         after_seq: int | None = None,
@@ -187,7 +214,7 @@ class TrailReader:
         `kind` is a kind or the beginning of one (`alarm.` gives all alarm entries); `after_seq` < seq < `before_seq`;
         `since` ≤ at < `until` compare RFC 3339 text in UTC.
         """
-        conditions = SearchConditions(kind, actor, subject_type, subject_id, after_seq, before_seq, since, until)
+        conditions = SearchConditions(kind, subject_type, subject_id, after_seq, before_seq, since, until)
         with self._pool.borrow() as connection:
             ((reach,),) = connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").fetchall()
             tail = conditions.scan(connection, reach)

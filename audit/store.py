@@ -9,22 +9,22 @@ back, and says. SQLAlchemy owns the schema; the append path is driver SQL.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from threading import RLock
 
-from audit.append_statements import INSERT_ENTRY, INSERT_STEP, PUT_OBJECT, SWAP_HEAD
-from audit.canonical import JsonObject, sha256_hex
-from audit.chain import GENESIS, MerkleTree, leaf_hash
+from audit.append_statements import INSERT_ENTRY, INSERT_INDEX, INSERT_STEP, PUT_OBJECT, SWAP_HEAD
+from audit.canonical import JsonObject, parse_canonical, sha256_hex
+from audit.chain import GENESIS, MerkleTree, entry_digest, leaf_hash
 from audit.checkpoint import LostKey, Signer, VerifierKey, format_checkpoint, parse_checkpoint, sign_note, verify_note
 from audit.clock import Clock
 from audit.database import Connection, Database, Lock, record_errors
-from audit.errors import HeadMoved, NoteInvalid, RecordError, VerificationError
+from audit.errors import EntryInvalid, HeadMoved, NoteInvalid, RecordError, VerificationError
 from audit.events import SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow, Subject
-from audit.growth import Growth, IndexRow, Stamp, StoredObject, TailEntry, index_row
+from audit.growth import Growth, Stamp, StoredObject, TailEntry, terms_of_entry
 from audit.key_rotation import rotation_entry
 from audit.places import Place, database_at
 from audit.reader import Head, TrailReader
+from audit.search_index import Terms, rows_of
 from audit.store_format import FORMAT, REVISION
 
 __all__ = ["CHECKPOINT_INTERVAL", "SYSTEM", "Actor", "Entry", "EntryDraft", "EventKind", "Head", "SealedRow", "Subject", "TrailStore"]
@@ -33,9 +33,6 @@ CHECKPOINT_INTERVAL = 256
 _KNOWN_OBJECTS = 1024
 _PAGE = 1024
 _READ_HEAD = "SELECT size, digest, checkpoints FROM head WHERE id = 0"
-_INSERT_INDEX = (
-    "INSERT INTO entry_index (seq, at, kind, actor, subject_type, subject_id) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (seq) DO NOTHING"
-)
 _INSERT_BLOB = "INSERT INTO blobs (sha256, bytes, data) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE sha256 = ?)"
 _PUT_SEALED = {
     "credentials": "INSERT INTO credentials (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
@@ -359,12 +356,21 @@ class TrailStore(TrailReader):
             row: tuple[int, int, str] | None = self._writer.execute(
                 "SELECT version, last_seq, state FROM objects WHERE type = ? AND id = ?", key
             ).fetchone()
-        return StoredObject(0, 0, {}) if row is None else StoredObject(row[0], row[1], json.loads(row[2]))
+        if row is None:
+            return StoredObject(0, 0, {})
+        version, last_seq, text = row
+        try:
+            state = parse_canonical(text.encode())
+        except (EntryInvalid, UnicodeEncodeError) as error:
+            raise VerificationError(f"The state of {key[0]}/{key[1]} in the store {self.database} {error}.", remedy=_EVIDENCE) from error
+        if not isinstance(state, dict):
+            raise VerificationError(f"The state of {key[0]}/{key[1]} in the store {self.database} is no object.", remedy=_EVIDENCE)
+        return StoredObject(version, last_seq, state)
 
     def _write_rows(self, growth: Growth) -> None:
         execute, first = self._writer.execute, growth.size - len(growth.entries)
         for seq, entry in enumerate(growth.entries, first):
-            execute(INSERT_ENTRY, (seq, entry.canonical, entry.digest))
+            execute(INSERT_ENTRY, (seq, entry.canonical))
         for key, known in growth.objects.items():
             execute(PUT_OBJECT, (*key, known.version, known.last_seq, known.text))
         for sha, data in growth.blobs.items():
@@ -375,11 +381,11 @@ class TrailStore(TrailReader):
             self.database.delete_patient(self._writer, id_)
         if growth.checkpoint is not None:
             execute(_INSERT_CHECKPOINT, (growth.size, growth.checkpoint[1]))
-            self._writer.executemany(_INSERT_INDEX, [row for _, row in (*self._tail, *growth.tail)])
+            self._writer.executemany(INSERT_INDEX, rows_of(terms for _, terms in (*self._tail, *growth.tail)))
 
     def _sign_checkpoint(self, growth: Growth) -> str:
         tree = self._anchored.copy()
-        tree.extend([leaf_hash(line) for line, _ in (*self._tail, *growth.tail)])
+        tree.extend([bytes.fromhex(digest) for digest, _ in (*self._tail, *growth.tail)])
         note = sign_note(growth.key or self._key, format_checkpoint(self.origin, growth.size, tree.root()))
         growth.checkpoint = tree, note
         growth.checkpoints = checkpoint_link(growth.checkpoints, note)
@@ -408,8 +414,8 @@ class TrailStore(TrailReader):
             before = max(0, anchored - self._anchored.size)
             self._anchored.extend([leaf_hash(line) for _, line in rows[:before]])
             for seq, line in rows[before:] if row is not None else ():
-                self._tail.append((line, self._index_row(seq, line)))
-            last, following = sha256_hex(rows[-1][1]), rows[-1][0] + 1
+                self._tail.append((entry_digest(line), self._terms(seq, line)))
+            last, following = entry_digest(rows[-1][1]), rows[-1][0] + 1
         self._head = super().head
         if (self._head.size, self._head.digest) != (self._anchored.size + len(self._tail), last):
             raise VerificationError(f"The head of the store {self.database} is not its last entry.", remedy=_EVIDENCE)
@@ -424,9 +430,9 @@ class TrailStore(TrailReader):
         if (checkpoint.origin, checkpoint.size, checkpoint.root) != (self.origin, anchored, self._anchored.root()):
             raise VerificationError(f"The entries of the store {self.database} are not those its last checkpoint signed.", remedy=_EVIDENCE)
 
-    def _index_row(self, seq: int, line: bytes) -> IndexRow:
+    def _terms(self, seq: int, line: bytes) -> Terms:
         try:
-            return index_row(Entry(line))
+            return terms_of_entry(Entry(line))
         except (ValueError, TypeError, KeyError) as error:
             raise VerificationError(f"Entry {seq} of the store {self.database} is not of an entry's form.", remedy=_EVIDENCE) from error
 
@@ -436,7 +442,7 @@ class TrailStore(TrailReader):
             raise RecordError(
                 f"The store {self.database} has schema {revision} and format {self._meta.get('format')}, "
                 f"this software writes {REVISION} and {FORMAT}.",
-                remedy="Use the software version that made it, or migrate the store.",
+                remedy="Use the software version that made it.",
             )
         if self.verifier_key != self._key.verifier.text:
             raise RecordError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-FORMAT = "dosewright-store/1"
-REVISION = "0001"
+FORMAT = "dosewright-store/2"
+REVISION = "0002"
 SQLITE_SCHEMA_QUERY = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -42,20 +41,15 @@ ENTRIES = Table(
     METADATA,
     Column("seq", _COUNT, primary_key=True, autoincrement=False),
     Column("canonical", LargeBinary, nullable=False),
-    Column("digest", _TEXT, nullable=False),
     sqlite_strict=True,
 )
 ENTRY_INDEX = Table(
     "entry_index",
     METADATA,
-    Column("seq", _COUNT, primary_key=True, autoincrement=False),
-    Column("at", _TEXT, nullable=False),
-    Column("kind", _TEXT, nullable=False),
-    Column("actor", _TEXT, nullable=False),
-    Column("subject_type", _TEXT, nullable=False),
-    Column("subject_id", _TEXT, nullable=False),
-    Index("entry_index_subject", "subject_type", "subject_id", "seq"),
+    Column("term", _TEXT, primary_key=True, nullable=False),
+    Column("block", _COUNT, primary_key=True, autoincrement=False, nullable=False),
     sqlite_strict=True,
+    sqlite_with_rowid=False,
 )
 OBJECTS = Table(
     "objects",

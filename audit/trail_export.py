@@ -15,7 +15,7 @@ from audit.trail_search import TrailFilter
 
 COLUMNS: Final = (
     "seq", "at", "zone", "actor", "name", "role", "device", "kind", "object type", "object id", "field", "old", "new", "unit", "reason",
-    "attachments", "demonstration", "sha256",
+    "attachments", "demonstration", "digest",
 )  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -63,6 +63,6 @@ def as_json(origin: str, size: int, wanted: TrailFilter, entries: Iterable[Entry
         "trail": origin,
         "size": size,
         "filter": wanted.as_record(),
-        "entries": [{"sha256": entry.digest, "entry": entry.body} for entry in entries],
+        "entries": [{"digest": entry.digest, "entry": entry.body} for entry in entries],
     }
     return json.dumps(tree, ensure_ascii=False, indent=1).encode("utf-8") + b"\n"

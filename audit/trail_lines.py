@@ -16,6 +16,7 @@ import orjson
 from audit.canonical import JsonObject, JsonValue, is_plain, parse_canonical
 from audit.errors import EntryInvalid
 from audit.events import AttachmentBody, EntryBody
+from audit.search_index import HOUR
 
 _MEMBERS: Final = tuple(sorted(EntryBody.__required_keys__))
 _SUBJECT: Final = ("id", "type")
@@ -26,23 +27,30 @@ _TEXT: Final = r'"[^"]*+"'
 _TAKEN: Final = r'"([^"]*+)"'
 _OBJECT: Final = r"(\{[^}]*+\})"
 _FORM: Final = {
-    "actor": _TAKEN, "at": _TAKEN, "attachments": r"(\[[^\]]*+\])",
+    "at": rf'"([^"]{{{HOUR}}})[^"]*+"', "attachments": r"(?:\[\]|(\[[^\]]*+\]))",
     "clock": r'\{"process_us":(?:null|0|-?[1-9][0-9]{0,14}+),"rate":' + _TEXT + r',"sync":' + _TEXT + r"\}",
-    "demonstration": "(true|false)", "kind": _TAKEN, "new": _OBJECT, "old": _OBJECT, "prev": _TAKEN, "reason": f"(?:null|{_TEXT})",
-    "seq": "(0|[1-9][0-9]{0,14}+)", "subject": r'\{"id":' + _TAKEN + r',"type":' + _TAKEN + r"\}", "unit": _OBJECT,
+    "kind": _TAKEN, "new": _OBJECT, "old": _OBJECT, "prev": _TAKEN, "reason": f"(?:null|{_TEXT})",
+    "seq": "(0|[1-9][0-9]{0,14}+)", "subject": r'\{"id":' + _TAKEN + r',"type":' + _TAKEN + r"\}", "unit": r"(?:\{\}|" + _OBJECT + ")",
 }  # fmt: skip
-_FLAT: Final = re.compile(r"^\{" + ",".join(f'"{name}":{_FORM.get(name, _TEXT)}' for name in _MEMBERS) + r"\}$", re.MULTILINE)
+
+
+def _flat(demonstration: str) -> re.Pattern[str]:
+    form = {**_FORM, "demonstration": demonstration}
+    return re.compile(r"^\{" + ",".join(f'"{name}":{form.get(name, _TEXT)}' for name in _MEMBERS) + r"\}$", re.MULTILINE)
+
+
+_FLAT: Final = {True: _flat("true"), False: _flat("false")}
+"""What flat lines look like in a trail that is a demonstration, and in one that is none."""
 _ESCAPED: Final = bytes(range(32)) + b"\\"
 """What text in canonical JSON holds only as an escape, and the escape itself."""
 
 
 class Columns(NamedTuple):
-    """What entries say, each member of all of them together; `seq`, `demonstration` and `old` as their canonical text."""
+    """What entries say, each member of all of them together; `seq` and `old` as their canonical text."""
 
-    actor: Sequence[str]
-    at: Sequence[str]
+    hour: Sequence[str]
+    """The beginning of `at`."""
     attachments: Sequence[Sequence[AttachmentBody]]
-    demonstration: Sequence[str]
     kind: Sequence[str]
     new: Sequence[JsonObject]
     old: Sequence[str]
@@ -52,8 +60,9 @@ class Columns(NamedTuple):
     subject_type: Sequence[str]
 
 
-def read_flat(lines: Sequence[bytes]) -> Columns | None:
-    """Read lines as entries; None where one is not flat, or `shape_problem` has anything to say of one but for its `old`.
+def read_flat(lines: Sequence[bytes], *, demonstration: bool) -> Columns | None:
+    """Read lines as entries; None where one is not flat, says something else of `demonstration`, or `shape_problem` has anything to say
+    of one but for its `old`.
 
     `old` has the braces of one object around it: that it is one, in canonical form, its reader finds by comparing it with the text of
     such an object. Every line is one match: there are as many as lines, and each begins where a line does.
@@ -62,16 +71,16 @@ def read_flat(lines: Sequence[bytes]) -> Columns | None:
     if len(text.translate(None, _ESCAPED)) != len(text) - (len(lines) - 1):
         return None
     try:
-        found = _FLAT.findall(text.decode())
+        found = _FLAT[demonstration].findall(text.decode())
     except UnicodeDecodeError:
         return None
     if len(found) != len(lines):
         return None
-    actor, at, named, demonstration, kind, new, old, prev, seq, subject_id, subject_type, unit = zip(*found, strict=True)
+    hour, named, kind, new, old, prev, seq, subject_id, subject_type, unit = zip(*found, strict=True)
     changes, attachments = read_objects(new), _read_attachments(named)
-    if changes is None or attachments is None or read_objects([*{*unit}]) is None:
+    if changes is None or attachments is None or (any(unit) and read_objects([*{*unit} - {""}]) is None):
         return None
-    return Columns(actor, at, attachments, demonstration, kind, changes, old, prev, seq, subject_id, subject_type)
+    return Columns(hour, attachments, kind, changes, old, prev, seq, subject_id, subject_type)
 
 
 def read_objects(texts: Sequence[str]) -> list[JsonObject] | None:
@@ -94,11 +103,12 @@ def read_objects(texts: Sequence[str]) -> list[JsonObject] | None:
 
 
 def _read_attachments(texts: Sequence[str]) -> list[Sequence[AttachmentBody]] | None:
-    if {*texts} == {"[]"}:
+    """Read lists of attachments, where an empty one has no text; None where one is not canonical, or no such list."""
+    if not any(texts):
         return [()] * len(texts)
     try:
-        lists: list[Sequence[AttachmentBody]] = [orjson.loads(text) for text in texts]
-        same = all(orjson.dumps(items, option=_STRICT) == text.encode() for items, text in zip(lists, texts, strict=True))
+        lists: list[Sequence[AttachmentBody]] = [orjson.loads(text) if text else () for text in texts]
+        same = all(not text or orjson.dumps(items, option=_STRICT) == text.encode() for items, text in zip(lists, texts, strict=True))
     except (ValueError, TypeError):
         return None
     return lists if same and all(map(_is_attachment, chain.from_iterable(lists))) else None

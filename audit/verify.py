@@ -28,6 +28,7 @@ from audit.verify_anchors import store_anchors
 from audit.verify_half import OtherHalf, walk_entries
 
 _FINDINGS_LIMIT = 200
+_REVISIONS = ("table", "alembic_version")
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class _Walk:
     trail: TrailWalk = field(default_factory=TrailWalk)
     roots: dict[int, bytes] = field(default_factory=dict)
     signer_established: bool = False
+    vouched: int = 0
+    """The largest size whose root a checkpoint signs."""
     history: KeyHistory = field(default_factory=KeyHistory)
 
     def find(self, place: str, problem: str) -> None:
@@ -86,14 +89,14 @@ def _check(
 ) -> Report:
     if not _check_schema(database, connection, walk):
         return Report(tuple(walk.findings), False, ("schema only: the tables are not those of a trail store",))
-    other = OtherHalf.start(database, connection) if workers > 1 else None
+    anchors = [row[0] for row in connection.execute("SELECT size FROM checkpoints ORDER BY size")]
+    other = OtherHalf.start(database, connection, anchors[-1] if anchors else 0) if workers > 1 else None
     try:
         _check_file(database, connection, walk)
-        _check_entries(connection, walk, other)
+        _check_entries(connection, anchors, walk, other)
     finally:
         if other is not None:
             other.close()
-    _check_index(connection, walk)
     _check_objects(connection, walk)
     _check_blobs(connection, walk)
     for table in COMMITMENT_FIELD:
@@ -118,6 +121,10 @@ def _check_schema(database: Database, connection: Connection, walk: _Walk) -> bo
     if not expected.keys() & found.keys():
         walk.find("file", "is a database, but not a trail store: it has none of its tables; give the path of a store")
         return False
+    if expected.get(_REVISIONS) == found.get(_REVISIONS) is not None:
+        revisions = [str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version")]
+        if revisions != [REVISION]:
+            walk.find("alembic_version row", f"is {revisions}, this software checks {REVISION}: use the version that made the store")
     for key in sorted(expected.keys() | found.keys()):
         place = f"schema {key[0]} {key[1]}"
         if key not in found:
@@ -130,17 +137,18 @@ def _check_schema(database: Database, connection: Connection, walk: _Walk) -> bo
     return all(found.get(key) == sql for key, sql in expected.items() if key[0] == "table")
 
 
-def _check_entries(connection: Connection, walk: _Walk, other: OtherHalf | None) -> None:
+def _check_entries(connection: Connection, anchors: Sequence[int], walk: _Walk, other: OtherHalf | None) -> None:
     """Walk the entries; with another half, only as far as it began. Where the halves do not fit, one walk names the place."""
-    anchors = [row[0] for row in connection.execute("SELECT size FROM checkpoints ORDER BY size")]
     walk.trail = walk_entries(connection, anchors, 0, other.begins if other else None)
     later = other.result() if other is not None and not walk.trail.findings else None
     if other is not None and (later is None or not walk.trail.joins(later)):
         walk.trail = walk_entries(connection, anchors)
-    for table, seq, column, problem in walk.trail.findings:
-        walk.find(f"{table} row seq={seq}" + (f" field {column}" if column else ""), problem)
+    walk.trail.finish()
+    for place, problem in walk.trail.findings:
+        walk.find(place, problem)
     walk.roots = walk.trail.roots()
-    walk.checked.append(f"entries: {walk.trail.size}, links, digests and canonical form")
+    walk.checked.append(f"entries: {walk.trail.size}, links and canonical form")
+    walk.checked.append(f"entry_index: {walk.trail.indexed} terms against the entries up to the last checkpoint")
 
 
 def _compare(walk: _Walk, place: str, columns: Sequence[str], found: Sequence[object], expected: Sequence[object]) -> None:
@@ -149,34 +157,22 @@ def _compare(walk: _Walk, place: str, columns: Sequence[str], found: Sequence[ob
             walk.find(f"{place} field {column}", "differs from the trail")
 
 
-def _check_index(connection: Connection, walk: _Walk) -> None:
-    """Name the rows of the search index that it must not hold; the others were compared with their entries."""
-    if connection.execute("SELECT count(*) FROM entry_index").fetchall()[0][0] != walk.trail.indexed:
-        for (seq,) in connection.execute("SELECT seq FROM entry_index WHERE seq NOT IN (SELECT seq FROM entries) ORDER BY seq"):
-            walk.find(f"entry_index row seq={seq}", "belongs to no entry")
-    early = (
-        "SELECT i.seq FROM entry_index i JOIN entries e ON e.seq = i.seq WHERE i.seq >= (SELECT coalesce(max(size), 0) FROM checkpoints) "
-        "ORDER BY i.seq"
-    )
-    for (seq,) in connection.execute(early):
-        walk.find(f"entry_index row seq={seq}", "comes after the last checkpoint, to which the index reaches")
-    walk.checked.append(f"entry_index: {walk.trail.indexed} rows against the entries up to the last checkpoint")
-
-
 def _check_objects(connection: Connection, walk: _Walk) -> None:
-    missing = dict(walk.trail.objects)
+    trail = walk.trail
+    missing = dict(trail.states)
     for type_, id_, version, last_seq, state in connection.execute("SELECT type, id, version, last_seq, state FROM objects"):
         place = f"objects row {type_}/{id_}"
-        known = missing.pop((type_, id_), None)
-        if known is None:
+        key = (type_, id_)
+        expected = missing.pop(key, None)
+        if expected is None:
             walk.find(place, "is not in the trail")
             continue
-        _compare(walk, place, ("version", "last_seq"), (version, last_seq), (known.version, known.last_seq))
-        if state != canonical(known.state).decode():
-            _compare_state(walk, place, state, known.state)
+        _compare(walk, place, ("version", "last_seq"), (version, last_seq), (trail.versions[key], trail.last_seqs[key]))
+        if state != canonical(expected).decode():
+            _compare_state(walk, place, state, expected)
     for type_, id_ in missing:
         walk.find(f"objects row {type_}/{id_}", "is missing")
-    walk.checked.append(f"objects: {len(walk.trail.objects)} rebuilt from the entries and compared")
+    walk.checked.append(f"objects: {len(trail.states)} rebuilt from the entries and compared")
 
 
 def _compare_state(walk: _Walk, place: str, text: str, expected: Mapping[str, object]) -> None:
@@ -217,7 +213,7 @@ def _check_blobs(connection: Connection, walk: _Walk) -> None:
 def _check_sealed(connection: Connection, table: str, walk: _Walk) -> None:
     """Check a committed table: each row has the digest that its subject's latest entry states, and none is missing."""
     type_, name = COMMITMENT_FIELD[table]
-    committed = {id_: known.state for (kind, id_), known in walk.trail.objects.items() if kind == type_ and name in known.state}
+    committed = {id_: state for (kind, id_), state in walk.trail.states.items() if kind == type_ and name in state}
     erased = {id_ for id_, state in committed.items() if state.get(ERASED_FIELD) is True}
     expected = {id_: state[name] for id_, state in committed.items() if id_ not in erased}
     count = len(expected)
@@ -249,9 +245,6 @@ def _check_meta(connection: Connection, walk: _Walk) -> None:
             walk.find(f"meta row {key} field value", "differs from entry 0")
     for key in expected:
         walk.find(f"meta row {key}", "is missing")
-    revisions = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
-    if revisions != [REVISION]:
-        walk.find("alembic_version row", f"is {revisions}, not {REVISION}")
     walk.checked.append("meta: against entry 0")
 
 
@@ -275,6 +268,8 @@ def _check_checkpoints(connection: Connection, walk: _Walk, trusted: Sequence[Ve
             walk.find(place, f"counts {size} entries, the trail has {walk.trail.size}: its end was cut off")
         elif checkpoint.root != walk.roots.get(size):
             walk.find(place, f"signs another root: the first {size} entries are not those that were signed")
+        else:
+            walk.vouched = size
     if not count:
         walk.find("checkpoints", "there is none, so nothing anchors the trail")
     _check_signer(walk, history, trusted)
@@ -290,8 +285,8 @@ def _key_history(walk: _Walk) -> KeyHistory:
     """Return the keys of the trail, with a finding for each rotation that proves nothing."""
     origin, birth = str(walk.trail.birth.get("origin")), walk.trail.birth.get("verifier_key")
     rotations = [Rotation(kept.seq, kept.prev, kept.new) for kept in walk.trail.kept if kept.kind == EventKind.TRAIL_KEY_ROTATED]
-    store = walk.trail.objects.get(("store", origin))
-    walk.history = key_history(origin, birth, rotations, store.state.get("verifier_key") if store else None)
+    store = walk.trail.states.get(("store", origin), {})
+    walk.history = key_history(origin, birth, rotations, store.get("verifier_key"))
     for seq, problem in walk.history.problems:
         walk.find(f"entries row seq={seq}", problem)
     return walk.history
@@ -336,6 +331,8 @@ def _check_head(connection: Connection, walk: _Walk, anchored: int, link: str) -
     for id_, size, digest, checkpoints in rows:
         if id_ == 0:
             _compare(walk, "head row id=0", ("size", "digest"), (size, digest), (walk.trail.size, walk.trail.last))
+            if size == walk.trail.size > walk.vouched and digest != walk.trail.last:
+                walk.find(f"entries row seq={size - 1}", "has not the digest that the head states, and no checkpoint vouches for it")
             if checkpoints != link:
                 walk.find(
                     "head row id=0 field checkpoints",

@@ -14,8 +14,7 @@ from api.doctor.gather_machine import locked_by
 from api.doctor.trails import Anchor, TrailFacts, WriterFacts
 from api.quiet_store import connect_quietly, is_at_rest
 from audit.anchors import AnchorState, anchor_states
-from audit.canonical import sha256_hex
-from audit.chain import GENESIS
+from audit.chain import GENESIS, entry_digest
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
 from audit.database import Connection, Database, record_errors
 from audit.errors import NoteInvalid, RecordError, StoreMissing
@@ -110,7 +109,7 @@ def _read(name: str, database: Database, connection: Connection) -> TrailLook:
         origin=meta["origin"],
         size=size,
         head_digest=str(head[1]),
-        last_digest=GENESIS if line is None else sha256_hex(line),
+        last_digest=GENESIS if line is None else entry_digest(line),
         checkpoint_size=signed,
         checkpoint_problem=problem,
         demonstration=meta["demonstration"] == "true",

@@ -60,7 +60,7 @@ def judge_trail(facts: TrailFacts) -> Iterator[Finding]:
     yield passed("store.readable", f"{facts.place}: {facts.origin}, {facts.size} entries{mark}", name)
     if facts.revision != facts.expected_revision:
         text = f"schema {facts.revision or 'without a number'}; this version knows {facts.expected_revision}"
-        yield failed("store.schema", text, "Use the version of the software that made the store, or migrate a copy of it.", name)
+        yield failed("store.schema", text, "Use the version of the software that made the store.", name)
     elif facts.schema_differs:
         yield failed("store.schema", f"another schema than it was made with: {', '.join(facts.schema_differs)}", _EVIDENCE, name)
     else:

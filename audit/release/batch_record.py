@@ -200,7 +200,7 @@ def _body(entries: BatchEntries, decision: Decision | None) -> JsonObject:
             "workstation": {"origin": entries.workstation.origin, "size": entries.workstation.size, "root": entries.workstation.root()},
             "cell": {"origin": entries.cell.origin, "size": entries.cell.size, "root": entries.cell.root()},
         },
-        "entries": [{"trail": trail, "seq": e.seq, "kind": e.kind, "sha256": e.sha256} for trail, e in entries.relevant],
+        "entries": [{"trail": trail, "seq": e.seq, "kind": e.kind, "digest": e.digest} for trail, e in entries.relevant],
     }
 
 

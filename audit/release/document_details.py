@@ -78,7 +78,7 @@ def full_record(record: JsonObject) -> JsonObject:
         "all_signatures": rows(_signature(found) for found in objects(record.get("signatures"))),
         "digests": _digests(record, runs),
         "entries": rows(
-            (f"{show(e.get('trail'))} {show(e.get('seq'))}", show(e.get("kind")), show(e.get("sha256"))[:_DIGEST_SHOWN])
+            (f"{show(e.get('trail'))} {show(e.get('seq'))}", show(e.get("kind")), show(e.get("digest"))[:_DIGEST_SHOWN])
             for e in objects(record.get("entries"))
         ),
     }

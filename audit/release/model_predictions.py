@@ -134,5 +134,5 @@ def _of_spectra(model: ModelDefinition, entries: BatchEntries) -> list[UnitInput
             values: JsonValue = as_list(entry.new.get("values"))
             equipment = f"{text_of(entry.new.get('probe_model')) or ''} {text_of(entry.new.get('probe_serial')) or ''}".strip()
             problem = "the detector was saturated" if entry.new.get("saturated") is not False else ""
-            found.append(UnitInputs(id_, entry.sha256, {name: values}, equipment, problem))
+            found.append(UnitInputs(id_, entry.digest, {name: values}, equipment, problem))
     return found

@@ -1,8 +1,8 @@
 """The review package that a QP takes away: both trails with their checkpoints, the record, the programs, the readings.
 
-Format `dosewright-review/2`, described in docs/review-package.md so that a stranger can write a verifier; the check is in
+Format `dosewright-review/3`, described in docs/review-package.md so that a stranger can write a verifier; the check is in
 `audit.release.package_check`. A *selective* package holds the entries that one batch rests on, each proved to be in its trail; a
-*whole* one both trails from entry 0, with the entries of every other batch and patient. Format 1 knew only the latter.
+*whole* one both trails from entry 0, with the entries of every other batch and patient.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from audit.release.stretches import Content, FileSource, StoreLines, Stretch, Tr
 from audit.release.trail_view import TrailView
 from audit.store import TrailStore
 
-FORMAT = "dosewright-review/2"
-EARLIER_FORMAT = "dosewright-review/1"
+FORMAT = "dosewright-review/3"
 MANIFEST, NOTE, KEYS, RECORD, DOCUMENT, README = "manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt"
 ADMISSION = "admission.json"
 VERIFIER = "verify.py"
@@ -239,7 +238,7 @@ def _write(path: Path, blocks: Iterable[bytes]) -> None:
 
 
 def scope_of(manifest: JsonObject) -> Scope:
-    """Return what a manifest says that the trails are; format 1 knew only whole ones."""
+    """Return what a manifest says that the trails are."""
     return Scope.SELECTIVE if manifest.get("scope") == Scope.SELECTIVE else Scope.WHOLE
 
 

@@ -16,7 +16,7 @@ from audit.checkpoint import VerifierKey, split_note, verify_note
 from audit.errors import DosewrightError, NoteInvalid
 from audit.release.archive import read_archive
 from audit.release.document_attachment import LARGEST_DOCUMENT, carries
-from audit.release.package import DOCUMENT, EARLIER_FORMAT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, open_package, scope_of
+from audit.release.package import DOCUMENT, FORMAT, KEYS, MANIFEST, NOTE, README, RECORD, open_package, scope_of
 from audit.release.package_entries import Checked
 from audit.release.package_keys import vouched
 from audit.release.package_trails import check_trails
@@ -74,8 +74,8 @@ def _manifest_note(state: Checked, keys: Sequence[VerifierKey]) -> str:
     if text is None:
         return FORMAT
     stated = text.split("\n")[0]
-    if stated not in (FORMAT, EARLIER_FORMAT):
-        state.find(NOTE, f"is of the format {stated!r}; this verifier reads {EARLIER_FORMAT} and {FORMAT}")
+    if stated != FORMAT:
+        state.find(NOTE, f"is of the format {stated!r}; this verifier reads {FORMAT}, an older package carries its own in verify.py")
     elif text != f"{stated}\n{sha256_hex(state.files.get(MANIFEST, b''))}\n":
         state.find(MANIFEST, "is not the manifest that manifest.note was signed for")
     state.say("2 manifest.note: signature and digest of the manifest")
@@ -85,11 +85,11 @@ def _manifest_note(state: Checked, keys: Sequence[VerifierKey]) -> str:
 def _manifest(state: Checked, format_: str) -> None:
     """Steps 3 and 4: the manifest is canonical, names every other file, and every file has the digest it names."""
     manifest = state.json_file(MANIFEST)
-    members = {"format", "created", "files"} if format_ == EARLIER_FORMAT else {"format", "created", "files", "scope"}
+    members = {"format", "created", "files", "scope"}
     if manifest and (set(manifest) != members or manifest.get("format") != format_):
         state.find(MANIFEST, f"does not have exactly the members {', '.join(sorted(members))} of this format")
     state.scope = scope_of(manifest)
-    if format_ != EARLIER_FORMAT and manifest.get("scope") != state.scope:
+    if manifest.get("scope") != state.scope:
         state.find(MANIFEST, f"states the scope {manifest.get('scope')!r}")
     named = as_object(manifest.get("files"))
     for name in sorted(set(state.files) - set(named) - {MANIFEST, NOTE}):

@@ -166,7 +166,7 @@ def _chosen(state: Checked, name: str, lines: Lines) -> dict[int, bytes] | None:
             state.find(place, f"its number does not follow {last}")
             sound = False
         elif seq == last + 1 and body["prev"] != digest:
-            state.find(place, "its `prev` is not the digest of the line before")
+            state.find(place, "its `prev` is not the digest of the entry before")
         subject = as_object(body["subject"])
         if problem := _history_problem(str(subject["type"]), str(subject["id"]), body, states):
             state.find(place, problem)
@@ -218,7 +218,7 @@ def _entry_problem(seq: int, line: bytes, previous: str, states: ObjectStates) -
     if body["seq"] != seq:
         return f"its number is {body['seq']}"
     if body["prev"] != previous:
-        return "its `prev` is not the digest of the line before"
+        return "its `prev` is not the digest of the entry before"
     return None if body["old"] == before else "its `old` is not what the entries before lead to"
 
 

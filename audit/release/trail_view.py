@@ -52,10 +52,10 @@ def number_of(value: JsonValue) -> Decimal | None:
 
 @dataclass(frozen=True, slots=True)
 class TrailEntry:
-    """One entry with the digest of its line; `body` as parsed."""
+    """One entry with its digest; `body` as parsed."""
 
     seq: int
-    sha256: str
+    digest: str
     body: JsonObject
 
     @property

@@ -281,10 +281,7 @@ def test_rotations_in_the_second_half_of_a_long_walk_count_as_well(rotated: Path
 
     walk = TrailWalk()
     connection = sqlite3.connect(rotated)
-    rows = connection.execute(
-        "SELECT e.seq, e.canonical, e.digest, i.at, i.kind, i.actor, i.subject_type, i.subject_id "
-        "FROM entries e LEFT JOIN entry_index i ON i.seq = e.seq ORDER BY e.seq"
-    ).fetchall()
+    rows = connection.execute("SELECT seq, canonical FROM entries ORDER BY seq").fetchall()
     walk.take(rows)
     copied = _from_json(_to_json(walk), 0)
     assert copied is not None and copied.kept == walk.kept and [kept.seq for kept in copied.kept] == [3]

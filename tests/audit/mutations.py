@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 
 from audit import chain, tables
-from audit.canonical import canonical, sha256_hex
-from audit.chain import GENESIS
+from audit.canonical import canonical
+from audit.chain import GENESIS, entry_digest
 from audit.checkpoint import SigningKey, format_checkpoint
 from audit.database import Connection
 from audit.places import Place
@@ -148,13 +148,14 @@ def _projection(connection: Connection, generator: random.Random) -> str:
         state[name] = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"{value}0"
         connection.execute("UPDATE objects SET state = ? WHERE type = ? AND id = ?", (canonical(state).decode(), type_, id_))
         return f"objects row {type_}/{id_} field state.{name}"
-    seq, *said = generator.choice(connection.execute("SELECT seq, at, kind, actor, subject_type, subject_id FROM entry_index").fetchall())
-    place = generator.randrange(5)
-    column = ("at", "kind", "actor", "subject_type", "subject_id")[place]
-    others = {row[0] for row in connection.execute(f"SELECT {column} FROM entry_index")} - {said[place]}
-    other = generator.choice(sorted(others)) if others else f"{said[place]}x"
-    connection.execute(f"UPDATE entry_index SET {column} = ? WHERE seq = ?", (other, seq))
-    return f"entry_index row seq={seq} field {column}"
+    term, block = generator.choice(connection.execute("SELECT term, block FROM entry_index").fetchall())
+    others = {row[0] for row in connection.execute("SELECT term FROM entry_index")} - {term}
+    other = generator.choice([*sorted(others), f"{term}x"])
+    if generator.randrange(2):
+        connection.execute("DELETE FROM entry_index WHERE term = ? AND block = ?", (term, block))
+    else:
+        connection.execute("UPDATE entry_index SET term = ?, block = ? WHERE term = ? AND block = ?", (other, block + 1, term, block))
+    return f"entry_index row {term}/{block}"
 
 
 def _edit(lines: list[bytes], first: int, generator: random.Random) -> None:
@@ -164,14 +165,14 @@ def _edit(lines: list[bytes], first: int, generator: random.Random) -> None:
         if seq == first:
             member = generator.choice(["reason", "name", "role", "device", "software"])
             entry[member] = f"{entry[member]}x"
-        entry["prev"] = sha256_hex(lines[seq - 1])
+        entry["prev"] = entry_digest(lines[seq - 1])
         lines[seq] = canonical(entry)
 
 
 def _put_entries(connection: Connection, lines: list[bytes]) -> None:
     connection.execute("DELETE FROM entries")
     for seq, line in enumerate(lines):
-        connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (seq, line, sha256_hex(line)))
+        connection.execute("INSERT INTO entries VALUES (?, ?)", (seq, line))
 
 
 def _sign_anew(connection: Connection, lines: list[bytes], key: SigningKey) -> None:
@@ -182,7 +183,7 @@ def _sign_anew(connection: Connection, lines: list[bytes], key: SigningKey) -> N
     lines[0] = canonical(entry)
     for seq in range(1, len(lines)):
         following = json.loads(lines[seq])
-        following["prev"] = sha256_hex(lines[seq - 1])
+        following["prev"] = entry_digest(lines[seq - 1])
         lines[seq] = canonical(following)
     _put_entries(connection, lines)
     connection.execute("UPDATE meta SET value = ? WHERE key = 'verifier_key'", (key.verifier_key,))
@@ -197,4 +198,4 @@ def _put_head(connection: Connection, lines: list[bytes]) -> None:
     link = GENESIS
     for (note,) in connection.execute("SELECT note FROM checkpoints ORDER BY size"):
         link = checkpoint_link(link, note)
-    connection.execute("UPDATE head SET size = ?, digest = ?, checkpoints = ?", (len(lines), sha256_hex(lines[-1]), link))
+    connection.execute("UPDATE head SET size = ?, digest = ?, checkpoints = ?", (len(lines), entry_digest(lines[-1]), link))

@@ -155,5 +155,7 @@ def test_refusals() -> None:
     chain.verify_consistency(1, one, 1, one, [])
 
 
-def test_entry_digest_is_the_hex_sha256() -> None:
-    assert chain.entry_digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+def test_the_digest_of_an_entry_is_its_leaf_hash_in_hex() -> None:
+    """The vector for a leaf without bytes is that of transparency-dev/merkle (`rfc6962` tests)."""
+    assert chain.entry_digest(b"") == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    assert chain.entry_digest(b"abc") == chain.leaf_hash(b"abc").hex()

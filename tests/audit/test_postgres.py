@@ -190,7 +190,7 @@ def test_no_table_is_emptied_even_by_a_session_that_replays(engine: PostgresEngi
 
 
 def test_a_temporary_table_takes_no_place_of_the_trail(engine: PostgresEngine, store: TrailStore) -> None:
-    store._writer.execute("CREATE TEMPORARY TABLE entries (seq bigint, canonical bytea, digest text)")
+    store._writer.execute("CREATE TEMPORARY TABLE entries (seq bigint, canonical bytea)")
     store.append(judged(1))
     assert verify_store(place_of(store), [KEY.verifier]).findings == ()
     assert store.size == 2 and sum(1 for _ in store.lines()) == 2

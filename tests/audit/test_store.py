@@ -39,14 +39,14 @@ def test_entry_0_states_what_the_store_is(store: TrailStore) -> None:
     entry = next(store.entries())
     assert entry.kind == "site.store.created"
     assert entry.prev == "0" * 64
-    assert entry.new == {"demonstration": True, "format": "dosewright-store/1", "origin": ORIGIN, "verifier_key": KEY.verifier_key}
+    assert entry.new == {"demonstration": True, "format": "dosewright-store/2", "origin": ORIGIN, "verifier_key": KEY.verifier_key}
     assert (store.origin, store.verifier_key, store.demonstration, store.size) == (ORIGIN, KEY.verifier_key, True, 1)
 
 
 def test_an_entry_has_exactly_its_members_and_links_to_the_one_before(store: TrailStore) -> None:
     first, second = store.append(judged(1), judged(1, "466.9"))
     assert set(first.body) == MEMBERS
-    assert second.prev == first.digest == sha256_hex(first.canonical)
+    assert second.prev == first.digest == sha256_hex(b"\0" + first.canonical)
     assert first.canonical == rfc8785.dumps(first.body)
     assert (first.old, second.old["mass_mg"], second.new["mass_mg"]) == ({"state": None, "mass_mg": None, "n": None}, "467.2", "466.9")
     assert first.body["unit"] == {"mass_mg": "mg"}
@@ -78,7 +78,7 @@ def test_search(store: TrailStore) -> None:
     )
     assert [e.seq for e in store.search(kind="unit.")] == [1, 2]
     assert [e.seq for e in store.search(kind="un%t")] == []
-    assert [e.seq for e in store.search(actor="operator", newest_first=True, limit=1)] == [2]
+    assert [e.seq for e in store.search(subject_type="unit", newest_first=True, limit=1)] == [2]
     assert [e.seq for e in store.search(subject_type="unit", subject_id="R1/002")] == [2]
     assert [e.seq for e in store.search(after_seq=0, before_seq=3)] == [1, 2]
     assert [e.seq for e in store.search(since="2000", until="2001")] == []
@@ -185,12 +185,12 @@ def test_open_refuses_a_store_that_does_not_match_its_checkpoint(engine: Engine,
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE entries SET digest = 'x' WHERE seq = 1",
+        "UPDATE entries SET canonical = x'00' WHERE seq = 1",
         "DELETE FROM entries WHERE seq = 1",
-        "INSERT INTO entries SELECT 99, canonical, digest FROM entries WHERE seq = 1",
-        "INSERT OR REPLACE INTO entries SELECT 1, canonical, 'x' FROM entries WHERE seq = 0",
-        "REPLACE INTO entries SELECT seq, canonical, 'x' FROM entries WHERE seq = 1",
-        "INSERT INTO entries VALUES (NULL, x'00', 'x')",
+        "INSERT INTO entries SELECT 99, canonical FROM entries WHERE seq = 1",
+        "INSERT OR REPLACE INTO entries SELECT 1, canonical FROM entries WHERE seq = 0",
+        "REPLACE INTO entries SELECT seq, x'00' FROM entries WHERE seq = 1",
+        "INSERT INTO entries VALUES (NULL, x'00')",
         "UPDATE blobs SET data = x'00'",
         "DELETE FROM blobs",
         "INSERT OR REPLACE INTO blobs SELECT sha256, 0, x'' FROM blobs",
@@ -211,7 +211,7 @@ def test_triggers_keep_the_trail_append_only(engine: Engine, full: Place, statem
 def _of_postgresql(statement: str) -> str:
     """Say the same in PostgreSQL, where a row is replaced by an insertion that meets another."""
     statement = statement.replace("x'00'", "'\\x00'").replace("x''", "'\\x'")
-    changed = {"entries": ("seq", "digest"), "blobs": ("sha256", "data"), "checkpoints": ("size", "note")}
+    changed = {"entries": ("seq", "canonical"), "blobs": ("sha256", "data"), "checkpoints": ("size", "note")}
     if "REPLACE INTO" not in statement:
         return statement
     table = statement.split("INTO ")[1].split()[0]

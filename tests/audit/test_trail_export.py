@@ -48,5 +48,5 @@ def test_a_selection_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert rows[0]["attachments"] == f"trace {sha256_hex(b'1')}"
     tree = json.loads(as_json("o", 3, TrailFilter(person="eve", kinds=("unit.",)), entries))
     assert tree["filter"] == {"kinds": ["unit."], "person": "eve"}
-    assert [item["sha256"] for item in tree["entries"]] == [entry.digest for entry in entries]
+    assert [item["digest"] for item in tree["entries"]] == [entry.digest for entry in entries]
     assert [item["entry"] for item in tree["entries"]] == [entry.body for entry in entries]

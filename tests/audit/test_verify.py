@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from audit import tables, trail_walk, verify_half
-from audit.canonical import canonical, sha256_hex
+from audit.canonical import canonical
+from audit.chain import entry_digest
 from audit.checkpoint import SigningKey
 from audit.database import Connection
 from audit.events import SYSTEM, EntryDraft, EventKind, Subject
-from audit.growth import index_row
+from audit.growth import terms_of_entry
 from audit.places import Place, database_at
 from audit.report import Report, VerificationStatus
+from audit.search_index import rows_of
 from audit.store import TrailStore
 from audit.verify import verify_store
 from tests.audit.conftest import CLOCK, KEY, ON_POSTGRESQL, ON_SQLITE, judged, open_store, place_of
@@ -123,18 +125,15 @@ def test_an_added_row_is_found_and_named(engine: Engine, full: Place, table: str
 @pytest.mark.parametrize(
     "column", ["seq", "prev", "at", "zone", "actor", "name", "role", "device", "kind", "reason", "software", "demonstration"]
 )
-def test_a_member_changed_in_canonical_form_is_named_even_with_its_digest_remade(engine: Engine, full: Place, column: str) -> None:
-    import hashlib
-    import json
-
+def test_a_member_changed_in_canonical_form_is_named(engine: Engine, full: Place, column: str) -> None:
     def act(connection: Connection) -> None:
         body = json.loads(connection.execute("SELECT canonical FROM entries WHERE seq = 4").fetchone()[0])
         body[column] = {"seq": 99, "demonstration": False}.get(column, "other")
         line = canonical(body)
-        connection.execute("UPDATE entries SET canonical = ?, digest = ? WHERE seq = 4", (line, hashlib.sha256(line).hexdigest()))
+        connection.execute("UPDATE entries SET canonical = ? WHERE seq = 4", (line,))
 
     report = tamper(engine, full, act)
-    assert named(report, "entries", "seq=5") or named(report, "entries", "seq=4")
+    assert named(report, "entries", "seq=4")
     assert named(report, "checkpoints")
 
 
@@ -208,10 +207,10 @@ def test_missing_or_foreign_schema_is_named(engine: Engine, full: Place) -> None
     with engine.raw(full) as connection:
         connection.execute("DROP TRIGGER entries_guard" + ("" if engine.name == "sqlite" else " ON entries"))
         connection.execute("CREATE TABLE notes (text TEXT)")
-        connection.execute("DROP INDEX entry_index_subject")
+        connection.execute("CREATE INDEX mine ON entry_index (block)")
         report = verify_store(full, [KEY.verifier])
         assert [finding.place for finding in report.findings] == [
-            "schema index entry_index_subject",
+            "schema index mine",
             "schema table notes",
             "schema trigger entries_guard",
         ]
@@ -244,6 +243,27 @@ def test_what_an_administrator_changed_in_the_catalogue_is_named(engine: Engine,
     with engine.raw(full) as connection:
         connection.execute(statement)
     assert named(verify_store(full, [KEY.verifier]), place), [str(finding) for finding in verify_store(full).findings]
+
+
+def test_the_last_entry_changed_is_named_although_a_checkpoint_counts_it(engine: Engine, full: Place) -> None:
+    def act(connection: Connection) -> None:
+        seq, line = connection.execute("SELECT seq, canonical FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+        changed.append(seq)
+        connection.execute("UPDATE entries SET canonical = ? WHERE seq = ?", (line.replace(b'"device":"', b'"device":"x'), seq))
+
+    changed: list[int] = []
+    report = tamper(engine, full, act)
+    assert named(report, f"entries row seq={changed[0]}") and named(report, "checkpoints row size=")
+
+
+def test_a_store_of_an_earlier_schema_is_said_to_be_one_before_anything_else(engine: Engine, full: Place) -> None:
+    def act(connection: Connection) -> None:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.execute("ALTER TABLE entries ADD COLUMN digest TEXT")
+
+    first, *others = tamper(engine, full, act).findings
+    assert (first.place, "use the version that made the store" in first.problem) == ("alembic_version row", True)
+    assert all(finding.place.startswith("schema ") for finding in others)
 
 
 def test_who_signed_is_only_established_by_a_trusted_key(engine: Engine, full: Place) -> None:
@@ -286,18 +306,22 @@ def test_the_search_index_reaches_to_the_last_checkpoint_and_no_further(engine: 
     store.checkpoint()
     later, _ = store.append(judged(3), judged(4))
 
-    def indexed(connection: Connection) -> list[int]:
-        return [row[0] for row in connection.execute("SELECT seq FROM entry_index ORDER BY seq")]
-
     place = place_of(store)
     with engine.raw(place) as connection:
-        assert indexed(connection) == [0, 1, 2]
+        rows = connection.execute("SELECT term, block FROM entry_index ORDER BY term").fetchall()
+        assert [*map(tuple, rows)] == rows_of(map(terms_of_entry, store.entries(0, 3)))
     assert verify_store(place, [KEY.verifier]).findings == ()
-    insert = "INSERT INTO entry_index (seq, at, kind, actor, subject_type, subject_id) VALUES (?, ?, ?, ?, ?, ?)"
-    report = tamper(engine, place, lambda connection: connection.execute(insert, index_row(later)))
-    assert [finding.place for finding in report.findings] == ["entry_index row seq=3"]
-    report = tamper(engine, place, lambda connection: connection.execute("DELETE FROM entry_index WHERE seq >= 2"))
-    assert [(finding.place, finding.problem) for finding in report.findings] == [("entry_index row seq=2", "is missing")]
+    insert, early = "INSERT INTO entry_index (term, block) VALUES (?, ?)", (f"id:{later.subject.id}", 0)
+    report = tamper(engine, place, lambda connection: connection.execute(insert, early))
+    assert [str(finding) for finding in report.findings] == ["entry_index row id:R1/003/0: is a term of no entry up to the last checkpoint"]
+    tamper(engine, place, lambda connection: connection.execute("DELETE FROM entry_index WHERE term = ? AND block = ?", early))
+    report = tamper(engine, place, lambda connection: connection.execute("DELETE FROM entry_index WHERE term = 'id:R1/002'"))
+    assert [str(finding) for finding in report.findings] == ["entry_index row id:R1/002/0: is missing"]
+    report = tamper(engine, place, lambda connection: connection.execute(insert, ("id:R1/002", 7)))
+    assert {str(finding) for finding in report.findings} == {
+        "entry_index row id:R1/002/0: is missing",
+        "entry_index row id:R1/002/7: is a term of no entry up to the last checkpoint",
+    }
 
 
 def test_verify_reads_beside_a_writer_and_changes_nothing(engine: Engine, full: Place) -> None:
@@ -322,7 +346,7 @@ def test_two_processes_find_what_one_finds(engine: Engine, full: Place) -> None:
             store.append(judged(n, "466.1"))
             store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": n, "flag": True}, SYSTEM, "cell"))
     connection = database_at(full).connect_checker()
-    other = verify_half.OtherHalf.start(database_at(full), connection)
+    other = verify_half.OtherHalf.start(database_at(full), connection, 0)
     assert other is not None
     later = other.result()
     other.close()
@@ -345,7 +369,7 @@ def test_an_entry_that_is_missing_anywhere_is_named_by_two_processes_as_by_one(e
     """Where a trail is cut in halves its last number alone tells: the edges are the end of the first and the start of the second."""
     database = database_at(full)
     connection = database.connect_checker()
-    other = verify_half.OtherHalf.start(database, connection)
+    other = verify_half.OtherHalf.start(database, connection, 0)
     assert other is not None
     other.close()
     ((last,),) = connection.execute("SELECT max(seq) FROM entries").fetchall()
@@ -374,10 +398,19 @@ def test_a_first_half_does_not_join_what_does_not_follow_from_it(engine: Engine,
         setattr(later, change, "x")
         assert not first.joins(later)
     first, later = halves()
-    known = next(known for known in later.objects.values() if known.needed)
-    known.needed[next(iter(known.needed))] = "other"
+    needed = next(needed for needed in later.needed.values() if needed)
+    needed[next(iter(needed))] = "other"
     assert not first.joins(later)
     connection.close()
+
+
+def test_the_last_entry_changed_before_any_checkpoint_counts_it_is_named(engine: Engine, store: TrailStore) -> None:
+    """Nothing follows it, nobody signed it, and no state shows the member: the digest in the head alone speaks against it."""
+    store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": 1}, SYSTEM, "cell", reason="true"))
+    change = "UPDATE entries SET canonical = ? WHERE seq = 1"
+    (line,) = store.lines(1)
+    report = tamper(engine, place_of(store), lambda c: c.execute(change, (line.replace(b'"reason":"true"', b'"reason":"lies"'),)))
+    assert [finding.place for finding in report.findings] == ["head row id=0 field digest", "entries row seq=1"]
 
 
 def test_true_is_not_taken_for_one(engine: Engine, full: Place) -> None:
@@ -413,7 +446,7 @@ def test_true_is_not_taken_for_one(engine: Engine, full: Place) -> None:
 def test_another_form_of_an_entry_is_found_where_nothing_else_speaks_against_it(
     engine: Engine, store: TrailStore, old: bytes, new: bytes
 ) -> None:
-    """The last entry, signed by nobody yet, with its digest and the head remade: its form alone is wrong."""
+    """The last entry, signed by nobody yet, with the head remade: its form alone is wrong."""
     for value in (1, 2):
         store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": value}, SYSTEM, "cell"))
 
@@ -421,8 +454,8 @@ def test_another_form_of_an_entry_is_found_where_nothing_else_speaks_against_it(
         line = connection.execute("SELECT canonical FROM entries WHERE seq = 2").fetchone()[0]
         assert line.count(old) == 1
         changed = line.replace(old, new)
-        connection.execute("UPDATE entries SET canonical = ?, digest = ? WHERE seq = 2", (changed, sha256_hex(changed)))
-        connection.execute("UPDATE head SET digest = ?", (sha256_hex(changed),))
+        connection.execute("UPDATE entries SET canonical = ? WHERE seq = 2", (changed,))
+        connection.execute("UPDATE head SET digest = ?", (entry_digest(changed),))
 
     report = tamper(engine, place_of(store), act)
     assert named(report, "entries row seq=2"), [str(finding) for finding in report.findings]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.canonical import canonical, sha256_hex
-from audit.chain import root
+from audit.chain import entry_digest, root
 from audit.checkpoint import SigningKey, format_checkpoint
 from audit.release.archive import write_archive
 from audit.release.package import FORMAT, RECORD, read_package
@@ -40,7 +40,7 @@ class Forger:
         lines: list[bytes] = []
         for seq, line in enumerate(files[name].splitlines()):
             entry = json.loads(line)
-            entry |= {"seq": seq, "prev": sha256_hex(lines[-1]) if lines else "0" * 64}
+            entry |= {"seq": seq, "prev": entry_digest(lines[-1]) if lines else "0" * 64}
             lines.append(canonical(entry))
         files[name] = b"".join(line + b"\n" for line in lines)
 

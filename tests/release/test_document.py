@@ -188,7 +188,7 @@ def test_every_unit_and_every_entry_is_in_the_full_record(units: int, write_batc
     for i in range(units):
         assert f"{90000 + i}.25" in text
     for entry in record["entries"]:
-        assert entry["sha256"][:16] in text
+        assert entry["digest"][:16] in text
     assert f"Page 1 of {len(pdf.pages)}" in pdf.pages[0].extract_text()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from audit.canonical import canonical, sha256_hex
+from audit.chain import entry_digest
 from audit.checkpoint import SigningKey, format_checkpoint
 from audit.errors import RecordError, StoreReadOnly, VerificationError
 from audit.release import batch_record
@@ -252,7 +253,7 @@ def rewrite(files: dict[str, bytes], name: str, origin: str, key: SigningKey, ch
         state = states.setdefault((entry["subject"]["type"], entry["subject"]["id"]), {})
         entry |= {
             "seq": seq,
-            "prev": sha256_hex(lines[-1]) if lines else "0" * 64,
+            "prev": entry_digest(lines[-1]) if lines else "0" * 64,
             "old": {field: state.get(field) for field in entry["new"]},
         }
         state.update(entry["new"])

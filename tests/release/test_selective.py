@@ -19,6 +19,7 @@ from audit.cosignature import CosignerKey
 from audit.errors import RecordError
 from audit.events import SYSTEM, Actor, EntryDraft, EventKind, Subject
 from audit.release import batch_record
+from audit.release.archive import write_archive
 from audit.release.package import FORMAT, read_package
 from audit.release.package_check import verify_package
 from audit.release.package_runs import recorded_runs
@@ -271,17 +272,17 @@ def test_a_forgery_signed_anew_needs_the_key_from_outside(trusted: list[Any], vk
     assert run(forged, vkey)[0] == 1
 
 
-def test_packages_of_format_1_verify(batch: Any, trusted: list[Any], vkey: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_", ["dosewright-review/2", "dosewright-review/4", ""])
+def test_a_package_of_another_format_is_not_taken_for_one_of_this(
+    batch: Any, trusted: list[Any], vkey: Path, tmp_path: Path, format_: str
+) -> None:
     files = dict(read_package(batch.export(tmp_path / "p.zip", Scope.WHOLE)).files)
-    earlier = "dosewright-review/1"
-    named = {name: sha256_hex(data) for name, data in files.items() if name not in ("manifest.json", "manifest.note")}
-    files["manifest.json"] = canonical({"format": earlier, "created": "2026-01-01T00:00:00.000000Z", "files": named})
-    files["manifest.note"] = batch.key.sign_note(f"{earlier}\n{sha256_hex(files['manifest.json'])}\n").encode()
-    from audit.release.archive import write_archive
-
-    (tmp_path / "1.zip").write_bytes(write_archive(files))
-    assert verify_package(tmp_path / "1.zip", trusted).findings == () and run(tmp_path / "1.zip", vkey)[0] == 0
-    assert earlier != FORMAT
+    files["manifest.json"] = canonical({**json.loads(files["manifest.json"]), "format": format_})
+    files["manifest.note"] = batch.key.sign_note(f"{format_}\n{sha256_hex(files['manifest.json'])}\n").encode()
+    (tmp_path / "other.zip").write_bytes(write_archive(files))
+    report = verify_package(tmp_path / "other.zip", trusted)
+    assert report.exit_status == 1 and any(f"of the format {format_!r}; this verifier reads {FORMAT}" in str(f) for f in report.findings)
+    assert run(tmp_path / "other.zip", vkey)[0] == 1
 
 
 def cosigned(batch: Any, store: Any, size: int, witness: SigningKey, time: int = 1_800_000_000) -> tuple[str, bytes]:

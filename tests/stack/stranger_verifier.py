@@ -97,6 +97,10 @@ def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
+def entry_digest(line):
+    return sha256(b"\0" + line)
+
+
 def canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
@@ -251,7 +255,7 @@ class Trail:
             for item in entry["attachments"]:
                 need(set(item) == {"name", "sha256", "bytes"}, where, "attachment")
             state.update(entry["new"])
-            before = sha256(line)
+            before = entry_digest(line)
             self.entries.append(entry)
         first = self.entries[0]["new"]
         need(first.get("origin") == origin, f"{place} entry 0", "origin")
@@ -303,7 +307,7 @@ class Selection(Trail):
             for field in set(entry["new"]) & FOLLOWED.get(entry["subject"]["type"], set(entry["new"])):
                 need(canonical(entry["old"][field]) == canonical(state.get(field)), where, f"a hole in the history: old {field}")
                 state[field] = entry["new"][field]
-            before = number, sha256(line)
+            before = number, entry_digest(line)
             self.entries.append(entry)
             self.at[number] = line
         need(0 in self.at, place, "entry 0")
@@ -731,7 +735,7 @@ def check_entries(record, batch, workstation, cell, runs, sizes):
         kind, identity = entry["subject"]["type"], entry["subject"]["id"]
         if (kind == "run" and identity in runs) or (kind in OF_A_RUN and identity.rpartition("/")[0] in runs):
             used.append(("cell", entry, cell.line(entry)))
-    listed = [{"trail": trail, "seq": entry["seq"], "kind": entry["kind"], "sha256": sha256(line)} for trail, entry, line in used]
+    listed = [{"trail": trail, "seq": entry["seq"], "kind": entry["kind"], "digest": entry_digest(line)} for trail, entry, line in used]
     need(record["entries"] == listed, "record.json", "entries")
     need(record["demonstration"] is any(entry["demonstration"] is not False for _, entry, _ in used), "record.json", "demonstration")
     need((record["notice"] is not None) is (record["demonstration"] or "purpose" in record), "record.json", "notice")
@@ -857,16 +861,13 @@ def check_manifest(files):
     need(len(signatures) == 1 and signed_by(text, signatures, keys["keys"]), "manifest.note", "signature")
     manifest = parse(files["manifest.json"], "manifest.json")
     need(text == f"{manifest['format']}\n{sha256(files['manifest.json'])}\n", "manifest.note", "text")
-    if manifest["format"] == "dosewright-review/1":
-        need(set(manifest) == {"created", "files", "format"}, "manifest.json", "members")
-    else:
-        need(manifest["format"] == "dosewright-review/2", "manifest.json", "format")
-        need(set(manifest) == {"created", "files", "format", "scope"}, "manifest.json", "members")
-        need(manifest["scope"] in ("selective", "whole"), "manifest.json", "scope")
+    need(manifest["format"] == "dosewright-review/3", "manifest.json", "format")
+    need(set(manifest) == {"created", "files", "format", "scope"}, "manifest.json", "members")
+    need(manifest["scope"] in ("selective", "whole"), "manifest.json", "scope")
     need(set(manifest["files"]) == set(files) - {"manifest.json", "manifest.note"}, "manifest.json", "names")
     for name, digest in manifest["files"].items():
         need(sha256(files[name]) == digest, name, "digest")
-    return keys["keys"], manifest.get("scope") == "selective"
+    return keys["keys"], manifest["scope"] == "selective"
 
 
 def check_checkpoint(files, trail):

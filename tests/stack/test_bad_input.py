@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -121,7 +122,7 @@ def test_serve_refuses_before_it_lays_out_a_site(command: Command, tmp_path: Pat
 def kinds(store: Path) -> list[str]:
     connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True)
     try:
-        return [row[0] for row in connection.execute("SELECT kind FROM entry_index ORDER BY seq")]
+        return [json.loads(line)["kind"] for (line,) in connection.execute("SELECT canonical FROM entries ORDER BY seq")]
     finally:
         connection.close()
 

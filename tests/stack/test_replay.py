@@ -22,7 +22,7 @@ from test_tampering import files_of, redigest, write
 
 from api import cli
 from audit.canonical import canonical, sha256_hex
-from audit.chain import root
+from audit.chain import entry_digest, root
 from audit.checkpoint import SigningKey, format_checkpoint
 from audit.release.package import ADMISSION
 
@@ -151,7 +151,7 @@ def forged(change: Callable[[Files, list[dict[str, Any]]], None]) -> Files:
         state = states.setdefault((entry["subject"]["type"], entry["subject"]["id"]), {})
         entry["old"] = {name: state.get(name) for name in entry["new"]}
         state.update(entry["new"])
-        entry["prev"] = sha256_hex(lines[-1]) if lines else "0" * 64
+        entry["prev"] = entry_digest(lines[-1]) if lines else "0" * 64
         lines.append(canonical(entry))
     files[TRAIL] = b"".join(line + b"\n" for line in lines)
     key = SigningKey.load(folder / "cell-1" / "cell.key")

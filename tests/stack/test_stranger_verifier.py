@@ -125,7 +125,7 @@ def test_finds_what_is_wrong_with_a_selection(name: str, tmp_path: Path) -> None
     files.pop("manifest.note")
     manifest["files"] = {member: stranger.sha256(data) for member, data in files.items()}
     data = stranger.canonical(manifest)
-    note = key.sign_note(f"dosewright-review/2\n{stranger.sha256(data)}\n").encode()
+    note = key.sign_note(f"dosewright-review/3\n{stranger.sha256(data)}\n").encode()
     changed = stranger.rebuild_container(dict(sorted({**files, "manifest.json": data, "manifest.note": note}.items())))
     with pytest.raises(stranger.Wrong):
         stranger.verify(changed, (folder / demo_runs.KEYS).read_text().split())
@@ -144,7 +144,7 @@ def test_the_record_has_the_names_and_types_of_the_format(folder: Path) -> None:
         record = json.loads(archive.read("record.json"))
         manifest = json.loads(archive.read("manifest.json"))
         names = set(archive.namelist())
-    assert set(manifest) == {"format", "scope", "created", "files"} and manifest["format"] == "dosewright-review/2"
+    assert set(manifest) == {"format", "scope", "created", "files"} and manifest["format"] == "dosewright-review/3"
     assert manifest["scope"] == "selective"
     assert set(manifest["files"]) == names - {"manifest.json", "manifest.note"}
     for name in ["batch", "prescription", "dose", "strengths", "units", "alarms", "deviations", "disposition", "signatures"]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check a Dosewright review package (formats dosewright-review/1 and /2) without Dosewright.
+"""Check a Dosewright review package (format dosewright-review/3) without Dosewright.
 
     python3 verify.py review-package.zip --key site.vkey
 
@@ -37,7 +37,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-FORMATS = {"dosewright-review/1": {"created", "files", "format"}, "dosewright-review/2": {"created", "files", "format", "scope"}}
+FORMAT = "dosewright-review/3"
 FIXED = {"manifest.json", "manifest.note", "keys.json", "record.json", "record.pdf", "README.txt", "verify.py"}
 MEMBERS = sorted(
     "seq prev at zone clock actor name role device kind subject old new unit reason attachments demonstration software".split()
@@ -199,8 +199,8 @@ class Trail:
                 self.kept.append(entry)
         elif entry is not None:
             find(place, "a line does not have exactly the members of an entry")
-        self.last = sha256(line)
         node, size = hashlib.sha256(b"\0" + line).digest(), self.size
+        self.last = node.hex()
         if self.proof is not None:
             self.leaves[number], self.size = node, number + 1
             return
@@ -217,7 +217,7 @@ class Trail:
             find(place, f"the number {number} follows")
             number = self.size
         if number == self.size and entry["prev"] != self.last:
-            find(place, "the next entry's `prev` is not the digest of the line before")
+            find(place, "the next entry's `prev` is not the digest of the entry before")
         followed = set(entry["new"]) if self.proof is None else set(entry["new"]) & BY_FIELD.get(key[0], set(entry["new"]))
         before = {name: state.get(name) for name in followed}
         if entry["old"].keys() != entry["new"].keys() or canonical({name: entry["old"][name] for name in followed}) != canonical(before):
@@ -417,7 +417,7 @@ def check_record(record: dict[str, Any], data: bytes, document: str, workstation
     batch = str(record.get("batch"))
     for item in record.get("entries", []):
         trail = {"workstation": workstation, "cell": cell}.get(item.get("trail"))
-        if trail is None or trail.digests.get(item["seq"]) != item["sha256"]:
+        if trail is None or trail.digests.get(item["seq"]) != item["digest"]:
             find("record.json", f"rests on an entry that is not in the trails: {item.get('trail')} {item.get('seq')}")
     for unit in record.get("units", []):
         state = cell.state("unit", unit.get("unit"))
@@ -494,12 +494,12 @@ def check_contents(archive: zipfile.ZipFile, trusted: list[str]) -> None:
         return
     manifest, keys, record = (parse(archive.read(name), name) or {} for name in ("manifest.json", "keys.json", "record.json"))
     text = check_note("manifest.note", archive.read("manifest.note"), list(keys.get("keys", [])))
-    members = FORMATS.get(str(manifest.get("format")), set())
-    if text != [manifest.get("format"), files["manifest.json"]]:
+    if text != [FORMAT, files["manifest.json"]]:
         find("manifest.json", "is not the manifest that manifest.note was signed for")
     named = manifest.get("files", {})
-    scope = manifest.get("scope", "whole")
-    if set(manifest) != members or scope not in ("whole", "selective") or {"README.txt", "record.pdf"} - set(named):
+    scope = manifest.get("scope")
+    well = manifest.keys() == {"created", "files", "format", "scope"} and manifest["format"] == FORMAT and scope in ("whole", "selective")
+    if not well or {"README.txt", "record.pdf"} - set(named):
         find("manifest.json", "does not have the members of this format")
     for name in sorted({*named, *files} - {"manifest.json", "manifest.note"}):
         if files.get(name) != named.get(name):

@@ -1,4 +1,4 @@
-"""The first schema of a trail store."""
+"""The schema of a trail store. It has no way from an earlier one: the digests of entries are others, and they are signed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0001"
+revision = "0002"
 down_revision: str | None = None
 
 _COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -74,14 +74,13 @@ def upgrade() -> None:
         "entries",
         sa.Column("seq", _COUNT, primary_key=True, autoincrement=False),
         sa.Column("canonical", blob, nullable=False),
-        sa.Column("digest", text, nullable=False),
     )
     _keyed(
         "entry_index",
-        sa.Column("seq", _COUNT, primary_key=True, autoincrement=False),
-        *(sa.Column(name, text, nullable=False) for name in ("at", "kind", "actor", "subject_type", "subject_id")),
+        sa.Column("term", text, primary_key=True, nullable=False),
+        sa.Column("block", _COUNT, primary_key=True, autoincrement=False, nullable=False),
+        with_rowid=False,
     )
-    op.create_index("entry_index_subject", "entry_index", ["subject_type", "subject_id", "seq"])
     _keyed(
         "objects",
         sa.Column("type", text, primary_key=True, nullable=False),
