@@ -71,21 +71,7 @@ def _name(figure: Callable[[], list[Row]]) -> str:
 
 
 FIGURES: tuple[Callable[[], list[Row]], ...] = (
-    *(
-        _one(figure)
-        for figure in (
-            demo_wall,
-            dose_closure,
-            trail.durable_append,
-            trail.postgresql_append,
-            trail.group_append,
-            trail.verify_rate,
-            trail.verify_rate_two,
-            trail.verify_entries,
-            trail.verify_entries_two,
-            cell.simulate,
-        )
-    ),
+    *map(_one, (demo_wall, dose_closure, *trail.FIGURES, cell.simulate)),
     cell.simulation,
     _one(cell.memory),
     streaming,
