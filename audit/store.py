@@ -361,8 +361,9 @@ class TrailStore(TrailReader):
         version, last_seq, text = row
         try:
             state = parse_canonical(text.encode())
-        except (EntryInvalid, UnicodeEncodeError) as error:
-            raise VerificationError(f"The state of {key[0]}/{key[1]} in the store {self.database} {error}.", remedy=_EVIDENCE) from error
+        except EntryInvalid as error:
+            place, problem = f"The state of {key[0]}/{key[1]} in the store {self.database}", error.message.removesuffix(".")
+            raise VerificationError(f"{place} cannot be what entries led to: {problem}.", remedy=_EVIDENCE) from error
         if not isinstance(state, dict):
             raise VerificationError(f"The state of {key[0]}/{key[1]} in the store {self.database} is no object.", remedy=_EVIDENCE)
         return StoredObject(version, last_seq, state)
