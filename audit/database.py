@@ -92,8 +92,10 @@ class Database(Protocol):
     def take_lock(self, writer: Connection) -> Lock:
         """Take the right to write, which ends with the process at the latest. Raises StoreBusy, StoreReadOnly."""
 
-    def create(self, meta: Mapping[str, str], head: tuple[Value, ...]) -> AbstractContextManager[Database]:
-        """Make a store with nothing but `meta` and a head; at the end of the block it takes its place in one step, or nothing is left.
+    def create(self, meta: Mapping[str, str], checkpoints: str) -> AbstractContextManager[Database]:
+        """Make a store with nothing but `meta` and the running digest of its checkpoints.
+
+        At the end of the block it takes its place in one step, or nothing is left.
 
         Raises StoreExists, StoreMissing, StoreReadOnly, RecordError.
         """

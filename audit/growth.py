@@ -25,10 +25,11 @@ _TYPE = re.compile(r"[a-z][a-z_]*\Z")
 
 
 class StoredObject(NamedTuple):
-    """The state of an object: how many entries made it, the last of them, and the merge of their `new`."""
+    """The state of an object: how many entries made it, number and digest of the last of them, and the merge of their `new`."""
 
     version: int
     last_seq: int
+    digest: str
     state: JsonObject
 
     @property
@@ -64,13 +65,12 @@ class Growth:
     def head(self) -> Head:
         return Head(self.size, self.digest, self.checkpoints)
 
-    def step(self, before: Head) -> tuple[Value, ...] | None:
+    def step(self) -> tuple[Value, ...] | None:
         """Return the values of `INSERT_STEP` where the transaction is one entry that brings nothing else with it."""
         if len(self.entries) != 1 or self.blobs or self.sealed or self.erased or self.checkpoint is not None:
             return None
         ((key, changed),) = self.objects.items()
-        line = self.entries[0].canonical
-        return self.size, self.digest, self.checkpoints, *before, line, *key, changed.version, changed.text
+        return changed.last_seq, self.entries[0].canonical, *key, changed.version, changed.digest, changed.text
 
     def add(self, draft: EntryDraft, present: Callable[[tuple[str, str]], StoredObject], stamp: Stamp) -> None:
         """Make the next entry of a draft. `present` gives an object as it stands before this transaction. Raises EntryInvalid."""
@@ -98,7 +98,7 @@ class Growth:
             self.sealed.append((row.table, subject.id, row.sealed))
         if draft.erased:
             self.erased.append(subject.id)
-        self.objects[key] = StoredObject(before.version + 1, seq, {**state, **new})
+        self.objects[key] = StoredObject(before.version + 1, seq, entry.digest, {**state, **new})
         self.size, self.digest = seq + 1, entry.digest
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from audit.append_statements import INSERT_ENTRY, INSERT_INDEX
+from audit.append_statements import INSERT_ENTRY, INSERT_INDEX, PUT_OBJECT
 from audit.canonical import JsonObject, canonical, sha256_hex
 from audit.chain import GENESIS
 from audit.checkpoint import parse_checkpoint, split_note
@@ -116,8 +116,8 @@ class _Rebuilding:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection, self._execute = connection, connection.execute
-        self._objects: dict[tuple[str, str], tuple[int, int, JsonObject]] = {}
-        self._size, self._digest, self._checkpoints = 0, GENESIS, GENESIS
+        self._objects: dict[tuple[str, str], tuple[int, int, str, JsonObject]] = {}
+        self._size, self._checkpoints = 0, GENESIS
 
     def take(self, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
         for number, word, row in rows:
@@ -126,12 +126,9 @@ class _Rebuilding:
             except (KeyError, ValueError, TypeError, binascii.Error, RecursionError, sqlite3.IntegrityError, DosewrightError) as error:
                 raise _bad(number, f"is no row of a store ({error})") from error
         self._write_index()
-        for (type_, id_), (version, last, state) in self._objects.items():
-            self._execute(
-                "INSERT INTO objects (type, id, version, last_seq, state) VALUES (?, ?, ?, ?, ?)",
-                (type_, id_, version, last, canonical(state).decode()),
-            )
-        self._execute("INSERT INTO head (id, size, digest, checkpoints) VALUES (0, ?, ?, ?)", (self._size, self._digest, self._checkpoints))
+        for (type_, id_), (version, last, digest, state) in self._objects.items():
+            self._execute(PUT_OBJECT, (type_, id_, version, last, digest, canonical(state).decode()))
+        self._execute("INSERT INTO head (id, checkpoints) VALUES (0, ?)", (self._checkpoints,))
 
     def _row(self, word: bytes, row: bytes) -> None:
         match word:
@@ -162,9 +159,9 @@ class _Rebuilding:
         entry = Entry(row)
         subject = (entry.subject.type, entry.subject.id)
         self._execute(INSERT_ENTRY, (self._size, row))
-        version, _, state = self._objects.get(subject, (0, 0, {}))
-        self._objects[subject] = (version + 1, self._size, {**state, **entry.new})
-        self._size, self._digest = self._size + 1, entry.digest
+        version, _, _, state = self._objects.get(subject, (0, 0, GENESIS, {}))
+        self._objects[subject] = (version + 1, self._size, entry.digest, {**state, **entry.new})
+        self._size += 1
 
     def _write_index(self) -> None:
         """Write the search index up to the last checkpoint, as the store that signs the next one expects it."""

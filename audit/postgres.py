@@ -183,7 +183,7 @@ class PostgresSchema:
         return _SessionLock(session, key)
 
     @contextmanager
-    def create(self, meta: Mapping[str, str], head: tuple[Value, ...]) -> Iterator[PostgresSchema]:
+    def create(self, meta: Mapping[str, str], checkpoints: str) -> Iterator[PostgresSchema]:
         draft = PostgresSchema(self.url.draft())
         session = self._connect(needs_schema=False)
         try:
@@ -193,7 +193,7 @@ class PostgresSchema:
             try:
                 # What a creation that was cut off left under the name that is kept for it.
                 self._run(session, f"DROP SCHEMA IF EXISTS {draft.url.schema} CASCADE")
-                draft._fill(meta, head)
+                draft._fill(meta, checkpoints)
                 yield draft
                 self._run(session, f"ALTER SCHEMA {draft.url.schema} RENAME TO {self.url.schema}")
             except BaseException:
@@ -269,7 +269,7 @@ class PostgresSchema:
             if name == "synchronous_commit":
                 session.execute("SELECT set_config(?, ?, false)", (name, value))
 
-    def _fill(self, meta: Mapping[str, str], head: tuple[Value, ...]) -> None:
+    def _fill(self, meta: Mapping[str, str], checkpoints: str) -> None:
         """Make the schema with all its tables, in one transaction."""
         raw = self._connect(needs_schema=False).raw
         raw.autocommit = False
@@ -280,7 +280,7 @@ class PostgresSchema:
                 create_schema(connection)
                 for row in sorted(meta.items()):
                     connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (%s, %s)", row)
-                connection.exec_driver_sql("INSERT INTO head (id, size, digest, checkpoints) VALUES (%s, %s, %s, %s)", head)
+                connection.exec_driver_sql("INSERT INTO head (id, checkpoints) VALUES (0, %s)", (checkpoints,))
         finally:
             engine.dispose()
 

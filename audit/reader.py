@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from audit.canonical import JsonObject, canonical
+from audit.chain import GENESIS, entry_digest
 from audit.database import Connection, Database
 from audit.errors import RecordError
 from audit.events import Entry
@@ -19,6 +20,9 @@ from audit.search_index import BLOCK, LAST, NEXT, hour_term, id_term, kind_term,
 from audit.sqlite_file import SqliteFile
 
 _PAGE = 512
+_READ_HEAD = (
+    "SELECT e.seq, e.canonical, h.checkpoints FROM head h LEFT JOIN entries e ON e.seq = (SELECT max(seq) FROM entries) WHERE h.id = 0"
+)
 
 
 class Head(NamedTuple):
@@ -27,6 +31,15 @@ class Head(NamedTuple):
     size: int
     digest: str
     checkpoints: str
+
+
+def read_head(connection: Connection) -> Head | None:
+    """Return where the trail of a store ends; None where the row is missing that every store has."""
+    row = connection.execute(_READ_HEAD).fetchone()
+    if row is None:
+        return None
+    seq, line, checkpoints = row
+    return Head(0, GENESIS, checkpoints) if seq is None else Head(seq + 1, entry_digest(line), checkpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +173,16 @@ class TrailReader:
     def head(self) -> Head:
         """The committed end of the trail."""
         with self._pool.borrow() as connection:
-            row = connection.execute("SELECT size, digest, checkpoints FROM head WHERE id = 0").fetchone()
-        if row is None:
+            head = read_head(connection)
+        if head is None:
             raise RecordError(f"The store {self.database} has no head.", remedy="Have it verified before anything else.")
-        return Head(*row)
+        return head
 
     @property
     def size(self) -> int:
-        return self.head.size
+        with self._pool.borrow() as connection:
+            ((size,),) = connection.execute("SELECT coalesce(max(seq) + 1, 0) FROM entries").fetchall()
+        return int(size)
 
     def state(self, type: str, id: str) -> JsonObject | None:
         """Return the present state of an object (the merge of all `new` of its entries), or None."""

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from audit.append_statements import SQLITE_STEP
-from audit.database import Connection, Value
+from audit.database import Connection
 from audit.errors import RecordError, StoreExists, StoreMissing, StoreReadOnly
 from audit.store_format import SQLITE_SCHEMA_QUERY, normal_sql
 from audit.writer_lock import WriterLock
@@ -227,11 +227,11 @@ class SqliteFile:
         return WriterLock.take(self.path)
 
     @contextmanager
-    def create(self, meta: Mapping[str, str], head: tuple[Value, ...]) -> Iterator[SqliteFile]:
+    def create(self, meta: Mapping[str, str], checkpoints: str) -> Iterator[SqliteFile]:
         with new_store_file(self.path) as draft:
             with closing(sqlite3.connect(draft)) as connection, connection:
                 connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", sorted(meta.items()))
-                connection.execute("INSERT INTO head (id, size, digest, checkpoints) VALUES (?, ?, ?, ?)", head)
+                connection.execute("INSERT INTO head (id, checkpoints) VALUES (0, ?)", (checkpoints,))
             yield SqliteFile(draft)
 
     def schema(self, connection: Connection) -> dict[tuple[str, str], str]:

@@ -1,10 +1,10 @@
 """The trail store: the one writer of a trail, in SQLite or PostgreSQL.
 
-One transaction holds the entries, the object states they lead to, their attachments and sealed rows, and the head;
-either all of it is on the disk when `append` returns, or nothing is. Everything is composed first; the transaction then begins
-with the head, compared with the one known here and swapped, so that a second writer is found at its first word. Where the engine
-can, an entry by itself is one statement that is all of this. A commit that fails leaves open whether it took hold: the head is read
-back, and says. SQLAlchemy owns the schema; the append path is driver SQL.
+One transaction holds the entries, the object states they lead to, their attachments and sealed rows; either all of it is on the disk
+when `append` returns, or nothing is. Everything is composed first; the transaction then begins by asking whether the trail still ends
+where it is known here to end, so that a second writer is found at its first word. Where the engine can, an entry by itself is one
+statement that is all of this. A commit that fails leaves open whether it took hold: the end of the trail is read back, and says.
+SQLAlchemy owns the schema; the append path is driver SQL.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextlib import suppress
 from threading import RLock
 
-from audit.append_statements import INSERT_ENTRY, INSERT_INDEX, INSERT_STEP, PUT_OBJECT, SWAP_HEAD
+from audit.append_statements import CLAIM, INSERT_ENTRY, INSERT_INDEX, INSERT_STEP, PUT_OBJECT
 from audit.canonical import JsonObject, parse_canonical, sha256_hex
 from audit.chain import GENESIS, MerkleTree, entry_digest, leaf_hash
 from audit.checkpoint import LostKey, Signer, VerifierKey, format_checkpoint, parse_checkpoint, sign_note, verify_note
@@ -23,7 +23,7 @@ from audit.events import SYSTEM, Actor, Entry, EntryDraft, EventKind, SealedRow,
 from audit.growth import Growth, Stamp, StoredObject, TailEntry, terms_of_entry
 from audit.key_rotation import rotation_entry
 from audit.places import Place, database_at
-from audit.reader import Head, TrailReader
+from audit.reader import Head, TrailReader, read_head
 from audit.search_index import Terms, rows_of
 from audit.store_format import FORMAT, REVISION
 
@@ -32,7 +32,6 @@ __all__ = ["CHECKPOINT_INTERVAL", "SYSTEM", "Actor", "Entry", "EntryDraft", "Eve
 CHECKPOINT_INTERVAL = 256
 _KNOWN_OBJECTS = 1024
 _PAGE = 1024
-_READ_HEAD = "SELECT size, digest, checkpoints FROM head WHERE id = 0"
 _INSERT_BLOB = "INSERT INTO blobs (sha256, bytes, data) SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE sha256 = ?)"
 _PUT_SEALED = {
     "credentials": "INSERT INTO credentials (id, sealed) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
@@ -90,14 +89,14 @@ class TrailStore(TrailReader):
         }
         format_checkpoint(origin, 0, MerkleTree().root())
         new: JsonObject = {**meta, "demonstration": demonstration}
-        making = database_at(place).create(meta, (0, 0, GENESIS, GENESIS))
+        making = database_at(place).create(meta, GENESIS)
         with making as draft, cls(draft, key=key, clock=clock, software=software) as store:
             store.append(EntryDraft(EventKind.SITE_STORE_CREATED, Subject("store", origin), new, SYSTEM, origin))
         return cls.open(place, key=key, clock=clock, software=software)
 
     @classmethod
     def open(cls, place: Place, *, key: Signer, clock: Clock, software: str) -> TrailStore:
-        """Open an existing store for writing, and check its head against its entries and its last checkpoint.
+        """Open an existing store for writing, and check its entries against its last checkpoint, and its end against the last object.
 
         `place` is the path of a file (SQLite) or the URL of a schema (PostgreSQL). Raises StoreMissing, StoreReadOnly,
         StoreBusy (another process writes it), RecordError (other schema, other key, a server that does not keep what it commits),
@@ -142,8 +141,8 @@ class TrailStore(TrailReader):
         """Write the drafts as the next entries, with all they change, in one transaction; return them.
 
         Raises EntryInvalid (a draft does not fit), HeadMoved (another writer), StoreReadOnly, RecordError. After an error nothing of
-        the call is in the store, but for one case, which the error states: the disk failed so that even the head could not be read
-        back. The next call finds out; given the same drafts again, it returns their entries where they had been written.
+        the call is in the store, but for one case, which the error states: the disk failed so that even the end of the trail could not
+        be read back. The next call finds out; given the same drafts again, it returns their entries where they had been written.
         """
         if not drafts:
             return []
@@ -249,7 +248,7 @@ class TrailStore(TrailReader):
         database, writer = self.database, self._writer
         database.rollback(writer)
         try:
-            step = growth.step(self._head) if database.takes_steps else None
+            step = growth.step() if database.takes_steps else None
             if step is None:
                 self._begin(growth)
             self._doubt = growth, drafts
@@ -274,11 +273,21 @@ class TrailStore(TrailReader):
         """Begin a transaction and write in it what has grown; after an error none is open."""
         try:
             self._writer.execute(self.database.begin)
-            self._swap_head(growth)
+            self._claim(growth)
             self._write_rows(growth)
+        except self.database.errors as error:
+            self.database.rollback(self._writer)
+            self._require_unmoved(error)
+            raise
         except BaseException:
             self.database.rollback(self._writer)
             raise
+
+    def _require_unmoved(self, error: Exception) -> None:
+        """After a failed statement, raise HeadMoved where another wrote: the engine says only that a number is taken."""
+        with suppress(*self.database.errors):
+            if read_head(self._writer) != self._head:
+                raise self._head_moved() from error
 
     def _settle(self) -> bool:
         """Find out whether the last commit, if it failed, took hold after all; say so.
@@ -292,7 +301,7 @@ class TrailStore(TrailReader):
             self._revive()
             with record_errors(self.database):
                 self.database.rollback(self._writer)
-                found = self._writer.execute(_READ_HEAD).fetchone()
+                found = read_head(self._writer)
         except RecordError as error:
             raise RecordError(
                 f"The store {self.database} failed in a commit and cannot be read ({error}): entries {self._head.size} to "
@@ -353,12 +362,12 @@ class TrailStore(TrailReader):
         if known is not None:
             return known
         with record_errors(self.database):
-            row: tuple[int, int, str] | None = self._writer.execute(
-                "SELECT version, last_seq, state FROM objects WHERE type = ? AND id = ?", key
+            row: tuple[int, int, str, str] | None = self._writer.execute(
+                "SELECT version, last_seq, digest, state FROM objects WHERE type = ? AND id = ?", key
             ).fetchone()
         if row is None:
-            return StoredObject(0, 0, {})
-        version, last_seq, text = row
+            return StoredObject(0, 0, GENESIS, {})
+        version, last_seq, digest, text = row
         try:
             state = parse_canonical(text.encode())
         except EntryInvalid as error:
@@ -366,14 +375,14 @@ class TrailStore(TrailReader):
             raise VerificationError(f"{place} cannot be what entries led to: {problem}.", remedy=_EVIDENCE) from error
         if not isinstance(state, dict):
             raise VerificationError(f"The state of {key[0]}/{key[1]} in the store {self.database} is no object.", remedy=_EVIDENCE)
-        return StoredObject(version, last_seq, state)
+        return StoredObject(version, last_seq, digest, state)
 
     def _write_rows(self, growth: Growth) -> None:
         execute, first = self._writer.execute, growth.size - len(growth.entries)
         for seq, entry in enumerate(growth.entries, first):
             execute(INSERT_ENTRY, (seq, entry.canonical))
         for key, known in growth.objects.items():
-            execute(PUT_OBJECT, (*key, known.version, known.last_seq, known.text))
+            execute(PUT_OBJECT, (*key, known.version, known.last_seq, known.digest, known.text))
         for sha, data in growth.blobs.items():
             execute(_INSERT_BLOB, (sha, len(data), data, sha))
         for table, id_, sealed in growth.sealed:
@@ -392,14 +401,14 @@ class TrailStore(TrailReader):
         growth.checkpoints = checkpoint_link(growth.checkpoints, note)
         return note
 
-    def _swap_head(self, growth: Growth) -> None:
-        """Compare the head on the disk with the one known here, and swap it."""
-        if self._writer.execute(SWAP_HEAD, (*growth.head, *self._head)).rowcount != 1:
+    def _claim(self, growth: Growth) -> None:
+        """Hold the end of the trail on the disk against the one known here, and keep every other writer out until the transaction ends."""
+        if self._writer.execute(CLAIM, (growth.checkpoints, self._head.checkpoints, self._head.size)).rowcount != 1:
             raise self._head_moved()
 
     def _head_moved(self) -> HeadMoved:
         return HeadMoved(
-            f"The store {self.database} was written by another process: its head is not entry {self._head.size - 1} as known here.",
+            f"The store {self.database} was written by another process: its last entry is not entry {self._head.size - 1} as known here.",
             remedy="Stop the other writer, then open the store again.",
         )
 
@@ -408,7 +417,7 @@ class TrailStore(TrailReader):
         self._check_meta()
         row: tuple[int, str] | None = self._writer.execute("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         anchored, note = row if row is not None else (0, None)
-        last, following = GENESIS, 0
+        last, following, line = GENESIS, 0, b""
         while rows := self._writer.execute(
             "SELECT seq, canonical FROM entries WHERE seq >= ? ORDER BY seq LIMIT ?", (following, _PAGE)
         ).fetchall():
@@ -417,9 +426,10 @@ class TrailStore(TrailReader):
             for seq, line in rows[before:] if row is not None else ():
                 self._tail.append((entry_digest(line), self._terms(seq, line)))
             last, following = entry_digest(rows[-1][1]), rows[-1][0] + 1
+            line = rows[-1][1]
         self._head = super().head
-        if (self._head.size, self._head.digest) != (self._anchored.size + len(self._tail), last):
-            raise VerificationError(f"The head of the store {self.database} is not its last entry.", remedy=_EVIDENCE)
+        if (self._head.size, self._head.digest) != (self._anchored.size + len(self._tail), last) or not self._is_named(line):
+            raise VerificationError(f"The last entry of the store {self.database} is not the one that its object names.", remedy=_EVIDENCE)
         if note is None or self._anchored.size != anchored:
             raise VerificationError(f"The store {self.database} lacks entries that its last checkpoint counts.", remedy=_EVIDENCE)
         try:
@@ -430,6 +440,14 @@ class TrailStore(TrailReader):
             ) from error
         if (checkpoint.origin, checkpoint.size, checkpoint.root) != (self.origin, anchored, self._anchored.root()):
             raise VerificationError(f"The entries of the store {self.database} are not those its last checkpoint signed.", remedy=_EVIDENCE)
+
+    def _is_named(self, line: bytes) -> bool:
+        """Say whether the object of the last entry names this one: nothing else speaks for an entry that no checkpoint counts."""
+        if not line:
+            return True
+        _, _, type_, id_, _ = self._terms(self._head.size - 1, line)
+        row = self._writer.execute("SELECT digest FROM objects WHERE type = ? AND id = ?", (type_, id_)).fetchone()
+        return row is not None and row[0] == self._head.digest
 
     def _terms(self, seq: int, line: bytes) -> Terms:
         try:

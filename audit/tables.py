@@ -58,6 +58,7 @@ OBJECTS = Table(
     Column("id", _TEXT, primary_key=True, nullable=False),
     Column("version", _COUNT, nullable=False),
     Column("last_seq", _COUNT, nullable=False),
+    Column("digest", _TEXT, nullable=False),
     Column("state", _TEXT, nullable=False),
     sqlite_strict=True,
     sqlite_with_rowid=False,
@@ -102,8 +103,6 @@ HEAD = Table(
     "head",
     METADATA,
     Column("id", _COUNT, primary_key=True, autoincrement=False),
-    Column("size", _COUNT, nullable=False),
-    Column("digest", _TEXT, nullable=False),
     Column("checkpoints", _TEXT, nullable=False),
     sqlite_strict=True,
 )

@@ -89,6 +89,8 @@ class TrailWalk:
         """How many entries each object has."""
         self.last_seqs: dict[Key, int] = {}
         """The last entry of each object."""
+        self.digests: dict[Key, str] = {}
+        """The digest of the last entry of each object."""
         self.needed: dict[Key, JsonObject] = {}
         """Fields that an entry of this walk says were there before it began, with their values."""
         self.blobs: dict[str, tuple[int, int]] = {}
@@ -142,7 +144,7 @@ class TrailWalk:
         self.expected = seq + 1
         problem = shape_problem(line)
         if problem is None:
-            self._follow(seq, orjson.loads(line), missing)
+            self._follow(seq, orjson.loads(line), link, missing)
         else:
             self.find(seq, problem)
             self.unread.add(seq // BLOCK)
@@ -167,7 +169,7 @@ class TrailWalk:
             and seqs[0] // BLOCK == seqs[-1] // BLOCK
         ):
             return False
-        self._merge(seqs, lines, read)
+        self._merge(seqs, lines, read, links)
         count = min(len(seqs), self.reach - seqs[0])
         if count > 0:
             said = terms_of(read.kind[:count], read.subject_type[:count], read.subject_id[:count], read.hour[:count])
@@ -192,11 +194,12 @@ class TrailWalk:
                 problem = "is a term of no entry up to the last checkpoint"
                 self.findings += [(f"entry_index row {term}/{block}", problem) for term in sorted(found - expected)]
 
-    def _merge(self, seqs: Sequence[int], lines: Sequence[bytes], read: Columns) -> None:
+    def _merge(self, seqs: Sequence[int], lines: Sequence[bytes], read: Columns, links: Sequence[str]) -> None:
         """Add what entries change, and name those whose `old` is not the state so far."""
         subjects = [*zip(read.subject_type, read.subject_id, strict=True)]
         self.versions.update(subjects)
         self.last_seqs.update(zip(subjects, seqs, strict=True))
+        self.digests.update(zip(subjects, links, strict=True))
         states, before = self.states, list[JsonObject]()
         for number, (key, new) in enumerate(zip(subjects, read.new, strict=True)):
             state = states.get(key)
@@ -242,7 +245,7 @@ class TrailWalk:
             tree.append_subtrees(batch.count, batch.peaks)
         return found
 
-    def _follow(self, seq: int, body: EntryBody, missing: bool) -> None:
+    def _follow(self, seq: int, body: EntryBody, link: str, missing: bool) -> None:
         """Hold an entry against the one before it, where that is not missing, and the states that lead to it; add what it changes."""
         subject, new = body["subject"], body["new"]
         if body["seq"] != seq:
@@ -259,7 +262,7 @@ class TrailWalk:
         key = (subject["type"], subject["id"])
         self._before(seq, key, body["old"], new)
         self.versions[key] += 1
-        self.last_seqs[key] = seq
+        self.last_seqs[key], self.digests[key] = seq, link
         self.states[key].update(new)
         if body["kind"] in KEPT:
             attached = {item["name"]: item["sha256"] for item in body["attachments"]}
@@ -308,6 +311,7 @@ class TrailWalk:
             self.states.setdefault(key, {}).update(state)
         self.versions.update(later.versions)
         self.last_seqs.update(later.last_seqs)
+        self.digests.update(later.digests)
         for digest, named in later.blobs.items():
             self.blobs.setdefault(digest, named)
         for block, terms in later.terms.items():

@@ -111,7 +111,7 @@ def _to_json(walk: TrailWalk) -> bytes:
             "unread": sorted(walk.unread),
             "demonstration": walk.demonstration,
             "batches": [[b.count, texts(b.peaks), [[size, texts(peaks)] for size, peaks in b.wanted]] for b in walk.batches],
-            "objects": [[*key, walk.versions[key], walk.last_seqs[key], state] for key, state in walk.states.items()],
+            "objects": [[*key, walk.versions[key], walk.last_seqs[key], walk.digests[key], state] for key, state in walk.states.items()],
             "needed": [[*key, needed] for key, needed in walk.needed.items()],
             "blobs": walk.blobs,
             "kept": [[kept.seq, kept.kind, kept.prev, kept.new, kept.attached] for kept in walk.kept],
@@ -136,9 +136,9 @@ def _from_json(data: bytes, begins: int) -> TrailWalk | None:
     walk.batches = [
         Batch(count, peaks(top), tuple((size, peaks(found)) for size, found in wanted)) for count, top, wanted in said["batches"]
     ]
-    for type_, id_, version, last_seq, state in said["objects"]:
+    for type_, id_, version, last_seq, digest, state in said["objects"]:
         key = (type_, id_)
-        walk.versions[key], walk.last_seqs[key], walk.states[key] = version, last_seq, state
+        walk.versions[key], walk.last_seqs[key], walk.digests[key], walk.states[key] = version, last_seq, digest, state
     walk.needed = {(type_, id_): needed for type_, id_, needed in said["needed"]}
     walk.kept = [Kept(*fields) for fields in said["kept"]]
     walk.blobs = {sha256: (count, seq) for sha256, (count, seq) in said["blobs"].items()}

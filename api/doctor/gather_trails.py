@@ -14,13 +14,12 @@ from api.doctor.gather_machine import locked_by
 from api.doctor.trails import Anchor, TrailFacts, WriterFacts
 from api.quiet_store import connect_quietly, is_at_rest
 from audit.anchors import AnchorState, anchor_states
-from audit.chain import GENESIS, entry_digest
 from audit.checkpoint import VerifierKey, parse_checkpoint, verify_note
 from audit.database import Connection, Database, record_errors
 from audit.errors import NoteInvalid, RecordError, StoreMissing
 from audit.events import Entry
 from audit.places import Place, database_at
-from audit.reader import TrailReader
+from audit.reader import TrailReader, read_head
 from audit.sqlite_file import BUSY_SECONDS, SqliteFile, record_error, require_file
 from audit.store_format import REVISION
 
@@ -89,12 +88,13 @@ def _read(name: str, database: Database, connection: Connection) -> TrailLook:
         return row
 
     meta: Mapping[str, str] = dict(connection.execute("SELECT key, value FROM meta"))
-    head, revision = one("SELECT size, digest FROM head WHERE id = 0"), one("SELECT version_num FROM alembic_version")
+    head, revision = read_head(connection), one("SELECT version_num FROM alembic_version")
     if head is None:
         raise RecordError(f"The store {database} has no head.", remedy="Run `dosewright verify` on it.")
-    size = int(str(head[0]))
-    last = one("SELECT canonical FROM entries WHERE seq = ?", size - 1)
+    last = one("SELECT canonical FROM entries WHERE seq = ?", head.size - 1)
     line = bytes(last[0]) if last is not None and isinstance(last[0], (bytes, memoryview)) else None
+    subject = None if line is None else Entry(line).subject
+    named = None if subject is None else one("SELECT digest FROM objects WHERE type = ? AND id = ?", subject.type, subject.id)
     stated = one("SELECT state FROM objects WHERE type = ? AND id = ?", "store", meta["origin"])
     key = _named_key(stated, meta["verifier_key"])
     note = one("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")
@@ -107,9 +107,9 @@ def _read(name: str, database: Database, connection: Connection) -> TrailLook:
         expected_revision=REVISION,
         schema_differs=tuple(sorted(" ".join(item) for item in here.keys() | expected.keys() if here.get(item) != expected.get(item))),
         origin=meta["origin"],
-        size=size,
-        head_digest=str(head[1]),
-        last_digest=GENESIS if line is None else entry_digest(line),
+        size=head.size,
+        named_digest="" if named is None else str(named[0]),
+        last_digest=head.digest,
         checkpoint_size=signed,
         checkpoint_problem=problem,
         demonstration=meta["demonstration"] == "true",

@@ -35,7 +35,7 @@ class TrailFacts:
     schema_differs: tuple[str, ...] = ()
     origin: str = ""
     size: int = 0
-    head_digest: str = ""
+    named_digest: str = ""
     last_digest: str = ""
     checkpoint_size: int | None = None
     checkpoint_problem: str = ""
@@ -70,9 +70,9 @@ def judge_trail(facts: TrailFacts) -> Iterator[Finding]:
 
 
 def _judge_end(facts: TrailFacts) -> Finding:
-    if facts.head_digest != facts.last_digest:
-        return failed("store.head", f"the last of {facts.size} entries is not the one that the head names", _EVIDENCE, facts.name)
-    return passed("store.head", f"the head names the last of {facts.size} entries", facts.name)
+    if facts.named_digest != facts.last_digest:
+        return failed("store.end", f"the last of {facts.size} entries is not the one that its object names", _EVIDENCE, facts.name)
+    return passed("store.end", f"the last of {facts.size} entries is the one that its object names", facts.name)
 
 
 def _judge_checkpoint(facts: TrailFacts) -> Finding:

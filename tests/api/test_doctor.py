@@ -140,7 +140,7 @@ def test_every_package_that_the_product_asks_for_is_loaded() -> None:
 
 
 TRAIL = TrailFacts(
-    "w", "w.db", revision="1", expected_revision="1", origin="o", size=9, head_digest="d", last_digest="d", checkpoint_size=8
+    "w", "w.db", revision="1", expected_revision="1", origin="o", size=9, named_digest="d", last_digest="d", checkpoint_size=8
 )
 
 
@@ -154,7 +154,7 @@ def changed(facts: Any, **values: object) -> Any:
         ({"problem": "damaged"}, "store.readable"),
         ({"revision": "2"}, "store.schema"),
         ({"schema_differs": ("trigger x",)}, "store.schema"),
-        ({"last_digest": "e"}, "store.head"),
+        ({"last_digest": "e"}, "store.end"),
         ({"checkpoint_problem": "not signed"}, "store.checkpoint"),
         ({"checkpoint_size": None}, "store.checkpoint"),
         ({"checkpoint_size": 10}, "store.checkpoint"),
@@ -541,7 +541,7 @@ def test_a_sound_site_at_rest_has_nothing_wrong_and_is_left_as_it_was(site: Path
     assert state(site) == before
     areas = {finding.area for finding in findings}
     assert areas == {"software", "site", "rights", "disk", "clock", "store", "keys", "ports", "web"}
-    assert {finding.subject for finding in findings if finding.check == "store.head"} == {"workstation", "cell-1"}
+    assert {finding.subject for finding in findings if finding.check == "store.end"} == {"workstation", "cell-1"}
 
 
 def test_a_site_that_is_being_written_is_examined_beside_its_process(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -570,7 +570,7 @@ def test_a_store_whose_process_was_killed_is_read_with_its_log(site: Path, tmp_p
         shutil.copytree(site, tmp_path / "killed")
     before = set(state(tmp_path / "killed"))
     look = gather_trails.look("workstation", tmp_path / "killed" / "workstation.db")
-    assert (look.facts.problem, look.facts.size, look.facts.head_digest) == ("", size, look.facts.last_digest)
+    assert (look.facts.problem, look.facts.size, look.facts.named_digest) == ("", size, look.facts.last_digest)
     assert set(state(tmp_path / "killed")) == before
 
 
@@ -631,7 +631,7 @@ BROKEN: list[tuple[str, Callable[[Path], object], set[str]]] = [
     ("the store is empty", lambda f: (f / "workstation.db").write_bytes(b""), {"store.readable workstation"}),
     ("the store is a text", lambda f: (f / "workstation.db").write_text("hello"), {"store.readable workstation"}),
     ("the clock jumped back", jump, {"clock.order workstation"}),
-    ("an entry was changed", sql(CHANGED_ENTRY), {"store.schema cell-1", "store.head cell-1"}),
+    ("an entry was changed", sql(CHANGED_ENTRY), {"store.schema cell-1", "store.end cell-1"}),
     ("the checkpoint was changed", sql(CHANGED_NOTE), {"store.schema cell-1", "store.checkpoint cell-1"}),
     ("the schema is of tomorrow", sql("UPDATE alembic_version SET version_num = '9999'"), {"store.schema cell-1"}),
     ("the meta is empty", sql("DELETE FROM meta"), {"store.readable cell-1"}),
@@ -691,7 +691,7 @@ def test_an_error_that_nobody_foresaw_is_a_finding_and_the_others_are_made(site:
 def test_the_command_says_what_to_do_and_its_status(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["doctor", "--site", str(site)]) == 0
     said = capsys.readouterr().out
-    assert "✓ head cell-1: the head names the last of 1 entries" in said and "checks: " in said
+    assert "✓ end cell-1: the last of 1 entries is the one that its object names" in said and "checks: " in said
     (site / "keys" / "patients.key").unlink()
     assert cli.run(["doctor", "--site", str(site), "--quiet"]) == 1
     said = capsys.readouterr().out

@@ -195,7 +195,13 @@ def _sign_anew(connection: Connection, lines: list[bytes], key: SigningKey) -> N
 
 
 def _put_head(connection: Connection, lines: list[bytes]) -> None:
-    link = GENESIS
+    """Make what names the entries and the checkpoints fit them: the digests in the states of the objects, and the head."""
+    link, digests = GENESIS, dict[tuple[str, str], str]()
+    for line in lines:
+        subject = json.loads(line)["subject"]
+        digests[subject["type"], subject["id"]] = entry_digest(line)
+    for (type_, id_), digest in digests.items():
+        connection.execute("UPDATE objects SET digest = ? WHERE type = ? AND id = ?", (digest, type_, id_))
     for (note,) in connection.execute("SELECT note FROM checkpoints ORDER BY size"):
         link = checkpoint_link(link, note)
-    connection.execute("UPDATE head SET size = ?, digest = ?, checkpoints = ?", (len(lines), entry_digest(lines[-1]), link))
+    connection.execute("UPDATE head SET checkpoints = ?", (link,))

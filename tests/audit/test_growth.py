@@ -49,9 +49,9 @@ def test_an_entry_is_in_canonical_form_or_refused(new: dict[Any, Any], unit: dic
         expected = [canonical(value) for value in (new, unit, reason, device)]
     except EntryInvalid:
         with pytest.raises(EntryInvalid):
-            growth.add(draft, lambda _: StoredObject(0, 0, {}), stamp)
+            growth.add(draft, lambda _: StoredObject(0, 0, GENESIS, {}), stamp)
         return
-    growth.add(draft, lambda _: StoredObject(0, 0, {}), stamp)
+    growth.add(draft, lambda _: StoredObject(0, 0, GENESIS, {}), stamp)
     line = growth.entries[0].canonical
     body = json.loads(line)
     parse_canonical(line)
@@ -64,7 +64,9 @@ def test_who_acts_is_held_against_the_domain_as_well() -> None:
     growth, stamp = Growth(0, GENESIS, GENESIS), Stamp(SystemClock(), True, "s")
     actor = Actor("o", "O", 1.5)  # type: ignore[arg-type]
     with pytest.raises(EntryInvalid, match=r"role.*1\.5"):
-        growth.add(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {}, actor, "d"), lambda _: StoredObject(0, 0, {}), stamp)
+        growth.add(
+            EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {}, actor, "d"), lambda _: StoredObject(0, 0, GENESIS, {}), stamp
+        )
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ def test_a_row_that_another_session_holds_names_the_other_writer(engine: Postgre
     store._writer.execute("SET lock_timeout = '10ms'")
     with engine.raw(place_of(store)) as holder:
         holder.execute("BEGIN")
-        holder.execute("UPDATE head SET size = size")
+        holder.execute("UPDATE head SET checkpoints = checkpoints")
         with pytest.raises(RecordError, match="another writer"):
             store.append(judged(1))
         assert store.state("unit", "R1/001") is None, "a reader does not wait"

@@ -165,7 +165,7 @@ def test_open_refuses_a_file_that_is_marked_read_only(full: Path) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE head SET size = size - 1",
+        "UPDATE objects SET digest = 'x' WHERE last_seq = (SELECT max(seq) FROM entries)",
         "DELETE FROM head",
         "DELETE FROM checkpoints",
         "DELETE FROM entries WHERE seq > 3",
@@ -285,7 +285,7 @@ def test_a_second_writer_of_entries_by_themselves_is_found_as_well(engine: Engin
     one, two = (EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": n}, SYSTEM, "cell") for n in (1, 2))
     store.append(one)
     for _ in range(2):
-        with pytest.raises(HeadMoved, match="written by another process: its head is not entry 0"):
+        with pytest.raises(HeadMoved, match="written by another process: its last entry is not entry 0"):
             other.append(two)
     other.close()
     assert store.state("run", "R1") == {"n": 1}

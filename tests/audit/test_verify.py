@@ -226,8 +226,8 @@ def test_missing_or_foreign_schema_is_named(engine: Engine, full: Place) -> None
         ("ALTER TABLE entries ENABLE TRIGGER entries_no_delete", "schema trigger entries_no_delete"),
         ("ALTER TABLE blobs SET UNLOGGED", "schema table blobs"),
         ("ALTER TABLE meta ADD COLUMN note text", "schema table meta"),
-        ("ALTER TABLE head ALTER COLUMN size DROP NOT NULL", "schema table head"),
-        ("ALTER TABLE head ALTER COLUMN size SET DEFAULT 0", "schema table head"),
+        ("ALTER TABLE head ALTER COLUMN checkpoints DROP NOT NULL", "schema table head"),
+        ("ALTER TABLE head ALTER COLUMN checkpoints SET DEFAULT ''", "schema table head"),
         ("ALTER TABLE objects ENABLE ROW LEVEL SECURITY", "schema table objects"),
         ("ALTER TABLE objects DROP CONSTRAINT objects_pkey", "schema constraint objects.objects_pkey"),
         ("CREATE RULE silent AS ON INSERT TO entry_index DO INSTEAD NOTHING", "schema rule silent on entry_index"),
@@ -405,12 +405,12 @@ def test_a_first_half_does_not_join_what_does_not_follow_from_it(engine: Engine,
 
 
 def test_the_last_entry_changed_before_any_checkpoint_counts_it_is_named(engine: Engine, store: TrailStore) -> None:
-    """Nothing follows it, nobody signed it, and no state shows the member: the digest in the head alone speaks against it."""
+    """Nothing follows it, nobody signed it, and no state shows the member: the digest in its object's row alone speaks against it."""
     store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": 1}, SYSTEM, "cell", reason="true"))
     change = "UPDATE entries SET canonical = ? WHERE seq = 1"
     (line,) = store.lines(1)
     report = tamper(engine, place_of(store), lambda c: c.execute(change, (line.replace(b'"reason":"true"', b'"reason":"lies"'),)))
-    assert [finding.place for finding in report.findings] == ["head row id=0 field digest", "entries row seq=1"]
+    assert [finding.place for finding in report.findings] == ["objects row run/R1 field digest", "entries row seq=1"]
 
 
 def test_true_is_not_taken_for_one(engine: Engine, full: Place) -> None:
@@ -446,7 +446,7 @@ def test_true_is_not_taken_for_one(engine: Engine, full: Place) -> None:
 def test_another_form_of_an_entry_is_found_where_nothing_else_speaks_against_it(
     engine: Engine, store: TrailStore, old: bytes, new: bytes
 ) -> None:
-    """The last entry, signed by nobody yet, with the head remade: its form alone is wrong."""
+    """The last entry, signed by nobody yet, with its object's digest remade: its form alone is wrong."""
     for value in (1, 2):
         store.append(EntryDraft(EventKind.RUN_STATE_CHANGED, Subject("run", "R1"), {"n": value}, SYSTEM, "cell"))
 
@@ -455,7 +455,7 @@ def test_another_form_of_an_entry_is_found_where_nothing_else_speaks_against_it(
         assert line.count(old) == 1
         changed = line.replace(old, new)
         connection.execute("UPDATE entries SET canonical = ? WHERE seq = 2", (changed,))
-        connection.execute("UPDATE head SET digest = ?", (entry_digest(changed),))
+        connection.execute("UPDATE objects SET digest = ? WHERE id = 'R1'", (entry_digest(changed),))
 
     report = tamper(engine, place_of(store), act)
     assert named(report, "entries row seq=2"), [str(finding) for finding in report.findings]

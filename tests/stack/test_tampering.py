@@ -315,7 +315,7 @@ def test_one_inserted_row(demo: Path, verify: Verify, tmp_path: Path, store: str
 
 @pytest.mark.parametrize("store", demo_runs.STORES)
 def test_a_whole_entry_rewritten_with_all_that_hangs_on_it(demo: Path, verify: Verify, tmp_path: Path, store: str) -> None:
-    """A forger with the file and no key: the last entry changed, the head, the index and the state made to fit."""
+    """A forger with the file and no key: the last entry changed, the index and the state of its object made to fit."""
 
     def act(connection: sqlite3.Connection) -> None:
         seq, line = connection.execute("SELECT seq, canonical FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
@@ -324,7 +324,8 @@ def test_a_whole_entry_rewritten_with_all_that_hangs_on_it(demo: Path, verify: V
         new = stranger.canonical(body)
         connection.execute("UPDATE entries SET canonical = ? WHERE seq = ?", (new, seq))
         connection.execute("INSERT OR IGNORE INTO entry_index VALUES (?, ?)", (f"hour:{body['at'][:13]}", seq // 256))
-        connection.execute("UPDATE head SET digest = ?", (stranger.entry_digest(new),))
+        subject = body["subject"]["type"], body["subject"]["id"]
+        connection.execute("UPDATE objects SET digest = ? WHERE type = ? AND id = ?", (stranger.entry_digest(new), *subject))
 
     status, text = verify(forge(demo / store, tmp_path / store, act))
     assert status == 1 and "checkpoints row size=" in text

@@ -87,6 +87,7 @@ def upgrade() -> None:
         sa.Column("id", text, primary_key=True, nullable=False),
         sa.Column("version", _COUNT, nullable=False),
         sa.Column("last_seq", _COUNT, nullable=False),
+        sa.Column("digest", text, nullable=False),
         sa.Column("state", text, nullable=False),
         with_rowid=False,
     )
@@ -107,8 +108,6 @@ def upgrade() -> None:
     _keyed(
         "head",
         sa.Column("id", _COUNT, primary_key=True, autoincrement=False),
-        sa.Column("size", _COUNT, nullable=False),
-        sa.Column("digest", text, nullable=False),
         sa.Column("checkpoints", text, nullable=False),
     )
     for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
