@@ -59,11 +59,11 @@ class SearchConditions:
         first = 0 if self.after_seq is None else self.after_seq + 1
         end = reach if self.before_seq is None else min(reach, self.before_seq)
         order = "DESC" if newest_first else "ASC"
+        # Only fixed texts go into the statements; every value is bound.
         terms = self._terms()
         if not terms:
             page = f"SELECT canonical FROM entries WHERE seq >= ? AND seq < ? ORDER BY seq {order} LIMIT ?"  # noqa: S608
             return [Entry(row[0]) for row in connection.execute(page, (first, end, limit))]
-        # Only fixed texts go into the statements; every value is bound.
         having = " INTERSECT ".join(["SELECT block FROM entry_index WHERE term >= ? AND term < ?"] * len(terms))
         within = f"SELECT DISTINCT block FROM ({having}) AS found WHERE block >= ? AND block <= ? ORDER BY block {order}"  # noqa: S608
         bounds = [bound for pair in terms for bound in pair]

@@ -275,15 +275,13 @@ class TrailStore(TrailReader):
             self._writer.execute(self.database.begin)
             self._claim(growth)
             self._write_rows(growth)
-        except self.database.errors as error:
+        except BaseException as error:
             self.database.rollback(self._writer)
-            self._require_unmoved(error)
-            raise
-        except BaseException:
-            self.database.rollback(self._writer)
+            if isinstance(error, self.database.errors):
+                self._require_unmoved(error)
             raise
 
-    def _require_unmoved(self, error: Exception) -> None:
+    def _require_unmoved(self, error: BaseException) -> None:
         """After a failed statement, raise HeadMoved where another wrote: the engine says only that a number is taken."""
         with suppress(*self.database.errors):
             if read_head(self._writer) != self._head:

@@ -494,7 +494,9 @@ def check_contents(archive: zipfile.ZipFile, trusted: list[str]) -> None:
         return
     manifest, keys, record = (parse(archive.read(name), name) or {} for name in ("manifest.json", "keys.json", "record.json"))
     text = check_note("manifest.note", archive.read("manifest.note"), list(keys.get("keys", [])))
-    if text != [FORMAT, files["manifest.json"]]:
+    if text and text[0] != FORMAT:
+        find("manifest.note", f"is not of the format {FORMAT}, which this file reads; use the verify.py of a package of that format")
+    elif text != [FORMAT, files["manifest.json"]]:
         find("manifest.json", "is not the manifest that manifest.note was signed for")
     named = manifest.get("files", {})
     scope = manifest.get("scope")
